@@ -1,0 +1,204 @@
+//! The backplane carries publications between nodes. It knows channels and bytes, never sockets.
+//!
+//! An implementation is split by what it *can* do: every one publishes and subscribes; history and
+//! requests are capabilities that may be absent. What it delivers comes out of [`Feed`]s, in which
+//! loss is a value beside the messages, so that nobody can forget to handle it.
+//!
+//! `embedded` keeps everything in this process; `nats` joins nodes to a cluster; `faults` wraps either
+//! and loses, doubles and delays on purpose. One conformance suite holds all of them to this contract.
+
+pub mod embedded;
+pub mod faults;
+pub mod feed;
+pub mod message;
+pub mod nats;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot, watch};
+
+pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
+pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
+
+use crate::protocol::{Channel, Epoch, Offset, Position};
+
+/// Carries publications between nodes.
+#[async_trait]
+pub trait Backplane: Send + Sync + 'static {
+    /// Publishes to everybody who subscribed to `channel`, on any node, this one included.
+    ///
+    /// In a namespace with history it returns once the message is stored; order of calls for one channel is order of
+    /// offsets only if the caller awaits each before the next.
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError>;
+
+    /// Asks for the deliveries of `channel`; returns once the other side accepted. Idempotent.
+    async fn subscribe(&self, channel: &Channel) -> Result<(), SubscribeError>;
+
+    /// Ends the deliveries of `channel`. A few may still be on their way.
+    fn unsubscribe(&self, channel: &Channel);
+
+    /// Stored messages, where this backplane keeps any.
+    fn history(&self) -> Option<&dyn History>;
+
+    /// Questions to and from services outside, where this backplane reaches any.
+    fn requests(&self) -> Option<&dyn Requests>;
+
+    /// Whether it can do its work now.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// Finishes what was accepted, then lets go. Nothing may be called afterwards.
+    async fn close(&self);
+}
+
+/// Reads what was published in namespaces with history. Every call names a channel of such a namespace.
+#[async_trait]
+pub trait History: Send + Sync {
+    /// What the authority over the channel knows now: never stale.
+    async fn top(&self, channel: &Channel) -> Result<Top, HistoryError>;
+
+    /// The channel's stored messages from `from` on (inclusive), ascending, at most `limit` (at least 1).
+    ///
+    /// May come from a replica that lags: compare with [`top`](Self::top) where completeness matters.
+    async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError>;
+
+    /// First and last offset stored in the namespace, from its authority.
+    async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError>;
+
+    /// Those of `channels` (all of `namespace`) whose newest message lies above `floor`, with its offset.
+    ///
+    /// Never misses a message that was stored before the call.
+    async fn newer(
+        &self,
+        namespace: &str,
+        channels: &[Channel],
+        floor: Offset,
+    ) -> Result<Vec<(Channel, Offset)>, HistoryError>;
+
+    /// Forgets the channel's messages. Offsets go on from where they were.
+    async fn remove(&self, channel: &Channel) -> Result<(), HistoryError>;
+}
+
+/// Request and reply with services outside midplane. Subjects are given without the configured prefix: `rpc.sum`.
+#[async_trait]
+pub trait Requests: Send + Sync {
+    /// Asks whoever serves `subject` and waits for one answer.
+    async fn request(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, RequestError>;
+
+    /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them.
+    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
+}
+
+/// A question from outside.
+#[derive(Debug)]
+pub struct Request {
+    /// Without the prefix: `api.publish`.
+    pub subject: String,
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
+    /// Where the answer goes; dropping it leaves the asker to its timeout.
+    pub reply: oneshot::Sender<Bytes>,
+}
+
+/// What is known of a channel at its authority.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Top {
+    pub epoch: Epoch,
+    /// The channel's newest stored message; `None` when nothing of it is stored.
+    pub newest: Option<Offset>,
+    /// The last offset given out in the whole namespace.
+    pub last: Offset,
+}
+
+impl Top {
+    /// Where a reader that has seen everything stands: never 0 once anything was published in the namespace.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        Position { offset: self.newest.unwrap_or(self.last), epoch: self.epoch.clone() }
+    }
+}
+
+/// Some of a channel's stored messages.
+#[derive(Debug, Clone, Default)]
+pub struct Page {
+    /// Ascending by offset.
+    pub messages: Vec<Stored>,
+    /// Whether more follow behind the last.
+    pub more: bool,
+}
+
+/// What of a namespace is stored.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Bounds {
+    pub epoch: Epoch,
+    /// The oldest stored offset; `last + 1` when nothing is stored.
+    pub first: Offset,
+    pub last: Offset,
+}
+
+/// Whether a backplane can do its work.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Health {
+    /// Not connected for the first time yet.
+    Starting,
+    Ready,
+    /// It was lost; `why` is for people.
+    Lost {
+        why: String,
+    },
+}
+
+/// Why a publication was not acknowledged.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    /// Certainly not published; trying again may help.
+    #[error("backplane unavailable: {0}")]
+    Unavailable(String),
+    /// No acknowledgement came in time: it may be stored all the same.
+    #[error("no acknowledgement from the backplane within {0:?}: the publication may or may not be stored")]
+    Unknown(Duration),
+    #[error("publication of {size} bytes, the backplane takes at most {limit}")]
+    TooLarge { size: usize, limit: usize },
+    /// Refused for good: permissions, a stream that does not fit.
+    #[error("backplane refused the publication: {0}")]
+    Refused(String),
+}
+
+/// Why a subscription was not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum SubscribeError {
+    #[error("backplane unavailable: {0}")]
+    Unavailable(String),
+    #[error("backplane refused the subscription to {subject}: {why}")]
+    Refused { subject: String, why: String },
+}
+
+/// Why history could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum HistoryError {
+    #[error("history unavailable: {0}")]
+    Unavailable(String),
+    #[error("no answer from history within {0:?}")]
+    Timeout(Duration),
+    /// The namespace has no history.
+    #[error("namespace {0:?} keeps no history")]
+    Absent(String),
+}
+
+/// Why a request got no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    #[error("nobody serves {0}")]
+    NoResponder(String),
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("backplane unavailable: {0}")]
+    Unavailable(String),
+}

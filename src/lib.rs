@@ -1,0 +1,18 @@
+//! midplane, a realtime gateway: the rooms in the order in which a message meets them.
+
+pub mod settings;
+pub mod telemetry;
+
+pub mod api;
+pub mod auth;
+pub mod backplane;
+pub mod hooks;
+pub mod http;
+pub mod hub;
+pub mod protocol;
+pub mod relay;
+pub mod session;
+pub mod socket;
+
+pub mod app;
+pub mod lifecycle;

@@ -1,0 +1,3 @@
+//! The Centrifuge client protocol v2, JSON and Protobuf.
+//!
+//! Source: `client.proto` of `centrifugal/protocol`.

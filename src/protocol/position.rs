@@ -1,0 +1,56 @@
+//! Where a reader stands in a channel's history.
+
+use std::fmt;
+use std::sync::Arc;
+
+/// A publication's place in its channel: grows along the channel, with holes. 0 means "no offset".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Offset(pub u64);
+
+impl Offset {
+    /// The absent offset: of a publication that was not stored, or of a reader that has seen nothing.
+    pub const NONE: Self = Self(0);
+
+    /// The smallest offset behind this one.
+    #[must_use]
+    pub const fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+impl fmt::Display for Offset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// Names one unbroken life of a channel's history. Offsets of different epochs must not be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Epoch(Arc<str>);
+
+impl Epoch {
+    /// Wraps an epoch's text, which is opaque to everybody but its maker.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(text.into())
+    }
+
+    /// The text as clients see it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Epoch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An offset within an epoch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Position {
+    pub offset: Offset,
+    pub epoch: Epoch,
+}

@@ -1,0 +1,351 @@
+//! What settings mean once they are resolved.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use regex::Regex;
+use secrecy::SecretString;
+use url::Url;
+
+use crate::protocol::Channel;
+
+/// Everything a node needs to know.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub node: Node,
+    pub http: Http,
+    pub client: Client,
+    pub channel: Channels,
+    pub http_api: HttpApi,
+    pub hooks: Hooks,
+    pub nats: Option<Nats>,
+    pub log: Log,
+    /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
+    pub development: bool,
+}
+
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Unique in the cluster (`SERVER_ID`); generated when not set.
+    pub name: String,
+    /// How long a stopping node may take to let its clients and publications go.
+    pub shutdown_timeout: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Http {
+    pub bind: SocketAddr,
+    /// Connections of clients at one time; `None` is without limit. Beyond it handshakes are answered 503.
+    pub max_connections: Option<usize>,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// Bytes in a request body of the server API.
+    pub body_limit: usize,
+    /// Proxies whose `X-Forwarded-For` is believed, as networks (`10.0.0.0/8`).
+    pub trusted_proxies: Vec<IpNet>,
+    /// Handshakes per second and address, with their burst; `None` is without limit.
+    pub handshake_rate: Option<Rate>,
+    /// Serve the demo page at `/`.
+    pub demo: bool,
+}
+
+/// A network in CIDR form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct IpNet {
+    pub address: std::net::IpAddr,
+    pub prefix: u8,
+}
+
+/// A token bucket: `per_second` on average, `burst` at once.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate {
+    pub per_second: f64,
+    pub burst: u32,
+}
+
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Which `Origin`s browsers may come from (`FRONTEND_URL` and `client.allowed_origins`).
+    pub allowed_origins: Vec<OriginPattern>,
+    pub allow_anonymous_connect_without_token: bool,
+    pub disallow_anonymous_connection_tokens: bool,
+    /// Connection tokens; `None` when no key is configured.
+    pub token: Option<TokenKeys>,
+    /// Subscription tokens; those of `token` when `None`.
+    pub subscription_token: Option<TokenKeys>,
+    pub ping_interval: Duration,
+    /// How long a pong may take; `None` when pongs are not asked for.
+    pub pong_timeout: Option<Duration>,
+    /// How long a socket may stay without a connect command.
+    pub stale_close_delay: Duration,
+    /// How long an expired connection may take to refresh.
+    pub expired_close_delay: Duration,
+    /// How long an expired subscription may take to refresh.
+    pub expired_sub_close_delay: Duration,
+    /// Subscriptions of one connection.
+    pub channel_limit: usize,
+    /// Bytes that may wait for one slow reader.
+    pub queue_max_size: usize,
+    /// Bytes of one inbound message.
+    pub message_size_limit: usize,
+    /// Publications per second and connection; `None` is without limit.
+    pub publish_rate: Option<Rate>,
+    /// Subscribes per second and connection; `None` is without limit.
+    pub subscribe_rate: Option<Rate>,
+    /// Put the server's time into the connect result.
+    pub connect_include_server_time: bool,
+    /// Publications in one history reply or recovery; also caps `limit: -1`.
+    pub history_max_publication_limit: usize,
+    pub recovery_max_publication_limit: usize,
+    /// Subscribe every user to `<namespace>:#<user>`; the namespace's name.
+    pub user_personal_channel: Option<String>,
+}
+
+/// An allowed origin: scheme, host and port exactly, or with `*` in their place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OriginPattern(pub String);
+
+/// How tokens of one kind are verified.
+#[derive(Debug, Clone, Default)]
+pub struct TokenKeys {
+    pub hmac_secret: Option<SecretString>,
+    /// Accepted beside `hmac_secret` while keys are being rotated.
+    pub hmac_previous_secret: Option<SecretString>,
+    /// PEM of an RSA public key.
+    pub rsa_public_key: Option<String>,
+    /// PEM of an EC public key (P-256 or P-384).
+    pub ecdsa_public_key: Option<String>,
+    /// PEM of an Ed25519 public key.
+    pub eddsa_public_key: Option<String>,
+    pub jwks: Option<Jwks>,
+    pub audience: Option<String>,
+    pub issuer: Option<String>,
+    pub leeway: Duration,
+    /// The claim that holds the user's id, `sub` unless set.
+    pub user_id_claim: Option<String>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Jwks {
+    pub url: Url,
+    /// How long fetched keys are used before they are fetched again.
+    pub refresh_interval: Duration,
+}
+
+#[derive(Debug, Clone)]
+pub struct Channels {
+    /// Bytes in a channel's name.
+    pub max_length: usize,
+    pub namespaces: Namespaces,
+}
+
+/// The registry of namespaces, by name; the default one has the name `""`.
+#[derive(Debug, Clone)]
+pub struct Namespaces(pub HashMap<String, Arc<Namespace>>);
+
+/// The channel's namespace is not configured.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown namespace {0:?}")]
+pub struct UnknownNamespace(pub String);
+
+impl Namespaces {
+    /// The options of the namespace that `channel` belongs to.
+    ///
+    /// # Errors
+    /// When no such namespace is configured.
+    pub fn of(&self, channel: &Channel) -> Result<&Arc<Namespace>, UnknownNamespace> {
+        let name = channel.namespace();
+        self.0.get(name).ok_or_else(|| UnknownNamespace(name.to_owned()))
+    }
+
+    /// Every namespace, in no particular order.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
+        self.0.values()
+    }
+}
+
+/// The options of one namespace, with Centrifugo's names and meanings.
+#[derive(Debug, Clone)]
+pub struct Namespace {
+    /// `""` for the default namespace.
+    pub name: Arc<str>,
+    /// `None` where neither `history_size` nor `history_ttl` is set.
+    pub history: Option<HistoryOptions>,
+    pub force_recovery: bool,
+    pub allow_recovery: bool,
+    pub recovery_mode: RecoveryMode,
+    pub auto_cache_recover: bool,
+    pub force_positioning: bool,
+    pub allow_positioning: bool,
+    pub allow_subscribe_for_client: bool,
+    pub allow_subscribe_for_anonymous: bool,
+    pub allow_publish_for_client: bool,
+    pub allow_publish_for_subscriber: bool,
+    pub allow_publish_for_anonymous: bool,
+    pub allow_history_for_client: bool,
+    pub allow_history_for_subscriber: bool,
+    pub allow_history_for_anonymous: bool,
+    pub allow_user_limited_channels: bool,
+    pub channel_regex: Option<Regex>,
+    pub publication_data_format: DataFormat,
+    pub subscribe_hook: bool,
+    pub publish_hook: bool,
+    pub sub_refresh_hook: bool,
+}
+
+/// How much of a namespace is kept, and for how long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HistoryOptions {
+    /// Publications a reader may get of one channel.
+    pub size: usize,
+    /// How long a publication may be read.
+    pub ttl: Duration,
+    /// How long it is kept to prove that nothing was missed (`history_meta_ttl`); at least `ttl`.
+    pub horizon: Duration,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecoveryMode {
+    /// Everything that was missed, or a refusal.
+    #[default]
+    Stream,
+    /// The latest publication only.
+    Cache,
+}
+
+/// What a publication's data must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum DataFormat {
+    /// Anything but empty (JSON where JSON clients publish it).
+    #[default]
+    NotEmpty,
+    Json,
+    JsonObject,
+    /// Anything, empty too.
+    Binary,
+}
+
+#[derive(Debug, Clone)]
+pub struct HttpApi {
+    pub enabled: bool,
+    pub key: Option<SecretString>,
+    /// No key asked for.
+    pub insecure: bool,
+    /// Errors as HTTP statuses in place of 200 (`http_api.error_mode = "transport"`).
+    pub transport_errors: bool,
+}
+
+/// Who is asked before something is allowed: by NATS request or HTTP.
+#[derive(Debug, Clone, Default)]
+pub struct Hooks {
+    pub connect: Option<Hook>,
+    pub refresh: Option<Hook>,
+    pub subscribe: Option<Hook>,
+    pub publish: Option<Hook>,
+    pub sub_refresh: Option<Hook>,
+    pub rpc: Rpc,
+}
+
+#[derive(Debug, Clone)]
+pub struct Hook {
+    pub endpoint: HookEndpoint,
+    pub timeout: Duration,
+    /// Names of the handshake's HTTP headers that are passed on.
+    pub http_headers: Vec<String>,
+    /// Sent with every call.
+    pub static_headers: Vec<(String, String)>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HookEndpoint {
+    Http(Url),
+    /// A NATS subject below the prefix: `hooks.connect`.
+    Nats(String),
+}
+
+/// Where clients' `rpc` calls go.
+#[derive(Debug, Clone)]
+pub struct Rpc {
+    /// The NATS subject is `<prefix>.rpc.<method>`.
+    pub enabled: bool,
+    pub timeout: Duration,
+}
+
+impl Default for Rpc {
+    fn default() -> Self {
+        Self { enabled: true, timeout: Duration::from_secs(5) }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub struct Nats {
+    pub servers: Vec<Url>,
+    /// In front of every subject: `midplane`.
+    pub prefix: String,
+    /// Copies of each stream.
+    pub replicas: usize,
+    pub storage: Storage,
+    /// Create and update streams and buckets; otherwise they must be there.
+    pub provision: bool,
+    pub auth: NatsAuth,
+    pub tls: NatsTls,
+    pub ping_interval: Duration,
+    pub connect_timeout: Duration,
+    /// How long a publication is retried before its outcome is called unknown.
+    pub publish_timeout: Duration,
+    /// How long one direct get may take before the leader is asked.
+    pub read_timeout: Duration,
+    /// How long a stream remembers message ids.
+    pub duplicate_window: Duration,
+    /// Bytes of one stream; `None` is without limit.
+    pub max_bytes: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Storage {
+    File,
+    Memory,
+}
+
+#[derive(Debug, Clone, Default)]
+pub enum NatsAuth {
+    #[default]
+    None,
+    UserPassword {
+        user: String,
+        password: SecretString,
+    },
+    Token(SecretString),
+    /// An nkey seed.
+    NKey(SecretString),
+    /// A `.creds` file.
+    Credentials(PathBuf),
+}
+
+#[derive(Debug, Clone, Default)]
+pub struct NatsTls {
+    /// TLS even where the URL does not say `tls://`.
+    pub required: bool,
+    /// TLS before the server's INFO (`handshake_first`).
+    pub first: bool,
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A filter as of `RUST_LOG`: `info`, `midplane=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}

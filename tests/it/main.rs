@@ -1,0 +1,1 @@
+//! Promises to users, each in a file of its own.
