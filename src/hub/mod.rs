@@ -1,1 +1,17 @@
-//! To come.
+//! Who on this node listens to what, and what waits for each of them.
+//!
+//! Synchronous: nothing here awaits. An [`Audience`] is one channel's listeners; an [`Outbox`] is what waits for one
+//! connection; [`Frames`] is one message encoded once for everybody. Sockets appear only as [`Wire`], behind which any
+//! transport may stand. The relay decides *what* is delivered; the session decides *who* may listen.
+
+pub mod audience;
+pub mod connections;
+pub mod frames;
+pub mod outbox;
+pub mod pulse;
+
+pub use audience::{Audience, Listener, Reach, Slot};
+pub use connections::Connections;
+pub use frames::Frames;
+pub use outbox::{Control, Flushed, Outbox, Wire};
+pub use pulse::Pulse;

@@ -1,0 +1,129 @@
+//! One channel's listeners on this node.
+
+use std::sync::Arc;
+
+use super::frames::Frames;
+use super::outbox::{Control, Outbox};
+use crate::protocol::centrifuge::Encoding;
+use crate::protocol::{Channel, Offset};
+
+/// A listener's place in its audience, for leaving it again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Slot(u32);
+
+/// One connection that listens.
+pub struct Listener {
+    pub outbox: Arc<Outbox>,
+    /// It was promised to be told when something is missing.
+    pub positioned: bool,
+    /// It has everything up to here: stored publications at or below are not for it.
+    pub floor: Offset,
+}
+
+struct Seat {
+    listener: Listener,
+    /// Something is missing: nothing more may reach it, or the hole would be papered over.
+    muted: bool,
+}
+
+/// How far one delivery went.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub messages: usize,
+    pub bytes: usize,
+    /// Connections that were closed because too much waited for them.
+    pub overflowed: usize,
+}
+
+/// Everybody on this node who listens to one channel.
+#[derive(Default)]
+pub struct Audience {
+    seats: Vec<Option<Seat>>,
+    free: Vec<u32>,
+    json: u32,
+    protobuf: u32,
+}
+
+impl Audience {
+    /// Takes a listener in.
+    pub fn enter(&mut self, listener: Listener) -> Slot {
+        *self.counter(listener.outbox.encoding()) += 1;
+        let seat = Some(Seat { listener, muted: false });
+        if let Some(index) = self.free.pop() {
+            self.seats[index as usize] = seat;
+            return Slot(index);
+        }
+        // Most channels are private to one user: a vector that grows by doubling would waste three seats each.
+        if self.seats.len() < 4 {
+            self.seats.reserve_exact(1);
+        }
+        self.seats.push(seat);
+        Slot(self.seats.len() as u32 - 1)
+    }
+
+    /// Lets a listener go.
+    pub fn leave(&mut self, slot: Slot) {
+        let Some(seat) = self.seats.get_mut(slot.0 as usize).and_then(Option::take) else { return };
+        *self.counter(seat.listener.outbox.encoding()) -= 1;
+        if self.is_empty() {
+            *self = Self::default();
+        } else {
+            self.free.push(slot.0);
+        }
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.json + self.protobuf == 0
+    }
+
+    /// How many connections listen.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        (self.json + self.protobuf) as usize
+    }
+
+    /// The wires that somebody listens on.
+    pub fn encodings(&self) -> impl Iterator<Item = Encoding> + use<> {
+        [(self.json, Encoding::Json), (self.protobuf, Encoding::Protobuf)]
+            .into_iter()
+            .filter_map(|(count, encoding)| (count > 0).then_some(encoding))
+    }
+
+    /// Appends a message to every listener's outbox; `offset` is [`Offset::NONE`] for one that was not stored.
+    /// Whoever got something is added to `touched`, to be flushed.
+    pub fn deliver(&self, frames: &Frames<'_>, offset: Offset, touched: &mut Vec<Arc<Outbox>>) -> Reach {
+        let mut reach = Reach::default();
+        for seat in self.seats.iter().flatten() {
+            let listener = &seat.listener;
+            if seat.muted || (offset != Offset::NONE && offset <= listener.floor) {
+                continue;
+            }
+            let frame = frames.get(listener.outbox.encoding());
+            if listener.outbox.deliver(frame.clone()) {
+                reach.messages += 1;
+                reach.bytes += frame.len();
+                touched.push(Arc::clone(&listener.outbox));
+            }
+        }
+        reach
+    }
+
+    /// Tells every positioned listener that something is missing and sends it nothing more; returns how many.
+    pub fn lose(&mut self, channel: &Channel) -> usize {
+        let mut told = 0;
+        for seat in self.seats.iter_mut().flatten().filter(|seat| seat.listener.positioned && !seat.muted) {
+            seat.muted = true;
+            seat.listener.outbox.request(Control::Lost(channel.clone()));
+            told += 1;
+        }
+        told
+    }
+
+    fn counter(&mut self, encoding: Encoding) -> &mut u32 {
+        match encoding {
+            Encoding::Json => &mut self.json,
+            Encoding::Protobuf => &mut self.protobuf,
+        }
+    }
+}

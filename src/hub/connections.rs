@@ -1,0 +1,96 @@
+//! Every connection of this node, for counting and for closing them all.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::outbox::{Backlog, Control, Outbox};
+use crate::protocol::centrifuge::codes::Disconnect;
+
+/// Spreads the lock: a connect storm meets it twice a connection.
+const SHARDS: usize = 16;
+
+/// Every connection of this node.
+pub struct Connections {
+    shards: [Mutex<HashMap<u64, Arc<Outbox>>>; SHARDS],
+    next: AtomicUsize,
+    count: watch::Sender<usize>,
+    backlog: Backlog,
+}
+
+/// A connection's entry; leaves on drop.
+pub struct Registered {
+    connections: Arc<Connections>,
+    key: u64,
+}
+
+impl Connections {
+    #[must_use]
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            shards: std::array::from_fn(|_| Mutex::default()),
+            next: AtomicUsize::new(0),
+            count: watch::channel(0).0,
+            backlog: Backlog::default(),
+        })
+    }
+
+    /// Enters a connection.
+    #[must_use]
+    pub fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
+        let key = self.next.fetch_add(1, Ordering::Relaxed) as u64;
+        self.shard(key).lock().insert(key, outbox);
+        self.count.send_modify(|count| *count += 1);
+        Registered { connections: Arc::clone(self), key }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        *self.count.borrow()
+    }
+
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Asks every connection to end, and returns how many were asked.
+    pub fn close_all(&self, disconnect: &Disconnect) -> usize {
+        let mut asked = 0;
+        for shard in &self.shards {
+            let outboxes: Vec<_> = shard.lock().values().cloned().collect();
+            asked += outboxes.len();
+            for outbox in outboxes {
+                outbox.request(Control::Close(disconnect.clone()));
+            }
+        }
+        asked
+    }
+
+    /// Waits until the last connection is gone.
+    pub async fn wait_until_empty(&self) {
+        // The sender lives in self, so the channel cannot close.
+        let _ = self.count.subscribe().wait_for(|count| *count == 0).await;
+    }
+
+    /// Bytes that wait in all outboxes.
+    #[must_use]
+    pub const fn backlog(&self) -> &Backlog {
+        &self.backlog
+    }
+
+    fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Arc<Outbox>>> {
+        &self.shards[key as usize % SHARDS]
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.connections.shard(self.key).lock().remove(&self.key);
+        self.connections.count.send_modify(|count| *count -= 1);
+    }
+}

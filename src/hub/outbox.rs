@@ -1,0 +1,408 @@
+//! What waits for one connection: whole WebSocket frames, shared with every other outbox that holds them.
+//!
+//! The pump appends and flushes; the session flushes when the socket takes bytes again. Both write under the outbox's
+//! own lock and only as much as the socket takes at once, so nobody waits for a slow reader. Too slow a reader is
+//! closed, and never silently loses a frame while it stays open.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+
+/// Frames given to the socket in one write.
+const SLICES: usize = 64;
+
+/// Where an outbox writes to. Never blocks: answers `WouldBlock` when the socket is full.
+pub trait Wire: Send + Sync {
+    /// Writes as much of `frames` as goes at once; returns the number of bytes taken.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing goes now; anything else means that the connection is gone.
+    fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
+}
+
+/// What other tasks want from the session that owns the connection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Control {
+    /// Deliveries of this channel were lost for good: the client must start over from history.
+    Lost(Channel),
+    /// End the connection.
+    Close(Disconnect),
+}
+
+/// What became of a flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flushed {
+    /// Nothing waits.
+    Empty,
+    /// The socket is full: the session is told, and flushes once it is writable.
+    Blocked,
+    /// The connection is gone.
+    Gone,
+}
+
+/// Bytes that wait in all outboxes of a node.
+pub type Backlog = Arc<AtomicUsize>;
+
+/// What waits for one connection.
+pub struct Outbox {
+    encoding: Encoding,
+    limit: usize,
+    backlog: Backlog,
+    state: Mutex<State>,
+    attention: Notify,
+}
+
+#[derive(Default)]
+struct State {
+    queue: VecDeque<Bytes>,
+    /// Bytes of the first frame that are written already.
+    front_written: usize,
+    /// Bytes in `queue` and `held`.
+    bytes: usize,
+    /// Deliveries that must come after a reply which is still being made.
+    held: Option<Box<Held>>,
+    wire: Option<Box<dyn Wire>>,
+    controls: Vec<Control>,
+    /// No frame is taken any more.
+    closed: bool,
+    /// The session waits for the socket to become writable; nobody else needs to try.
+    blocked: bool,
+    gone: bool,
+    /// A deadline of the connection has come.
+    due: bool,
+}
+
+#[derive(Default)]
+struct Held {
+    depth: usize,
+    frames: Vec<Bytes>,
+}
+
+impl Outbox {
+    /// An empty outbox that closes its connection as slow beyond `limit` waiting bytes.
+    #[must_use]
+    pub fn new(encoding: Encoding, limit: usize, backlog: Backlog) -> Arc<Self> {
+        Arc::new(Self { encoding, limit, backlog, state: Mutex::default(), attention: Notify::new() })
+    }
+
+    /// How the connection's messages are encoded.
+    #[must_use]
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Sets the socket that [`flush`](Self::flush) writes to.
+    pub fn attach(&self, wire: Box<dyn Wire>) {
+        self.state.lock().wire = Some(wire);
+    }
+
+    /// Appends a delivery. Beyond the limit everything that waits is thrown away and the session told to close as slow.
+    ///
+    /// Returns whether the frame was taken.
+    pub fn deliver(&self, frame: Bytes) -> bool {
+        let mut state = self.state.lock();
+        if state.closed {
+            return false;
+        }
+        if state.bytes + frame.len() > self.limit && state.bytes > 0 {
+            self.overflow(&mut state);
+            return false;
+        }
+        self.count(&mut state, frame.len());
+        match &mut state.held {
+            Some(held) => held.frames.push(frame),
+            None => state.queue.push_back(frame),
+        }
+        true
+    }
+
+    /// Appends a reply, also while deliveries are held back.
+    pub fn reply(&self, frame: Bytes) {
+        let mut state = self.state.lock();
+        if state.closed {
+            return;
+        }
+        if state.bytes + frame.len() > self.limit && state.bytes > 0 {
+            self.overflow(&mut state);
+            return;
+        }
+        self.count(&mut state, frame.len());
+        state.queue.push_back(frame);
+    }
+
+    /// From now on deliveries wait for [`release`](Self::release), so that a reply can go before them. Nests.
+    pub fn hold(&self) {
+        self.state.lock().held.get_or_insert_default().depth += 1;
+    }
+
+    /// Undoes one [`hold`](Self::hold); with the last, what was held follows what is queued.
+    pub fn release(&self) {
+        let mut state = self.state.lock();
+        let Some(held) = &mut state.held else { return };
+        held.depth -= 1;
+        if held.depth == 0 {
+            let frames = state.held.take().map(|held| held.frames).unwrap_or_default();
+            state.queue.extend(frames);
+        }
+    }
+
+    /// Writes what the socket takes at once.
+    pub fn flush(&self) -> Flushed {
+        let mut state = self.state.lock();
+        if state.blocked && !state.closed {
+            return Flushed::Blocked;
+        }
+        self.write_out(&mut state)
+    }
+
+    /// As [`flush`](Self::flush), by the session after the socket became writable.
+    pub fn flush_writable(&self) -> Flushed {
+        let mut state = self.state.lock();
+        state.blocked = false;
+        self.write_out(&mut state)
+    }
+
+    /// Takes no further frames but `last` (a close frame, say), which follows what is queued.
+    pub fn finish(&self, last: Option<Bytes>) {
+        let mut state = self.state.lock();
+        if let Some(frame) = last
+            && !state.gone
+        {
+            self.count(&mut state, frame.len());
+            state.queue.push_back(frame);
+        }
+        state.closed = true;
+    }
+
+    /// Whether the session waits for the socket to become writable.
+    #[must_use]
+    pub fn is_blocked(&self) -> bool {
+        self.state.lock().blocked
+    }
+
+    /// Asks the session for something.
+    pub fn request(&self, control: Control) {
+        let mut state = self.state.lock();
+        if !state.gone && !state.controls.contains(&control) {
+            state.controls.push(control);
+            drop(state);
+            self.attention.notify_one();
+        }
+    }
+
+    /// Tells the session that a deadline has come.
+    pub fn remind(&self) {
+        self.state.lock().due = true;
+        self.attention.notify_one();
+    }
+
+    /// Waits until somebody wants the session's attention: a control, a deadline, a full socket. Cancel safe.
+    pub async fn attention(&self) {
+        self.attention.notified().await;
+    }
+
+    /// What was asked of the session since the last call, and whether a deadline has come.
+    pub fn take_requests(&self) -> (Vec<Control>, bool) {
+        let mut state = self.state.lock();
+        (std::mem::take(&mut state.controls), std::mem::take(&mut state.due))
+    }
+
+    /// Frees everything: the connection is over.
+    pub fn abandon(&self) {
+        let mut state = self.state.lock();
+        self.backlog.fetch_sub(state.bytes, Ordering::Relaxed);
+        *state = State { closed: true, gone: true, ..State::default() };
+    }
+
+    fn count(&self, state: &mut State, bytes: usize) {
+        state.bytes += bytes;
+        self.backlog.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn uncount(&self, state: &mut State, bytes: usize) {
+        state.bytes -= bytes;
+        self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// The reader is too slow. A frame that is half written must stay, or the close frame behind it would be rubbish.
+    fn overflow(&self, state: &mut State) {
+        let half_written = (state.front_written > 0).then(|| state.queue.pop_front()).flatten();
+        let kept = half_written.as_ref().map_or(0, |frame| frame.len() - state.front_written);
+        self.uncount(state, state.bytes - kept);
+        state.queue = half_written.into_iter().collect();
+        state.held = None;
+        state.closed = true;
+        state.controls.push(Control::Close(DisconnectCode::Slow.into()));
+        self.attention.notify_one();
+    }
+
+    fn write_out(&self, state: &mut State) -> Flushed {
+        if state.gone {
+            return Flushed::Gone;
+        }
+        while !state.queue.is_empty() {
+            let Some(wire) = &state.wire else { return Flushed::Blocked };
+            match write_once(wire.as_ref(), &state.queue, state.front_written) {
+                Ok(0) => return self.lost(state),
+                Ok(written) => {
+                    self.uncount(state, written);
+                    advance(state, written);
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    state.blocked = true;
+                    self.attention.notify_one();
+                    return Flushed::Blocked;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.lost(state),
+            }
+        }
+        // A drained queue keeps its slots otherwise, for as long as the connection lives.
+        state.queue = VecDeque::new();
+        Flushed::Empty
+    }
+
+    fn lost(&self, state: &mut State) -> Flushed {
+        self.uncount(state, state.bytes);
+        state.queue = VecDeque::new();
+        state.held = None;
+        state.closed = true;
+        state.gone = true;
+        self.attention.notify_one();
+        Flushed::Gone
+    }
+}
+
+fn write_once(wire: &dyn Wire, queue: &VecDeque<Bytes>, front_written: usize) -> io::Result<usize> {
+    let mut slices = [IoSlice::new(&[]); SLICES];
+    let mut count = 0;
+    for (slice, frame) in slices.iter_mut().zip(queue) {
+        let start = if count == 0 { front_written } else { 0 };
+        *slice = IoSlice::new(&frame[start..]);
+        count += 1;
+    }
+    wire.try_write_vectored(&slices[..count])
+}
+
+fn advance(state: &mut State, mut written: usize) {
+    while let Some(front) = state.queue.front() {
+        let rest = front.len() - state.front_written;
+        if written < rest {
+            state.front_written += written;
+            return;
+        }
+        written -= rest;
+        state.front_written = 0;
+        state.queue.pop_front();
+    }
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        self.backlog.fetch_sub(self.state.get_mut().bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A socket that takes `room` bytes in writes of at most `chunk`.
+    #[derive(Clone)]
+    struct Narrow(Arc<Mutex<(usize, usize, Vec<u8>)>>);
+
+    impl Narrow {
+        fn new(room: usize, chunk: usize) -> Self {
+            Self(Arc::new(Mutex::new((room, chunk, Vec::new()))))
+        }
+        fn make_room(&self, room: usize) {
+            self.0.lock().0 = room;
+        }
+        fn got(&self) -> Vec<u8> {
+            self.0.lock().2.clone()
+        }
+    }
+
+    impl Wire for Narrow {
+        fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+            let mut inner = self.0.lock();
+            if inner.0 == 0 {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let all: Vec<u8> = frames.iter().flat_map(|slice| slice.iter().copied()).collect();
+            let taken = all.len().min(inner.0).min(inner.1);
+            inner.0 -= taken;
+            inner.2.extend(&all[..taken]);
+            Ok(taken)
+        }
+    }
+
+    fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
+        let backlog = Backlog::default();
+        let outbox = Outbox::new(Encoding::Json, limit, Arc::clone(&backlog));
+        outbox.attach(Box::new(wire.clone()));
+        (outbox, backlog)
+    }
+
+    #[test]
+    fn frames_leave_whole_and_in_order_whatever_the_socket_takes() {
+        let wire = Narrow::new(3, 2);
+        let (outbox, backlog) = outbox(100, &wire);
+        for frame in ["abcd", "ef", "ghi"] {
+            assert!(outbox.deliver(Bytes::from(frame)));
+        }
+        assert_eq!(outbox.flush(), Flushed::Blocked);
+        assert_eq!(backlog.load(Ordering::Relaxed), 6);
+        wire.make_room(100);
+        assert_eq!(outbox.flush(), Flushed::Blocked, "only the session tries again");
+        assert_eq!(outbox.flush_writable(), Flushed::Empty);
+        assert_eq!(wire.got(), b"abcdefghi");
+        assert_eq!(backlog.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn deliveries_wait_for_the_reply_that_goes_before_them() {
+        let wire = Narrow::new(100, 100);
+        let (outbox, _) = outbox(100, &wire);
+        outbox.hold();
+        outbox.hold();
+        outbox.deliver(Bytes::from("push"));
+        outbox.release();
+        outbox.reply(Bytes::from("reply "));
+        outbox.release();
+        outbox.flush();
+        assert_eq!(wire.got(), b"reply push");
+    }
+
+    #[test]
+    fn a_slow_reader_is_closed_and_a_half_written_frame_is_finished_first() {
+        let wire = Narrow::new(2, 2);
+        let (outbox, backlog) = outbox(6, &wire);
+        outbox.deliver(Bytes::from("abcd"));
+        outbox.flush();
+        outbox.deliver(Bytes::from("efgh"));
+        assert!(!outbox.deliver(Bytes::from("ijkl")), "over the limit");
+        assert_eq!(outbox.take_requests().0, [Control::Close(DisconnectCode::Slow.into())]);
+        outbox.finish(Some(Bytes::from("close")));
+        wire.make_room(100);
+        assert_eq!(outbox.flush_writable(), Flushed::Empty);
+        assert_eq!(wire.got(), b"abcdclose");
+        assert_eq!(backlog.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn one_frame_larger_than_the_limit_still_goes_when_nothing_waits() {
+        let wire = Narrow::new(100, 100);
+        let (outbox, _) = outbox(2, &wire);
+        assert!(outbox.deliver(Bytes::from("large")));
+    }
+}
