@@ -1,1 +1,6 @@
 //! Promises to users, each in a file of its own.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on says where, by panicking")]
+
+mod support;
+
+mod nats_servers;

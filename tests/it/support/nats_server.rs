@@ -1,0 +1,275 @@
+//! Real nats-server processes: one, or a cluster of three; killed, hung and restarted on the same port and store.
+//!
+//! The binary is the one that `NATS_SERVER` names, else `.tools/bin/nats-server` in the project, else that on the path.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use url::Url;
+
+use super::eventually;
+
+/// Free ports are taken from here: below what the system gives to outgoing connections, so that nobody takes a server's
+/// port while it is down.
+const PORTS: std::ops::Range<u16> = 10_000..32_000;
+
+/// One server. Its process ends, and its store goes away, with this value.
+pub struct NatsServer {
+    ports: Ports,
+    config: PathBuf,
+    directory: TempDir,
+    process: Option<Child>,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    client: u16,
+    monitor: u16,
+    route: u16,
+}
+
+impl NatsServer {
+    /// A server with JetStream in a temporary directory, ready to serve.
+    pub async fn start() -> Self {
+        Self::with_config("").await
+    }
+
+    /// The same, with `extra` at the end of its configuration file.
+    pub async fn with_config(extra: &str) -> Self {
+        loop {
+            let mut server = Self::prepared(free_ports(), "single", |_| extra.to_owned());
+            server.spawn();
+            if server.became_ready().await {
+                return server;
+            }
+        }
+    }
+
+    /// What clients connect to, without credentials.
+    pub fn url(&self) -> Url {
+        Url::parse(&format!("nats://127.0.0.1:{}", self.ports.client)).unwrap()
+    }
+
+    pub fn port(&self) -> u16 {
+        self.ports.client
+    }
+
+    /// Ends the process as a crash does, without a farewell (SIGKILL), and waits for its end.
+    pub fn kill(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
+    }
+
+    /// Ends the process as an operator does (SIGTERM), and waits for its end.
+    pub async fn stop(&mut self) {
+        if let Some(mut process) = self.process.take() {
+            signal(&process, "TERM");
+            eventually("nats-server stops", async || process.try_wait().unwrap()).await;
+        }
+    }
+
+    /// Starts a server again that was killed or stopped: same port, same store. Returns once it is ready.
+    pub async fn restart(&mut self) {
+        self.kill();
+        self.spawn();
+        assert!(self.became_ready().await, "nats-server did not come back:\n{}", self.log());
+    }
+
+    /// As [`restart`](Self::restart), without waiting until it is ready (a member of a cluster that has no quorum).
+    pub fn restart_unready(&mut self) {
+        self.kill();
+        self.spawn();
+    }
+
+    /// Hangs the process: connections stay open, nothing is answered (SIGSTOP).
+    pub fn pause(&self) {
+        signal(self.process.as_ref().expect("the server runs"), "STOP");
+    }
+
+    /// Lets a hung process go on (SIGCONT).
+    pub fn resume(&self) {
+        signal(self.process.as_ref().expect("the server runs"), "CONT");
+    }
+
+    /// Sends its clients elsewhere, then stops it (lame duck mode).
+    pub fn enter_lame_duck_mode(&self) {
+        signal(self.process.as_ref().expect("the server runs"), "USR2");
+    }
+
+    /// Throws the store away; only while the server is down.
+    pub fn wipe_store(&self) {
+        assert!(self.process.is_none(), "the server runs");
+        let _ = fs::remove_dir_all(self.store());
+    }
+
+    /// Where JetStream keeps its files.
+    pub fn store(&self) -> PathBuf {
+        self.directory.path().join("store")
+    }
+
+    /// What the server logged so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+    }
+
+    /// The body of one of the monitoring pages (`/varz`, `/connz`, `/jsz`); `None` unless it answers 200.
+    pub async fn monitor(&self, page: &str) -> Option<String> {
+        timeout(Duration::from_secs(2), get(self.ports.monitor, page)).await.ok().flatten()
+    }
+
+    fn prepared(ports: Ports, name: &str, more: impl FnOnce(&Path) -> String) -> Self {
+        let directory = tempfile::Builder::new().prefix("midplane-nats-").tempdir().unwrap();
+        let path = directory.path();
+        let mut text = format!(
+            "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?} }}\n",
+            ports.client,
+            ports.monitor,
+            path.join("store")
+        );
+        text.push_str(&more(path));
+        let config = path.join("nats.conf");
+        fs::write(&config, text).unwrap();
+        Self { ports, config, directory, process: None }
+    }
+
+    fn spawn(&mut self) {
+        let log = File::options().create(true).append(true).open(self.directory.path().join("log")).unwrap();
+        let process = Command::new(binary())
+            .arg("-c")
+            .arg(&self.config)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .expect("nats-server starts (set NATS_SERVER, or run scripts/test.sh once)");
+        self.process = Some(process);
+    }
+
+    /// Waits until the server serves; false when another process had taken one of its ports.
+    async fn became_ready(&mut self) -> bool {
+        eventually("nats-server is ready", async || {
+            if self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some()) {
+                let log = self.log();
+                assert!(log.contains("address already in use"), "nats-server ended at once:\n{log}");
+                return Some(false);
+            }
+            self.monitor("/healthz").await.map(|_| true)
+        })
+        .await
+    }
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Three servers that hold streams together. Index them as `cluster.servers[0]`.
+pub struct NatsCluster {
+    pub servers: Vec<NatsServer>,
+}
+
+impl NatsCluster {
+    /// Three servers with JetStream, routes up and a leader elected.
+    pub async fn start() -> Self {
+        Self::with_config("").await
+    }
+
+    /// The same, with `extra` at the end of each configuration file.
+    pub async fn with_config(extra: &str) -> Self {
+        'again: loop {
+            let ports = [free_ports(), free_ports(), free_ports()];
+            let mut routes = String::new();
+            for port in &ports {
+                write!(routes, "\"nats-route://127.0.0.1:{}\", ", port.route).unwrap();
+            }
+            let mut servers: Vec<NatsServer> = ports
+                .iter()
+                .enumerate()
+                .map(|(index, ports)| {
+                    NatsServer::prepared(*ports, &format!("n{index}"), |_| {
+                        format!(
+                            "cluster {{ name: \"c{}\", listen: \"127.0.0.1:{}\", routes: [ {routes}] }}\n{extra}",
+                            ports_name(&routes),
+                            ports.route
+                        )
+                    })
+                })
+                .collect();
+            servers.iter_mut().for_each(NatsServer::spawn);
+            for server in &mut servers {
+                if !server.became_ready().await {
+                    continue 'again;
+                }
+            }
+            return Self { servers };
+        }
+    }
+
+    /// The addresses of all servers.
+    pub fn urls(&self) -> Vec<Url> {
+        self.servers.iter().map(NatsServer::url).collect()
+    }
+
+    /// The server with this name, as streams and advisories name their leaders (`n0`, `n1`, `n2`).
+    pub fn named(&mut self, name: &str) -> &mut NatsServer {
+        let index: usize = name.trim_start_matches('n').parse().expect("a server's name");
+        &mut self.servers[index]
+    }
+}
+
+/// A cluster's name of its own keeps servers of two tests apart, should ports ever be mixed up.
+fn ports_name(routes: &str) -> String {
+    routes.chars().filter(char::is_ascii_digit).collect()
+}
+
+fn free_ports() -> Ports {
+    let free = || {
+        loop {
+            let port = rand::random_range(PORTS);
+            if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+                return port;
+            }
+        }
+    };
+    Ports { client: free(), monitor: free(), route: free() }
+}
+
+fn binary() -> PathBuf {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "which server to test with is the test run's setting, not the node's"
+    )]
+    if let Some(path) = std::env::var_os("NATS_SERVER") {
+        return path.into();
+    }
+    let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/nats-server");
+    if pinned.exists() { pinned } else { PathBuf::from("nats-server") }
+}
+
+/// Signals one process by its id. The shell's own `kill` is there on every system.
+fn signal(process: &Child, name: &str) {
+    let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", process.id())).status().unwrap();
+    assert!(status.success(), "kill -{name}");
+}
+
+async fn get(port: u16, page: &str) -> Option<String> {
+    let mut socket = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {page} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    socket.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer).await.ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    head.lines().next()?.contains(" 200 ").then(|| body.to_owned())
+}
