@@ -1,1 +1,181 @@
-//! To come.
+//! The backplane of a single node, in this process: the same semantics as a cluster's, nothing to install.
+//!
+//! History lives in memory and ends with the process; the epoch says so to clients. There is nobody outside to answer
+//! requests, so that capability is absent.
+
+mod recent;
+mod stream;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use self::recent::Recent;
+use self::stream::Stream;
+use super::feed::partition_of;
+use super::{
+    Backplane, Bounds, Delivery, FeedSender, Health, History, HistoryError, Incoming, Outgoing, Page, PublishError,
+    Published, Requests, SubscribeError, Top,
+};
+use crate::protocol::{Channel, Epoch, Offset};
+use crate::settings::Namespaces;
+
+/// Publishers of different channels rarely wait for one another.
+const TURNS: usize = 64;
+/// How often what has aged is let go of in namespaces where nothing happens.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// One process as a whole cluster.
+pub struct Embedded {
+    feed: FeedSender,
+    subscribed: Mutex<HashSet<Channel>>,
+    streams: HashMap<Arc<str>, Mutex<Stream>>,
+    recent: Mutex<Recent>,
+    /// Held from the offset to the feed, so that deliveries leave in the order of their offsets.
+    turns: Vec<tokio::sync::Mutex<()>>,
+    health: watch::Sender<Health>,
+}
+
+impl Embedded {
+    /// A backplane with a stream for each of `namespaces` that has history. Needs a runtime: it sweeps in the background.
+    #[must_use]
+    pub fn new(namespaces: &Namespaces, feed: FeedSender) -> Arc<Self> {
+        let epoch = Epoch::new(&Uuid::new_v4().simple().to_string()[..8]);
+        let streams = namespaces
+            .iter()
+            .filter_map(|namespace| {
+                let history = namespace.history.as_ref()?;
+                Some((Arc::clone(&namespace.name), Mutex::new(Stream::new(history, epoch.clone()))))
+            })
+            .collect();
+        let embedded = Arc::new(Self {
+            feed,
+            subscribed: Mutex::default(),
+            streams,
+            recent: Mutex::default(),
+            turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
+            health: watch::channel(Health::Ready).0,
+        });
+        tokio::spawn(sweep(Arc::downgrade(&embedded)));
+        embedded
+    }
+
+    fn stream(&self, namespace: &str) -> Result<&Mutex<Stream>, HistoryError> {
+        self.streams.get(namespace).ok_or_else(|| HistoryError::Absent(namespace.to_owned()))
+    }
+
+    /// Stores where there is history, and says what to deliver; `None` when the publication is suppressed.
+    fn store(&self, channel: &Channel, message: &Outgoing) -> (Published, Option<Incoming>) {
+        let incoming =
+            |link| Incoming { channel: channel.clone(), data: message.data.clone(), meta: message.meta.clone(), link };
+        match self.streams.get(channel.namespace()) {
+            Some(stream) if !message.skip_history => match stream.lock().append(channel, message) {
+                (position, Some(link)) => {
+                    (Published { position: Some(position), suppressed: false }, Some(incoming(Some(link))))
+                }
+                (position, None) => (Published { position: Some(position), suppressed: true }, None),
+            },
+            _ => (Published::default(), Some(incoming(None))),
+        }
+    }
+}
+
+async fn sweep(embedded: std::sync::Weak<Embedded>) {
+    let mut interval = tokio::time::interval(SWEEP);
+    loop {
+        interval.tick().await;
+        let Some(embedded) = embedded.upgrade() else { return };
+        for stream in embedded.streams.values() {
+            stream.lock().expire();
+        }
+        embedded.recent.lock().expire();
+    }
+}
+
+#[async_trait]
+impl Backplane for Embedded {
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
+        let _turn = self.turns[partition_of(channel, TURNS)].lock().await;
+        let key = message.idempotency_key.as_deref().map(|key| (channel.clone(), key.to_owned()));
+        if let Some(first) = key.as_ref().and_then(|key| self.recent.lock().get(key)) {
+            return Ok(Published { position: first, suppressed: true });
+        }
+        let (published, incoming) = self.store(channel, &message);
+        if let Some(key) = key {
+            self.recent.lock().insert(key, published.position.clone());
+        }
+        if let Some(incoming) = incoming
+            && self.subscribed.lock().contains(channel)
+        {
+            let sent = self.feed.send(Delivery::Message(incoming)).await;
+            sent.map_err(|closed| PublishError::Unavailable(closed.to_string()))?;
+        }
+        Ok(published)
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> Result<(), SubscribeError> {
+        self.subscribed.lock().insert(channel.clone());
+        Ok(())
+    }
+
+    fn unsubscribe(&self, channel: &Channel) {
+        self.subscribed.lock().remove(channel);
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        Some(self)
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        None
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    async fn close(&self) {}
+}
+
+#[async_trait]
+impl History for Embedded {
+    async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
+        Ok(self.stream(channel.namespace())?.lock().top(channel))
+    }
+
+    async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError> {
+        Ok(self.stream(channel.namespace())?.lock().page(channel, from, limit))
+    }
+
+    async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
+        Ok(self.stream(namespace)?.lock().bounds())
+    }
+
+    async fn newer(
+        &self,
+        namespace: &str,
+        channels: &[Channel],
+        floor: Offset,
+    ) -> Result<Vec<(Channel, Offset)>, HistoryError> {
+        let mut stream = self.stream(namespace)?.lock();
+        let newest = |channel: &Channel| stream.top(channel).newest;
+        Ok(channels
+            .iter()
+            .map(newest)
+            .zip(channels)
+            .filter_map(|(newest, channel)| {
+                newest.filter(|newest| *newest > floor).map(|newest| (channel.clone(), newest))
+            })
+            .collect())
+    }
+
+    async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
+        self.stream(channel.namespace())?.lock().remove(channel);
+        Ok(())
+    }
+}

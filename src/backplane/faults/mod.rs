@@ -1,1 +1,193 @@
-//! To come.
+//! A backplane that fails on purpose, around any other: it loses, doubles and delays deliveries, swallows
+//! acknowledgements and keeps readers waiting. For tests of what heals and what tells.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use tokio::sync::watch;
+
+use super::{
+    Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Outgoing, Page,
+    PublishError, Published, Requests, SubscribeError, Top, feed,
+};
+use crate::protocol::{Channel, Offset};
+
+/// What happens to one delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    Pass,
+    Drop,
+    Twice,
+    /// It comes after the next delivery of its feed.
+    Late,
+}
+
+type Judge = Box<dyn FnMut(&Incoming) -> Fate + Send>;
+
+/// What goes wrong; may be changed at any time.
+#[derive(Default)]
+pub struct Faults {
+    judge: Mutex<Option<Judge>>,
+    /// Reads of history fail.
+    pub history_down: AtomicBool,
+    /// Reads of pages end this many messages before the newest, as those of a lagging replica do.
+    pub history_lag: AtomicUsize,
+    /// Publications are stored, their acknowledgements are lost.
+    pub acks_lost: AtomicBool,
+    /// Subscriptions are refused.
+    pub subscribe_down: AtomicBool,
+}
+
+impl Faults {
+    /// Decides the fate of every further delivery.
+    pub fn judge(&self, judge: impl FnMut(&Incoming) -> Fate + Send + 'static) {
+        *self.judge.lock() = Some(Box::new(judge));
+    }
+
+    /// Everything passes again.
+    pub fn cease(&self) {
+        *self.judge.lock() = None;
+        self.history_down.store(false, Ordering::SeqCst);
+        self.history_lag.store(0, Ordering::SeqCst);
+        self.acks_lost.store(false, Ordering::SeqCst);
+        self.subscribe_down.store(false, Ordering::SeqCst);
+    }
+
+    fn fate(&self, message: &Incoming) -> Fate {
+        self.judge.lock().as_mut().map_or(Fate::Pass, |judge| judge(message))
+    }
+}
+
+/// The decorator.
+pub struct Faulty {
+    inner: Arc<dyn Backplane>,
+    faults: Arc<Faults>,
+    feed: FeedSender,
+}
+
+impl Faulty {
+    /// Puts faults between `inner` with its `feeds` and whoever reads the feeds that are returned.
+    #[must_use]
+    pub fn around(inner: Arc<dyn Backplane>, feeds: Vec<Feed>, faults: Arc<Faults>) -> (Arc<Self>, Vec<Feed>) {
+        let (sender, out) = feed::open(feeds.len());
+        for feed in feeds {
+            tokio::spawn(meddle(feed, sender.clone(), Arc::clone(&faults)));
+        }
+        (Arc::new(Self { inner, faults, feed: sender }), out)
+    }
+
+    /// Tells the reader of the feeds that something may be missing.
+    pub async fn announce(&self, gap: Gap) {
+        // A reader that is gone needs no news.
+        let _ = self.feed.send(Delivery::Gap(gap)).await;
+    }
+}
+
+async fn meddle(mut feed: Feed, sender: FeedSender, faults: Arc<Faults>) {
+    let mut late: Vec<Incoming> = Vec::new();
+    while let Some(delivery) = feed.next().await {
+        let mut out = Vec::new();
+        match delivery {
+            Delivery::Gap(gap) => out.push(Delivery::Gap(gap)),
+            Delivery::Message(message) => match faults.fate(&message) {
+                Fate::Pass => out.push(Delivery::Message(message)),
+                Fate::Twice => out.extend([Delivery::Message(message.clone()), Delivery::Message(message)]),
+                Fate::Drop => {}
+                Fate::Late => {
+                    late.push(message);
+                    continue;
+                }
+            },
+        }
+        out.extend(late.drain(..).map(Delivery::Message));
+        for delivery in out {
+            if sender.send(delivery).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Backplane for Faulty {
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
+        let published = self.inner.publish(channel, message).await?;
+        if self.faults.acks_lost.load(Ordering::SeqCst) {
+            return Err(PublishError::Unknown(Duration::ZERO));
+        }
+        Ok(published)
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> Result<(), SubscribeError> {
+        if self.faults.subscribe_down.load(Ordering::SeqCst) {
+            return Err(SubscribeError::Unavailable("on purpose".to_owned()));
+        }
+        self.inner.subscribe(channel).await
+    }
+
+    fn unsubscribe(&self, channel: &Channel) {
+        self.inner.unsubscribe(channel);
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        self.inner.history().map(|_| self as &dyn History)
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        self.inner.requests()
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.inner.health()
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+impl Faulty {
+    fn readable(&self, namespace: &str) -> Result<&dyn History, HistoryError> {
+        if self.faults.history_down.load(Ordering::SeqCst) {
+            return Err(HistoryError::Unavailable("on purpose".to_owned()));
+        }
+        self.inner.history().ok_or_else(|| HistoryError::Absent(namespace.to_owned()))
+    }
+}
+
+#[async_trait]
+impl History for Faulty {
+    async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
+        self.readable(channel.namespace())?.top(channel).await
+    }
+
+    async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError> {
+        let mut page = self.readable(channel.namespace())?.page(channel, from, limit).await?;
+        let lag = self.faults.history_lag.load(Ordering::SeqCst);
+        if !page.more && lag > 0 {
+            page.messages.truncate(page.messages.len().saturating_sub(lag));
+            self.faults.history_lag.store(lag - 1, Ordering::SeqCst);
+        }
+        Ok(page)
+    }
+
+    async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
+        self.readable(namespace)?.bounds(namespace).await
+    }
+
+    async fn newer(
+        &self,
+        namespace: &str,
+        channels: &[Channel],
+        floor: Offset,
+    ) -> Result<Vec<(Channel, Offset)>, HistoryError> {
+        self.readable(namespace)?.newer(namespace, channels, floor).await
+    }
+
+    async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
+        self.readable(channel.namespace())?.remove(channel).await
+    }
+}
