@@ -1,0 +1,37 @@
+# What developers and CI run.
+default:
+    @just --list
+
+# Format, lints and unit tests: before every commit.
+check:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    cargo test --locked --lib
+
+# Everything, as CI does; `just test rust`, `just test js`, `just test python`, `just test browser` for one suite.
+test suite="all":
+    scripts/test.sh {{ if suite == "all" { "" } else { "--only " + suite } }}
+
+# One node with the embedded backplane at http://127.0.0.1:8000.
+run *arguments:
+    cargo run --release -- {{ arguments }}
+
+# One nats-server with JetStream and two nodes on it, at ports 8000 and 8001; ends with ctrl-c.
+up:
+    scripts/up.sh
+
+# The benchmarks; bench/README.md says what they mean.
+bench *arguments:
+    cargo run --release -p midplane-bench -- {{ arguments }}
+
+# Fuzz one target for some seconds (needs nightly and cargo-fuzz); without a target: list them.
+fuzz target="" seconds="60":
+    {{ if target == "" { "cargo fuzz list" } else { "cargo +nightly fuzz run " + target + " -- -max_total_time=" + seconds } }}
+
+# Licences, advisories and duplicate versions (needs cargo-deny).
+deny:
+    cargo deny --locked check
+
+# What the tests need, into .tools/ (test.sh does it too).
+tools:
+    scripts/install-tools.sh

