@@ -10,6 +10,9 @@ pub struct Meta {
     /// JSON `ClientInfo` of the client that published; `None` for backends.
     pub info: Option<Bytes>,
     pub tags: Vec<(String, String)>,
+    /// Not a publication: everything before it in the channel was removed on purpose. Never delivered; it keeps the
+    /// chain whole, and whoever missed it learns that what came before can no longer be had.
+    pub tombstone: bool,
 }
 
 /// Guards against older state overwriting newer state.

@@ -76,7 +76,8 @@ pub trait History: Send + Sync {
         floor: Offset,
     ) -> Result<Vec<(Channel, Offset)>, HistoryError>;
 
-    /// Forgets the channel's messages. Offsets go on from where they were.
+    /// Forgets the channel's messages: stores a tombstone ([`Meta::tombstone`]), then removes what lies before it.
+    /// Offsets go on. Without the tombstone nobody could tell "nothing was missed" from "what was missed is gone".
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError>;
 }
 

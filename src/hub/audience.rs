@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::frames::Frames;
-use super::outbox::{Control, Outbox};
+use super::outbox::{Control, Outbox, Taken};
 use crate::protocol::centrifuge::Encoding;
 use crate::protocol::{Channel, Offset};
 
@@ -100,11 +100,17 @@ impl Audience {
                 continue;
             }
             let frame = frames.get(listener.outbox.encoding());
-            if listener.outbox.deliver(frame.clone()) {
-                reach.messages += 1;
-                reach.bytes += frame.len();
-                touched.push(Arc::clone(&listener.outbox));
+            match listener.outbox.deliver(frame.clone()) {
+                Taken::First => touched.push(Arc::clone(&listener.outbox)),
+                Taken::Again => {}
+                Taken::Overflow => {
+                    reach.overflowed += 1;
+                    continue;
+                }
+                Taken::Closed => continue,
             }
+            reach.messages += 1;
+            reach.bytes += frame.len();
         }
         reach
     }

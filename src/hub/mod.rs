@@ -13,5 +13,5 @@ pub mod pulse;
 pub use audience::{Audience, Listener, Reach, Slot};
 pub use connections::Connections;
 pub use frames::Frames;
-pub use outbox::{Control, Flushed, Outbox, Wire};
+pub use outbox::{Control, Flushed, Hold, Outbox, Taken, Wire};
 pub use pulse::Pulse;

@@ -49,6 +49,19 @@ pub enum Flushed {
     Gone,
 }
 
+/// What became of a delivery.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// The first since the last flush: somebody has to flush.
+    First,
+    /// Others wait with it already.
+    Again,
+    /// Too much waited: the connection is being closed as slow.
+    Overflow,
+    /// The connection is over.
+    Closed,
+}
+
 /// Bytes that wait in all outboxes of a node.
 pub type Backlog = Arc<AtomicUsize>;
 
@@ -79,6 +92,8 @@ struct State {
     gone: bool,
     /// A deadline of the connection has come.
     due: bool,
+    /// Something was delivered since the last flush.
+    dirty: bool,
 }
 
 #[derive(Default)]
@@ -106,23 +121,21 @@ impl Outbox {
     }
 
     /// Appends a delivery. Beyond the limit everything that waits is thrown away and the session told to close as slow.
-    ///
-    /// Returns whether the frame was taken.
-    pub fn deliver(&self, frame: Bytes) -> bool {
+    pub fn deliver(&self, frame: Bytes) -> Taken {
         let mut state = self.state.lock();
         if state.closed {
-            return false;
+            return Taken::Closed;
         }
         if state.bytes + frame.len() > self.limit && state.bytes > 0 {
             self.overflow(&mut state);
-            return false;
+            return Taken::Overflow;
         }
         self.count(&mut state, frame.len());
         match &mut state.held {
             Some(held) => held.frames.push(frame),
             None => state.queue.push_back(frame),
         }
-        true
+        if std::mem::replace(&mut state.dirty, true) { Taken::Again } else { Taken::First }
     }
 
     /// Appends a reply, also while deliveries are held back.
@@ -139,13 +152,15 @@ impl Outbox {
         state.queue.push_back(frame);
     }
 
-    /// From now on deliveries wait for [`release`](Self::release), so that a reply can go before them. Nests.
-    pub fn hold(&self) {
+    /// From now on deliveries wait until the hold is dropped, so that a reply can go before them. Nests.
+    #[must_use]
+    pub fn hold(self: &Arc<Self>) -> Hold {
         self.state.lock().held.get_or_insert_default().depth += 1;
+        Hold(Arc::clone(self))
     }
 
-    /// Undoes one [`hold`](Self::hold); with the last, what was held follows what is queued.
-    pub fn release(&self) {
+    /// Undoes one hold; with the last, what was held follows what is queued.
+    fn release(&self) {
         let mut state = self.state.lock();
         let Some(held) = &mut state.held else { return };
         held.depth -= 1;
@@ -158,6 +173,7 @@ impl Outbox {
     /// Writes what the socket takes at once.
     pub fn flush(&self) -> Flushed {
         let mut state = self.state.lock();
+        state.dirty = false;
         if state.blocked && !state.closed {
             return Flushed::Blocked;
         }
@@ -306,6 +322,16 @@ fn advance(state: &mut State, mut written: usize) {
     }
 }
 
+/// Keeps deliveries back while it lives.
+#[must_use]
+pub struct Hold(Arc<Outbox>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
 impl Drop for Outbox {
     fn drop(&mut self) {
         self.backlog.fetch_sub(self.state.get_mut().bytes, Ordering::Relaxed);
@@ -358,7 +384,7 @@ mod tests {
         let wire = Narrow::new(3, 2);
         let (outbox, backlog) = outbox(100, &wire);
         for frame in ["abcd", "ef", "ghi"] {
-            assert!(outbox.deliver(Bytes::from(frame)));
+            assert!(matches!(outbox.deliver(Bytes::from(frame)), Taken::First | Taken::Again));
         }
         assert_eq!(outbox.flush(), Flushed::Blocked);
         assert_eq!(backlog.load(Ordering::Relaxed), 6);
@@ -373,12 +399,11 @@ mod tests {
     fn deliveries_wait_for_the_reply_that_goes_before_them() {
         let wire = Narrow::new(100, 100);
         let (outbox, _) = outbox(100, &wire);
-        outbox.hold();
-        outbox.hold();
+        let (outer, inner) = (outbox.hold(), outbox.hold());
         outbox.deliver(Bytes::from("push"));
-        outbox.release();
+        drop(inner);
         outbox.reply(Bytes::from("reply "));
-        outbox.release();
+        drop(outer);
         outbox.flush();
         assert_eq!(wire.got(), b"reply push");
     }
@@ -390,7 +415,7 @@ mod tests {
         outbox.deliver(Bytes::from("abcd"));
         outbox.flush();
         outbox.deliver(Bytes::from("efgh"));
-        assert!(!outbox.deliver(Bytes::from("ijkl")), "over the limit");
+        assert_eq!(outbox.deliver(Bytes::from("ijkl")), Taken::Overflow);
         assert_eq!(outbox.take_requests().0, [Control::Close(DisconnectCode::Slow.into())]);
         outbox.finish(Some(Bytes::from("close")));
         wire.make_room(100);
@@ -403,6 +428,6 @@ mod tests {
     fn one_frame_larger_than_the_limit_still_goes_when_nothing_waits() {
         let wire = Narrow::new(100, 100);
         let (outbox, _) = outbox(2, &wire);
-        assert!(outbox.deliver(Bytes::from("large")));
+        assert_eq!(outbox.deliver(Bytes::from("large")), Taken::First);
     }
 }

@@ -19,8 +19,8 @@ use self::recent::Recent;
 use self::stream::Stream;
 use super::feed::partition_of;
 use super::{
-    Backplane, Bounds, Delivery, FeedSender, Health, History, HistoryError, Incoming, Outgoing, Page, PublishError,
-    Published, Requests, SubscribeError, Top,
+    Backplane, Bounds, Delivery, FeedSender, Health, History, HistoryError, Incoming, Meta, Outgoing, Page,
+    PublishError, Published, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
@@ -175,7 +175,11 @@ impl History for Embedded {
     }
 
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
-        self.stream(channel.namespace())?.lock().remove(channel);
+        let tombstone = Outgoing { meta: Meta { tombstone: true, ..Meta::default() }, ..Outgoing::default() };
+        let published = self.publish(channel, tombstone).await;
+        let position = published.map_err(|error| HistoryError::Unavailable(error.to_string()))?.position;
+        let position = position.ok_or_else(|| HistoryError::Absent(channel.namespace().to_owned()))?;
+        self.stream(channel.namespace())?.lock().remove_before(channel, position.offset);
         Ok(())
     }
 }

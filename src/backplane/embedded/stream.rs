@@ -83,9 +83,12 @@ impl Stream {
         Bounds { epoch: self.epoch.clone(), first: Offset(first), last: Offset(self.last) }
     }
 
-    pub(super) fn remove(&mut self, channel: &Channel) {
-        for message in self.channels.remove(channel).map(|log| log.messages).into_iter().flatten() {
-            self.order.remove(&message.offset.0);
+    pub(super) fn remove_before(&mut self, channel: &Channel, end: Offset) {
+        let Some(log) = self.channels.get_mut(channel) else { return };
+        while log.messages.front().is_some_and(|message| message.offset < end) {
+            if let Some(message) = log.messages.pop_front() {
+                self.order.remove(&message.offset.0);
+            }
         }
     }
 

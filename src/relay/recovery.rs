@@ -1,0 +1,188 @@
+//! What was missed since a position: everything, proven, or a refusal with its reason.
+//!
+//! Offsets have holes, so "first == position + 1" proves nothing. What proves is this: removal takes a channel's oldest
+//! message first, so if any message at or before the position is still stored, nothing behind the position was removed.
+
+use std::time::{Duration, SystemTime};
+
+use tokio::time::sleep;
+
+use crate::backplane::{Bounds, History, HistoryError, Page, Stored, Top};
+use crate::protocol::{Channel, Epoch, Offset, Position};
+
+/// Messages read at once.
+const PAGE: usize = 500;
+/// How often a replica that lags behind the channel's top is asked again.
+const STALE_RETRIES: u32 = 20;
+/// How long it gets to catch up in between.
+const STALE_WAIT: Duration = Duration::from_millis(25);
+
+/// Everything behind a position, up to the channel's top.
+#[derive(Debug, Clone)]
+pub(super) struct CaughtUp {
+    /// Ascending, without a hole.
+    pub(super) messages: Vec<Stored>,
+    /// Where a reader stands who has them.
+    pub(super) top: Position,
+}
+
+/// Why recovery is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum Refusal {
+    /// The position is of another life of the history.
+    #[error("the history has another epoch")]
+    Epoch,
+    /// Something behind the position is no longer stored, or may have been removed.
+    #[error("messages after the position are no longer stored")]
+    Trimmed,
+    /// Messages behind the position were removed on purpose.
+    #[error("messages after the position were removed")]
+    Removed,
+    /// Something behind the position is older than readers may see.
+    #[error("messages after the position have passed the history's time to live")]
+    Expired,
+    /// More was missed than one reply may carry.
+    #[error("more was missed than one recovery may carry")]
+    Limit,
+    /// The position lies ahead of everything stored.
+    #[error("the position lies ahead of everything stored")]
+    Ahead,
+}
+
+/// Why a catch-up has no result.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CatchUpError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Unavailable(#[from] HistoryError),
+}
+
+/// What bounds a catch-up.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Bound {
+    /// Messages that the store keeps of one channel.
+    pub(super) depth: usize,
+    /// At most this many messages.
+    pub(super) messages: usize,
+    /// At most this many bytes of data.
+    pub(super) bytes: usize,
+    /// None older than this.
+    pub(super) ttl: Option<Duration>,
+}
+
+/// Reads everything of `channel` behind `from`, and proves that nothing is missing.
+pub(super) async fn catch_up(
+    history: &dyn History,
+    channel: &Channel,
+    epoch: &Epoch,
+    from: Offset,
+    bound: Bound,
+) -> Result<CaughtUp, CatchUpError> {
+    let (top, first) = tokio::join!(history.top(channel), history.page(channel, from, PAGE));
+    let top = top?;
+    if top.epoch != *epoch {
+        return Err(Refusal::Epoch.into());
+    }
+    if from > top.last {
+        return Err(Refusal::Ahead.into());
+    }
+    let nothing = || CaughtUp { messages: Vec::new(), top: Position { offset: from, epoch: epoch.clone() } };
+    let Some(newest) = top.newest else {
+        // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
+        let complete = from == top.last || removed_nothing_since(from, &history.bounds(channel.namespace()).await?);
+        return if complete { Ok(nothing()) } else { Err(Refusal::Trimmed.into()) };
+    };
+    if newest <= from {
+        return Ok(nothing());
+    }
+    let read = read_up_to(history, channel, first?, from, newest, bound).await?;
+    if read.messages.iter().any(|message| message.meta.tombstone) {
+        return Err(Refusal::Removed.into());
+    }
+    if !read.position_is_stored {
+        let few = read.messages.len() < bound.depth;
+        if !few || !removed_nothing_since(from, &history.bounds(channel.namespace()).await?) {
+            return Err(Refusal::Trimmed.into());
+        }
+    }
+    if let Some(ttl) = bound.ttl
+        && read.messages.first().is_some_and(|oldest| age(oldest) > ttl)
+    {
+        return Err(Refusal::Expired.into());
+    }
+    let offset = read.messages.last().map_or(newest, |last| last.offset);
+    Ok(CaughtUp { messages: read.messages, top: Position { offset, epoch: epoch.clone() } })
+}
+
+struct Read {
+    messages: Vec<Stored>,
+    /// The message at the position itself is still there.
+    position_is_stored: bool,
+}
+
+/// Reads from `page` on until `newest` is reached, however far the replicas that answer lag behind.
+async fn read_up_to(
+    history: &dyn History,
+    channel: &Channel,
+    mut page: Page,
+    from: Offset,
+    newest: Offset,
+    bound: Bound,
+) -> Result<Read, CatchUpError> {
+    let mut read = Read { messages: Vec::new(), position_is_stored: false };
+    let mut reached = from;
+    let mut stale = 0;
+    let mut bytes = 0;
+    loop {
+        let before = reached;
+        for message in page.messages {
+            read.position_is_stored |= message.offset == from;
+            if message.offset > reached {
+                reached = message.offset;
+                bytes += message.data.len();
+                read.messages.push(message);
+            }
+        }
+        if read.messages.len() > bound.messages || bytes > bound.bytes {
+            return Err(Refusal::Limit.into());
+        }
+        if reached >= newest {
+            return Ok(read);
+        }
+        if !page.more && reached == before {
+            stale += 1;
+            if stale > STALE_RETRIES {
+                return Err(HistoryError::Unavailable("no replica has caught up with its leader".to_owned()).into());
+            }
+            sleep(STALE_WAIT).await;
+        }
+        // The position itself is asked for until something was read: it is the proof.
+        let start = if read.messages.is_empty() { from } else { reached.next() };
+        page = history.page(channel, start, PAGE).await?;
+    }
+}
+
+/// Whether everything that was ever stored behind `from` is still there, in the whole namespace.
+fn removed_nothing_since(from: Offset, bounds: &Bounds) -> bool {
+    bounds.first <= from.next()
+}
+
+/// How long ago a message was stored; clocks of two hosts differ, which at the scale of a time to live does not matter.
+pub(super) fn age(message: &Stored) -> Duration {
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    now.saturating_sub(Duration::from_nanos(u64::try_from(message.stored_at).unwrap_or(0)))
+}
+
+/// The newest message only, for channels whose subscribers want the latest state.
+pub(super) async fn latest(history: &dyn History, channel: &Channel, top: &Top) -> Result<Option<Stored>, HistoryError> {
+    let Some(newest) = top.newest else { return Ok(None) };
+    for _ in 0..STALE_RETRIES {
+        let page = history.page(channel, newest, 1).await?;
+        if let Some(message) = page.messages.into_iter().next() {
+            return Ok(Some(message));
+        }
+        sleep(STALE_WAIT).await;
+    }
+    Ok(None)
+}

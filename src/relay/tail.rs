@@ -1,0 +1,140 @@
+//! The newest publications of a channel, kept on the node: who comes back at once needs no read.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use crate::backplane::Stored;
+use crate::protocol::Offset;
+
+/// Publications kept of one channel.
+const MESSAGES: usize = 128;
+/// Bytes kept of one channel.
+const BYTES: usize = 128 * 1024;
+/// Bytes kept of all channels of a node.
+const TOTAL: usize = 64 * 1024 * 1024;
+/// What a publication weighs beside its data.
+const OVERHEAD: usize = 160;
+
+/// Bytes in all tails of a node.
+pub(super) type TailBudget = Arc<AtomicUsize>;
+
+/// Everything of a channel behind `floor`.
+pub(super) struct Tail {
+    floor: Offset,
+    messages: VecDeque<Stored>,
+    bytes: usize,
+    budget: TailBudget,
+}
+
+impl Tail {
+    /// An empty tail: nothing is known before `floor`.
+    pub(super) const fn new(floor: Offset, budget: TailBudget) -> Self {
+        Self { floor, messages: VecDeque::new(), bytes: 0, budget }
+    }
+
+    /// Appends the channel's newest publication.
+    pub(super) fn push(&mut self, message: Stored) {
+        if message.meta.tombstone {
+            *self = Self::new(message.offset, Arc::clone(&self.budget));
+            return;
+        }
+        self.weigh(weight(&message));
+        self.messages.push_back(message);
+        while self.messages.len() > MESSAGES || self.bytes > BYTES || self.budget.load(Ordering::Relaxed) > TOTAL {
+            let Some(oldest) = self.messages.pop_front() else { break };
+            self.floor = oldest.offset;
+            self.unweigh(weight(&oldest));
+        }
+    }
+
+    /// Reaches further back: `older` is everything between `from` and what is kept, ascending.
+    pub(super) fn reach_back(&mut self, from: Offset, older: &[Stored]) {
+        let bytes: usize = older.iter().map(weight).sum();
+        let fits = self.messages.len() + older.len() <= MESSAGES
+            && self.bytes + bytes <= BYTES
+            && self.budget.load(Ordering::Relaxed) + bytes <= TOTAL;
+        if fits && from < self.floor {
+            self.weigh(bytes);
+            self.floor = from;
+            for message in older.iter().rev() {
+                self.messages.push_front(message.clone());
+            }
+        }
+    }
+
+    /// Everything behind `position`, ascending; `None` when the tail does not reach back so far.
+    pub(super) fn since(&self, position: Offset) -> Option<Vec<Stored>> {
+        (position >= self.floor).then(|| {
+            let start = self.messages.partition_point(|message| message.offset <= position);
+            self.messages.range(start..).cloned().collect()
+        })
+    }
+
+    /// How far back it reaches.
+    pub(super) const fn floor(&self) -> Offset {
+        self.floor
+    }
+
+    fn weigh(&mut self, bytes: usize) {
+        self.bytes += bytes;
+        self.budget.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn unweigh(&mut self, bytes: usize) {
+        self.bytes -= bytes;
+        self.budget.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+fn weight(message: &Stored) -> usize {
+    message.data.len() + OVERHEAD
+}
+
+impl Drop for Tail {
+    fn drop(&mut self) {
+        self.budget.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::*;
+    use crate::backplane::Meta;
+
+    fn stored(offset: u64, size: usize) -> Stored {
+        Stored { offset: Offset(offset), stored_at: 0, data: Bytes::from(vec![b'x'; size]), meta: Meta::default() }
+    }
+
+    fn offsets(messages: &[Stored]) -> Vec<u64> {
+        messages.iter().map(|message| message.offset.0).collect()
+    }
+
+    #[test]
+    fn it_answers_only_for_what_it_kept_whole() {
+        let mut tail = Tail::new(Offset(10), TailBudget::default());
+        tail.push(stored(12, 1));
+        tail.push(stored(15, 1));
+        assert_eq!(offsets(&tail.since(Offset(10)).expect("covered")), [12, 15]);
+        assert_eq!(offsets(&tail.since(Offset(13)).expect("covered")), [15]);
+        assert!(tail.since(Offset(9)).is_none());
+        tail.reach_back(Offset(4), &[stored(6, 1), stored(10, 1)]);
+        assert_eq!(offsets(&tail.since(Offset(5)).expect("covered")), [6, 10, 12, 15]);
+    }
+
+    #[test]
+    fn it_stays_within_its_bounds_and_forgets_the_oldest() {
+        let budget = TailBudget::default();
+        let mut tail = Tail::new(Offset(0), Arc::clone(&budget));
+        for offset in 1..=500 {
+            tail.push(stored(offset, 10));
+        }
+        assert_eq!(tail.floor(), Offset(500 - MESSAGES as u64));
+        tail.push(stored(501, BYTES));
+        assert!(tail.since(Offset(500)).is_none(), "one message larger than the tail is not kept");
+        drop(tail);
+        assert_eq!(budget.load(Ordering::Relaxed), 0);
+    }
+}
