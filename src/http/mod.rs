@@ -1,1 +1,3 @@
-//! To come.
+//! The axum edge.
+
+pub mod demo;
