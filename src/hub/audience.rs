@@ -35,6 +35,14 @@ pub struct Reach {
     pub overflowed: usize,
 }
 
+impl std::ops::AddAssign for Reach {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+        self.overflowed += other.overflowed;
+    }
+}
+
 /// Everybody on this node who listens to one channel.
 #[derive(Default)]
 pub struct Audience {

@@ -27,7 +27,7 @@ pub(super) enum Judgement {
 }
 
 impl Chain {
-    pub(super) const fn new(position: Position) -> Self {
+    pub(super) fn new(position: Position) -> Self {
         Self { epoch: position.epoch, had: position.offset, stored_at: 0 }
     }
 

@@ -1,1 +1,92 @@
-//! To come.
+//! Where hub and backplane meet: who is interested, what is published, and that nothing is missing.
+//!
+//! A **topic** is a channel with listeners on this node. The **pump** takes deliveries from the backplane's feeds and
+//! passes them to the topic's audience, as long as each is **chained** to the one before. A hole stops the topic until
+//! the **healer** has read what is missing; the **audit** finds holes that no later message would show. A connection
+//! that **joins** gets a membership, and with it either everything since its position or a refusal.
+//!
+//! Order: a topic's lock is taken before an outbox's, and neither is held over an await.
+
+mod audit;
+mod chain;
+mod heal;
+mod history;
+mod join;
+mod publication;
+mod pump;
+mod recovery;
+mod registry;
+mod tail;
+mod topic;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
+pub use self::join::{JoinError, Joined, Membership, Outcome, Since, Wish};
+pub use self::publication::push_frames;
+pub use self::recovery::Refusal;
+
+use self::audit::Audits;
+use self::heal::HealQueue;
+use self::registry::Registry;
+use self::tail::TailBudget;
+use crate::backplane::{Backplane, Feed, GapCause, Outgoing, PublishError, Published};
+use crate::hub::Reach;
+use crate::protocol::Channel;
+use crate::settings::Namespaces;
+
+/// Joins this node's listeners to the backplane.
+pub struct Relay {
+    backplane: Arc<dyn Backplane>,
+    registry: Registry,
+    heals: HealQueue,
+    audits: Audits,
+    tails: TailBudget,
+}
+
+impl Relay {
+    #[must_use]
+    pub fn new(backplane: Arc<dyn Backplane>, namespaces: &Namespaces) -> Arc<Self> {
+        Arc::new(Self {
+            backplane,
+            registry: Registry::default(),
+            heals: HealQueue::default(),
+            audits: Audits::new(namespaces),
+            tails: TailBudget::default(),
+        })
+    }
+
+    /// Starts a pump for each feed, the healer and the audit; they end with `stop`.
+    pub fn start(self: &Arc<Self>, feeds: Vec<Feed>, tasks: &TaskTracker, stop: &CancellationToken) {
+        for (partition, feed) in feeds.into_iter().enumerate() {
+            tasks.spawn(pump::run(Arc::clone(self), feed, partition == 0, stop.clone()));
+        }
+        tasks.spawn(heal::run(Arc::clone(self), stop.clone()));
+        tasks.spawn(audit::run(Arc::clone(self), stop.clone()));
+    }
+
+    /// Publishes, on this node and every other.
+    ///
+    /// # Errors
+    /// As the backplane says; [`PublishError::Unknown`] means that it may be stored all the same.
+    pub async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
+        self.backplane.publish(channel, message).await
+    }
+
+    fn count_reach(&self, _namespace: &str, _reach: Reach) {}
+
+    fn count_gap(&self, _cause: GapCause) {}
+
+    fn count_unhealed(&self, _cause: GapCause) {}
+
+    /// Channels with listeners on this node, with their number.
+    #[must_use]
+    pub fn channels(&self) -> Vec<(Channel, usize)> {
+        let topics = self.registry.all().into_iter();
+        let counted = topics.map(|topic| (topic.channel.clone(), topic.state.lock().audience.len()));
+        counted.filter(|(_, listeners)| *listeners > 0).collect()
+    }
+}

@@ -115,6 +115,18 @@ pub(super) async fn catch_up(
     Ok(CaughtUp { messages: read.messages, top: Position { offset, epoch: epoch.clone() } })
 }
 
+/// Reads everything of `channel` behind `from` up to `newest`, without asking what was removed in between.
+pub(super) async fn read_behind(
+    history: &dyn History,
+    channel: &Channel,
+    from: Offset,
+    newest: Offset,
+    bound: Bound,
+) -> Result<Vec<Stored>, CatchUpError> {
+    let first = history.page(channel, from, PAGE).await?;
+    Ok(read_up_to(history, channel, first, from, newest, bound).await?.messages)
+}
+
 struct Read {
     messages: Vec<Stored>,
     /// The message at the position itself is still there.
@@ -175,7 +187,11 @@ pub(super) fn age(message: &Stored) -> Duration {
 }
 
 /// The newest message only, for channels whose subscribers want the latest state.
-pub(super) async fn latest(history: &dyn History, channel: &Channel, top: &Top) -> Result<Option<Stored>, HistoryError> {
+pub(super) async fn latest(
+    history: &dyn History,
+    channel: &Channel,
+    top: &Top,
+) -> Result<Option<Stored>, HistoryError> {
     let Some(newest) = top.newest else { return Ok(None) };
     for _ in 0..STALE_RETRIES {
         let page = history.page(channel, newest, 1).await?;

@@ -1,0 +1,247 @@
+//! Finds holes that no later message would show: on channels that fell quiet, and where a subscription took effect
+//! late.
+//!
+//! Every channel is compared with its stream from time to time, a freshly opened one after a second, and a whole
+//! namespace whenever the backplane says that something may be missing.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::Relay;
+use super::topic::{Course, Topic};
+use crate::backplane::{GapCause, HistoryError};
+use crate::protocol::{Channel, Offset};
+use crate::settings::Namespaces;
+
+const TICK: Duration = Duration::from_secs(1);
+/// How often every channel is compared with its stream.
+const PERIOD: Duration = Duration::from_secs(30);
+/// How old a sighting must be before everything below it counts as delivered.
+const SETTLED: Duration = Duration::from_secs(10);
+/// When a freshly opened channel is compared: by then its subscription has reached every server.
+const FRESH: Duration = Duration::from_secs(1);
+/// Channels compared in one call.
+const CHUNK: usize = 1000;
+
+/// What the audit keeps.
+pub(super) struct Audits {
+    spaces: HashMap<Arc<str>, Space>,
+    fresh: Mutex<VecDeque<Fresh>>,
+    demanded: Notify,
+}
+
+/// What is known of one namespace with history, or of one without (which only passes gaps on).
+struct Space {
+    has_history: bool,
+    /// The highest offset seen on any channel.
+    highest: AtomicU64,
+    /// That offset over the last seconds, one entry a tick.
+    sightings: Mutex<VecDeque<(Instant, u64)>>,
+    /// Everything at or below was delivered, or found missing, before.
+    floor: AtomicU64,
+    demanded: Mutex<Option<GapCause>>,
+}
+
+struct Fresh {
+    opened: Instant,
+    topic: Arc<Topic>,
+    /// The stream's last offset when it was opened.
+    last: Offset,
+}
+
+impl Audits {
+    pub(super) fn new(namespaces: &Namespaces) -> Self {
+        let space = |has_history| Space {
+            has_history,
+            highest: AtomicU64::new(0),
+            sightings: Mutex::default(),
+            floor: AtomicU64::new(0),
+            demanded: Mutex::default(),
+        };
+        let spaces =
+            namespaces.iter().map(|namespace| (Arc::clone(&namespace.name), space(namespace.history.is_some())));
+        Self { spaces: spaces.collect(), fresh: Mutex::default(), demanded: Notify::new() }
+    }
+
+    /// Notes an offset that passed.
+    pub(super) fn saw(&self, namespace: &str, offset: Offset) {
+        if let Some(space) = self.spaces.get(namespace) {
+            space.highest.fetch_max(offset.0, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a freshly opened channel, for a second look.
+    pub(super) fn opened(&self, topic: &Arc<Topic>, last: Offset) {
+        if let Some(space) = self.spaces.get(&topic.namespace.name) {
+            // Nothing was listened to before the first channel: what lies below its beginning is nobody's loss.
+            let _ = space.floor.compare_exchange(0, last.0, Ordering::Relaxed, Ordering::Relaxed);
+            space.highest.fetch_max(last.0, Ordering::Relaxed);
+        }
+        self.fresh.lock().push_back(Fresh { opened: Instant::now(), topic: Arc::clone(topic), last });
+    }
+
+    /// Something may be missing in a namespace.
+    pub(super) fn demand(&self, namespace: &str, cause: GapCause) {
+        let Some(space) = self.spaces.get(namespace) else { return };
+        let mut demanded = space.demanded.lock();
+        // A changed epoch outweighs whatever else was suspected.
+        if *demanded != Some(GapCause::EpochChanged) {
+            *demanded = Some(cause);
+        }
+        drop(demanded);
+        self.demanded.notify_one();
+    }
+
+    /// Something may be missing anywhere.
+    pub(super) fn demand_all(&self, cause: GapCause) {
+        for namespace in self.spaces.keys() {
+            self.demand(namespace, cause);
+        }
+    }
+}
+
+impl Space {
+    /// Notes how far publications have come, and forgets all but the newest sighting that has settled.
+    fn sight(&self) {
+        let mut sightings = self.sightings.lock();
+        sightings.push_back((Instant::now(), self.highest.load(Ordering::Relaxed)));
+        while sightings.get(1).is_some_and(|(seen, _)| seen.elapsed() >= SETTLED) {
+            sightings.pop_front();
+        }
+    }
+
+    /// The highest offset below which everything has had its time to arrive.
+    fn settled(&self) -> Option<u64> {
+        self.sightings.lock().front().filter(|(seen, _)| seen.elapsed() >= SETTLED).map(|(_, highest)| *highest)
+    }
+}
+
+/// Looks around until `stop`.
+pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut last_period = Instant::now();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = relay.audits.demanded.notified() => {}
+            _ = tick.tick() => {
+                relay.audits.spaces.values().for_each(Space::sight);
+                relay.registry.sweep_idle(relay.backplane.as_ref());
+                relay.check_fresh().await;
+                if last_period.elapsed() >= PERIOD {
+                    last_period = Instant::now();
+                    for (_, space) in relay.audits.spaces.iter().filter(|(_, space)| space.has_history) {
+                        space.demanded.lock().get_or_insert(GapCause::Audit);
+                    }
+                }
+            }
+        }
+        relay.check_demanded().await;
+    }
+}
+
+impl Relay {
+    /// Compares every namespace that was demanded; one that cannot be read stays demanded.
+    async fn check_demanded(&self) {
+        for (namespace, space) in &self.audits.spaces {
+            let Some(cause) = space.demanded.lock().take() else { continue };
+            let topics = self.registry.of_namespace(namespace);
+            if !space.has_history {
+                topics.iter().for_each(|topic| self.tell_loss(topic, cause));
+                continue;
+            }
+            if cause == GapCause::EpochChanged {
+                topics.iter().for_each(|topic| self.suspect(topic, cause, Offset::NONE));
+                space.floor.store(0, Ordering::Relaxed);
+                space.highest.store(0, Ordering::Relaxed);
+                space.sightings.lock().clear();
+                continue;
+            }
+            let settled = space.settled();
+            let floor = Offset(space.floor.load(Ordering::Relaxed));
+            match self.compare(namespace, &topics, floor, cause).await {
+                Ok(()) => {
+                    if let Some(settled) = settled {
+                        space.floor.fetch_max(settled, Ordering::Relaxed);
+                    }
+                }
+                Err(error) => {
+                    warn!(%namespace, "could not compare channels with their stream, trying again: {error}");
+                    space.demanded.lock().get_or_insert(cause);
+                }
+            }
+        }
+    }
+
+    /// Looks once more at what was opened a second ago.
+    async fn check_fresh(&self) {
+        let mut by_namespace: HashMap<Arc<str>, (Vec<Arc<Topic>>, Offset)> = HashMap::new();
+        {
+            let mut fresh = self.audits.fresh.lock();
+            while fresh.front().is_some_and(|entry| entry.opened.elapsed() >= FRESH) {
+                let Some(entry) = fresh.pop_front() else { break };
+                let name = Arc::clone(&entry.topic.namespace.name);
+                let (topics, floor) = by_namespace.entry(name).or_insert((Vec::new(), entry.last));
+                topics.push(entry.topic);
+                *floor = (*floor).min(entry.last);
+            }
+        }
+        for (namespace, (topics, floor)) in by_namespace {
+            if let Err(error) = self.compare(&namespace, &topics, floor, GapCause::Audit).await {
+                debug!(%namespace, "could not look at fresh channels, leaving them to the next audit: {error}");
+                self.audits.demand(&namespace, GapCause::Audit);
+            }
+        }
+    }
+
+    /// Compares channels with their stream; those that reach further than what passed here are healed.
+    async fn compare(
+        &self,
+        namespace: &str,
+        topics: &[Arc<Topic>],
+        floor: Offset,
+        cause: GapCause,
+    ) -> Result<(), HistoryError> {
+        let Some(history) = self.backplane.history() else { return Ok(()) };
+        for topics in topics.chunks(CHUNK) {
+            let channels: Vec<Channel> = topics.iter().map(|topic| topic.channel.clone()).collect();
+            let newer: HashMap<_, _> = history.newer(namespace, &channels, floor).await?.into_iter().collect();
+            for topic in topics {
+                let Some(newest) = newer.get(&topic.channel) else { continue };
+                let behind = match &topic.state.lock().course {
+                    Course::Chained(chained) => chained.healing.is_none() && chained.chain.had < *newest,
+                    Course::Plain | Course::Unopened(_) => false,
+                };
+                if behind {
+                    self.count_gap(cause);
+                    self.suspect(topic, cause, *newest);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Without history a loss cannot be healed: it is told.
+    pub(super) fn tell_loss(&self, topic: &Topic, cause: GapCause) {
+        let mut state = topic.state.lock();
+        if state.audience.is_empty() {
+            return;
+        }
+        let told = state.audience.lose(&topic.channel);
+        drop(state);
+        self.count_gap(cause);
+        self.count_unhealed(cause);
+        if told > 0 {
+            warn!(channel = %topic.channel, cause = cause.label(), told, "publications may be lost; the namespace has no history to heal from");
+        }
+    }
+}

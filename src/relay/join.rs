@@ -1,0 +1,333 @@
+//! How a connection comes to listen to a channel: whole from its position on, or told that it is not.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::Relay;
+use super::recovery::{Bound, CatchUpError, Refusal, age, catch_up, latest};
+use super::topic::{Course, Topic, TopicState};
+use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
+use crate::hub::{Hold, Listener, Outbox, Slot};
+use crate::protocol::{Channel, Epoch, Offset, Position};
+use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
+
+/// Official clients drop the whole connection when a subscribe is not answered within 5 s.
+const DEADLINE: Duration = Duration::from_secs(4);
+/// How often a catch-up starts over because publications overtook it.
+const ATTEMPTS: usize = 8;
+
+/// From where a client wants to go on. An empty epoch fits any.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Since {
+    pub offset: Offset,
+    pub epoch: String,
+}
+
+/// What a subscriber asks for, already checked against its namespace's options.
+#[derive(Debug, Clone, Default)]
+pub struct Wish {
+    pub since: Option<Since>,
+    /// It is to be told when something is missing.
+    pub positioned: bool,
+    pub mode: RecoveryMode,
+    /// Recovers at most this many publications.
+    pub max_publications: usize,
+    /// Recovers at most this many bytes.
+    pub max_bytes: usize,
+}
+
+/// What a subscriber got.
+pub struct Joined {
+    pub membership: Membership,
+    /// Where it stands now; `None` in namespaces without history.
+    pub position: Option<Position>,
+    pub outcome: Outcome,
+    /// Deliveries wait until this is dropped: after the reply.
+    pub hold: Hold,
+}
+
+/// What became of recovery.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// Not asked for.
+    Fresh,
+    /// Everything since the asked position (or the latest, in cache mode), ascending.
+    Recovered(Vec<Stored>),
+    Refused(Refusal),
+}
+
+/// Why nobody may listen now. All of these pass.
+#[derive(Debug, thiserror::Error)]
+pub enum JoinError {
+    #[error(transparent)]
+    Subscribe(#[from] SubscribeError),
+    #[error(transparent)]
+    History(#[from] HistoryError),
+    #[error("the channel did not open within {0:?}")]
+    Timeout(Duration),
+}
+
+/// Listening to a channel; ends on drop.
+pub struct Membership {
+    relay: Arc<Relay>,
+    topic: Arc<Topic>,
+    slot: Slot,
+}
+
+impl Membership {
+    /// The channel listened to.
+    #[must_use]
+    pub fn channel(&self) -> &Channel {
+        &self.topic.channel
+    }
+}
+
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let mut state = self.topic.state.lock();
+        state.audience.leave(self.slot);
+        if state.audience.is_empty() {
+            state.idle_since = Some(tokio::time::Instant::now());
+            if !std::mem::replace(&mut state.listed_idle, true) {
+                drop(state);
+                self.relay.registry.list_idle(Arc::clone(&self.topic));
+            }
+        }
+    }
+}
+
+impl Relay {
+    /// Lets `outbox` listen to `channel`, which belongs to `namespace`.
+    ///
+    /// # Errors
+    /// When the backplane refuses or does not answer in time. A refused *recovery* is no error.
+    pub async fn join(
+        self: &Arc<Self>,
+        channel: &Channel,
+        namespace: &Arc<Namespace>,
+        wish: &Wish,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Joined, JoinError> {
+        let attempt = async {
+            loop {
+                let topic = self.registry.get_or_make(channel, namespace);
+                self.open(&topic).await?;
+                // A topic may close between being found and being entered.
+                if let Some(joined) = self.enter(&topic, wish, outbox).await? {
+                    return Ok(joined);
+                }
+            }
+        };
+        timeout(DEADLINE, attempt).await.map_err(|_| JoinError::Timeout(DEADLINE))?
+    }
+
+    /// Subscribes in the backplane and finds the channel's top, unless somebody did before.
+    async fn open(&self, topic: &Arc<Topic>) -> Result<(), JoinError> {
+        if !matches!(topic.state.lock().course, Course::Unopened(_)) {
+            return Ok(());
+        }
+        let _turn = topic.turn.lock().await;
+        if !matches!(topic.state.lock().course, Course::Unopened(_)) {
+            return Ok(());
+        }
+        self.backplane.subscribe(&topic.channel).await?;
+        let Some(history) = self.backplane.history().filter(|_| topic.has_history()) else {
+            topic.state.lock().course = Course::Plain;
+            return Ok(());
+        };
+        // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
+        let top = history.top(&topic.channel).await?;
+        let hole = topic.state.lock().open_chained(top.position(), self.tails.clone());
+        if hole {
+            self.heals.push(Arc::clone(topic));
+        }
+        self.audits.opened(topic, top.last);
+        Ok(())
+    }
+
+    async fn enter(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        outbox: &Arc<Outbox>,
+    ) -> Result<Option<Joined>, JoinError> {
+        let history = topic.namespace.history.as_ref().zip(self.backplane.history());
+        let (Some(since), Some((options, history))) = (&wish.since, history) else {
+            return Ok(self.admit(topic, wish, outbox, None, Outcome::Fresh));
+        };
+        if wish.mode == RecoveryMode::Cache {
+            return self.enter_with_latest(topic, wish, since, outbox, options, history).await;
+        }
+        for _ in 0..ATTEMPTS {
+            let Some(epoch) = topic.state.lock().position().map(|position| position.epoch) else { return Ok(None) };
+            if !since.epoch.is_empty() && since.epoch != epoch.as_str() {
+                return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(Refusal::Epoch)));
+            }
+            if let Some(joined) = self.enter_from_tail(topic, wish, since, outbox, options) {
+                return Ok(Some(joined));
+            }
+            let _turn = topic.turn.lock().await;
+            if let Some(joined) = self.enter_from_tail(topic, wish, since, outbox, options) {
+                return Ok(Some(joined));
+            }
+            let bound = bound(options, wish);
+            match catch_up(history, &topic.channel, &epoch, since.offset, bound).await {
+                Ok(caught) => {
+                    if let Some(joined) = self.enter_caught_up(topic, wish, since, outbox, caught.messages, caught.top)
+                    {
+                        return Ok(Some(joined));
+                    }
+                }
+                // The stream changed under this node, which is about to learn it too.
+                Err(CatchUpError::Refused(refusal)) => {
+                    if refusal == Refusal::Epoch {
+                        self.suspect(topic, GapCause::EpochChanged, Offset::NONE);
+                    }
+                    return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(refusal)));
+                }
+                Err(CatchUpError::Unavailable(error)) => return Err(error.into()),
+            }
+            if topic.state.lock().closed {
+                return Ok(None);
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Err(HistoryError::Unavailable("publications kept overtaking the catch-up".to_owned()).into())
+    }
+
+    /// Enters where the node's own memory reaches back to the position; `None` when it does not.
+    fn enter_from_tail(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        since: &Since,
+        outbox: &Arc<Outbox>,
+        options: &HistoryOptions,
+    ) -> Option<Joined> {
+        let mut state = topic.state.lock();
+        let Course::Chained(chained) = &state.course else { return None };
+        if since.offset > chained.chain.had {
+            return None;
+        }
+        let messages = chained.tail.since(since.offset)?;
+        let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
+        let outcome = if messages.len() > wish.max_publications || bytes > wish.max_bytes {
+            Outcome::Refused(Refusal::Limit)
+        } else if messages.first().is_some_and(|oldest| age(oldest) > options.ttl) {
+            Outcome::Refused(Refusal::Expired)
+        } else {
+            Outcome::Recovered(messages)
+        };
+        self.seat(topic, &mut state, wish, outbox, None, outcome)
+    }
+
+    /// Enters with what was read; `None` when publications have overtaken the read and the tail cannot bridge them.
+    fn enter_caught_up(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        since: &Since,
+        outbox: &Arc<Outbox>,
+        mut messages: Vec<Stored>,
+        top: Position,
+    ) -> Option<Joined> {
+        let mut state = topic.state.lock();
+        let Course::Chained(chained) = &mut state.course else { return None };
+        let had = chained.chain.had;
+        let floor = chained.tail.floor();
+        if top.offset >= floor {
+            let older: Vec<_> = messages.iter().filter(|message| message.offset <= floor).cloned().collect();
+            chained.tail.reach_back(since.offset, &older);
+        }
+        if top.offset < had {
+            messages.extend(chained.tail.since(top.offset)?);
+        }
+        let stand = Position { offset: top.offset.max(had), epoch: top.epoch };
+        let outcome = if messages.len() > wish.max_publications {
+            Outcome::Refused(Refusal::Limit)
+        } else {
+            Outcome::Recovered(messages)
+        };
+        let behind = stand.offset > had && state.suspect(GapCause::Audit, stand.offset);
+        let joined = self.seat(topic, &mut state, wish, outbox, Some(stand), outcome);
+        if behind {
+            self.heals.push(Arc::clone(topic));
+        }
+        joined
+    }
+
+    async fn enter_with_latest(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        since: &Since,
+        outbox: &Arc<Outbox>,
+        options: &HistoryOptions,
+        history: &dyn History,
+    ) -> Result<Option<Joined>, JoinError> {
+        let top = history.top(&topic.channel).await?;
+        let stand = top.position();
+        if stand.offset == since.offset && stand.epoch.as_str() == since.epoch {
+            return Ok(self.admit(topic, wish, outbox, Some(stand), Outcome::Recovered(Vec::new())));
+        }
+        let message = latest(history, &topic.channel, &top).await?;
+        let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
+        let outcome = match readable {
+            Some(message) => Outcome::Recovered(vec![message]),
+            None => Outcome::Refused(Refusal::Trimmed),
+        };
+        Ok(self.admit(topic, wish, outbox, Some(stand), outcome))
+    }
+
+    fn admit(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        outbox: &Arc<Outbox>,
+        stand: Option<Position>,
+        outcome: Outcome,
+    ) -> Option<Joined> {
+        self.seat(topic, &mut topic.state.lock(), wish, outbox, stand, outcome)
+    }
+
+    /// Takes the listener in, and with the same lock fixes where it stands: nothing passes in between.
+    fn seat(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        state: &mut TopicState,
+        wish: &Wish,
+        outbox: &Arc<Outbox>,
+        stand: Option<Position>,
+        outcome: Outcome,
+    ) -> Option<Joined> {
+        if state.closed {
+            return None;
+        }
+        let position = stand.or_else(|| state.position());
+        let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
+        let hold = outbox.hold();
+        let slot = state.audience.enter(Listener { outbox: Arc::clone(outbox), positioned: wish.positioned, floor });
+        state.idle_since = None;
+        let membership = Membership { relay: Arc::clone(self), topic: Arc::clone(topic), slot };
+        Some(Joined { membership, position, outcome, hold })
+    }
+
+    /// Marks a topic as having a hole, and has it healed.
+    pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) {
+        if topic.state.lock().suspect(cause, goal) {
+            self.heals.push(Arc::clone(topic));
+        }
+    }
+}
+
+const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
+    Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
+}
+
+/// The epoch of channels without history, for positioned subscribers: their positions are never compared.
+#[must_use]
+pub fn epoch_without_history() -> Epoch {
+    Epoch::new("live")
+}

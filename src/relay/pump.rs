@@ -1,0 +1,109 @@
+//! Takes deliveries from one feed, in order, and passes them to the audiences.
+//!
+//! Everything that is ready is delivered first and every touched socket written once afterwards: the busier a node is,
+//! the less a delivery costs.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Relay;
+use super::publication::push_frames;
+use super::topic::{Arrival, stored};
+use crate::backplane::{Delivery, Feed, Gap, GapCause, Incoming, Scope};
+use crate::hub::{Flushed, Outbox};
+
+/// Deliveries handled before the sockets are written.
+const BATCH: usize = 64;
+/// Sockets written before other tasks get their turn.
+const YIELD_EVERY: usize = 256;
+
+/// Runs until the feed ends or `stop`. The `first` pump also answers for gaps that concern more than one channel.
+pub(super) async fn run(relay: Arc<Relay>, mut feed: Feed, first: bool, stop: CancellationToken) {
+    let mut touched = Vec::new();
+    loop {
+        let delivery = tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            delivery = feed.next() => delivery,
+        };
+        let Some(delivery) = delivery else { return };
+        relay.take(delivery, first, &mut touched);
+        for _ in 1..BATCH {
+            let Some(delivery) = feed.try_next() else { break };
+            relay.take(delivery, first, &mut touched);
+        }
+        flush(&mut touched).await;
+    }
+}
+
+/// Writes every touched outbox once.
+pub(super) async fn flush(touched: &mut Vec<Arc<Outbox>>) {
+    for (index, outbox) in touched.drain(..).enumerate() {
+        match outbox.flush() {
+            // The session is told by the outbox itself.
+            Flushed::Empty | Flushed::Blocked | Flushed::Gone => {}
+        }
+        if index % YIELD_EVERY == YIELD_EVERY - 1 {
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl Relay {
+    fn take(&self, delivery: Delivery, first: bool, touched: &mut Vec<Arc<Outbox>>) {
+        match delivery {
+            Delivery::Message(message) => self.take_message(message, touched),
+            Delivery::Gap(gap) => self.take_gap(gap, first),
+        }
+    }
+
+    fn take_message(&self, message: Incoming, touched: &mut Vec<Arc<Outbox>>) {
+        // Nobody listens any more: the unsubscription is on its way.
+        let Some(topic) = self.registry.get(&message.channel) else { return };
+        if let Some(link) = message.link {
+            self.audits.saw(&topic.namespace.name, link.offset);
+        }
+        let copy = stored(message.clone());
+        let frames = push_frames(&topic.channel, &copy);
+        // Encoded before the lock is taken.
+        let encodings = topic.state.lock().audience.encodings();
+        for encoding in encodings {
+            frames.get(encoding);
+        }
+        let arrival = topic.state.lock().arrive(message, &frames, touched);
+        match arrival {
+            Arrival::Delivered(reach) => self.count_reach(&topic.namespace.name, reach),
+            Arrival::Dropped | Arrival::Held => {}
+            Arrival::Hole(cause) => {
+                self.count_gap(cause);
+                self.heals.push(Arc::clone(&topic));
+            }
+        }
+    }
+
+    fn take_gap(&self, gap: Gap, first: bool) {
+        match gap.scope {
+            Scope::Channel { channel, up_to } => {
+                if let Some(topic) = self.registry.get(&channel) {
+                    self.take_channel_gap(&topic, gap.cause, up_to);
+                }
+            }
+            Scope::Namespace(namespace) if first => self.audits.demand(&namespace, gap.cause),
+            Scope::Everything if first => self.audits.demand_all(gap.cause),
+            Scope::Namespace(_) | Scope::Everything => {}
+        }
+    }
+
+    fn take_channel_gap(&self, topic: &Arc<super::topic::Topic>, cause: GapCause, up_to: crate::protocol::Offset) {
+        if !topic.has_history() {
+            self.tell_loss(topic, cause);
+            return;
+        }
+        let had = topic.state.lock().position().map(|position| position.offset);
+        if up_to == crate::protocol::Offset::NONE || had.is_some_and(|had| had < up_to) {
+            self.count_gap(cause);
+            self.suspect(topic, cause, up_to);
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! A channel that this node listens to: its audience, and how far it was delivered.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+use super::chain::{Chain, Judgement};
+use super::tail::{Tail, TailBudget};
+use crate::backplane::{GapCause, Incoming, Stored};
+use crate::hub::{Audience, Frames, Outbox, Reach};
+use crate::protocol::{Channel, Offset, Position};
+use crate::settings::Namespace;
+
+/// Messages that wait while their channel is being opened or healed. Beyond it the oldest go: they are read again.
+const PENDING: usize = 256;
+
+/// A channel with listeners on this node.
+pub(super) struct Topic {
+    pub(super) channel: Channel,
+    pub(super) namespace: Arc<Namespace>,
+    /// One at a time opens the channel or reads its history; the others find the result.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) state: Mutex<TopicState>,
+}
+
+/// What of a topic changes.
+pub(super) struct TopicState {
+    pub(super) audience: Audience,
+    pub(super) course: Course,
+    /// Since when nobody listens.
+    pub(super) idle_since: Option<Instant>,
+    /// It waits in the list of idle topics.
+    pub(super) listed_idle: bool,
+    /// It left the registry: whoever still holds it must ask for it again.
+    pub(super) closed: bool,
+}
+
+/// How publications pass.
+pub(super) enum Course {
+    /// The backplane was not asked yet, or has not answered.
+    Unopened(Pending),
+    /// No history: they pass as they come.
+    Plain,
+    /// Each is chained to the one before.
+    Chained(Chained),
+}
+
+/// The course of a channel with history.
+pub(super) struct Chained {
+    pub(super) chain: Chain,
+    pub(super) tail: Tail,
+    pub(super) healing: Option<Box<Healing>>,
+}
+
+/// A hole that is being healed.
+pub(super) struct Healing {
+    pub(super) cause: GapCause,
+    /// The channel is known to reach this far.
+    pub(super) goal: Offset,
+    pub(super) pending: Pending,
+}
+
+/// Messages that came too early, ascending.
+#[derive(Default)]
+pub(super) struct Pending(VecDeque<Incoming>);
+
+impl Pending {
+    pub(super) fn push(&mut self, message: Incoming) {
+        if self.0.len() >= PENDING {
+            self.0.pop_front();
+        }
+        self.0.push_back(message);
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Incoming> {
+        self.0.pop_front()
+    }
+
+    fn unpop(&mut self, message: Incoming) {
+        self.0.push_front(message);
+    }
+}
+
+/// What became of an arriving message.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival {
+    Delivered(Reach),
+    /// Delivered before.
+    Dropped,
+    /// It waits until its channel is open or healed.
+    Held,
+    /// It shows a hole; it waits, and the topic must be healed.
+    Hole(GapCause),
+}
+
+impl Topic {
+    pub(super) fn new(channel: Channel, namespace: Arc<Namespace>) -> Self {
+        let state = TopicState {
+            audience: Audience::default(),
+            course: Course::Unopened(Pending::default()),
+            idle_since: Some(Instant::now()),
+            listed_idle: true,
+            closed: false,
+        };
+        Self { channel, namespace, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+    }
+
+    /// Whether its publications are stored and chained.
+    pub(super) fn has_history(&self) -> bool {
+        self.namespace.history.is_some()
+    }
+}
+
+impl TopicState {
+    /// Where a reader stands who has everything that passed here; `None` without history.
+    pub(super) fn position(&self) -> Option<Position> {
+        match &self.course {
+            Course::Chained(chained) => Some(chained.chain.position()),
+            Course::Plain | Course::Unopened(_) => None,
+        }
+    }
+
+    /// Takes a message from the live feed.
+    pub(super) fn arrive(&mut self, message: Incoming, frames: &Frames<'_>, touched: &mut Vec<Arc<Outbox>>) -> Arrival {
+        let Some(link) = message.link else {
+            return Arrival::Delivered(self.audience.deliver(frames, Offset::NONE, touched));
+        };
+        match &mut self.course {
+            Course::Plain => Arrival::Delivered(self.audience.deliver(frames, Offset::NONE, touched)),
+            Course::Unopened(pending) => {
+                pending.push(message);
+                Arrival::Held
+            }
+            Course::Chained(chained) => {
+                if let Some(healing) = &mut chained.healing {
+                    healing.goal = healing.goal.max(link.offset);
+                    healing.pending.push(message);
+                    return Arrival::Held;
+                }
+                match chained.chain.judge(&link) {
+                    Judgement::Old => Arrival::Dropped,
+                    Judgement::Next => {
+                        let reach = chained.pass(&mut self.audience, stored(message), frames, touched);
+                        Arrival::Delivered(reach)
+                    }
+                    Judgement::Gap => Arrival::Hole(chained.hold_back(message, link.offset, GapCause::Hole)),
+                    Judgement::StepBack => {
+                        Arrival::Hole(chained.hold_back(message, link.offset, GapCause::EpochChanged))
+                    }
+                }
+            }
+        }
+    }
+
+    /// Marks the topic as having a hole. Returns whether it was whole until now: then somebody must heal it.
+    pub(super) fn suspect(&mut self, cause: GapCause, goal: Offset) -> bool {
+        let Course::Chained(chained) = &mut self.course else { return false };
+        match &mut chained.healing {
+            Some(healing) => {
+                healing.goal = healing.goal.max(goal);
+                if cause == GapCause::EpochChanged {
+                    healing.cause = cause;
+                }
+                false
+            }
+            None => {
+                chained.healing = Some(Box::new(Healing { cause, goal, pending: Pending::default() }));
+                true
+            }
+        }
+    }
+
+    /// Opens the course at `position`; what arrived meanwhile is passed on, and a hole in it found.
+    pub(super) fn open_chained(&mut self, position: Position, budget: TailBudget) -> bool {
+        let pending = match &mut self.course {
+            Course::Unopened(pending) => std::mem::take(pending),
+            Course::Plain | Course::Chained(_) => return false,
+        };
+        let tail = Tail::new(position.offset, budget);
+        let mut chained = Chained { chain: Chain::new(position), tail, healing: None };
+        // Nobody listens yet, so what arrived needs no delivery: it only moves the chain.
+        let hole = chained.follow(pending, Chained::skip);
+        self.course = Course::Chained(chained);
+        hole
+    }
+}
+
+impl TopicState {
+    /// Gives up what is missing and goes on from `position`. Returns whether what waited shows another hole.
+    pub(super) fn start_over(&mut self, position: Position, budget: TailBudget) -> bool {
+        let Course::Chained(chained) = &mut self.course else { return false };
+        let pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
+        let tail = Tail::new(position.offset, budget);
+        let mut fresh = Chained { chain: Chain::new(position), tail, healing: None };
+        // Nobody who is promised completeness listens any more, so what waited only moves the chain.
+        let hole = fresh.follow(pending, Chained::skip);
+        *chained = fresh;
+        hole
+    }
+}
+
+impl Chained {
+    /// Moves on over a message that nobody needs.
+    fn skip(&mut self, message: Incoming) {
+        if let Some(link) = message.link {
+            self.chain.advance(link.offset, link.stored_at);
+            self.tail.push(stored(message));
+        }
+    }
+
+    /// Delivers the chain's next message and moves on.
+    pub(super) fn pass(
+        &mut self,
+        audience: &mut Audience,
+        message: Stored,
+        frames: &Frames<'_>,
+        touched: &mut Vec<Arc<Outbox>>,
+    ) -> Reach {
+        self.chain.advance(message.offset, message.stored_at);
+        let reach =
+            if message.meta.tombstone { Reach::default() } else { audience.deliver(frames, message.offset, touched) };
+        self.tail.push(message);
+        reach
+    }
+
+    /// Passes on what waited, as far as it is whole; a hole starts the healing anew and is reported.
+    pub(super) fn follow(&mut self, mut pending: Pending, mut pass: impl FnMut(&mut Self, Incoming)) -> bool {
+        while let Some(message) = pending.pop() {
+            let Some(link) = message.link else { continue };
+            match self.chain.judge(&link) {
+                Judgement::Old => {}
+                Judgement::Next => pass(self, message),
+                judgement @ (Judgement::Gap | Judgement::StepBack) => {
+                    pending.unpop(message);
+                    let goal = pending.0.back().and_then(|last| last.link).map_or(link.offset, |last| last.offset);
+                    let cause = if judgement == Judgement::Gap { GapCause::Hole } else { GapCause::EpochChanged };
+                    self.healing = Some(Box::new(Healing { cause, goal, pending }));
+                    return true;
+                }
+            }
+        }
+        false
+    }
+
+    fn hold_back(&mut self, message: Incoming, goal: Offset, cause: GapCause) -> GapCause {
+        let mut pending = Pending::default();
+        pending.push(message);
+        self.healing = Some(Box::new(Healing { cause, goal, pending }));
+        cause
+    }
+}
+
+/// A live message as history would give it.
+pub(super) fn stored(message: Incoming) -> Stored {
+    let (offset, stored_at) = message.link.map_or((Offset::NONE, 0), |link| (link.offset, link.stored_at));
+    Stored { offset, stored_at, data: message.data, meta: message.meta }
+}
