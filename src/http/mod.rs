@@ -1,3 +1,47 @@
-//! The axum edge.
+//! The HTTP edge: the server, its limits, the handshake that leads to a session, probes. What other rooms serve over
+//! HTTP is merged in by the composition root. No other room but `socket` sees an HTTP type of a connection.
 
+pub mod connection;
 pub mod demo;
+pub mod health;
+pub mod limits;
+pub mod refusal;
+pub mod server;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+
+pub use connection::Edge;
+pub use health::Probes;
+pub use refusal::Refusal;
+pub use server::Server;
+
+/// Everything that is served, with what every answer has in common.
+pub fn compose(routes: impl IntoIterator<Item = Router>) -> Router {
+    routes
+        .into_iter()
+        .fold(Router::new(), Router::merge)
+        .fallback(|| async { Refusal::NotFound })
+        .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
+        .layer(from_fn(secured))
+}
+
+/// Adds the security headers that a route has not set itself.
+async fn secured(request: Request, next: Next) -> Response {
+    const HEADERS: [(HeaderName, HeaderValue); 4] = [
+        (header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+        (header::REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+        (header::CONTENT_SECURITY_POLICY, HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'")),
+        (header::CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    ];
+    let mut response = next.run(request).await;
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        for (name, value) in HEADERS {
+            response.headers_mut().entry(name).or_insert(value);
+        }
+    }
+    response
+}

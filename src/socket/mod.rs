@@ -1,1 +1,14 @@
-//! To come.
+//! WebSockets on raw TCP: the upgrade out of HTTP, inbound frames to messages, outbound frames to the kernel.
+//!
+//! A connection that is idle costs its socket, one task and nothing else: bytes are read through one buffer per thread,
+//! and what waits to be written lives in the session's outbox. `axum` and `hyper` end here and in `http`; the session
+//! sees a [`Transport`](crate::session::Transport).
+
+pub mod handshake;
+pub mod raw;
+mod stub;
+pub mod upgrade;
+
+pub use handshake::{Handshake, Refused};
+pub use raw::{RawTransport, RawWire};
+pub use upgrade::Upgrade;

@@ -1,0 +1,37 @@
+//! How large a request's body may be, and how long it may take.
+
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::http::{StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::{IntoResponse, Response};
+use http_body_util::LengthLimitError;
+
+use crate::http::refusal::Refusal;
+
+/// Reads every request's body before the routes of `router` see it: at most `limit` bytes within `timeout`.
+pub fn whole(router: Router, limit: usize, timeout: Duration) -> Router {
+    router.layer(from_fn(move |request, next| read(request, next, limit, timeout)))
+}
+
+async fn read(request: Request, next: Next, limit: usize, timeout: Duration) -> Response {
+    let (head, body) = request.into_parts();
+    let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    // Who announces too much is not listened to.
+    if announced.is_some_and(|length: u64| length > limit as u64) {
+        return Refusal::TooLarge { limit }.into_response();
+    }
+    match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
+        Ok(Ok(whole)) => next.run(Request::from_parts(head, Body::from(whole))).await,
+        Ok(Err(error)) if is_length_limit(&error) => Refusal::TooLarge { limit }.into_response(),
+        Ok(Err(_)) => Refusal::Plain(StatusCode::BAD_REQUEST, "the body broke off").into_response(),
+        Err(_) => Refusal::Plain(StatusCode::REQUEST_TIMEOUT, "the body took too long").into_response(),
+    }
+}
+
+fn is_length_limit(error: &(dyn std::error::Error + 'static)) -> bool {
+    error.is::<LengthLimitError>() || error.source().is_some_and(is_length_limit)
+}

@@ -1,0 +1,11 @@
+//! Who is let in: how many, from where, how fast, and how large their requests may be.
+
+pub mod address;
+pub mod admission;
+pub mod body;
+pub mod origins;
+pub mod rate;
+
+pub use address::TrustedProxies;
+pub use admission::{Admission, Gate, Seat, Turned};
+pub use origins::Origins;

@@ -1,0 +1,149 @@
+//! The listener and its HTTP/1.1 connections. Unlike `axum::serve` it gives clients a deadline for their request heads.
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use axum::response::Response;
+use hyper::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::Service;
+use tracing::{debug, warn};
+
+/// Connections the kernel completes before we accept them: a storm of reconnects must not be refused.
+const BACKLOG: u32 = 4096;
+
+/// Connections that speak HTTP at one time, WebSockets not counted. At 16 KB each the worst case stays small; the rest
+/// waits in the backlog.
+const HTTP_CONNECTIONS: usize = 8192;
+
+/// Bytes of a request's head.
+const HEAD_LIMIT: usize = 32 * 1024;
+
+/// How long requests in flight may take to finish once the server stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A bound listener.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    header_timeout: Duration,
+}
+
+impl Server {
+    /// Binds `address`; port 0 takes a free one. A client that takes longer than `header_timeout` to send a request's
+    /// head, or to begin one, is let go.
+    ///
+    /// # Errors
+    /// When the address cannot be had.
+    pub fn bind(address: SocketAddr, header_timeout: Duration) -> io::Result<Self> {
+        let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        // A restarted node finds its port still in TIME_WAIT.
+        socket.set_reuseaddr(true)?;
+        socket.bind(address)?;
+        let listener = socket.listen(BACKLOG)?;
+        let address = listener.local_addr()?;
+        Ok(Self { listener, address, header_timeout })
+    }
+
+    /// The address that it really listens on.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves until `stop`; then accepts nothing more and waits a little for the requests in flight. WebSockets live on
+    /// beside it: who closes them is not decided here.
+    pub async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send) {
+        let connections = TaskTracker::new();
+        let stopping = CancellationToken::new();
+        let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
+        let mut stop = pin!(stop);
+        loop {
+            let (stream, peer, place) = tokio::select! {
+                () = &mut stop => break,
+                accepted = self.accept(&places) => accepted,
+            };
+            let connection = Connection { peer, router: router.clone(), header_timeout: self.header_timeout };
+            connections.spawn(connection.serve(stream, stopping.clone(), place));
+        }
+        drop(self.listener);
+        stopping.cancel();
+        connections.close();
+        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
+            warn!(requests = connections.len(), "stopped with requests in flight");
+        }
+    }
+
+    async fn accept(&self, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
+        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, peer)) => {
+                    // Fails only on a socket that is gone already.
+                    let _ = stream.set_nodelay(true);
+                    return (stream, peer, place);
+                }
+                Err(error) if client_left(&error) => {}
+                Err(error) => {
+                    // Out of descriptors, most likely: accepting again at once would spin.
+                    warn!(%error, "cannot accept connections");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            }
+        }
+    }
+}
+
+fn client_left(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionRefused, ConnectionReset};
+    matches!(error.kind(), ConnectionAborted | ConnectionRefused | ConnectionReset)
+}
+
+/// One connection while it speaks HTTP.
+struct Connection {
+    peer: SocketAddr,
+    router: Router,
+    header_timeout: Duration,
+}
+
+impl Connection {
+    async fn serve(self, stream: TcpStream, stopping: CancellationToken, _place: OwnedSemaphorePermit) {
+        let Self { peer, router, header_timeout } = self;
+        let service = service_fn(move |request| answer(router.clone(), peer, request));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(header_timeout)
+            .max_buf_size(HEAD_LIMIT)
+            .serve_connection(TokioIo::new(stream), service)
+            .with_upgrades();
+        let mut connection = pin!(connection);
+        let outcome = tokio::select! {
+            outcome = connection.as_mut() => outcome,
+            () = stopping.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = outcome {
+            debug!(%peer, %error, "HTTP connection failed");
+        }
+    }
+}
+
+async fn answer(mut router: Router, peer: SocketAddr, mut request: Request<Incoming>) -> Result<Response, Infallible> {
+    request.extensions_mut().insert(ConnectInfo(peer));
+    router.call(request).await
+}

@@ -1,0 +1,138 @@
+//! Takes a connection out of HTTP. What hyper and axum held for it is freed before the session starts.
+
+use std::net::IpAddr;
+
+use axum::body::Body;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::Response;
+use bytes::Bytes;
+use hyper::upgrade::{OnUpgrade, Upgraded};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tracing::{debug, error};
+
+use super::handshake::{self, Handshake, Refused};
+use super::raw::{RawTransport, RawWire};
+use crate::protocol::centrifuge::Encoding;
+
+/// A valid WebSocket request whose connection can be taken over.
+pub struct Upgrade {
+    connection: OnUpgrade,
+    accept: HeaderValue,
+    subprotocol: Option<&'static str>,
+    encoding: Encoding,
+    frame_pings: bool,
+    headers: HeaderMap,
+}
+
+impl Upgrade {
+    /// Checks a request and takes its headers and its connection.
+    ///
+    /// # Errors
+    /// When it does not ask for a WebSocket in a way that we can answer.
+    pub fn of(request: &mut Parts) -> Result<Self, Refused> {
+        let accept = handshake::accept(&request.method, request.version, &request.headers)?;
+        let connection = request.extensions.remove::<OnUpgrade>().ok_or(Refused::NotUpgradable)?;
+        let query = request.uri.query();
+        let subprotocol = handshake::subprotocol(&request.headers);
+        let protobuf = subprotocol.is_some_and(|(_, encoding)| encoding == Encoding::Protobuf)
+            || handshake::query_says(query, "cf_protocol", "protobuf")
+            || handshake::query_says(query, "format", "protobuf");
+        Ok(Self {
+            connection,
+            accept,
+            subprotocol: subprotocol.map(|(name, _)| name),
+            encoding: if protobuf { Encoding::Protobuf } else { Encoding::Json },
+            frame_pings: handshake::query_says(query, "cf_ws_frame_ping_pong", "true"),
+            headers: std::mem::take(&mut request.headers),
+        })
+    }
+
+    /// What the session is told; of the request's headers those named in `wanted` (lower case).
+    pub fn handshake(&self, remote: IpAddr, wanted: &[String]) -> Handshake {
+        let header = |name: &String| {
+            let value = self.headers.get(name)?.to_str().ok()?;
+            Some((name.clone(), value.to_owned()))
+        };
+        let headers = wanted.iter().filter_map(header).collect();
+        Handshake { encoding: self.encoding, frame_pings: self.frame_pings, remote, headers }
+    }
+
+    /// Answers 101 and goes on with `connect` in a task of its own, which keeps `held` until the connection is over.
+    pub fn accept<C, F, G>(self, message_limit: usize, held: G, connect: C) -> Response
+    where
+        C: FnOnce(RawTransport, RawWire) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+        G: Send + 'static,
+    {
+        let answer = self.answer();
+        tokio::spawn(drive(self.connection, message_limit, held, connect));
+        answer
+    }
+
+    fn answer(&self) -> Response {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept.clone());
+        if let Some(name) = self.subprotocol {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+        }
+        response
+    }
+}
+
+/// What is needed until the session starts. Boxed, or it would stay in the task for as long as the connection lives.
+struct Pending<C> {
+    connection: OnUpgrade,
+    message_limit: usize,
+    connect: C,
+}
+
+fn drive<C, F, G>(connection: OnUpgrade, message_limit: usize, held: G, connect: C) -> impl Future<Output = ()> + Send
+where
+    C: FnOnce(RawTransport, RawWire) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+    G: Send + 'static,
+{
+    let pending = Box::new(Pending { connection, message_limit, connect });
+    async move {
+        let _held = held;
+        let session = {
+            let mut pending = pending;
+            match (&mut pending.connection).await {
+                Ok(upgraded) => pending.start(upgraded),
+                Err(error) => {
+                    debug!(%error, "client left before its WebSocket was open");
+                    None
+                }
+            }
+        };
+        if let Some(session) = session {
+            session.await;
+        }
+    }
+}
+
+impl<C> Pending<C> {
+    /// Takes the socket out of hyper and lets go of everything else: even an empty read buffer would pin 8 KB.
+    fn start<F>(self, upgraded: Upgraded) -> Option<F>
+    where
+        C: FnOnce(RawTransport, RawWire) -> F,
+    {
+        match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(parts) => {
+                let ahead = Bytes::copy_from_slice(&parts.read_buf);
+                let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.message_limit);
+                Some((self.connect)(transport, wire))
+            }
+            Err(_) => {
+                error!("a WebSocket was opened on something that is not a TCP stream");
+                None
+            }
+        }
+    }
+}
