@@ -25,6 +25,8 @@ pub struct Settings {
     pub log: Log,
     /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
     pub development: bool,
+    /// What to tell whoever starts the node: what has no effect, or most likely is not meant.
+    pub notes: Vec<String>,
 }
 
 #[derive(Debug, Clone)]
@@ -285,7 +287,7 @@ pub struct Nats {
     pub servers: Vec<Url>,
     /// In front of every subject: `midplane`.
     pub prefix: String,
-    /// Copies of each stream.
+    /// Copies of each stream, 1 to 5.
     pub replicas: usize,
     pub storage: Storage,
     /// Create and update streams and buckets; otherwise they must be there.

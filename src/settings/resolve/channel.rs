@@ -1,0 +1,182 @@
+//! Channels: the registry of namespaces.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use config::{Value, ValueKind};
+use regex::Regex;
+
+use super::super::model::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode};
+use super::super::section::Section;
+use super::super::unknown;
+
+/// Options that Centrifugo's namespaces have and ours do not, with what to say about them. Harmless where they are off.
+const FOREIGN: [(&str, &str); 20] = [
+    ("presence", PRESENCE),
+    ("join_leave", PRESENCE),
+    ("force_push_join_leave", PRESENCE),
+    ("allow_presence_for_client", PRESENCE),
+    ("allow_presence_for_subscriber", PRESENCE),
+    ("allow_presence_for_anonymous", PRESENCE),
+    ("delta_publish", "delta compression is not supported; publications are sent whole"),
+    ("allowed_delta_types", "delta compression is not supported; publications are sent whole"),
+    ("allow_tags_filter", "filtering by tags is not supported"),
+    ("subscribe_proxy_name", ONE_HOOK),
+    ("publish_proxy_name", ONE_HOOK),
+    ("sub_refresh_proxy_name", ONE_HOOK),
+    ("subscribe_stream_proxy_enabled", "subscription streams of a proxy are not supported"),
+    ("subscribe_stream_proxy_name", "subscription streams of a proxy are not supported"),
+    ("subscribe_stream_proxy_bidirectional", "subscription streams of a proxy are not supported"),
+    ("subscription_type", "only the ordinary kind of channel is supported"),
+    ("map", "only the ordinary kind of channel is supported"),
+    ("shared_poll", "only the ordinary kind of channel is supported"),
+    ("map_clients_presence_channel_prefix", PRESENCE),
+    ("map_users_presence_channel_prefix", PRESENCE),
+];
+const PRESENCE: &str = "presence, joins and leaves come with a later release; leave it off until then";
+const ONE_HOOK: &str = "there is one hook of each kind, in [hooks]; leave it \"default\"";
+
+/// Whether `key` at `path` is an option of Centrifugo that is refused here, with a reason.
+pub(in super::super) fn is_foreign(path: &str, key: &str) -> bool {
+    path.starts_with("channel.") && foreign(key).is_some()
+}
+
+fn foreign(key: &str) -> Option<&'static str> {
+    FOREIGN.iter().find(|(name, _)| *name == key).map(|(_, why)| *why)
+}
+
+pub(super) fn read(section: &Section<'_>) -> Channels {
+    let horizon = section.take("history_meta_ttl");
+    let max_length: usize = section.take("max_length");
+    if !(1..=255).contains(&max_length) {
+        section.refuse("max_length", "not between 1 and 255");
+    }
+    let without_namespace = section.section("without_namespace");
+    let mut namespaces = HashMap::new();
+    namespaces.insert(String::new(), Arc::new(namespace(&without_namespace, "", horizon)));
+    for section in section.list("namespaces", "without_namespace") {
+        unknown_options(&section);
+        let name = name(&section);
+        let namespace = Arc::new(namespace(&section, &name, horizon));
+        if namespaces.insert(name.clone(), namespace).is_some() && !name.is_empty() {
+            section.refuse("name", "two namespaces have this name");
+        }
+    }
+    Channels { max_length, namespaces: Namespaces(namespaces) }
+}
+
+fn unknown_options(section: &Section<'_>) {
+    let given = section.given().map(|(key, value)| (key.to_owned(), value.clone())).collect();
+    let elsewhere = |_: &str, key: &str| key == "name" || foreign(key).is_some();
+    unknown::find(section.path(), &given, section.defaults(), section.findings(), &elsewhere);
+}
+
+fn name(section: &Section<'_>) -> String {
+    let name = section.value("name").map(|value| match &value.kind {
+        ValueKind::String(name) => name.clone(),
+        _ => String::new(),
+    });
+    match name {
+        Some(name) if is_name(&name) => name,
+        Some(_) => {
+            section.refuse("name", "not a namespace's name (two or more letters, digits, \"-\" and \"_\")");
+            String::new()
+        }
+        None => {
+            section.refuse("name", "not set (options of channels without a namespace are [channel.without_namespace])");
+            String::new()
+        }
+    }
+}
+
+fn is_name(name: &str) -> bool {
+    name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+}
+
+fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace {
+    refuse_foreign(section);
+    let namespace = Namespace {
+        name: name.into(),
+        history: history(section, horizon),
+        force_recovery: section.take("force_recovery"),
+        allow_recovery: section.take("allow_recovery"),
+        recovery_mode: section.take("force_recovery_mode"),
+        auto_cache_recover: section.take("auto_cache_recover"),
+        force_positioning: section.take("force_positioning"),
+        allow_positioning: section.take("allow_positioning"),
+        allow_subscribe_for_client: section.take("allow_subscribe_for_client"),
+        allow_subscribe_for_anonymous: section.take("allow_subscribe_for_anonymous"),
+        allow_publish_for_client: section.take("allow_publish_for_client"),
+        allow_publish_for_subscriber: section.take("allow_publish_for_subscriber"),
+        allow_publish_for_anonymous: section.take("allow_publish_for_anonymous"),
+        allow_history_for_client: section.take("allow_history_for_client"),
+        allow_history_for_subscriber: section.take("allow_history_for_subscriber"),
+        allow_history_for_anonymous: section.take("allow_history_for_anonymous"),
+        allow_user_limited_channels: section.take("allow_user_limited_channels"),
+        channel_regex: section.take::<Option<Regex>>("channel_regex"),
+        publication_data_format: section.take("publication_data_format"),
+        subscribe_hook: section.take("subscribe_proxy_enabled"),
+        publish_hook: section.take("publish_proxy_enabled"),
+        sub_refresh_hook: section.take("sub_refresh_proxy_enabled"),
+    };
+    check_recovery(section, &namespace);
+    namespace
+}
+
+fn refuse_foreign(section: &Section<'_>) {
+    let mut found: Vec<_> = section.given().filter_map(|(key, value)| Some((key, value, foreign(key)?))).collect();
+    found.sort_by_key(|(key, ..)| *key);
+    for (key, value, why) in found {
+        if !is_off(value) {
+            section.refuse(key, why);
+        }
+    }
+}
+
+/// Whether an option that we do not have is set to what it is anyway.
+fn is_off(value: &Value) -> bool {
+    match &value.kind {
+        ValueKind::Nil => true,
+        ValueKind::Boolean(on) => !on,
+        ValueKind::String(text) => matches!(text.as_str(), "" | "default" | "false"),
+        ValueKind::I64(number) => *number == 0,
+        ValueKind::Array(values) => values.is_empty(),
+        ValueKind::Table(table) => table.values().all(is_off),
+        ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) | ValueKind::Float(_) => false,
+    }
+}
+
+fn history(section: &Section<'_>, horizon: Duration) -> Option<HistoryOptions> {
+    let size: usize = section.take("history_size");
+    let ttl: Duration = section.take("history_ttl");
+    let own: Duration = section.take("history_meta_ttl");
+    match (size > 0, ttl.is_zero()) {
+        (true, true) => section.refuse("history_size", "history needs history_ttl as well (try \"5m\")"),
+        (false, false) => section.refuse("history_ttl", "history needs history_size as well (try 100)"),
+        _ => {}
+    }
+    if size == 0 || ttl.is_zero() {
+        return None;
+    }
+    let horizon = if own.is_zero() { horizon } else { own };
+    if horizon < ttl {
+        let (horizon, ttl) = (humantime::format_duration(horizon), humantime::format_duration(ttl));
+        section.refuse("history_meta_ttl", format!("{horizon} is shorter than history_ttl = \"{ttl}\""));
+    }
+    Some(HistoryOptions { size, ttl, horizon })
+}
+
+fn check_recovery(section: &Section<'_>, namespace: &Namespace) {
+    if namespace.history.is_none() {
+        for (key, set) in [("force_recovery", namespace.force_recovery), ("allow_recovery", namespace.allow_recovery)] {
+            if set {
+                section.refuse(key, "recovery needs history (set history_size and history_ttl)");
+            }
+        }
+    }
+    let cache = namespace.force_recovery && namespace.recovery_mode == RecoveryMode::Cache;
+    if namespace.auto_cache_recover && !cache {
+        section.refuse("auto_cache_recover", "needs force_recovery = true and force_recovery_mode = \"cache\"");
+    }
+}

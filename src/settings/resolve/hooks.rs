@@ -1,0 +1,72 @@
+//! Hooks: who is asked, and whether everybody who wants to ask can.
+
+use std::time::Duration;
+
+use config::Value;
+
+use super::super::model::{Channels, Hook, HookEndpoint, Hooks, Namespace, Rpc};
+use super::super::section::{Findings, Section};
+use super::super::value::FromValue;
+use super::refuse_missing;
+
+pub(super) fn read(section: &Section<'_>, clustered: bool, channels: &Channels, findings: &Findings) -> Hooks {
+    let hook = |name| hook(&section.section(name), clustered);
+    let rpc = section.section("rpc");
+    let hooks = Hooks {
+        connect: hook("connect"),
+        refresh: hook("refresh"),
+        subscribe: hook("subscribe"),
+        publish: hook("publish"),
+        sub_refresh: hook("sub_refresh"),
+        rpc: Rpc { enabled: rpc.take("enabled"), timeout: positive(&rpc, "timeout") },
+    };
+    type Wants = fn(&Namespace) -> bool;
+    let wanted: [(&str, &Option<Hook>, Wants); 3] = [
+        ("subscribe", &hooks.subscribe, |namespace| namespace.subscribe_hook),
+        ("publish", &hooks.publish, |namespace| namespace.publish_hook),
+        ("sub_refresh", &hooks.sub_refresh, |namespace| namespace.sub_refresh_hook),
+    ];
+    for (name, hook, wants) in wanted {
+        let mut asking: Vec<_> = channels.namespaces.iter().filter(|namespace| wants(namespace)).collect();
+        asking.sort_by_key(|namespace| namespace.name.clone());
+        if let (None, Some(namespace)) = (hook, asking.first()) {
+            let why = format!("and the namespace {:?} has {name}_proxy_enabled = true", &*namespace.name);
+            refuse_missing(findings, format!("hooks.{name}.endpoint"), why);
+        }
+    }
+    hooks
+}
+
+fn hook(section: &Section<'_>, clustered: bool) -> Option<Hook> {
+    let endpoint: Option<HookEndpoint> = section.take("endpoint");
+    if matches!(endpoint, Some(HookEndpoint::Nats(_))) && !clustered {
+        section.refuse("endpoint", "asks over NATS, but nats.servers is not set");
+    }
+    let timeout = positive(section, "timeout");
+    let http_headers = section.take("http_headers");
+    let static_headers = section.take("static_headers");
+    endpoint.map(|endpoint| Hook { endpoint, timeout, http_headers, static_headers })
+}
+
+fn positive(section: &Section<'_>, key: &'static str) -> Duration {
+    let duration: Duration = section.take(key);
+    if duration.is_zero() {
+        section.refuse(key, "no time for an answer (try \"1s\")");
+    }
+    duration
+}
+
+impl FromValue for HookEndpoint {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let wrong = || "not an endpoint (try \"https://host/path\" or \"nats:hooks.connect\")".to_owned();
+        let text = String::from_value(value)?;
+        if let Some(subject) = text.strip_prefix("nats:") {
+            let token = |token: &str| !token.is_empty() && !token.contains([' ', '*', '>', '/', '\t']);
+            return if subject.split('.').all(token) { Ok(Self::Nats(subject.to_owned())) } else { Err(wrong()) };
+        }
+        match text.parse::<url::Url>() {
+            Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self::Http(url)),
+            Ok(_) | Err(_) => Err(wrong()),
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! From values to settings: reads each section, then checks what holds between them.
+
+mod channel;
+mod client;
+mod hooks;
+mod http;
+mod nats;
+mod node;
+mod token;
+
+use config::{Value, ValueKind};
+
+use super::model::{Log, Settings};
+use super::refusal::{Refusal, Refusals};
+use super::section::{Findings, Section, Table};
+use super::sources::Sources;
+use super::unknown;
+
+pub(super) use channel::is_foreign;
+
+/// The settings, and the merged values that they were read from.
+///
+/// # Errors
+/// What `findings` held before, and everything else that is wrong.
+pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings, Table), Refusals> {
+    let plain = sources.merged(false);
+    let development = node::development(&plain, &sources.defaults);
+    let values = if development { sources.merged(true) } else { plain };
+    unknown::find("", &values, &sources.defaults, &findings, &is_foreign);
+
+    let root = Section::root(&values, &sources.defaults, &findings);
+    let clients_told_apart = client::told_apart(&values);
+    let http = http::read(&root.section("http"), development, clients_told_apart);
+    let nats = nats::read(&root.section("nats"));
+    let channel = channel::read(&root.section("channel"));
+    let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
+    let client = client::read(&root.section("client"), &channel, development);
+    let http_api = http::api(&root.section("http_api"), &http, development);
+    let log = log(&root.section("log"));
+    let mut settings = Settings {
+        node: node::read(&root.section("node")),
+        http,
+        client,
+        channel,
+        http_api,
+        hooks,
+        nats,
+        log,
+        development,
+        notes: sources.environment.notes.clone(),
+    };
+    settings.notes.extend(notes(&settings));
+
+    let mut refusals = findings.into_refusals();
+    refusals.dedup();
+    if refusals.is_empty() { Ok((settings, values)) } else { Err(Refusals(refusals)) }
+}
+
+fn log(section: &Section<'_>) -> Log {
+    let level: String = section.take("level");
+    if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
+        section.refuse("level", format!("not a level or filter ({error})"));
+    }
+    Log { level, format: section.take("format") }
+}
+
+/// What is allowed, but most likely not what somebody wants.
+fn notes(settings: &Settings) -> Vec<String> {
+    let mut notes = Vec::new();
+    if settings.client.allowed_origins.is_empty() {
+        notes.push("no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set".to_owned());
+    }
+    if settings.http_api.insecure && !settings.http.bind.ip().is_loopback() {
+        notes.push("whoever reaches the port may publish everything: http_api.insecure = true".to_owned());
+    }
+    notes
+}
+
+/// The value at a path of `values`, when it is set.
+fn at<'a>(values: &'a Table, path: &[&str]) -> Option<&'a Value> {
+    let (last, levels) = path.split_last()?;
+    let mut table = values;
+    for level in levels {
+        match &table.get(*level)?.kind {
+            ValueKind::Table(inner) => table = inner,
+            _ => return None,
+        }
+    }
+    table.get(*last).filter(|value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()))
+}
+
+/// Notes `why` about the option `key`, which is not set.
+fn refuse_missing(findings: &Findings, key: impl Into<String>, why: impl Into<String>) {
+    findings.add(Refusal::new(key, format!("not set, {}", why.into())));
+}

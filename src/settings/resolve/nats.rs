@@ -1,0 +1,141 @@
+//! NATS: whether this node is a member of a cluster, and how it reaches it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use config::Value;
+use secrecy::SecretString;
+use url::Url;
+
+use super::super::model::{Nats, NatsAuth, NatsTls};
+use super::super::section::Section;
+use super::super::value::{Bytes, FromValue, Switch};
+
+pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
+    let switch: Switch = section.take("enabled");
+    let servers: Vec<Server> = section.take("servers");
+    let (auth, tls) = (auth(section, &servers), tls(&section.section("tls")));
+    let nats = Nats {
+        servers: servers.into_iter().map(|Server(url)| url).collect(),
+        prefix: prefix(section),
+        replicas: replicas(section),
+        storage: section.take("storage"),
+        provision: section.take("provision"),
+        auth,
+        tls,
+        ping_interval: positive(section, "ping_interval"),
+        connect_timeout: positive(section, "connect_timeout"),
+        publish_timeout: positive(section, "publish_timeout"),
+        read_timeout: positive(section, "read_timeout"),
+        duplicate_window: section.take("duplicate_window"),
+        max_bytes: match section.take::<Bytes>("max_bytes") {
+            Bytes(0) => None,
+            Bytes(bytes) => Some(bytes as u64),
+        },
+    };
+    if nats.duplicate_window <= nats.publish_timeout {
+        section.refuse("duplicate_window", "not longer than nats.publish_timeout, so a retry could be stored twice");
+    }
+    match switch {
+        Switch::On if nats.servers.is_empty() => {
+            section.refuse("servers", "nats.enabled = true (ENABLE_CLUSTERING) needs a server (set NATS_URL)");
+            None
+        }
+        Switch::Off => None,
+        Switch::On | Switch::Auto => (!nats.servers.is_empty()).then_some(nats),
+    }
+}
+
+fn positive(section: &Section<'_>, key: &'static str) -> Duration {
+    let duration: Duration = section.take(key);
+    if duration.is_zero() {
+        section.refuse(key, "no time at all (try \"5s\")");
+    }
+    duration
+}
+
+fn prefix(section: &Section<'_>) -> String {
+    let prefix: String = section.take("prefix");
+    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
+        section.refuse("prefix", "not one subject token of letters, digits, \"-\" and \"_\"");
+    }
+    prefix
+}
+
+fn replicas(section: &Section<'_>) -> usize {
+    let replicas = section.take("replicas");
+    if !(1..=5).contains(&replicas) {
+        section.refuse("replicas", "not between 1 and 5");
+    }
+    replicas
+}
+
+/// Exactly one way to say who we are.
+fn auth(section: &Section<'_>, servers: &[Server]) -> NatsAuth {
+    let password = section.take::<Option<SecretString>>("password");
+    let user = section.take::<Option<String>>("user");
+    let from_url = servers.iter().find_map(|Server(url)| url.password().map(|password| (url.username(), password)));
+    let token_from_url = servers.iter().map(|Server(url)| url).find(|url| !url.username().is_empty());
+    let mut ways = Vec::new();
+    match (user, password) {
+        (Some(user), Some(password)) => ways.push(("user", NatsAuth::UserPassword { user, password })),
+        (Some(_), None) => section.refuse("user", "set without nats.password"),
+        (None, Some(_)) => section.refuse("password", "set without nats.user"),
+        (None, None) => {}
+    }
+    if let Some(token) = section.take::<Option<SecretString>>("token") {
+        ways.push(("token", NatsAuth::Token(token)));
+    }
+    if let Some(seed) = section.take::<Option<SecretString>>("nkey") {
+        ways.push(("nkey", NatsAuth::NKey(seed)));
+    }
+    if let Some(path) = section.take::<Option<PathBuf>>("credentials") {
+        ways.push(("credentials", NatsAuth::Credentials(path)));
+    }
+    match (from_url, token_from_url) {
+        (Some((user, password)), _) => {
+            let (user, password) = (decoded(user), SecretString::from(decoded(password)));
+            ways.push(("servers", NatsAuth::UserPassword { user, password }));
+        }
+        (None, Some(url)) => ways.push(("servers", NatsAuth::Token(SecretString::from(decoded(url.username()))))),
+        (None, None) => {}
+    }
+    for (key, _) in ways.iter().skip(1) {
+        section.refuse(key, format!("a second way to authenticate, beside nats.{}", ways[0].0));
+    }
+    ways.into_iter().next().map(|(_, way)| way).unwrap_or_default()
+}
+
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
+}
+
+fn tls(section: &Section<'_>) -> NatsTls {
+    let tls = NatsTls {
+        required: section.take("required"),
+        first: section.take("first"),
+        ca_file: section.take("ca_file"),
+        cert_file: section.take("cert_file"),
+        key_file: section.take("key_file"),
+    };
+    match (&tls.cert_file, &tls.key_file) {
+        (Some(_), None) => section.refuse("cert_file", "set without nats.tls.key_file"),
+        (None, Some(_)) => section.refuse("key_file", "set without nats.tls.cert_file"),
+        _ => {}
+    }
+    tls
+}
+
+/// The address of a server; `nats://` may be left out.
+struct Server(Url);
+
+impl FromValue for Server {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let text = String::from_value(value)?;
+        let text = if text.contains("://") { text } else { format!("nats://{text}") };
+        let url = text.parse::<Url>().ok().filter(Url::has_host);
+        url.filter(|url| matches!(url.scheme(), "nats" | "tls" | "ws" | "wss"))
+            .map(Self)
+            .ok_or_else(|| "not the address of a NATS server (try \"nats://127.0.0.1:4222\")".to_owned())
+    }
+}

@@ -1,0 +1,40 @@
+//! The node itself, and whether it is in development mode.
+
+use std::net::SocketAddr;
+
+use super::super::model::Node;
+use super::super::section::{Findings, Section, Table};
+use super::super::value::{FromValue, Switch};
+use super::{at, client};
+
+/// Whether development mode holds: as `node.development` says, or where nothing tells clients apart and only this
+/// machine can reach the node.
+pub(super) fn development(values: &Table, defaults: &Table) -> bool {
+    let switch = at(values, &["node", "development"]).and_then(|value| Switch::from_value(value).ok());
+    match switch.unwrap_or(Switch::Auto) {
+        Switch::On => true,
+        Switch::Off => false,
+        Switch::Auto => {
+            let aside = Findings::default();
+            let bind: SocketAddr = Section::root(values, defaults, &aside).section("http").take("bind");
+            bind.ip().is_loopback() && !client::told_apart(values)
+        }
+    }
+}
+
+pub(super) fn read(section: &Section<'_>) -> Node {
+    let _: Switch = section.take("development");
+    let name: Option<String> = section.take("name");
+    if let Some(name) = &name
+        && !(name.len() <= 64 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)))
+    {
+        section.refuse("name", "not a node's name (64 letters, digits, \"-\" and \"_\" at most)");
+    }
+    Node { name: name.unwrap_or_else(generated_name), shutdown_timeout: section.take("shutdown_timeout") }
+}
+
+/// Unique without asking anybody: two nodes of one name would speak for each other.
+fn generated_name() -> String {
+    let id = uuid::Uuid::new_v4().simple().to_string();
+    format!("node-{}", &id[..8])
+}

@@ -1,0 +1,82 @@
+//! Values as people may see them: like TOML, without secrets.
+
+use config::{Value, ValueKind};
+
+/// What stands in the place of a secret.
+pub(super) const MASK: &str = "\"***\"";
+
+/// Options that hold secrets. Their values are never shown, and each can be read from a file (`…_FILE`).
+pub(super) const SECRETS: [&str; 8] = [
+    "client.token.hmac_secret_key",
+    "client.token.hmac_previous_secret_key",
+    "client.subscription_token.hmac_secret_key",
+    "client.subscription_token.hmac_previous_secret_key",
+    "http_api.key",
+    "nats.password",
+    "nats.token",
+    "nats.nkey",
+];
+
+/// `value` of the option `key`, fit for a terminal: secrets and passwords in addresses are masked.
+pub(super) fn shown(key: &str, value: &Value) -> String {
+    let empty = matches!(&value.kind, ValueKind::String(text) if text.is_empty());
+    let secret = SECRETS.contains(&key) || key.contains(".static_headers.");
+    if secret && !empty { MASK.to_owned() } else { written(key, &value.kind) }
+}
+
+fn written(key: &str, kind: &ValueKind) -> String {
+    match kind {
+        ValueKind::Nil => "nothing".to_owned(),
+        ValueKind::Boolean(value) => value.to_string(),
+        ValueKind::I64(value) => value.to_string(),
+        ValueKind::I128(value) => value.to_string(),
+        ValueKind::U64(value) => value.to_string(),
+        ValueKind::U128(value) => value.to_string(),
+        ValueKind::Float(value) => format!("{value:?}"),
+        ValueKind::String(text) => format!("{:?}", without_password(text)),
+        ValueKind::Array(values) => {
+            let values: Vec<_> = values.iter().map(|value| shown(key, value)).collect();
+            format!("[{}]", values.join(", "))
+        }
+        ValueKind::Table(table) => {
+            let mut entries: Vec<_> = table
+                .iter()
+                .map(|(name, value)| format!("{name} = {}", shown(&format!("{key}.{name}"), value)))
+                .collect();
+            entries.sort();
+            if entries.is_empty() { "{}".to_owned() } else { format!("{{ {} }}", entries.join(", ")) }
+        }
+    }
+}
+
+/// Masks what stands between `//` and `@` in each address of a comma-separated list.
+fn without_password(text: &str) -> String {
+    let masked = text.split(',').map(|address| match (address.find("://"), address.rfind('@')) {
+        (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &address[..scheme + 3], &address[at..]),
+        _ => address.to_owned(),
+    });
+    masked.collect::<Vec<_>>().join(",")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(value: &str) -> Value {
+        Value::new(None, value)
+    }
+
+    #[test]
+    fn secrets_are_masked_and_everything_else_is_not() {
+        for (key, value, expected) in [
+            ("http_api.key", text("hunter2"), MASK),
+            ("http_api.key", text(""), "\"\""),
+            ("nats.servers", Value::new(None, vec!["nats://me:pw@a:4222"]), "[\"nats://***@a:4222\"]"),
+            ("nats.servers", text("nats://t0k3n@a:1,nats://b:2"), "\"nats://***@a:1,nats://b:2\""),
+            ("hooks.connect.static_headers.X", text("s"), MASK),
+            ("node.name", text("gateway-1"), "\"gateway-1\""),
+        ] {
+            assert_eq!(shown(key, &value), expected, "{key}");
+        }
+    }
+}
