@@ -1,5 +1,7 @@
 //! What the promises are tested with: real servers on free ports, cleaned up on drop, and waiting without sleeping.
 
+pub mod listener;
+pub mod namespaces;
 pub mod nats_server;
 
 use std::time::Duration;

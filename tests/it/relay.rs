@@ -1,0 +1,308 @@
+//! The relay heals what the backplane loses, or tells those who were promised to be told.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::faults::{Fate, Faults, Faulty};
+use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing, Scope, feed};
+use midplane::hub::Control;
+use midplane::protocol::{Channel, Offset, Position};
+use midplane::relay::{Joined, Outcome, Refusal, Relay, Since, Wish};
+use midplane::settings::Namespaces;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::listener::Ear;
+use crate::support::{eventually, namespaces};
+
+/// A relay on an embedded backplane that fails when told to.
+struct Stage {
+    relay: Arc<Relay>,
+    backplane: Arc<Faulty>,
+    faults: Arc<Faults>,
+    namespaces: Namespaces,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    /// `chat` keeps 10 publications, `live` none.
+    fn set() -> Self {
+        let namespaces = namespaces::registry([namespaces::open("chat", Some(10)), namespaces::open("live", None)]);
+        let (sender, feeds) = feed::open(2);
+        let faults = Arc::new(Faults::default());
+        let embedded = Embedded::new(&namespaces, sender);
+        let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
+        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces);
+        let stop = CancellationToken::new();
+        relay.start(feeds, &TaskTracker::new(), &stop);
+        Self { relay, backplane, faults, namespaces, stop }
+    }
+
+    async fn join(&self, ear: &Ear, channel: &str, since: Option<&Position>) -> Joined {
+        let channel = channel_of(channel);
+        let namespace = self.namespaces.of(&channel).expect("a namespace of the stage");
+        let since = since.map(|at| Since { offset: at.offset, epoch: at.epoch.as_str().to_owned() });
+        let wish = Wish { since, positioned: true, max_publications: 100, max_bytes: 1 << 20, ..Wish::default() };
+        self.relay.join(&channel, namespace, &wish, &ear.outbox).await.expect("joins")
+    }
+
+    async fn publish(&self, channel: &str, numbers: impl IntoIterator<Item = u64>) -> Option<Position> {
+        let mut last = None;
+        for number in numbers {
+            let message = Outgoing { data: number.to_string().into(), ..Outgoing::default() };
+            last = self.relay.publish(&channel_of(channel), message).await.expect("publishes").position;
+        }
+        last
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn channel_of(name: &str) -> Channel {
+    Channel::parse(name, 255).expect("a channel name")
+}
+
+fn number(message: &Incoming) -> u64 {
+    String::from_utf8_lossy(&message.data).parse().expect("a number")
+}
+
+fn recovered(joined: &Joined) -> Result<Vec<u64>, Refusal> {
+    match &joined.outcome {
+        Outcome::Recovered(messages) => Ok(messages
+            .iter()
+            .map(|message| String::from_utf8_lossy(&message.data).parse().expect("a number"))
+            .collect()),
+        Outcome::Refused(refusal) => Err(*refusal),
+        Outcome::Fresh => panic!("recovery was asked for"),
+    }
+}
+
+async fn hears(ear: &Ear, numbers: impl IntoIterator<Item = u64>) {
+    let expected: Vec<u64> = numbers.into_iter().collect();
+    eventually("everything is heard", async || (ear.heard().len() >= expected.len()).then_some(())).await;
+    assert_eq!(ear.heard(), expected);
+}
+
+#[tokio::test]
+async fn dropped_deliveries_are_healed_in_order_and_without_doubles() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.faults.judge(|message| match number(message) % 5 {
+        0 => Fate::Drop,
+        1 => Fate::Twice,
+        2 => Fate::Late,
+        _ => Fate::Pass,
+    });
+    for chunk in 0..20 {
+        stage.publish("chat:room", chunk * 4..chunk * 4 + 4).await;
+        let before = chunk as usize * 4;
+        eventually("the chunk before is whole", async || (ear.heard().len() >= before).then_some(())).await;
+    }
+    stage.faults.cease();
+    stage.publish("chat:room", [80]).await;
+    hears(&ear, 0..=80).await;
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn a_loss_on_a_channel_that_falls_quiet_is_found_when_the_backplane_reconnects() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", [2, 3]).await;
+    stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
+    hears(&ear, [1, 2, 3]).await;
+}
+
+#[tokio::test]
+async fn a_nudge_heals_its_channel() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.faults.judge(|_| Fate::Drop);
+    let at = stage.publish("chat:room", [1]).await.expect("stored");
+    let scope = Scope::Channel { channel: channel_of("chat:room"), up_to: at.offset };
+    stage.backplane.announce(Gap { scope, cause: GapCause::Nudge }).await;
+    hears(&ear, [1]).await;
+}
+
+#[tokio::test]
+async fn a_fresh_subscription_is_looked_at_again_by_itself() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+}
+
+#[tokio::test]
+async fn more_loss_than_is_stored_is_told_and_not_papered_over() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [0]).await;
+    hears(&ear, [0]).await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", 1..50).await;
+    stage.faults.cease();
+    stage.publish("chat:room", [50]).await;
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    stage.publish("chat:room", [51]).await;
+    assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
+}
+
+#[tokio::test]
+async fn healing_waits_while_history_is_away_and_for_replicas_that_lag() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.faults.history_down.store(true, Ordering::SeqCst);
+    stage.faults.judge(|message| if number(message) == 2 { Fate::Drop } else { Fate::Pass });
+    stage.publish("chat:room", [2, 3, 4]).await;
+    stage.faults.history_lag.store(3, Ordering::SeqCst);
+    stage.faults.history_down.store(false, Ordering::SeqCst);
+    hears(&ear, [1, 2, 3, 4]).await;
+}
+
+#[tokio::test]
+async fn without_history_a_known_loss_is_told_to_positioned_listeners() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "live:room", None).await;
+    drop(joined.hold);
+    stage.publish("live:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("live:room"))]);
+}
+
+#[tokio::test]
+async fn who_comes_back_gets_everything_since_its_position_or_a_reason() {
+    let stage = Stage::set();
+    let witness = Ear::new();
+    let joined = stage.join(&witness, "chat:room", None).await;
+    let start = joined.position.clone().expect("a position");
+    drop(joined.hold);
+    let at_3 = stage.publish("chat:room", 1..=3).await.expect("stored");
+    stage.publish("chat:room", 4..=6).await;
+    hears(&witness, 1..=6).await;
+    let other_epoch = Position { epoch: midplane::protocol::Epoch::new("other"), ..at_3.clone() };
+    let ahead = Position { offset: Offset(1000), ..at_3.clone() };
+    for (since, expected) in [
+        (&start, Ok(vec![1, 2, 3, 4, 5, 6])),
+        (&at_3, Ok(vec![4, 5, 6])),
+        (&other_epoch, Err(Refusal::Epoch)),
+        (&ahead, Err(Refusal::Ahead)),
+    ] {
+        let joined = stage.join(&Ear::new(), "chat:room", Some(since)).await;
+        assert_eq!(recovered(&joined), expected, "{since:?}");
+    }
+    stage.publish("chat:room", 7..=14).await;
+    hears(&witness, 1..=14).await;
+    let joined = stage.join(&Ear::new(), "chat:room", Some(&at_3)).await;
+    assert_eq!(recovered(&joined), Ok((4..=14).collect()), "the node's own memory reaches further than the store");
+}
+
+#[tokio::test]
+async fn recovery_from_the_store_is_whole_or_refused() {
+    let stage = Stage::set();
+    // Nobody on this node listens while these are published: its memory holds nothing.
+    let at_1 = stage.publish("chat:room", [1]).await.expect("stored");
+    let at_2 = stage.publish("chat:room", [2]).await.expect("stored");
+    stage.publish("chat:room", 3..=12).await;
+    let joined = stage.join(&Ear::new(), "chat:room", Some(&at_2)).await;
+    assert_eq!(recovered(&joined), Ok((3..=12).collect()), "exactly as many as are kept");
+    let joined = stage.join(&Ear::new(), "chat:room", Some(&at_1)).await;
+    assert_eq!(recovered(&joined), Err(Refusal::Trimmed));
+}
+
+#[tokio::test]
+async fn removed_history_is_refused_and_not_called_complete() {
+    let stage = Stage::set();
+    stage.publish("chat:other", [0]).await;
+    let witness = Ear::new();
+    let joined = stage.join(&witness, "chat:room", None).await;
+    let start = joined.position.clone().expect("a position");
+    drop(joined.hold);
+    stage.publish("chat:room", [1, 2]).await;
+    hears(&witness, [1, 2]).await;
+    stage.backplane.remove(&channel_of("chat:room")).await.expect("removes");
+    let after = stage.publish("chat:room", [3]).await.expect("stored");
+    hears(&witness, 1..=3).await;
+    let joined = stage.join(&Ear::new(), "chat:room", Some(&start)).await;
+    assert_eq!(recovered(&joined), Err(Refusal::Removed));
+    let joined = stage.join(&Ear::new(), "chat:room", Some(&after)).await;
+    assert_eq!(recovered(&joined), Ok(vec![]));
+}
+
+#[tokio::test]
+async fn joining_under_fire_misses_nothing() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let first = stage.join(&ear, "chat:room", None).await;
+    drop(first.hold);
+    let publishing = async {
+        for number in 0..500 {
+            stage.publish("chat:room", [number]).await;
+            tokio::task::yield_now().await;
+        }
+    };
+    let joining = async {
+        let mut ears = Vec::new();
+        let mut position = first.position.clone().expect("a position");
+        for _ in 0..50 {
+            let late = Ear::new();
+            let joined = stage.join(&late, "chat:room", Some(&position)).await;
+            let mut numbers = recovered(&joined).unwrap_or_default();
+            position = joined.position.clone().expect("a position");
+            drop(joined.hold);
+            tokio::task::yield_now().await;
+            numbers.extend(late.heard());
+            ears.push((late, numbers, joined.membership));
+        }
+        ears
+    };
+    let ((), ears) = tokio::join!(publishing, joining);
+    hears(&ear, 0..500).await;
+    for (_, numbers, _) in ears {
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "{numbers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_channel_is_let_go_of_after_its_last_listener() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    assert_eq!(stage.relay.channels(), [(channel_of("chat:room"), 1)]);
+    drop(joined);
+    assert!(stage.relay.channels().is_empty());
+    stage.publish("chat:room", [1]).await;
+    let lingers = async || {
+        let joined = stage.join(&Ear::new(), "chat:room", None).await;
+        joined.position.filter(|at| at.offset == Offset(1))
+    };
+    eventually("a channel that lingers goes on", lingers).await;
+}
