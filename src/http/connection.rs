@@ -16,13 +16,13 @@ use crate::socket::{Handshake, RawTransport, RawWire, Upgrade};
 /// What stands between a handshake and its session.
 pub struct Edge {
     pub admission: Arc<Admission>,
-    origins: Origins,
-    proxies: Arc<TrustedProxies>,
-    handshake_rate: Option<Rate>,
+    pub origins: Origins,
+    pub proxies: Arc<TrustedProxies>,
+    pub handshake_rate: Option<Rate>,
     /// Bytes of one inbound message.
-    message_limit: usize,
+    pub message_limit: usize,
     /// Headers that hooks want of the handshake, in lower case.
-    headers: Vec<String>,
+    pub headers: Vec<String>,
 }
 
 impl Edge {

@@ -7,6 +7,8 @@ pub mod health;
 pub mod limits;
 pub mod refusal;
 pub mod server;
+#[cfg(test)]
+mod tests;
 
 use axum::Router;
 use axum::extract::Request;

@@ -16,10 +16,27 @@ impl Parser {
         Self { limit, tail: Vec::new(), whole: Vec::new(), opcode: 0 }
     }
 
+    fn wants(&self) -> usize {
+        let t = &self.tail;
+        let whole = match t.get(1).map(|b| b & 0x7f) {
+            None => 2,
+            Some(126) if t.len() < 4 => 4,
+            Some(126) => 8 + usize::from(u16::from_be_bytes([t[2], t[3]])),
+            Some(127) if t.len() < 10 => 10,
+            Some(127) => 14 + u64::from_be_bytes(t[2..10].try_into().expect("8 bytes")) as usize,
+            Some(n) => 6 + usize::from(n),
+        };
+        whole.saturating_sub(t.len())
+    }
+
     pub fn next(&mut self, rest: &mut &[u8]) -> Result<Option<Inbound>, TransportError> {
-        self.tail.extend_from_slice(rest);
-        *rest = &[];
         loop {
+            let take = self.wants().min(rest.len());
+            self.tail.extend_from_slice(&rest[..take]);
+            *rest = &rest[take..];
+            if take > 0 && self.wants() > 0 && !rest.is_empty() {
+                continue;
+            }
             let t = &self.tail;
             if t.len() < 2 {
                 return Ok(None);
@@ -49,7 +66,11 @@ impl Parser {
                 9 => Inbound::Ping(payload.into()),
                 10 => Inbound::Pong,
                 8 => Inbound::Close(payload.get(..2).map(|c| u16::from_be_bytes([c[0], c[1]]))),
+                3..=7 | 11..=15 => return Err(TransportError::Malformed("unknown opcode")),
                 _ => {
+                    if opcode == 0 && self.opcode == 0 {
+                        return Err(TransportError::Malformed("no beginning"));
+                    }
                     if opcode != 0 {
                         self.opcode = opcode;
                     }
@@ -58,7 +79,11 @@ impl Parser {
                         continue;
                     }
                     let whole = Bytes::from(std::mem::take(&mut self.whole));
-                    if self.opcode == 1 { Inbound::Text(whole) } else { Inbound::Binary(whole) }
+                    let text = std::mem::take(&mut self.opcode) == 1;
+                    if text && std::str::from_utf8(&whole).is_err() {
+                        return Err(TransportError::NotUtf8);
+                    }
+                    if text { Inbound::Text(whole) } else { Inbound::Binary(whole) }
                 }
             };
             return Ok(Some(message));

@@ -101,38 +101,58 @@ where
     let pending = Box::new(Pending { connection, message_limit, connect });
     async move {
         let _held = held;
-        let session = {
-            let mut pending = pending;
-            match (&mut pending.connection).await {
-                Ok(upgraded) => pending.start(upgraded),
-                Err(error) => {
-                    debug!(%error, "client left before its WebSocket was open");
-                    None
-                }
-            }
-        };
-        if let Some(session) = session {
-            session.await;
-        }
+        let Some((connect, transport, wire)) = pending.open().await else { return };
+        connect(transport, wire).await;
     }
 }
 
 impl<C> Pending<C> {
     /// Takes the socket out of hyper and lets go of everything else: even an empty read buffer would pin 8 KB.
-    fn start<F>(self, upgraded: Upgraded) -> Option<F>
-    where
-        C: FnOnce(RawTransport, RawWire) -> F,
-    {
-        match upgraded.downcast::<TokioIo<TcpStream>>() {
-            Ok(parts) => {
+    async fn open(mut self: Box<Self>) -> Option<(C, RawTransport, RawWire)> {
+        match (&mut self.connection).await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+            Ok(Ok(parts)) => {
                 let ahead = Bytes::copy_from_slice(&parts.read_buf);
                 let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.message_limit);
-                Some((self.connect)(transport, wire))
+                Some((self.connect, transport, wire))
             }
-            Err(_) => {
+            Ok(Err(_)) => {
                 error!("a WebSocket was opened on something that is not a TCP stream");
                 None
             }
+            Err(error) => {
+                debug!(%error, "client left before its WebSocket was open");
+                None
+            }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::identity;
+    use std::mem::size_of_val;
+
+    use super::*;
+
+    /// Per idle connection the task holds its session, the word that counts it, and next to nothing besides.
+    #[tokio::test]
+    async fn a_connection_costs_little_more_than_its_session() {
+        const SESSION: usize = 500;
+        let session = |_: RawTransport, _: RawWire| async {
+            let state = identity([0_u8; SESSION]);
+            std::future::pending::<()>().await;
+            drop(state);
+        };
+        let seat = Box::new(());
+        let nobody = hyper::upgrade::on(hyper::Request::new(()));
+        let big = [0_u8; 1000];
+        let connection = drive(nobody, 1, seat, move |transport, wire| {
+            drop(big);
+            session(transport, wire)
+        });
+        println!("connection {} B, transport {} B", size_of_val(&connection), size_of::<RawTransport>());
+        assert!(size_of_val(&connection) <= SESSION + 64, "{}", size_of_val(&connection));
+        assert!(size_of::<RawTransport>() <= 128, "{}", size_of::<RawTransport>());
+        connection.await;
     }
 }
