@@ -91,10 +91,18 @@ pub trait Requests: Send + Sync {
         headers: &[(&str, &str)],
         body: Bytes,
         timeout: Duration,
-    ) -> Result<Bytes, RequestError>;
+    ) -> Result<Answer, RequestError>;
 
     /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them.
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
+}
+
+/// What somebody outside answered.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Services say here that they failed.
+    pub headers: Vec<(String, String)>,
+    pub body: Bytes,
 }
 
 /// A question from outside.
