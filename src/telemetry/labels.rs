@@ -1,0 +1,216 @@
+//! The closed sets that labels come from.
+
+use crate::backplane::GapCause;
+
+/// One value of a closed set.
+pub trait Label: Copy + 'static {
+    /// The label's name.
+    const NAME: &'static str;
+    /// Every value, in the order of [`index`](Self::index).
+    const ALL: &'static [Self];
+
+    /// The label's value.
+    fn value(self) -> &'static str;
+
+    /// Its place in [`ALL`](Self::ALL).
+    fn index(self) -> usize;
+}
+
+macro_rules! labels {
+    ($($(#[$meta:meta])* $name:ident($label:literal) { $($variant:ident = $value:literal),+ $(,)? })+) => {$(
+        $(#[$meta])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum $name { $($variant),+ }
+
+        impl Label for $name {
+            const NAME: &'static str = $label;
+            const ALL: &'static [Self] = &[$(Self::$variant),+];
+
+            fn value(self) -> &'static str {
+                match self { $(Self::$variant => $value),+ }
+            }
+
+            fn index(self) -> usize {
+                self as usize
+            }
+        }
+    )+};
+}
+
+labels! {
+    /// What carries a connection.
+    Transport("transport") { WebSocket = "websocket" }
+
+    /// How a connection's messages are encoded.
+    Protocol("protocol") { Json = "json", Protobuf = "protobuf" }
+
+    /// Why a handshake was turned away.
+    Rejection("reason") {
+        Capacity = "capacity", Draining = "draining", NotReady = "not_ready", Origin = "origin",
+        RateLimit = "rate_limit", Auth = "auth", BadRequest = "bad_request",
+    }
+
+    /// What a client asked for.
+    Command("command") {
+        Connect = "connect", Subscribe = "subscribe", Unsubscribe = "unsubscribe", Publish = "publish",
+        Presence = "presence", PresenceStats = "presence_stats", History = "history", Ping = "ping", Send = "send",
+        Rpc = "rpc", Refresh = "refresh", SubRefresh = "sub_refresh", Pong = "pong", Malformed = "malformed",
+    }
+
+    /// What became of a command.
+    Outcome("result") { Ok = "ok", Error = "error", Disconnect = "disconnect" }
+
+    /// Who published.
+    Source("source") { Client = "client", Http = "http", Nats = "nats" }
+
+    /// Why a publication was not acknowledged.
+    PublishFailure("reason") {
+        Unavailable = "unavailable", Unknown = "unknown", TooLarge = "too_large", Refused = "refused",
+    }
+
+    /// What was done with a reader that is too slow.
+    SlowAction("action") { Closed = "closed", Dropped = "dropped" }
+
+    /// A bounded queue.
+    Queue("queue") { Feed = "feed", Publish = "publish", Heal = "heal" }
+
+    /// How a recovery ended.
+    Recovery("result") {
+        Full = "full", Empty = "empty", RefusedEpoch = "refused_epoch", RefusedGap = "refused_gap",
+        RefusedLimit = "refused_limit", Error = "error",
+    }
+
+    /// Where recovered messages came from.
+    RecoverySource("source") { Tail = "tail", Stream = "stream" }
+
+    /// The link to the backplane.
+    Link("state") { Connected = "connected", Disconnected = "disconnected" }
+
+    /// How the backplane carries a publication.
+    Carriage("kind") { Core = "core", Stream = "stream" }
+
+    /// What the check of a token said.
+    Verdict("result") {
+        Ok = "ok", Expired = "expired", NotYetValid = "not_yet_valid", Signature = "signature",
+        UnknownKey = "unknown_key", Audience = "audience", Issuer = "issuer", Revoked = "revoked",
+        Malformed = "malformed", Unavailable = "unavailable",
+    }
+
+    /// What a rate limit is for.
+    LimitScope("scope") { HandshakeIp = "handshake_ip", Connection = "connection", Api = "api" }
+
+    /// What an HTTP request was for.
+    Route("route") {
+        Connection = "connection", Api = "api", Health = "health", Ready = "ready", Metrics = "metrics",
+        Demo = "demo", Other = "other",
+    }
+
+    /// An HTTP method.
+    Method("method") { Get = "get", Post = "post", Other = "other" }
+
+    /// The class of an HTTP status.
+    StatusClass("status") {
+        Informational = "1xx", Success = "2xx", Redirection = "3xx", ClientError = "4xx", ServerError = "5xx",
+    }
+
+    /// What a backend answered to an `rpc`.
+    RpcResult("result") { Ok = "ok", Error = "error", NoResponder = "no_responder", Timeout = "timeout" }
+}
+
+impl StatusClass {
+    /// The class of `status`.
+    #[must_use]
+    pub const fn of(status: u16) -> Self {
+        match status {
+            0..=199 => Self::Informational,
+            200..=299 => Self::Success,
+            300..=399 => Self::Redirection,
+            400..=499 => Self::ClientError,
+            500.. => Self::ServerError,
+        }
+    }
+}
+
+impl Label for GapCause {
+    const NAME: &'static str = "cause";
+    const ALL: &'static [Self] = &Self::ALL;
+
+    fn value(self) -> &'static str {
+        self.label()
+    }
+
+    fn index(self) -> usize {
+        self as usize
+    }
+}
+
+/// The code that a connection was closed with, by either side; codes in no table of ours are `other`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CloseCode(usize);
+
+impl CloseCode {
+    /// WebSocket's own (RFC 6455, 7.4.1; 1006 is "none at all"), then those of the Centrifuge protocol.
+    const CODES: [(u16, &'static str); 33] = [
+        (1000, "1000"),
+        (1001, "1001"),
+        (1002, "1002"),
+        (1003, "1003"),
+        (1005, "1005"),
+        (1006, "1006"),
+        (1007, "1007"),
+        (1008, "1008"),
+        (1009, "1009"),
+        (1011, "1011"),
+        (3000, "3000"),
+        (3001, "3001"),
+        (3004, "3004"),
+        (3005, "3005"),
+        (3006, "3006"),
+        (3008, "3008"),
+        (3009, "3009"),
+        (3010, "3010"),
+        (3011, "3011"),
+        (3012, "3012"),
+        (3013, "3013"),
+        (3014, "3014"),
+        (3500, "3500"),
+        (3501, "3501"),
+        (3502, "3502"),
+        (3503, "3503"),
+        (3504, "3504"),
+        (3505, "3505"),
+        (3506, "3506"),
+        (3507, "3507"),
+        (3508, "3508"),
+        (3509, "3509"),
+        (0, "other"),
+    ];
+    const OTHER: usize = Self::CODES.len() - 1;
+}
+
+impl From<u16> for CloseCode {
+    fn from(code: u16) -> Self {
+        Self(Self::CODES.iter().position(|(known, _)| *known == code).unwrap_or(Self::OTHER))
+    }
+}
+
+impl Label for CloseCode {
+    const NAME: &'static str = "code";
+    const ALL: &'static [Self] = &{
+        let mut all = [Self(0); Self::CODES.len()];
+        let mut index = 0;
+        while index < all.len() {
+            all[index] = Self(index);
+            index += 1;
+        }
+        all
+    };
+
+    fn value(self) -> &'static str {
+        Self::CODES[self.0].1
+    }
+
+    fn index(self) -> usize {
+        self.0
+    }
+}

@@ -1,0 +1,164 @@
+//! The handles, by room.
+
+use std::sync::Arc;
+
+use ::metrics::{Counter, Gauge, Histogram, Label as Pair};
+
+use super::labels::*;
+use super::names;
+use super::registry::{ByNamespace, Counters, Family, Gauges, Histograms, Registry};
+use crate::backplane::GapCause;
+
+/// The node as a whole.
+pub struct Node {
+    /// 1 while it serves.
+    pub ready: Gauge,
+}
+
+impl Node {
+    pub(super) fn new(registry: &Registry) -> Self {
+        let version = Pair::new("version", env!("CARGO_PKG_VERSION"));
+        let revision = Pair::new("revision", option_env!("MIDPLANE_REVISION").unwrap_or("unknown"));
+        let build: Gauge = registry.labelled(&names::BUILD_INFO, vec![version, revision]);
+        build.set(1);
+        Self { ready: registry.one(&names::READY) }
+    }
+}
+
+/// The HTTP edge: connections as they come and go, and everything else that is asked over HTTP.
+pub struct Http {
+    pub connections: Gauges<(Transport, Protocol)>,
+    /// 0 is without limit.
+    pub connections_limit: Gauge,
+    pub connections_opened: Counters<(Transport, Protocol)>,
+    pub connections_closed: Counters<(Transport, CloseCode)>,
+    pub connection_duration: Histograms<Transport>,
+    pub handshakes_rejected: Counters<Rejection>,
+    pub handshakes_inflight: Gauge,
+    pub handshake_duration: Histograms<Protocol>,
+    pub requests: Counters<(Route, Method, StatusClass)>,
+    pub request_duration: Histograms<Route>,
+    pub rate_limited: Counters<LimitScope>,
+}
+
+impl Http {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            connections: registry.family(&names::CONNECTIONS),
+            connections_limit: registry.one(&names::CONNECTIONS_LIMIT),
+            connections_opened: registry.family(&names::CONNECTIONS_OPENED),
+            connections_closed: registry.family(&names::CONNECTIONS_CLOSED),
+            connection_duration: registry.family(&names::CONNECTION_DURATION),
+            handshakes_rejected: registry.family(&names::HANDSHAKES_REJECTED),
+            handshakes_inflight: registry.one(&names::HANDSHAKES_INFLIGHT),
+            handshake_duration: registry.family(&names::HANDSHAKE_DURATION),
+            requests: registry.family(&names::HTTP_REQUESTS),
+            request_duration: registry.family(&names::HTTP_REQUEST_DURATION),
+            rate_limited: registry.family(&names::RATE_LIMITED),
+        }
+    }
+}
+
+/// Sessions: what clients say and are told.
+pub struct Clients {
+    pub commands: Counters<(Protocol, Command, Outcome)>,
+    pub command_duration: Histograms<Command>,
+    pub sent_messages: Counters<Transport>,
+    pub sent_bytes: Counters<Transport>,
+    pub received_messages: Counters<Transport>,
+    pub received_bytes: Counters<Transport>,
+    pub ping_rtt: Histograms<Transport>,
+    pub outbox_bytes: Gauge,
+    pub slow_consumers: Counters<SlowAction>,
+    pub auth: Counters<Verdict>,
+    pub rpc: Counters<RpcResult>,
+    pub rpc_duration: Histograms<RpcResult>,
+}
+
+impl Clients {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            commands: registry.family(&names::COMMANDS),
+            command_duration: registry.family(&names::COMMAND_DURATION),
+            sent_messages: registry.family(&names::SENT_MESSAGES),
+            sent_bytes: registry.family(&names::SENT_BYTES),
+            received_messages: registry.family(&names::RECEIVED_MESSAGES),
+            received_bytes: registry.family(&names::RECEIVED_BYTES),
+            ping_rtt: registry.family(&names::PING_RTT),
+            outbox_bytes: registry.one(&names::OUTBOX_BYTES),
+            slow_consumers: registry.family(&names::SLOW_CONSUMERS),
+            auth: registry.family(&names::AUTH),
+            rpc: registry.family(&names::RPC),
+            rpc_duration: registry.family(&names::RPC_DURATION),
+        }
+    }
+}
+
+/// The relay: what is published, delivered, lost and healed.
+pub struct Relay {
+    pub publications: ByNamespace<Family<Counter, Source>>,
+    pub publish_errors: Counters<(Source, PublishFailure)>,
+    pub fanout_duration: Histogram,
+    pub delivery_duration: ByNamespace<Histogram>,
+    pub channels: ByNamespace<Gauge>,
+    pub subscriptions: ByNamespace<Gauge>,
+    pub recoveries: Counters<Recovery>,
+    pub recovered_publications: Histogram,
+    pub recovery_duration: Histograms<RecoverySource>,
+    pub gaps: Counters<GapCause>,
+    pub gaps_unhealed: Counters<GapCause>,
+}
+
+impl Relay {
+    pub(super) fn new(registry: &Registry, namespaces: &[Arc<str>]) -> Self {
+        Self {
+            publications: registry.family_by_namespace(&names::PUBLICATIONS, namespaces),
+            publish_errors: registry.family(&names::PUBLISH_ERRORS),
+            fanout_duration: registry.one(&names::FANOUT_DURATION),
+            delivery_duration: registry.by_namespace(&names::DELIVERY_DURATION, namespaces),
+            channels: registry.by_namespace(&names::CHANNELS, namespaces),
+            subscriptions: registry.by_namespace(&names::SUBSCRIPTIONS, namespaces),
+            recoveries: registry.family(&names::RECOVERIES),
+            recovered_publications: registry.one(&names::RECOVERED_PUBLICATIONS),
+            recovery_duration: registry.family(&names::RECOVERY_DURATION),
+            gaps: registry.family(&names::GAPS),
+            gaps_unhealed: registry.family(&names::GAPS_UNHEALED),
+        }
+    }
+}
+
+/// The backplane and the link to it.
+pub struct Backplane {
+    pub connections: Gauges<Link>,
+    pub reconnects: Counter,
+    /// Seconds.
+    pub rtt: Gauge,
+    pub publish_duration: Histograms<Carriage>,
+    pub pending_acks: Gauge,
+    pub subscriptions: Gauge,
+}
+
+impl Backplane {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            connections: registry.family(&names::BACKPLANE_CONNECTIONS),
+            reconnects: registry.one(&names::BACKPLANE_RECONNECTS),
+            rtt: registry.one(&names::BACKPLANE_RTT),
+            publish_duration: registry.family(&names::BACKPLANE_PUBLISH_DURATION),
+            pending_acks: registry.one(&names::BACKPLANE_PENDING_ACKS),
+            subscriptions: registry.one(&names::BACKPLANE_SUBSCRIPTIONS),
+        }
+    }
+}
+
+/// Bounded queues.
+pub struct Queues {
+    pub bytes: Gauges<Queue>,
+    pub overflows: Counters<Queue>,
+}
+
+impl Queues {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self { bytes: registry.family(&names::QUEUE_BYTES), overflows: registry.family(&names::QUEUE_OVERFLOWS) }
+    }
+}

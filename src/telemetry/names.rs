@@ -1,0 +1,101 @@
+//! Every metric: its whole name, what it is, its unit, what it says.
+//!
+//! Dashboards and alerts are checked against [`ALL`].
+
+use metrics::Unit;
+
+/// One metric as it is declared.
+#[derive(Debug)]
+pub struct Metric {
+    /// With prefix, unit and `_total`: nothing is appended to it.
+    pub name: &'static str,
+    pub kind: Kind,
+    pub unit: Unit,
+    pub help: &'static str,
+}
+
+/// What kind of metric it is.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Counter,
+    Gauge,
+    /// With the upper bounds of its buckets. A histogram without any would be exported as a summary, whose quantiles
+    /// cannot be put together over nodes.
+    Histogram(&'static [f64]),
+}
+
+/// From the store to the outbox, across nodes.
+const DELIVERY: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Within one node.
+const FANOUT: &[f64] = &[0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1];
+/// Requests and commands.
+const REQUEST: &[f64] = &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+/// Lives of connections, a second to a day.
+const LIFE: &[f64] = &[1.0, 5.0, 15.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0, 43_200.0, 86_400.0];
+/// Numbers of publications.
+const SIZES: &[f64] = &[0.0, 1.0, 10.0, 100.0, 1000.0, 10_000.0];
+
+macro_rules! metrics {
+    ($($constant:ident: $kind:ident $(($buckets:ident))? $name:literal $unit:ident, $help:literal;)+) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric =
+                Metric { name: $name, kind: Kind::$kind $(($buckets))?, unit: Unit::$unit, help: $help };
+        )+
+
+        /// Every metric but those of the process (`process_*`), which its library names.
+        pub const ALL: &[Metric] = &[$($constant),+];
+    };
+}
+
+metrics! {
+    BUILD_INFO: Gauge "midplane_build_info" Count, "1, with the version that runs.";
+    READY: Gauge "midplane_ready" Count, "1 while this node serves, 0 while it does not.";
+
+    CONNECTIONS: Gauge "midplane_connections" Count, "Connections of clients.";
+    CONNECTIONS_LIMIT: Gauge "midplane_connections_limit" Count, "Connections that this node takes; 0 is without limit.";
+    CONNECTIONS_OPENED: Counter "midplane_connections_opened_total" Count, "Connections opened.";
+    CONNECTIONS_CLOSED: Counter "midplane_connections_closed_total" Count, "Connections closed, by close code.";
+    CONNECTION_DURATION: Histogram(LIFE) "midplane_connection_duration_seconds" Seconds, "How long connections lived.";
+    HANDSHAKES_REJECTED: Counter "midplane_handshakes_rejected_total" Count, "Handshakes turned away.";
+    HANDSHAKES_INFLIGHT: Gauge "midplane_handshakes_inflight" Count, "Handshakes under way: opened, not connected yet.";
+    HANDSHAKE_DURATION: Histogram(REQUEST) "midplane_handshake_duration_seconds" Seconds, "From the upgrade to the connect reply.";
+    HTTP_REQUESTS: Counter "midplane_http_requests_total" Count, "HTTP requests answered.";
+    HTTP_REQUEST_DURATION: Histogram(REQUEST) "midplane_http_request_duration_seconds" Seconds, "Time to answer HTTP requests.";
+    RATE_LIMITED: Counter "midplane_rate_limited_total" Count, "Requests refused for coming too fast.";
+
+    COMMANDS: Counter "midplane_commands_total" Count, "Commands of clients.";
+    COMMAND_DURATION: Histogram(REQUEST) "midplane_command_duration_seconds" Seconds, "Time to handle commands.";
+    SENT_MESSAGES: Counter "midplane_sent_messages_total" Count, "Messages written to clients.";
+    SENT_BYTES: Counter "midplane_sent_bytes_total" Bytes, "Bytes written to clients.";
+    RECEIVED_MESSAGES: Counter "midplane_received_messages_total" Count, "Messages read from clients.";
+    RECEIVED_BYTES: Counter "midplane_received_bytes_total" Bytes, "Bytes read from clients.";
+    PING_RTT: Histogram(REQUEST) "midplane_ping_rtt_seconds" Seconds, "From a ping to its pong.";
+    OUTBOX_BYTES: Gauge "midplane_outbox_bytes" Bytes, "Bytes that wait for slow readers.";
+    SLOW_CONSUMERS: Counter "midplane_slow_consumers_total" Count, "Readers that were too slow.";
+    AUTH: Counter "midplane_auth_total" Count, "Tokens checked.";
+    RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
+    RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";
+
+    PUBLICATIONS: Counter "midplane_publications_total" Count, "Publications accepted.";
+    PUBLISH_ERRORS: Counter "midplane_publish_errors_total" Count, "Publications that were not acknowledged.";
+    FANOUT_DURATION: Histogram(FANOUT) "midplane_fanout_duration_seconds" Seconds, "From the first to the last outbox of one publication.";
+    DELIVERY_DURATION: Histogram(DELIVERY) "midplane_delivery_duration_seconds" Seconds, "From the store to the outboxes; includes the difference of clocks between hosts.";
+    CHANNELS: Gauge "midplane_channels" Count, "Channels with subscribers on this node.";
+    SUBSCRIPTIONS: Gauge "midplane_subscriptions" Count, "Subscriptions of clients on this node.";
+    RECOVERIES: Counter "midplane_recoveries_total" Count, "Recoveries that clients asked for.";
+    RECOVERED_PUBLICATIONS: Histogram(SIZES) "midplane_recovered_publications" Count, "Publications that one recovery brought.";
+    RECOVERY_DURATION: Histogram(REQUEST) "midplane_recovery_duration_seconds" Seconds, "Time that recoveries took.";
+    GAPS: Counter "midplane_gaps_total" Count, "Times that deliveries may have been lost on their way to this node.";
+    GAPS_UNHEALED: Counter "midplane_gaps_unhealed_total" Count, "Those in which clients were told to start over.";
+
+    BACKPLANE_CONNECTIONS: Gauge "midplane_backplane_connections" Count, "Connections to the backplane.";
+    BACKPLANE_RECONNECTS: Counter "midplane_backplane_reconnects_total" Count, "Times that a connection to the backplane came back.";
+    BACKPLANE_RTT: Gauge "midplane_backplane_rtt_seconds" Seconds, "Round trip to the backplane.";
+    BACKPLANE_PUBLISH_DURATION: Histogram(DELIVERY) "midplane_backplane_publish_duration_seconds" Seconds, "Time until publications were acknowledged.";
+    BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";
+    BACKPLANE_SUBSCRIPTIONS: Gauge "midplane_backplane_subscriptions" Count, "Subscriptions of this node to the backplane.";
+
+    QUEUE_BYTES: Gauge "midplane_queue_bytes" Bytes, "Bytes in each bounded queue.";
+    QUEUE_OVERFLOWS: Counter "midplane_queue_overflows_total" Count, "Times that a bounded queue had no room.";
+}
