@@ -141,13 +141,13 @@ mod tests {
         let session = |_: RawTransport, _: RawWire| async {
             let state = identity([0_u8; SESSION]);
             std::future::pending::<()>().await;
-            drop(state);
+            assert_eq!(state[0], 0);
         };
         let seat = Box::new(());
         let nobody = hyper::upgrade::on(hyper::Request::new(()));
-        let big = [0_u8; 1000];
+        let handshake = [0_u8; 1000];
         let connection = drive(nobody, 1, seat, move |transport, wire| {
-            drop(big);
+            assert_eq!(handshake[0], 0);
             session(transport, wire)
         });
         println!("connection {} B, transport {} B", size_of_val(&connection), size_of::<RawTransport>());

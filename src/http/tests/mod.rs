@@ -41,8 +41,8 @@ pub struct Served {
 pub enum Seen {
     Opened(Handshake),
     Inbound(Inbound),
-    /// The error's text and the close code for it.
-    Broken(String, Option<u16>),
+    /// With the code to close with.
+    Broken(Option<u16>),
     Gone,
 }
 
@@ -96,7 +96,7 @@ async fn echo(mut transport: RawTransport, wire: RawWire, handshake: Handshake, 
                 }
                 Seen::Inbound(inbound)
             }
-            Event::Inbound(Err(error)) => Seen::Broken(error.to_string(), error.close_code()),
+            Event::Inbound(Err(error)) => Seen::Broken(error.close_code()),
         };
         saw.send(seen).await.unwrap();
     }
