@@ -1,12 +1,39 @@
 //! The Centrifuge client protocol v2, JSON and Protobuf.
 //!
-//! Source: `client.proto` of `centrifugal/protocol`.
+//! In: [`decode`] makes [`Command`]s of a client's message. Out: [`framed`] makes a whole WebSocket frame of a [`Reply`]
+//! or [`Push`], [`encode`] the bare message for other transports. Ids, order and state are the session's; here a message
+//! means the same whenever it comes.
+//!
+//! Source: `client.proto` of `centrifugal/protocol`. Both wires share one set of structs, in the schema's words.
 
 pub mod codes;
+mod command;
+mod decode;
+mod encode;
+mod message;
+mod publication;
+mod push;
+pub mod raw;
+mod reply;
+mod request;
+mod result;
+mod server_subs;
+
+pub use command::{Command, Method};
+pub use decode::{DecodeError, decode};
+pub use encode::{Encode, encode, framed, framed_many};
+pub use publication::{ClientInfo, Publication, StreamPosition};
+pub use push::{ConnectPush, Push, SubscribePush};
+pub use reply::{Reply, ReplyResult};
+pub use request::*;
+pub use result::*;
+pub use server_subs::ServerSubscription;
 
 /// How messages are encoded on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
+    /// One message a line, in text frames.
     Json,
+    /// Each message behind its length as a varint, in binary frames.
     Protobuf,
 }

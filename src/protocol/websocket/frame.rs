@@ -1,0 +1,121 @@
+//! Frames on their way out: whole, unmasked.
+
+use bytes::Bytes;
+
+/// Bytes that a control frame can carry (RFC 6455, 5.5).
+pub const MAX_CONTROL_PAYLOAD: usize = 125;
+
+/// What a frame is for (RFC 6455, 5.2).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Opcode {
+    /// More of a message that has begun.
+    Continuation,
+    Text,
+    Binary,
+    Close,
+    Ping,
+    Pong,
+}
+
+impl Opcode {
+    /// Its four bits.
+    #[must_use]
+    pub const fn bits(self) -> u8 {
+        match self {
+            Self::Continuation => 0,
+            Self::Text => 1,
+            Self::Binary => 2,
+            Self::Close => 8,
+            Self::Ping => 9,
+            Self::Pong => 10,
+        }
+    }
+
+    pub(super) const fn from_bits(bits: u8) -> Option<Self> {
+        match bits {
+            0 => Some(Self::Continuation),
+            1 => Some(Self::Text),
+            2 => Some(Self::Binary),
+            8 => Some(Self::Close),
+            9 => Some(Self::Ping),
+            10 => Some(Self::Pong),
+            _ => None,
+        }
+    }
+
+    /// Whether such frames may stand between the fragments of a message.
+    #[must_use]
+    pub const fn is_control(self) -> bool {
+        self.bits() >= 8
+    }
+}
+
+/// A whole frame, the last of its message, in one allocation of exactly its size.
+///
+/// A control frame's `payload` must not exceed [`MAX_CONTROL_PAYLOAD`].
+#[must_use]
+pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    debug_assert!(!opcode.is_control() || payload.len() <= MAX_CONTROL_PAYLOAD, "control frame of {}", payload.len());
+    let (header, length) = header(opcode, payload.len());
+    let mut frame = Vec::with_capacity(length + payload.len());
+    frame.extend_from_slice(&header[..length]);
+    frame.extend_from_slice(payload);
+    frame.into()
+}
+
+/// A close frame. Of a reason too long for it only what fits is sent.
+#[must_use]
+pub fn close_frame(code: u16, reason: &str) -> Bytes {
+    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)];
+    let mut payload = [0; MAX_CONTROL_PAYLOAD];
+    payload[..2].copy_from_slice(&code.to_be_bytes());
+    payload[2..][..reason.len()].copy_from_slice(reason.as_bytes());
+    server_frame(Opcode::Close, &payload[..2 + reason.len()])
+}
+
+/// The header, and how much of the array it takes.
+fn header(opcode: Opcode, length: usize) -> ([u8; 10], usize) {
+    let mut header = [0; 10];
+    header[0] = 0x80 | opcode.bits();
+    if let Ok(short) = u8::try_from(length)
+        && short < 126
+    {
+        header[1] = short;
+        return (header, 2);
+    }
+    if let Ok(medium) = u16::try_from(length) {
+        header[1] = 126;
+        header[2..4].copy_from_slice(&medium.to_be_bytes());
+        return (header, 4);
+    }
+    header[1] = 127;
+    header[2..].copy_from_slice(&(length as u64).to_be_bytes());
+    (header, 10)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_length_takes_as_few_bytes_as_it_can() {
+        for (length, header) in [
+            (0, &[0x82, 0][..]),
+            (125, &[0x82, 125]),
+            (126, &[0x82, 126, 0, 126]),
+            (0xffff, &[0x82, 126, 0xff, 0xff]),
+            (0x1_0000, &[0x82, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let frame = server_frame(Opcode::Binary, &vec![7; length]);
+            assert_eq!((&frame[..header.len()], frame.len()), (header, header.len() + length), "{length}");
+        }
+    }
+
+    #[test]
+    fn a_close_frame_holds_code_and_reason() {
+        assert_eq!(close_frame(3001, "shutdown"), &b"\x88\x0a\x0b\xb9shutdown"[..]);
+        let long = close_frame(4000, &"ä".repeat(100));
+        assert_eq!(long.len(), 2 + 2 + 122);
+        assert!(str::from_utf8(&long[4..]).is_ok());
+    }
+}
