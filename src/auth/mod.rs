@@ -16,6 +16,7 @@ mod grant;
 pub mod issue;
 mod jwk;
 mod keys;
+pub mod options;
 mod registered;
 mod remote;
 #[cfg(test)]
