@@ -10,6 +10,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use serde_json::json;
 
+use crate::telemetry::Telemetry;
+
 /// What the probes ask.
 pub struct Probes {
     /// This node's name.
@@ -17,8 +19,7 @@ pub struct Probes {
     pub started: Instant,
     /// Why this node does not serve; empty when it does.
     pub obstacles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
-    /// All metrics in Prometheus' text format.
-    pub metrics: Box<dyn Fn() -> String + Send + Sync>,
+    pub telemetry: Arc<Telemetry>,
 }
 
 /// `/health`, `/ready` and `/metrics`.
@@ -45,5 +46,5 @@ async fn ready(State(probes): State<Arc<Probes>>) -> Response {
 }
 
 async fn metrics(State(probes): State<Arc<Probes>>) -> Response {
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], (probes.metrics)()).into_response()
+    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], probes.telemetry.render()).into_response()
 }

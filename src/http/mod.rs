@@ -5,15 +5,18 @@ pub mod connection;
 pub mod demo;
 pub mod health;
 pub mod limits;
+mod observe;
 pub mod refusal;
 pub mod server;
 #[cfg(test)]
 mod tests;
 
+use std::sync::Arc;
+
 use axum::Router;
 use axum::extract::Request;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::Response;
 
 pub use connection::Edge;
@@ -21,14 +24,17 @@ pub use health::Probes;
 pub use refusal::Refusal;
 pub use server::Server;
 
+use crate::telemetry::Telemetry;
+
 /// Everything that is served, with what every answer has in common.
-pub fn compose(routes: impl IntoIterator<Item = Router>) -> Router {
+pub fn compose(routes: impl IntoIterator<Item = Router>, telemetry: &Arc<Telemetry>) -> Router {
     routes
         .into_iter()
         .fold(Router::new(), Router::merge)
         .fallback(|| async { Refusal::NotFound })
         .method_not_allowed_fallback(|| async { Refusal::MethodNotAllowed })
         .layer(from_fn(secured))
+        .layer(from_fn_with_state(Arc::clone(telemetry), observe::observe))
 }
 
 /// Adds the security headers that a route has not set itself.

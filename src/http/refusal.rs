@@ -82,6 +82,7 @@ impl IntoResponse for Refusal {
             error["limit"] = limit.into();
         }
         let mut response = (status, Json(json!({ "error": error }))).into_response();
+        response.extensions_mut().insert(self);
         if let Some(seconds) = self.retry_after() {
             response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }

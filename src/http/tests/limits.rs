@@ -41,6 +41,8 @@ async fn a_foreign_page_is_refused_before_the_upgrade() {
         let (head, _) = served.handshake(headers).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{headers} {head}");
     }
+    assert!(served.measured(r#"midplane_handshakes_rejected_total{reason="origin"} 2"#));
+    assert!(served.measured(r#"midplane_http_requests_total{route="connection",method="get",status="1xx"} 2"#));
 }
 
 #[tokio::test]
@@ -61,6 +63,8 @@ async fn an_address_that_tries_too_often_gets_429_and_others_do_not() {
         let (head, _) = served.handshake(&from(address)).await;
         assert!(head.starts_with(&format!("HTTP/1.1 {status}")), "{address} {head}");
     }
+    assert!(served.measured(r#"midplane_rate_limited_total{scope="handshake_ip"} 2"#));
+    assert!(served.measured(r#"midplane_handshakes_rejected_total{reason="rate_limit"} 2"#));
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod limits;
 mod server;
 mod websocket;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -22,8 +23,9 @@ use super::{Edge, Server, compose, connection};
 use crate::hub::outbox::Backlog;
 use crate::hub::{Flushed, Outbox};
 use crate::session::{Event, Inbound, Transport};
-use crate::settings::IpNet;
+use crate::settings::{IpNet, Namespaces};
 use crate::socket::{Handshake, RawTransport, RawWire};
+use crate::telemetry::Telemetry;
 
 /// Generous: the machine may be busy.
 const DEADLINE: Duration = Duration::from_secs(20);
@@ -31,6 +33,7 @@ const DEADLINE: Duration = Duration::from_secs(20);
 pub struct Served {
     pub address: SocketAddr,
     pub edge: Arc<Edge>,
+    pub telemetry: Arc<Telemetry>,
     /// What the sessions saw, in order.
     pub seen: mpsc::Receiver<Seen>,
     pub stop: CancellationToken,
@@ -44,6 +47,10 @@ pub enum Seen {
     /// With the code to close with.
     Broken(Option<u16>),
     Gone,
+}
+
+pub fn telemetry() -> Arc<Telemetry> {
+    Telemetry::new(&Namespaces(HashMap::new()))
 }
 
 /// An edge that lets everybody in.
@@ -70,10 +77,11 @@ pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> S
     let address = server.address();
     let routes =
         connection::routes(&edge, move |transport, wire, handshake| echo(transport, wire, handshake, saw.clone()));
-    let router = compose([routes, more]);
+    let telemetry = telemetry();
+    let router = compose([routes, more], &telemetry);
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(router, stop.clone().cancelled_owned()));
-    Served { address, edge, seen, stop, served }
+    Served { address, edge, telemetry, seen, stop, served }
 }
 
 /// Answers every message with a text frame of the same bytes.
@@ -135,6 +143,11 @@ pub fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 impl Served {
+    /// Whether the metrics have this line.
+    pub fn measured(&self, line: &str) -> bool {
+        self.telemetry.render().lines().any(|rendered| rendered == line)
+    }
+
     /// The next thing that a session saw.
     pub async fn saw(&mut self) -> Seen {
         within(self.seen.recv()).await.unwrap()

@@ -14,7 +14,7 @@ fn probes(obstacles: Vec<String>) -> Router {
         node: "ada".to_owned(),
         started: Instant::now().into_std(),
         obstacles: Box::new(move || obstacles.clone()),
-        metrics: Box::new(|| "midplane_ready 1\n".to_owned()),
+        telemetry: telemetry(),
     })
 }
 
@@ -50,7 +50,7 @@ async fn probes_say_what_they_are_asked() {
     assert!(ready.starts_with("HTTP/1.1 200"), "{ready}");
     assert_eq!(body(&ready)["ready"], json!(true));
     let metrics = served.get("/metrics", "").await;
-    assert!(metrics.contains("text/plain; version=0.0.4") && metrics.ends_with("midplane_ready 1\n"), "{metrics}");
+    assert!(metrics.contains("text/plain; version=0.0.4") && metrics.contains("\nmidplane_ready 0\n"), "{metrics}");
 
     let served = serve_routes(probes(vec!["draining".to_owned()])).await;
     assert!(served.get("/health", "").await.starts_with("HTTP/1.1 200"));
@@ -83,6 +83,7 @@ async fn what_is_not_there_is_a_small_json_error() {
     let wrong = served.get("/only-post", "").await;
     assert!(wrong.starts_with("HTTP/1.1 405") && wrong.contains("allow: POST"), "{wrong}");
     assert_eq!(body(&wrong)["error"]["code"], 405);
+    assert!(served.measured(r#"midplane_http_requests_total{route="other",method="get",status="4xx"} 2"#));
 }
 
 #[tokio::test]

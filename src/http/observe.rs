@@ -1,0 +1,74 @@
+//! Counts every request by what it was for and how it ended.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::middleware::Next;
+use axum::response::Response;
+use tokio::time::Instant;
+
+use crate::http::limits::Turned;
+use crate::http::refusal::Refusal;
+use crate::telemetry::{self, LimitScope, Rejection, Route, StatusClass, Telemetry};
+
+pub(super) async fn observe(State(telemetry): State<Arc<Telemetry>>, request: Request, next: Next) -> Response {
+    let route = route(request.uri().path());
+    let method = match *request.method() {
+        Method::GET => telemetry::Method::Get,
+        Method::POST => telemetry::Method::Post,
+        _ => telemetry::Method::Other,
+    };
+    let begun = Instant::now();
+    let response = next.run(request).await;
+    let http = &telemetry.http;
+    http.requests.of((route, method, class(response.status()))).increment(1);
+    // What became a connection has a duration of its own.
+    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+        http.request_duration.of(route).record(begun.elapsed());
+    }
+    if let Some(refusal) = response.extensions().get::<Refusal>() {
+        count(http, route, *refusal);
+    }
+    response
+}
+
+fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
+    let rejection = match refusal {
+        Refusal::Origin => Rejection::Origin,
+        Refusal::RateLimited { .. } => {
+            http.rate_limited.of(LimitScope::HandshakeIp).increment(1);
+            Rejection::RateLimit
+        }
+        Refusal::Turned(Turned::Full) => Rejection::Capacity,
+        Refusal::Turned(Turned::NotReady) => Rejection::NotReady,
+        Refusal::Turned(Turned::Draining) => Rejection::Draining,
+        Refusal::Handshake(_) => Rejection::BadRequest,
+        Refusal::TooLarge { .. } | Refusal::NotFound | Refusal::MethodNotAllowed | Refusal::Plain(..) => return,
+    };
+    if route == Route::Connection {
+        http.handshakes_rejected.of(rejection).increment(1);
+    }
+}
+
+fn route(path: &str) -> Route {
+    match path.split('/').nth(1).unwrap_or_default() {
+        "connection" => Route::Connection,
+        "api" => Route::Api,
+        "health" => Route::Health,
+        "ready" => Route::Ready,
+        "metrics" => Route::Metrics,
+        "" | "demo" => Route::Demo,
+        _ => Route::Other,
+    }
+}
+
+fn class(status: StatusCode) -> StatusClass {
+    match status.as_u16() {
+        0..=199 => StatusClass::Informational,
+        200..=299 => StatusClass::Success,
+        300..=399 => StatusClass::Redirection,
+        400..=499 => StatusClass::ClientError,
+        500.. => StatusClass::ServerError,
+    }
+}
