@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::frames::Frames;
 use super::outbox::{Control, Outbox, Taken};
 use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::{Channel, Offset};
 
 /// A listener's place in its audience, for leaving it again.
@@ -107,7 +108,10 @@ impl Audience {
             if seat.muted || (offset != Offset::NONE && offset <= listener.floor) {
                 continue;
             }
-            let frame = frames.get(listener.outbox.encoding());
+            let Some(frame) = frames.get(listener.outbox.encoding()) else {
+                listener.outbox.request(Control::Close(DisconnectCode::InappropriateProtocol.into()));
+                continue;
+            };
             match listener.outbox.deliver(frame.clone()) {
                 Taken::First => touched.push(Arc::clone(&listener.outbox)),
                 Taken::Again => {}

@@ -8,25 +8,31 @@ use crate::protocol::centrifuge::Encoding;
 
 /// A message as whole frames. Encodes on first use, so a wire that nobody listens on costs nothing.
 pub struct Frames<'a> {
-    json: OnceCell<Bytes>,
-    protobuf: OnceCell<Bytes>,
-    encode: Box<dyn Fn(Encoding) -> Bytes + 'a>,
+    json: OnceCell<Option<Bytes>>,
+    protobuf: OnceCell<Option<Bytes>>,
+    encode: Box<dyn Fn(Encoding) -> Option<Bytes> + Send + 'a>,
 }
 
 impl<'a> Frames<'a> {
-    /// `encode` makes the whole frame for one wire.
+    /// `encode` makes the whole frame for one wire; `None` when the wire cannot carry the message.
     #[must_use]
-    pub fn new(encode: impl Fn(Encoding) -> Bytes + 'a) -> Self {
+    pub fn new(encode: impl Fn(Encoding) -> Option<Bytes> + Send + 'a) -> Self {
         Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: Box::new(encode) }
     }
 
-    /// The frame for one wire.
-    #[must_use]
-    pub fn get(&self, encoding: Encoding) -> &Bytes {
+    /// Encodes now what would be encoded on first use.
+    pub fn prepare(&self, encodings: impl IntoIterator<Item = Encoding>) {
+        for encoding in encodings {
+            self.get(encoding);
+        }
+    }
+
+    /// The frame for one wire; `None` when the wire cannot carry the message.
+    pub fn get(&self, encoding: Encoding) -> Option<&Bytes> {
         let cell = match encoding {
             Encoding::Json => &self.json,
             Encoding::Protobuf => &self.protobuf,
         };
-        cell.get_or_init(|| (self.encode)(encoding))
+        cell.get_or_init(|| (self.encode)(encoding)).as_ref()
     }
 }

@@ -153,7 +153,6 @@ impl Outbox {
     }
 
     /// From now on deliveries wait until the hold is dropped, so that a reply can go before them. Nests.
-    #[must_use]
     pub fn hold(self: &Arc<Self>) -> Hold {
         self.state.lock().held.get_or_insert_default().depth += 1;
         Hold(Arc::clone(self))

@@ -142,11 +142,7 @@ fn deliver_missed(
 ) -> bool {
     let encodings: Vec<_> = topic.state.lock().audience.encodings().collect();
     let missed: Vec<_> = caught.messages.iter().map(|message| push_frames(&topic.channel, message)).collect();
-    for frames in &missed {
-        for encoding in &encodings {
-            frames.get(*encoding);
-        }
-    }
+    missed.iter().for_each(|frames| frames.prepare(encodings.iter().copied()));
     let mut state = topic.state.lock();
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return true };

@@ -10,7 +10,7 @@ use super::recovery::{Bound, CatchUpError, Refusal, age, catch_up, latest};
 use super::topic::{Course, Topic, TopicState};
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
-use crate::protocol::{Channel, Epoch, Offset, Position};
+use crate::protocol::{Channel, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
 
 /// Official clients drop the whole connection when a subscribe is not answered within 5 s.
@@ -326,8 +326,3 @@ const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
     Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
 }
 
-/// The epoch of channels without history, for positioned subscribers: their positions are never compared.
-#[must_use]
-pub fn epoch_without_history() -> Epoch {
-    Epoch::new("live")
-}

@@ -26,7 +26,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
 pub use self::join::{JoinError, Joined, Membership, Outcome, Since, Wish};
-pub use self::publication::push_frames;
+pub use self::publication::publication;
 pub use self::recovery::Refusal;
 
 use self::audit::Audits;

@@ -68,9 +68,7 @@ impl Relay {
         let frames = push_frames(&topic.channel, &copy);
         // Encoded before the lock is taken.
         let encodings = topic.state.lock().audience.encodings();
-        for encoding in encodings {
-            frames.get(encoding);
-        }
+        frames.prepare(encodings);
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {
             Arrival::Delivered(reach) => self.count_reach(&topic.namespace.name, reach),

@@ -1,5 +1,62 @@
-//! One connection, one owner task. Knows no socket type: only a [`Transport`].
+//! One connection, one owner task: what its client asks for, what it may have, and when it is over.
+//!
+//! [`run`] owns everything about the connection; others reach it only through its outbox. Commands run one after
+//! another, so their replies come in order and no two of them can disagree about a subscription. The socket is a
+//! [`Transport`]; what goes out goes through the outbox.
 
+mod commands;
+mod connect;
+mod counted;
+mod deadlines;
+mod heart;
+mod hooked;
+mod permissions;
+mod rate;
+mod refresh;
+mod run;
+mod services;
+mod state;
+mod subscribe;
+mod subscription;
 pub mod transport;
 
+pub use run::run;
+pub use services::{NodeInfo, Services};
 pub use transport::{Event, Inbound, Transport, TransportError};
+
+use std::net::IpAddr;
+
+use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::codes::{ClientError, Disconnect, DisconnectCode, ErrorCode};
+
+/// What is known of a client before it has said a word.
+#[derive(Debug, Clone)]
+pub struct Peer {
+    pub encoding: Encoding,
+    /// It asked for WebSocket pings in place of the protocol's.
+    pub frame_pings: bool,
+    pub remote: IpAddr,
+    /// The handshake's headers that hooks want.
+    pub headers: Vec<(String, String)>,
+}
+
+/// Why a command has no result.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Failure {
+    /// Said in the reply; the connection goes on.
+    Error(ClientError),
+    /// The connection ends.
+    Disconnect(Disconnect),
+}
+
+impl From<ErrorCode> for Failure {
+    fn from(code: ErrorCode) -> Self {
+        Self::Error(code.into())
+    }
+}
+
+impl From<DisconnectCode> for Failure {
+    fn from(code: DisconnectCode) -> Self {
+        Self::Disconnect(code.into())
+    }
+}

@@ -1,0 +1,209 @@
+//! From commands to replies.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use super::Failure;
+use super::counted::kind;
+use super::state::{Client, Phase, Session};
+use crate::backplane::{Meta, Outgoing, PublishError};
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, ErrorCode};
+use crate::protocol::centrifuge::{
+    Command, Encoding, HistoryRequest, HistoryResult, Method, PingResult, PublishRequest, PublishResult, Push, Reply,
+    ReplyResult, RpcRequest, RpcResult, UnsubscribeRequest, UnsubscribeResult, decode, framed, raw,
+};
+use crate::protocol::{ChannelError, Offset};
+use crate::relay::{HistoryQuery, HistoryQueryError, Since};
+use crate::settings::{DataFormat, Namespace};
+use crate::telemetry::LimitScope;
+use std::sync::Arc;
+
+/// Commands in one message: more than any SDK batches.
+const COMMANDS: usize = 1024;
+/// A client that is refused for its rate so often in a row is not going to stop by itself.
+const RATE_PATIENCE: u32 = 100;
+
+/// What a command leads to: a reply, or none.
+pub(super) type Answer = Result<Option<ReplyResult>, Failure>;
+
+impl Session {
+    /// Handles the commands of one message, in order.
+    pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
+        let decoded = decode(self.outbox.encoding(), &message, COMMANDS);
+        drop(message);
+        let commands = decoded.map_err(|error| {
+            tracing::debug!(client = %self.id, "closing: {error}");
+            Disconnect::from(DisconnectCode::BadRequest)
+        })?;
+        for command in commands {
+            self.command(command, pongs).await?;
+            // After an error in reply to connect whatever came with it is dropped.
+            if matches!(self.phase, Phase::Refused { .. }) {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
+        let Command { id, method } = command;
+        match (&self.phase, &method) {
+            (Phase::Opening, Method::Connect(_)) => {}
+            (Phase::Opening | Phase::Refused { .. }, _) | (Phase::Connected(_), Method::Connect(_)) => {
+                return Err(DisconnectCode::BadRequest.into());
+            }
+            (Phase::Connected(_), _) => {}
+        }
+        if matches!(method, Method::Pong) {
+            *pongs += 1;
+            return Ok(());
+        }
+        let kind = kind(&method);
+        let started = Instant::now();
+        let answer = match method {
+            Method::Connect(request) => Box::pin(self.connect(id, *request)).await,
+            Method::Subscribe(request) => Box::pin(self.subscribe(id, *request)).await,
+            Method::Unsubscribe(request) => self.unsubscribe(&request),
+            Method::Publish(request) => self.publish(request).await,
+            Method::History(request) => self.history(&request).await,
+            Method::Rpc(request) => self.rpc(request).await,
+            Method::Send(request) => self.send(request).await,
+            Method::Refresh(request) => self.refresh(request).await,
+            Method::SubRefresh(request) => self.sub_refresh(request).await,
+            Method::Presence(_) | Method::PresenceStats(_) => Err(ErrorCode::NotAvailable.into()),
+            Method::Ping => Ok(Some(ReplyResult::Ping(PingResult {}))),
+            Method::Pong => Ok(None),
+        };
+        self.count_command(kind, started.elapsed(), &answer);
+        match answer {
+            Ok(Some(result)) => self.reply(id, result),
+            Ok(None) => {}
+            Err(Failure::Error(error)) => self.reply(id, ReplyResult::Error(error)),
+            Err(Failure::Disconnect(disconnect)) => return Err(disconnect),
+        }
+        Ok(())
+    }
+
+    pub(super) fn reply(&self, id: u32, result: ReplyResult) {
+        self.outbox.reply(framed(self.outbox.encoding(), &Reply { id, result }));
+    }
+
+    pub(super) fn push(&self, push: Push) {
+        self.outbox.reply(framed(self.outbox.encoding(), &Reply::from(push)));
+    }
+
+    /// The channel of that name and its namespace's options.
+    pub(super) fn channel(&self, name: &str) -> Result<(Channel, Arc<Namespace>), Failure> {
+        if name.is_empty() {
+            return Err(DisconnectCode::BadRequest.into());
+        }
+        let settings = &self.services.channel;
+        let channel = Channel::parse(name, settings.max_length).map_err(|error| match error {
+            ChannelError::Empty | ChannelError::TooLong { .. } | ChannelError::NoRest | ChannelError::Control(_) => {
+                Failure::from(ErrorCode::BadRequest)
+            }
+        })?;
+        let namespace = settings.namespaces.of(&channel).map_err(|_| Failure::from(ErrorCode::UnknownChannel))?;
+        Ok((channel, Arc::clone(namespace)))
+    }
+
+    fn unsubscribe(&mut self, request: &UnsubscribeRequest) -> Answer {
+        let (channel, _) = self.channel(&request.channel)?;
+        self.leave(&channel);
+        Ok(Some(ReplyResult::Unsubscribe(UnsubscribeResult {})))
+    }
+
+    async fn publish(&mut self, request: PublishRequest) -> Answer {
+        let (channel, namespace) = self.channel(&request.channel)?;
+        if request.r#type != 0 || !request.key.is_empty() || request.removed {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        self.spend(|client| &mut client.publish_rate)?;
+        let allowed = self.asker(&channel).may_publish(&namespace);
+        let mut message = Outgoing { data: request.data, ..Outgoing::default() };
+        if namespace.publish_hook {
+            message = self.ask_before_publish(&channel, message).await?;
+        } else if !allowed {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        message.data = fitting(namespace.publication_data_format, self.outbox.encoding(), message.data)
+            .ok_or(ErrorCode::BadRequest)?;
+        let info = serde_json::to_vec(&self.info(&channel)).map_err(|_| ErrorCode::Internal)?;
+        message.meta = Meta { info: Some(info.into()), ..message.meta };
+        match self.services.relay.publish(&channel, message).await {
+            Ok(_) => Ok(Some(ReplyResult::Publish(PublishResult {}))),
+            Err(error) => Err(self.publish_failure(&channel, &error)),
+        }
+    }
+
+    fn publish_failure(&self, channel: &Channel, error: &PublishError) -> Failure {
+        tracing::debug!(client = %self.id, %channel, "publication failed: {error}");
+        match error {
+            PublishError::TooLarge { .. } => ErrorCode::LimitExceeded.into(),
+            PublishError::Refused(_) => ErrorCode::NotAvailable.into(),
+            PublishError::Unavailable(_) | PublishError::Unknown(_) => ErrorCode::Internal.into(),
+        }
+    }
+
+    async fn history(&mut self, request: &HistoryRequest) -> Answer {
+        let (channel, namespace) = self.channel(&request.channel)?;
+        if namespace.history.is_none() {
+            return Err(ErrorCode::NotAvailable.into());
+        }
+        if !self.asker(&channel).may_read_history(&namespace) {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        if request.reverse && request.since.as_ref().is_some_and(|since| since.offset == 0) {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        let cap = self.services.client.history_max_publication_limit;
+        let limit = usize::try_from(request.limit).unwrap_or(usize::MAX).min(cap);
+        let since = request.since.as_ref();
+        let since = since.map(|since| Since { offset: Offset(since.offset), epoch: since.epoch.clone() });
+        let query = HistoryQuery { limit: Some(limit), since, reverse: request.reverse };
+        match self.services.relay.history(&channel, &namespace, &query).await {
+            Ok(page) => Ok(Some(ReplyResult::History(HistoryResult {
+                publications: page.publications.iter().map(crate::relay::publication).collect(),
+                epoch: page.position.epoch.to_string(),
+                offset: page.position.offset.0,
+            }))),
+            Err(HistoryQueryError::Absent(_)) => Err(ErrorCode::NotAvailable.into()),
+            Err(HistoryQueryError::Unrecoverable) => Err(ErrorCode::UnrecoverablePosition.into()),
+            Err(HistoryQueryError::Unavailable(_)) => Err(ErrorCode::Internal.into()),
+        }
+    }
+
+    async fn rpc(&mut self, request: RpcRequest) -> Answer {
+        let data = self.call(&request.method, request.data).await?;
+        Ok(Some(ReplyResult::Rpc(RpcResult { data })))
+    }
+
+    /// Takes from one of the client's allowances.
+    pub(super) fn spend(
+        &mut self,
+        allowance: impl Fn(&mut Client) -> &mut Option<super::rate::Bucket>,
+    ) -> Result<(), Failure> {
+        let Some(client) = self.client_mut() else { return Ok(()) };
+        let Some(bucket) = allowance(client) else { return Ok(()) };
+        if bucket.take(Instant::now()) {
+            client.refused_in_a_row = 0;
+            return Ok(());
+        }
+        client.refused_in_a_row += 1;
+        let patience_ends = client.refused_in_a_row > RATE_PATIENCE;
+        self.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
+        if patience_ends { Err(DisconnectCode::TooManyRequests.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
+    }
+}
+
+/// The data as its namespace wants it, JSON on one line; `None` when it is something else.
+pub(super) fn fitting(format: DataFormat, encoding: Encoding, data: Bytes) -> Option<Bytes> {
+    match format {
+        DataFormat::Binary => Some(data),
+        DataFormat::NotEmpty if data.is_empty() => None,
+        DataFormat::NotEmpty if encoding == Encoding::Protobuf => Some(raw::one_line(&data).unwrap_or(data)),
+        DataFormat::NotEmpty | DataFormat::Json => raw::one_line(&data),
+        DataFormat::JsonObject => raw::one_line(&data).filter(|data| data.starts_with(b"{")),
+    }
+}

@@ -1,0 +1,195 @@
+//! Who connects, and what it is subscribed to from the start.
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use tracing::debug;
+
+use super::Failure;
+use super::commands::Answer;
+use super::rate::Bucket;
+use super::state::{Client, Phase, Session};
+use super::subscribe::Grant;
+use super::subscription::{Expiry, Refresher, moment, remaining};
+use crate::auth::{Overrides, ServerSub, TokenError};
+use crate::hub::Hold;
+use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
+use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ReplyResult, ServerSubscription, ttl};
+
+/// Who somebody turned out to be.
+#[derive(Debug, Default)]
+pub(super) struct Identity {
+    pub(super) user: String,
+    pub(super) info: Option<Bytes>,
+    pub(super) meta: Option<Bytes>,
+    /// Unix seconds.
+    pub(super) expires_at: Option<u64>,
+    pub(super) refreshed_by_server: bool,
+    pub(super) subs: Vec<ServerSub>,
+    /// For the client, from the connect hook.
+    pub(super) data: Option<Bytes>,
+    pub(super) by_token: bool,
+}
+
+impl Session {
+    pub(super) async fn connect(&mut self, id: u32, request: ConnectRequest) -> Answer {
+        match self.try_connect(id, request).await {
+            Err(Failure::Error(error)) => {
+                self.phase = Phase::Refused { since: Instant::now() };
+                self.subscriptions = Vec::new();
+                Err(Failure::Error(error))
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn try_connect(&mut self, id: u32, request: ConnectRequest) -> Answer {
+        let identity = self.identify(&request).await?;
+        if identity.by_token && identity.user.is_empty() && self.services.client.disallow_anonymous_connection_tokens {
+            return Err(DisconnectCode::PermissionDenied.into());
+        }
+        if identity.expires_at.is_some_and(|at| remaining(at).is_zero()) && !identity.by_token {
+            return Err(ErrorCode::Expired.into());
+        }
+        let mut result = self.greeting(&identity);
+        let granted = self.granted_subs(&identity);
+        if granted.len() > self.services.client.channel_limit {
+            return Err(DisconnectCode::ChannelLimit.into());
+        }
+        // All are checked before the first is joined: a connect fails whole.
+        let granted = granted
+            .into_iter()
+            .map(|sub| self.channel(&sub.channel).map(|(channel, namespace)| (channel, namespace, sub)))
+            .collect::<Result<Vec<_>, _>>()?;
+        self.become_client(identity);
+        let mut holds: Vec<Hold> = Vec::new();
+        for (channel, namespace, sub) in granted {
+            let asked = request.subs.get(channel.as_str());
+            let grant = Grant { info: sub.info, data: sub.data, overrides: sub.overrides, ..Grant::default() };
+            let (subscribed, hold) = self.join(&channel, &namespace, asked, grant, true).await?;
+            result.subs.push(ServerSubscription { channel: channel.to_string(), result: subscribed });
+            holds.push(hold);
+        }
+        self.reply(id, ReplyResult::Connect(result));
+        drop(holds);
+        Ok(None)
+    }
+
+    async fn identify(&self, request: &ConnectRequest) -> Result<Identity, Failure> {
+        if !request.token.is_empty() {
+            return self.identify_by_token(&request.token).await;
+        }
+        if let Some(identity) = self.identify_by_hook(request).await? {
+            return Ok(identity);
+        }
+        if self.services.client.allow_anonymous_connect_without_token {
+            return Ok(Identity::default());
+        }
+        debug!(client = %self.id, "closing: no token, and anonymous clients are not allowed");
+        Err(DisconnectCode::BadRequest.into())
+    }
+
+    async fn identify_by_token(&self, token: &str) -> Result<Identity, Failure> {
+        let Some(verifier) = &self.services.connection_tokens else {
+            debug!(client = %self.id, "closing: a token was sent, and no key is configured to verify it");
+            return Err(DisconnectCode::InvalidToken.into());
+        };
+        let grant = verifier.connection(token).await;
+        self.services.counted_token(grant.as_ref().err());
+        let grant = grant.map_err(|error| {
+            debug!(client = %self.id, "connection token refused: {error}");
+            token_failure(&error).unwrap_or_else(|| DisconnectCode::InvalidToken.into())
+        })?;
+        Ok(Identity {
+            user: grant.user,
+            info: grant.info,
+            meta: grant.meta,
+            expires_at: grant.expires_at,
+            refreshed_by_server: false,
+            subs: grant.subs,
+            data: None,
+            by_token: true,
+        })
+    }
+
+    /// What the token or hook grants, and the user's personal channel.
+    fn granted_subs(&self, identity: &Identity) -> Vec<ServerSub> {
+        let mut subs = identity.subs.clone();
+        if let Some(namespace) = &self.services.client.user_personal_channel
+            && !identity.user.is_empty()
+        {
+            let channel = personal_channel(namespace, &identity.user);
+            if !subs.iter().any(|sub| sub.channel == channel) {
+                subs.push(ServerSub { channel, info: None, data: None, overrides: Overrides::default() });
+            }
+        }
+        subs
+    }
+
+    fn greeting(&self, identity: &Identity) -> ConnectResult {
+        let settings = &self.services.client;
+        let by_client = identity.expires_at.filter(|_| !identity.refreshed_by_server && self.client_refreshes());
+        let frame_pings = self.peer.frame_pings;
+        ConnectResult {
+            client: self.client_id(),
+            version: self.services.node.version.clone(),
+            expires: by_client.is_some(),
+            ttl: by_client.map_or(0, |at| ttl(remaining(at))),
+            data: identity.data.clone().unwrap_or_default(),
+            ping: if frame_pings { 0 } else { ttl(settings.ping_interval) },
+            pong: !frame_pings && settings.pong_timeout.is_some(),
+            time: if settings.connect_include_server_time { unix_millis() } else { 0 },
+            ..ConnectResult::default()
+        }
+    }
+
+    fn become_client(&mut self, identity: Identity) {
+        let now = Instant::now();
+        let by = if identity.refreshed_by_server || !self.client_refreshes() {
+            Refresher::Server
+        } else {
+            Refresher::Client
+        };
+        let settings = &self.services.client;
+        self.phase = Phase::Connected(Box::new(Client {
+            user: identity.user.into(),
+            info: identity.info,
+            meta: identity.meta,
+            expiry: identity.expires_at.map(|at| Expiry { at: moment(at), by }),
+            token_channels: identity.subs.into_iter().map(|sub| sub.channel).collect(),
+            publish_rate: settings.publish_rate.map(|rate| Bucket::new(rate, now)),
+            subscribe_rate: settings.subscribe_rate.map(|rate| Bucket::new(rate, now)),
+            refused_in_a_row: 0,
+        }));
+    }
+}
+
+/// What a refused token means to the client, where it means the same for every kind of token.
+pub(super) fn token_failure(error: &TokenError) -> Option<Failure> {
+    if error.is_expired() {
+        Some(ErrorCode::TokenExpired.into())
+    } else if error.is_temporary() {
+        Some(Failure::Error(ClientError::from(ErrorCode::Internal)))
+    } else {
+        None
+    }
+}
+
+/// `#user` in the default namespace, `ns:#user` in another.
+fn personal_channel(namespace: &str, user: &str) -> String {
+    let boundary = crate::protocol::channel::USER_BOUNDARY;
+    if namespace.is_empty() {
+        format!("{boundary}{user}")
+    } else {
+        format!("{namespace}{}{boundary}{user}", crate::protocol::channel::NAMESPACE_BOUNDARY)
+    }
+}
+
+fn unix_millis() -> i64 {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+}
+
+/// Used by the refresh command too: which channels a token subscribes, whatever their order.
+pub(super) fn same_channels(had: &[String], has: &[ServerSub]) -> bool {
+    had.len() == has.len() && has.iter().all(|sub| had.contains(&sub.channel))
+}

@@ -1,0 +1,87 @@
+//! What sessions count.
+
+use std::time::Duration;
+
+use super::Failure;
+use super::commands::Answer;
+use super::services::Services;
+use super::state::Session;
+use crate::auth::TokenError;
+use crate::protocol::centrifuge::{Encoding, Method};
+use crate::telemetry::{CloseCode, Command, Outcome, Protocol, Transport, Verdict};
+
+impl Session {
+    pub(super) fn count_command(&self, command: Command, took: Duration, answer: &Answer) {
+        let outcome = match answer {
+            Ok(_) => Outcome::Ok,
+            Err(Failure::Error(_)) => Outcome::Error,
+            Err(Failure::Disconnect(_)) => Outcome::Disconnect,
+        };
+        let clients = &self.services.telemetry.clients;
+        clients.commands.of((protocol(self.outbox.encoding()), command, outcome)).increment(1);
+        clients.command_duration.of(command).record(took);
+    }
+}
+
+impl Services {
+    pub(super) fn counted_pong(&self, took: Duration) {
+        self.telemetry.clients.ping_rtt.of(Transport::WebSocket).record(took);
+    }
+
+    pub(super) fn counted_open(&self, encoding: Encoding) {
+        let http = &self.telemetry.http;
+        let labels = (Transport::WebSocket, protocol(encoding));
+        http.connections_opened.of(labels).increment(1);
+        http.connections.of(labels).increment(1.0);
+    }
+
+    pub(super) fn counted_close(&self, encoding: Encoding, code: u16, lasted: Duration) {
+        let http = &self.telemetry.http;
+        http.connections.of((Transport::WebSocket, protocol(encoding))).decrement(1.0);
+        http.connections_closed.of((Transport::WebSocket, CloseCode::from(code))).increment(1);
+        http.connection_duration.of(Transport::WebSocket).record(lasted);
+    }
+
+    pub(super) fn counted_token(&self, error: Option<&TokenError>) {
+        let verdict = match error {
+            None => Verdict::Ok,
+            Some(TokenError::Expired) => Verdict::Expired,
+            Some(TokenError::NotYetValid) => Verdict::NotYetValid,
+            Some(TokenError::Signature | TokenError::Algorithm(_)) => Verdict::Signature,
+            Some(TokenError::UnknownKey(_)) => Verdict::UnknownKey,
+            Some(TokenError::Audience) => Verdict::Audience,
+            Some(TokenError::Issuer) => Verdict::Issuer,
+            Some(
+                TokenError::Malformed(_) | TokenError::Claims(_) | TokenError::Claim(..) | TokenError::WrongKind(_),
+            ) => Verdict::Malformed,
+            Some(TokenError::KeysUnavailable(_)) => Verdict::Unavailable,
+        };
+        self.telemetry.clients.auth.of(verdict).increment(1);
+    }
+}
+
+const fn protocol(encoding: Encoding) -> Protocol {
+    match encoding {
+        Encoding::Json => Protocol::Json,
+        Encoding::Protobuf => Protocol::Protobuf,
+    }
+}
+
+/// The label of a command.
+pub(super) const fn kind(method: &Method) -> Command {
+    match method {
+        Method::Connect(_) => Command::Connect,
+        Method::Subscribe(_) => Command::Subscribe,
+        Method::Unsubscribe(_) => Command::Unsubscribe,
+        Method::Publish(_) => Command::Publish,
+        Method::Presence(_) => Command::Presence,
+        Method::PresenceStats(_) => Command::PresenceStats,
+        Method::History(_) => Command::History,
+        Method::Rpc(_) => Command::Rpc,
+        Method::Send(_) => Command::Send,
+        Method::Refresh(_) => Command::Refresh,
+        Method::SubRefresh(_) => Command::SubRefresh,
+        Method::Ping => Command::Ping,
+        Method::Pong => Command::Pong,
+    }
+}

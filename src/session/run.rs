@@ -1,0 +1,267 @@
+//! The loop of a connection.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::heart::{Beat, Heart};
+use super::state::{Phase, Session};
+use super::transport::{Event, Inbound, Transport, TransportError};
+use super::{Peer, Services};
+use crate::hub::{Control, Flushed, Outbox, Wire};
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+use crate::protocol::centrifuge::{Reply, framed};
+use crate::protocol::websocket;
+
+/// How long a client may take to answer our close.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what is queued may take to go out before a close.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How a connection ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum End {
+    /// The peer is gone, or a write failed.
+    Gone,
+    /// The peer closed; it is answered.
+    Closed(Option<u16>),
+    /// We close, with one of the protocol's codes.
+    Disconnect(Disconnect),
+    /// We close, since the WebSocket itself was misused.
+    Broken { code: u16 },
+}
+
+/// Runs a connection to its end.
+pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer: Peer, services: Arc<Services>) {
+    let outbox = Outbox::new(peer.encoding, services.client.queue_max_size, Arc::clone(services.connections.backlog()));
+    outbox.attach(Box::new(wire));
+    services.counted_open(peer.encoding);
+    let _registered = services.connections.register(Arc::clone(&outbox));
+    let mut heart = heart(&services, &peer);
+    let mut session = Session {
+        services,
+        outbox: Arc::clone(&outbox),
+        id: Uuid::new_v4(),
+        peer: Box::new(peer),
+        opened: Instant::now(),
+        phase: Phase::Opening,
+        subscriptions: Vec::new(),
+    };
+    let end = live(&mut transport, &mut session, &mut heart).await;
+    Box::pin(close(&mut transport, session, end)).await;
+    outbox.abandon();
+}
+
+fn heart(services: &Services, peer: &Peer) -> Heart {
+    // WebSocket pings are answered by the peer's library; whether in time is asked the same way.
+    let _ = peer;
+    let settings = &services.client;
+    let first = rand::rng().random::<f64>();
+    Heart::new(settings.ping_interval, settings.pong_timeout, Instant::now(), first)
+}
+
+async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mut Heart) -> End {
+    let outbox = Arc::clone(&session.outbox);
+    let mut reminder: Option<Instant> = None;
+    loop {
+        remind(session, heart, &mut reminder);
+        let event = tokio::select! {
+            biased;
+            // Before deadlines: a pong may wait in the socket while we were busy.
+            event = transport.event(outbox.is_blocked()) => Some(event),
+            () = outbox.attention() => None,
+        };
+        let outcome = match event {
+            Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data)))) => {
+                Box::pin(serve(transport, session, heart, data)).await
+            }
+            Some(event) => handle(session, heart, event),
+            None => Ok(()),
+        };
+        let outcome = outcome.and_then(|()| attend(session, heart, &mut reminder));
+        if let Err(end) = outcome {
+            return end;
+        }
+        if outbox.flush() == Flushed::Gone {
+            return End::Gone;
+        }
+    }
+}
+
+/// Asks the clock for the session's next deadline, unless it was asked for an earlier one.
+fn remind(session: &Session, heart: &Heart, reminder: &mut Option<Instant>) {
+    let next = session.next_deadline(heart);
+    if reminder.is_none_or(|asked| asked > next) {
+        session.services.pulse.remind_at(&session.outbox, next);
+        *reminder = Some(next);
+    }
+}
+
+/// Handles one message's commands. Meanwhile a full socket is still written to and pings still go out: a command may
+/// wait for the backplane longer than a client waits for a sign of life.
+async fn serve<T: Transport>(
+    transport: &mut T,
+    session: &mut Session,
+    heart: &mut Heart,
+    data: Bytes,
+) -> Result<(), End> {
+    let outbox = Arc::clone(&session.outbox);
+    let frame_pings = session.peer.frame_pings;
+    let mut pongs = 0;
+    let outcome = {
+        let mut work = pin!(session.commands(data, &mut pongs));
+        loop {
+            let blocked = outbox.is_blocked();
+            tokio::select! {
+                biased;
+                outcome = &mut work => break outcome,
+                writable = transport.writable(), if blocked => {
+                    if writable.is_err() || outbox.flush_writable() == Flushed::Gone {
+                        return Err(End::Gone);
+                    }
+                }
+                () = outbox.attention() => {
+                    let now = Instant::now();
+                    if heart.next() <= now && heart.beat(now) == Beat::Ping {
+                        outbox.reply(ping(&outbox, frame_pings));
+                        outbox.flush();
+                    }
+                    if !outbox.is_blocked() {
+                        // Whatever else was asked for is still there when the command is done.
+                        continue;
+                    }
+                }
+            }
+        }
+    };
+    for _ in 0..pongs {
+        session.pong(heart)?;
+    }
+    outcome.map_err(End::Disconnect)
+}
+
+fn handle(session: &mut Session, heart: &mut Heart, event: Event) -> Result<(), End> {
+    match event {
+        Event::Inbound(Ok(Inbound::Ping(data))) => {
+            session.outbox.reply(websocket::server_frame(websocket::Opcode::Pong, &data));
+            Ok(())
+        }
+        Event::Inbound(Ok(Inbound::Pong)) if session.peer.frame_pings => session.pong(heart),
+        Event::Inbound(Ok(Inbound::Close(code))) => Err(End::Closed(code)),
+        Event::Inbound(Err(error)) => {
+            debug!(client = %session.id, "connection broken: {error}");
+            Err(match &error {
+                TransportError::Io(_) => End::Gone,
+                _ => error.close_code().map_or(End::Gone, |code| End::Broken { code }),
+            })
+        }
+        Event::Inbound(Ok(Inbound::Pong | Inbound::Text(_) | Inbound::Binary(_))) => Ok(()),
+        Event::Writable => match session.outbox.flush_writable() {
+            Flushed::Gone => Err(End::Gone),
+            Flushed::Empty | Flushed::Blocked => Ok(()),
+        },
+        Event::Gone => Err(End::Gone),
+    }
+}
+
+/// Does what others asked of the session, and what is due.
+fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>) -> Result<(), End> {
+    let (controls, due) = session.outbox.take_requests();
+    for control in controls {
+        match control {
+            Control::Close(disconnect) => return Err(End::Disconnect(disconnect)),
+            Control::Lost(channel) => session.lost(&channel).map_err(End::Disconnect)?,
+        }
+    }
+    if !due {
+        return Ok(());
+    }
+    *reminder = None;
+    let now = Instant::now();
+    match heart.beat(now) {
+        // Before it is connected a client is not pinged: the connect result must be the first thing it hears.
+        Beat::Ping if session.client().is_some() => {
+            session.outbox.reply(ping(&session.outbox, session.peer.frame_pings));
+        }
+        Beat::NoPong if session.client().is_some() => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
+        Beat::Ping | Beat::NoPong | Beat::Rest => {}
+    }
+    session.deadlines(now).map_err(End::Disconnect)
+}
+
+fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {
+    if frame_pings {
+        websocket::server_frame(websocket::Opcode::Ping, &[])
+    } else {
+        framed(outbox.encoding(), &Reply::PING)
+    }
+}
+
+impl Session {
+    fn pong(&self, heart: &mut Heart) -> Result<(), End> {
+        match heart.pong() {
+            Ok(pinged) => {
+                self.services.counted_pong(pinged.elapsed());
+                Ok(())
+            }
+            Err(_) => Err(End::Disconnect(DisconnectCode::BadRequest.into())),
+        }
+    }
+}
+
+/// Says goodbye: what is queued goes out first, then the close frame, then the peer gets time to answer.
+async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
+    let Session { outbox, services, id, opened, phase, subscriptions, .. } = session;
+    drop(subscriptions);
+    let connected = matches!(phase, Phase::Connected(_));
+    debug!(client = %id, ?end, connected, "connection ends");
+    services.counted_close(outbox.encoding(), end_label(&end), opened.elapsed());
+    let frame = match &end {
+        End::Gone => return,
+        End::Closed(code) => websocket::close_frame(code.unwrap_or(1000), ""),
+        End::Disconnect(disconnect) => websocket::close_frame(disconnect.code(), disconnect.reason()),
+        End::Broken { code } => websocket::close_frame(*code, ""),
+    };
+    outbox.finish(Some(frame));
+    if !drain(transport, &outbox).await || matches!(end, End::Closed(_)) {
+        return;
+    }
+    let deadline = Instant::now() + CLOSE_TIMEOUT;
+    // Whatever else the peer still says is of no interest.
+    while let Ok(Some(Ok(message))) = timeout_at(deadline, transport.next()).await {
+        if matches!(message, Inbound::Close(_)) {
+            return;
+        }
+    }
+}
+
+/// Writes everything that is queued, within a time limit. Returns whether it went out.
+async fn drain<T: Transport>(transport: &mut T, outbox: &Outbox) -> bool {
+    let deadline = Instant::now() + DRAIN_TIMEOUT;
+    loop {
+        match outbox.flush_writable() {
+            Flushed::Empty => return true,
+            Flushed::Gone => return false,
+            Flushed::Blocked => match timeout_at(deadline, transport.writable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            },
+        }
+    }
+}
+
+/// The close code that the connection is counted under.
+fn end_label(end: &End) -> u16 {
+    match end {
+        End::Gone => DisconnectCode::ConnectionClosed.code(),
+        End::Closed(code) => code.unwrap_or(1005),
+        End::Disconnect(disconnect) => disconnect.code(),
+        End::Broken { code } => *code,
+    }
+}

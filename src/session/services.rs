@@ -1,0 +1,39 @@
+//! What all sessions of a node share.
+
+use std::sync::Arc;
+
+use crate::auth::Verifier;
+use crate::hub::{Connections, Pulse};
+use crate::relay::Relay;
+use crate::settings::{Channels, Client};
+use crate::telemetry::Telemetry;
+
+/// The rooms that sessions call, and the settings that they obey.
+pub struct Services {
+    pub node: NodeInfo,
+    pub client: Client,
+    pub channel: Channels,
+    /// Verifies connection tokens; `None` where no key is configured.
+    pub connection_tokens: Option<Verifier>,
+    /// Verifies subscription tokens, where they have keys of their own.
+    pub subscription_tokens: Option<Verifier>,
+    pub relay: Arc<Relay>,
+    pub connections: Arc<Connections>,
+    pub pulse: Arc<Pulse>,
+    pub telemetry: Arc<Telemetry>,
+}
+
+/// What clients are told about the node.
+#[derive(Debug, Clone)]
+pub struct NodeInfo {
+    pub name: String,
+    /// Name and version of the software.
+    pub version: String,
+}
+
+impl Services {
+    /// Who verifies subscription tokens.
+    pub(super) fn subscription_verifier(&self) -> Option<&Verifier> {
+        self.subscription_tokens.as_ref().or(self.connection_tokens.as_ref())
+    }
+}

@@ -1,0 +1,115 @@
+//! What one connection knows of itself.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::Peer;
+use super::permissions::Asker;
+use super::rate::Bucket;
+use super::services::Services;
+use super::subscription::{Expiry, Subscription};
+use crate::hub::Outbox;
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::ClientInfo;
+
+/// A connection and its client.
+pub(super) struct Session {
+    pub(super) services: Arc<Services>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) id: Uuid,
+    pub(super) peer: Box<Peer>,
+    pub(super) opened: Instant,
+    pub(super) phase: Phase,
+    /// Exactly as many as there are.
+    pub(super) subscriptions: Vec<Subscription>,
+}
+
+/// How far the client has come.
+pub(super) enum Phase {
+    /// It has not connected yet.
+    Opening,
+    /// Its connect command failed: it is expected to leave.
+    Refused {
+        since: Instant,
+    },
+    Connected(Box<Client>),
+}
+
+/// Who is connected.
+pub(super) struct Client {
+    /// `""` for an anonymous user.
+    pub(super) user: Box<str>,
+    /// `conn_info`.
+    pub(super) info: Option<Bytes>,
+    /// For hooks only.
+    pub(super) meta: Option<Bytes>,
+    pub(super) expiry: Option<Expiry>,
+    /// The channels that the token subscribed: a new token must name the same.
+    pub(super) token_channels: Vec<String>,
+    pub(super) publish_rate: Option<Bucket>,
+    pub(super) subscribe_rate: Option<Bucket>,
+    /// Commands refused for their rate in a row.
+    pub(super) refused_in_a_row: u32,
+}
+
+impl Session {
+    /// The connection's id, as clients see it.
+    pub(super) fn client_id(&self) -> String {
+        self.id.hyphenated().to_string()
+    }
+
+    pub(super) const fn client(&self) -> Option<&Client> {
+        match &self.phase {
+            Phase::Connected(client) => Some(client),
+            Phase::Opening | Phase::Refused { .. } => None,
+        }
+    }
+
+    pub(super) const fn client_mut(&mut self) -> Option<&mut Client> {
+        match &mut self.phase {
+            Phase::Connected(client) => Some(client),
+            Phase::Opening | Phase::Refused { .. } => None,
+        }
+    }
+
+    pub(super) fn subscription(&self, channel: &str) -> Option<&Subscription> {
+        self.subscriptions.iter().find(|subscription| subscription.channel().as_str() == channel)
+    }
+
+    pub(super) fn position_of(&self, channel: &Channel) -> Option<usize> {
+        self.subscriptions.iter().position(|subscription| subscription.channel() == channel)
+    }
+
+    /// Ends a subscription, if there is one.
+    pub(super) fn leave(&mut self, channel: &Channel) -> Option<Subscription> {
+        self.position_of(channel).map(|index| self.subscriptions.swap_remove(index))
+    }
+
+    /// Takes a subscription in.
+    pub(super) fn enter(&mut self, subscription: Subscription) {
+        // Most connections listen to very few channels: a vector that grows by doubling would waste places.
+        self.subscriptions.reserve_exact(1);
+        self.subscriptions.push(subscription);
+    }
+
+    /// This client with respect to a channel.
+    pub(super) fn asker<'a>(&'a self, channel: &Channel) -> Asker<'a> {
+        let user = self.client().map_or("", |client| &client.user);
+        Asker { user, subscribed: self.position_of(channel).is_some() }
+    }
+
+    /// How others see this client in a channel.
+    pub(super) fn info(&self, channel: &Channel) -> ClientInfo {
+        let client = self.client();
+        let chan_info = self.subscription(channel.as_str()).and_then(|subscription| subscription.info.clone());
+        ClientInfo {
+            user: client.map_or_else(String::new, |client| client.user.to_string()),
+            client: self.client_id(),
+            conn_info: client.and_then(|client| client.info.clone()).unwrap_or_default(),
+            chan_info: chan_info.unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! Who may listen to what, and what the reply says of it.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::Failure;
+use super::commands::Answer;
+use super::connect::token_failure;
+use super::permissions::{belongs_to, fits};
+use super::state::Session;
+use super::subscription::{Expiry, Refresher, Subscription, moment, remaining};
+use crate::auth::Overrides;
+use crate::hub::Hold;
+use crate::protocol::centrifuge::codes::{DisconnectCode, ErrorCode};
+use crate::protocol::centrifuge::{ReplyResult, SubscribeRequest, SubscribeResult, ttl};
+use crate::protocol::{Channel, Offset};
+use crate::relay::{JoinError, Joined, Outcome, Since, Wish, publication};
+use crate::settings::{Namespace, RecoveryMode};
+
+/// Bit 2 of a subscribe request's flag: error 112 in place of `recovered: false`.
+const FLAG_UNRECOVERABLE_IS_ERROR: i64 = 2;
+
+/// The epoch of positioned subscriptions to channels without history.
+const EPOCH_WITHOUT_HISTORY: &str = "live";
+
+/// What entitles a client to a subscription, and what comes with it.
+#[derive(Debug, Default)]
+pub(super) struct Grant {
+    pub(super) info: Option<Bytes>,
+    pub(super) data: Option<Bytes>,
+    /// Unix seconds.
+    pub(super) expires_at: Option<u64>,
+    pub(super) refreshed_by_server: bool,
+    pub(super) overrides: Overrides,
+}
+
+impl Session {
+    pub(super) async fn subscribe(&mut self, id: u32, request: SubscribeRequest) -> Answer {
+        if request.channel.is_empty() || !matches!(request.delta.as_str(), "" | "fossil") {
+            return Err(DisconnectCode::BadRequest.into());
+        }
+        if request.channel.len() > self.services.channel.max_length {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        if self.subscription(&request.channel).is_some() {
+            return Err(ErrorCode::AlreadySubscribed.into());
+        }
+        if self.subscriptions.len() >= self.services.client.channel_limit {
+            return Err(ErrorCode::LimitExceeded.into());
+        }
+        self.spend(|client| &mut client.subscribe_rate)?;
+        let (channel, namespace) = self.channel(&request.channel)?;
+        if !fits(&channel, &namespace) {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        if request.r#type != 0 {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        if request.tf.is_some() {
+            return Err(ErrorCode::BadRequest.into());
+        }
+        let grant = self.entitle(&channel, &namespace, &request).await?;
+        let (result, hold) = self.join(&channel, &namespace, Some(&request), grant, false).await?;
+        self.reply(id, ReplyResult::Subscribe(result));
+        drop(hold);
+        Ok(None)
+    }
+
+    /// What gives the client the right to subscribe.
+    async fn entitle(
+        &self,
+        channel: &Channel,
+        namespace: &Namespace,
+        request: &SubscribeRequest,
+    ) -> Result<Grant, Failure> {
+        if !request.token.is_empty() {
+            return self.entitle_by_token(channel, &request.token).await;
+        }
+        if channel.is_private() {
+            return Err(ErrorCode::PermissionDenied.into());
+        }
+        let user = self.client().map_or("", |client| &client.user);
+        if let Some(belongs) = belongs_to(channel, namespace, user) {
+            return if belongs { Ok(Grant::default()) } else { Err(ErrorCode::PermissionDenied.into()) };
+        }
+        if namespace.subscribe_hook {
+            return self.ask_before_subscribe(channel, request).await;
+        }
+        if self.asker(channel).may_subscribe(namespace) {
+            return Ok(Grant::default());
+        }
+        Err(ErrorCode::PermissionDenied.into())
+    }
+
+    async fn entitle_by_token(&self, channel: &Channel, token: &str) -> Result<Grant, Failure> {
+        let Some(verifier) = self.services.subscription_verifier() else {
+            return Err(ErrorCode::PermissionDenied.into());
+        };
+        let grant = verifier.subscription(token).await.map_err(|error| {
+            debug!(client = %self.id, %channel, "subscription token refused: {error}");
+            token_failure(&error).unwrap_or_else(|| ErrorCode::PermissionDenied.into())
+        })?;
+        let user = self.client().map_or("", |client| &client.user);
+        let foreign_client = grant.client.as_ref().is_some_and(|client| *client != self.client_id());
+        if grant.channel != channel.as_str() || grant.user != user || foreign_client {
+            debug!(client = %self.id, %channel, "closing: the subscription token is for another channel, user or client");
+            return Err(DisconnectCode::InvalidToken.into());
+        }
+        Ok(Grant {
+            info: grant.info,
+            data: grant.data,
+            expires_at: grant.expires_at,
+            refreshed_by_server: false,
+            overrides: grant.overrides,
+        })
+    }
+
+    /// Joins the channel and enters the subscription. The hold keeps publications back until the reply is queued.
+    pub(super) async fn join(
+        &mut self,
+        channel: &Channel,
+        namespace: &Arc<Namespace>,
+        asked: Option<&SubscribeRequest>,
+        grant: Grant,
+        server_side: bool,
+    ) -> Result<(SubscribeResult, Hold), Failure> {
+        let offered = Offered::new(namespace, grant.overrides, asked);
+        let wish = self.wish(namespace, offered, asked);
+        let was_recovering = wish.since.is_some() && asked.is_some_and(|asked| asked.recover);
+        let joined = self.services.relay.join(channel, namespace, &wish, &self.outbox).await;
+        let joined = joined.map_err(|error| self.join_failure(channel, &error))?;
+        if let Outcome::Refused(refusal) = &joined.outcome {
+            debug!(client = %self.id, %channel, "not recovered: {refusal}");
+            let as_error = asked.is_some_and(|asked| asked.flag & FLAG_UNRECOVERABLE_IS_ERROR != 0);
+            if as_error && was_recovering {
+                return Err(ErrorCode::UnrecoverablePosition.into());
+            }
+        }
+        let by = if grant.refreshed_by_server { Refresher::Server } else { Refresher::Client };
+        let by_client = grant.expires_at.filter(|_| !grant.refreshed_by_server);
+        let result = SubscribeResult {
+            expires: by_client.is_some(),
+            ttl: by_client.map_or(0, |at| ttl(remaining(at))),
+            recoverable: offered.recoverable,
+            positioned: offered.positioned || offered.recoverable,
+            data: grant.data.unwrap_or_default(),
+            ..described(&joined, asked, was_recovering, offered)
+        };
+        self.enter(Subscription {
+            membership: joined.membership,
+            server_side,
+            info: grant.info,
+            expiry: grant.expires_at.map(|at| Expiry { at: moment(at), by }),
+        });
+        Ok((result, joined.hold))
+    }
+
+    fn wish(&self, namespace: &Namespace, offered: Offered, asked: Option<&SubscribeRequest>) -> Wish {
+        let recovering = asked.filter(|asked| asked.recover && offered.recoverable);
+        let mut since = recovering.map(|asked| Since { offset: Offset(asked.offset), epoch: asked.epoch.clone() });
+        if since.is_none() && namespace.auto_cache_recover && namespace.recovery_mode == RecoveryMode::Cache {
+            since = Some(Since { offset: Offset::NONE, epoch: String::new() });
+        }
+        Wish {
+            since,
+            positioned: offered.positioned || offered.recoverable,
+            mode: namespace.recovery_mode,
+            max_publications: self.services.client.recovery_max_publication_limit,
+            // The reply must leave room for what is published meanwhile: a client that is closed as slow for its own
+            // recovery would come back and ask the same.
+            max_bytes: self.services.client.queue_max_size / 2,
+        }
+    }
+
+    fn join_failure(&self, channel: &Channel, error: &JoinError) -> Failure {
+        debug!(client = %self.id, %channel, "could not subscribe: {error}");
+        // All pass by themselves; the client tries again.
+        ErrorCode::Internal.into()
+    }
+}
+
+/// What the namespace, the grant and the request make of a subscription together.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Offered {
+    recoverable: bool,
+    positioned: bool,
+}
+
+impl Offered {
+    fn new(namespace: &Namespace, overrides: Overrides, asked: Option<&SubscribeRequest>) -> Self {
+        let has_history = namespace.history.is_some();
+        let wants = |wanted: fn(&SubscribeRequest) -> bool| asked.is_some_and(wanted);
+        let recoverable = overrides.force_recovery.unwrap_or(namespace.force_recovery)
+            || (namespace.allow_recovery && wants(|asked| asked.recoverable || asked.recover));
+        let positioned = overrides.force_positioning.unwrap_or(namespace.force_positioning)
+            || (namespace.allow_positioning && wants(|asked| asked.positioned));
+        Self { recoverable: recoverable && has_history, positioned }
+    }
+}
+
+/// The part of the result that says where the subscriber stands, and what it missed.
+fn described(
+    joined: &Joined,
+    asked: Option<&SubscribeRequest>,
+    was_recovering: bool,
+    offered: Offered,
+) -> SubscribeResult {
+    let positioned = offered.positioned || offered.recoverable;
+    let position = joined.position.as_ref().filter(|_| positioned);
+    let mut result = SubscribeResult {
+        was_recovering,
+        epoch: match position {
+            Some(position) => position.epoch.to_string(),
+            // Without history positions are never compared; an epoch must be there all the same.
+            None if positioned => EPOCH_WITHOUT_HISTORY.to_owned(),
+            None => String::new(),
+        },
+        offset: position.map_or(0, |position| position.offset.0),
+        ..SubscribeResult::default()
+    };
+    if let Outcome::Recovered(messages) = &joined.outcome {
+        result.recovered = true;
+        result.publications = messages.iter().filter(|message| !message.meta.tombstone).map(publication).collect();
+        // The client advances by the publications that follow, from where it asked.
+        result.offset = asked.filter(|_| was_recovering).map_or(result.offset, |asked| asked.offset);
+    }
+    result
+}

@@ -1,0 +1,53 @@
+//! One channel that a connection listens to.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::time::Instant;
+
+use crate::protocol::Channel;
+use crate::relay::Membership;
+
+/// A connection's subscription.
+pub(super) struct Subscription {
+    /// Ends with the subscription.
+    pub(super) membership: Membership,
+    /// The server made it; the client cannot refresh it, nor resubscribe by itself.
+    pub(super) server_side: bool,
+    /// `chan_info` of the client in this channel.
+    pub(super) info: Option<Bytes>,
+    pub(super) expiry: Option<Expiry>,
+}
+
+/// When a grant ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Expiry {
+    pub(super) at: Instant,
+    pub(super) by: Refresher,
+}
+
+/// Who renews a grant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Refresher {
+    /// The client brings a new token.
+    Client,
+    /// A hook is asked.
+    Server,
+}
+
+impl Subscription {
+    pub(super) fn channel(&self) -> &Channel {
+        self.membership.channel()
+    }
+}
+
+/// The moment of a Unix time, on this process's clock; what lies in the past is now.
+pub(super) fn moment(unix_seconds: u64) -> Instant {
+    Instant::now() + remaining(unix_seconds)
+}
+
+/// How long it is until a Unix time; zero when it has passed.
+pub(super) fn remaining(unix_seconds: u64) -> Duration {
+    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
+    Duration::from_secs(unix_seconds).saturating_sub(now)
+}
