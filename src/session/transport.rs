@@ -5,14 +5,18 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
+pub use crate::protocol::websocket::Event as Inbound;
+use crate::protocol::websocket::FrameError;
 
 /// One connection's socket as the session sees it.
 ///
 /// Both directions may be waited for at once from one task (`poll_fn` over both polls); each remembers the waker of its
 /// latest poll only.
 pub trait Transport: Send + Sync + 'static {
-    /// The next inbound message; `None` when the peer is gone, with or without an error. Nothing follows an error.
+    /// The next inbound message; `None` when the peer is gone.
+    ///
+    /// After an error or a close no message follows: what still comes is thrown away until the peer is gone. Waiting for
+    /// that, for a while, keeps the kernel from answering it with a reset that overtakes our close frame.
     fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Inbound, TransportError>>>;
 
     /// Ready once the socket takes bytes again.
@@ -52,28 +56,11 @@ pub enum Event {
     Gone,
 }
 
-/// A whole message of the peer, fragments put together, or a control frame.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Inbound {
-    /// Proven UTF-8.
-    Text(Bytes),
-    Binary(Bytes),
-    /// To be answered with a pong that carries the same bytes.
-    Ping(Bytes),
-    Pong,
-    /// The peer closes, with its status code if it gave one (RFC 6455, 5.5.1).
-    Close(Option<u16>),
-}
-
 /// Why nothing more can be read from a socket.
 #[derive(Debug, thiserror::Error)]
 pub enum TransportError {
-    #[error("message of more than {limit} bytes")]
-    TooLarge { limit: usize },
-    #[error("text that is not UTF-8")]
-    NotUtf8,
-    #[error("malformed frame: {0}")]
-    Malformed(&'static str),
+    #[error(transparent)]
+    Frame(#[from] FrameError),
     #[error("read from the socket")]
     Io(#[source] io::Error),
 }
@@ -83,9 +70,7 @@ impl TransportError {
     #[must_use]
     pub const fn close_code(&self) -> Option<u16> {
         match self {
-            Self::TooLarge { .. } => Some(1009),
-            Self::NotUtf8 => Some(1007),
-            Self::Malformed(_) => Some(1002),
+            Self::Frame(error) => Some(error.close_code()),
             Self::Io(_) => None,
         }
     }

@@ -6,7 +6,6 @@
 
 pub mod handshake;
 pub mod raw;
-mod stub;
 pub mod upgrade;
 
 pub use handshake::{Handshake, Refused};

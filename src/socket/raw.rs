@@ -11,8 +11,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 use crate::hub::Wire;
+use crate::protocol::websocket::Parser;
 use crate::session::{Inbound, Transport, TransportError};
-use crate::socket::stub::Parser;
 
 /// Bytes read at once. One buffer serves all connections of a thread, so its size costs nothing per connection.
 const READ_BUFFER: usize = 16 * 1024;
@@ -27,9 +27,6 @@ pub struct RawTransport {
     parser: Parser,
     /// Read from the socket but not parsed yet: what came with the upgrade request, or behind the latest message.
     ahead: Bytes,
-    /// Nothing is understood any more: the peer closed, or broke the protocol. What still comes is thrown away, so that
-    /// the kernel does not answer it with a reset that overtakes our close frame.
-    over: bool,
 }
 
 /// The writing half of a WebSocket. Dropping it tells the peer that nothing more comes.
@@ -41,7 +38,7 @@ impl RawTransport {
     #[must_use]
     pub fn open(stream: TcpStream, ahead: Bytes, message_limit: usize) -> (Self, RawWire) {
         let (socket, wire) = stream.into_split();
-        (Self { socket, parser: Parser::new(message_limit), ahead, over: false }, RawWire(wire))
+        (Self { socket, parser: Parser::new(message_limit), ahead }, RawWire(wire))
     }
 
     /// The first message in `ahead`, if a whole one is there.
@@ -54,7 +51,7 @@ impl RawTransport {
             // An empty `Bytes` would pin its buffer for as long as the connection is idle.
             self.ahead = Bytes::new();
         }
-        self.settle(parsed)
+        parsed.map_err(TransportError::from).transpose()
     }
 
     /// Reads once and parses from the thread's buffer; only what lies behind the first message is copied.
@@ -64,35 +61,21 @@ impl RawTransport {
             // Unlike `readable` and `try_read`, this clears readiness on a short read: one system call less per message.
             match ready!(Pin::new(&mut self.socket).poll_read(cx, &mut buffer)) {
                 Ok(()) if buffer.filled().is_empty() => Poll::Ready(Read::End),
-                Ok(()) if self.over => Poll::Ready(Read::Nothing),
                 Ok(()) => {
                     let mut rest = buffer.filled();
                     let parsed = self.parser.next(&mut rest);
                     if !rest.is_empty() {
                         self.ahead = Bytes::copy_from_slice(rest);
                     }
-                    Poll::Ready(self.settle(parsed).map_or(Read::Nothing, Read::Item))
+                    match parsed {
+                        Ok(None) => Poll::Ready(Read::Nothing),
+                        Ok(Some(message)) => Poll::Ready(Read::Item(Ok(message))),
+                        Err(error) => Poll::Ready(Read::Item(Err(error.into()))),
+                    }
                 }
-                Err(_) if self.over => Poll::Ready(Read::End),
-                Err(error) => {
-                    self.over = true;
-                    Poll::Ready(Read::Item(Err(TransportError::Io(error))))
-                }
+                Err(error) => Poll::Ready(Read::Item(Err(TransportError::Io(error)))),
             }
         })
-    }
-
-    fn settle(&mut self, parsed: Result<Option<Inbound>, TransportError>) -> Option<Result<Inbound, TransportError>> {
-        let item = match parsed {
-            Ok(None) => return None,
-            Ok(Some(message)) => Ok(message),
-            Err(error) => Err(error),
-        };
-        if matches!(item, Err(_) | Ok(Inbound::Close(_))) {
-            self.over = true;
-            self.ahead = Bytes::new();
-        }
-        Some(item)
     }
 }
 
