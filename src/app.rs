@@ -1,1 +1,191 @@
-//! To come.
+//! The composition root: builds every room, connects them, and stops them in order. The only file that names a concrete
+//! backplane.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::auth::Verifier;
+use crate::backplane::embedded::Embedded;
+use crate::backplane::{Backplane, Feed, Health, feed};
+use crate::http::limits::{Admission, Gate};
+use crate::http::{self, Edge, Probes, Server};
+use crate::hub::{Connections, Pulse};
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+use crate::relay::Relay;
+use crate::session::{self, NodeInfo, Peer, Services};
+use crate::settings::{Settings, TokenKeys};
+use crate::telemetry::Telemetry;
+
+/// One node, built and bound, not serving yet.
+pub struct App {
+    settings: Settings,
+    server: Server,
+    router: axum::Router,
+    backplane: Arc<dyn Backplane>,
+    connections: Arc<Connections>,
+    admission: Arc<Admission>,
+    telemetry: Arc<Telemetry>,
+    tasks: TaskTracker,
+    stop: CancellationToken,
+}
+
+impl App {
+    /// Builds a node and binds its address.
+    ///
+    /// # Errors
+    /// When the backplane refuses, a key cannot be used, or the address cannot be had.
+    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
+        let server = Server::bind(settings.http.bind, settings.http.header_timeout)
+            .with_context(|| format!("http.bind = {}", settings.http.bind))?;
+        let namespaces = &settings.channel.namespaces;
+        let telemetry = Telemetry::new(namespaces);
+        let (backplane, feeds) = open_backplane(&settings, &telemetry).await?;
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
+        relay.start(feeds, &tasks, &stop);
+        let pulse = Pulse::new();
+        tasks.spawn(Arc::clone(&pulse).run(stop.clone()));
+        tasks.spawn(Arc::clone(&telemetry).run(stop.clone()));
+        let connections = Connections::new();
+        let services = Arc::new(Services {
+            node: NodeInfo {
+                name: settings.node.name.clone(),
+                version: concat!("midplane ", env!("CARGO_PKG_VERSION")).to_owned(),
+            },
+            client: settings.client.clone(),
+            channel: settings.channel.clone(),
+            connection_tokens: verifier(settings.client.token.as_ref(), "client.token")?,
+            subscription_tokens: verifier(settings.client.subscription_token.as_ref(), "client.subscription_token")?,
+            relay: Arc::clone(&relay),
+            connections: Arc::clone(&connections),
+            pulse,
+            telemetry: Arc::clone(&telemetry),
+        });
+        let edge = Edge::new(&settings);
+        let admission = Arc::clone(&edge.admission);
+        let router = router(&settings, &edge, services, &backplane, &telemetry);
+        tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&admission), Arc::clone(&telemetry), stop.clone()));
+        Ok(Self { settings, server, router, backplane, connections, admission, telemetry, tasks, stop })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+
+    /// Serves until `signal`, then lets clients and publications go, within the configured time.
+    pub async fn run_until(self, signal: impl Future<Output = ()>) {
+        let Self { settings, server, router, backplane, connections, admission, telemetry, tasks, stop } = self;
+        let serving = CancellationToken::new();
+        let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
+        signal.await;
+        let deadline = tokio::time::Instant::now() + settings.node.shutdown_timeout;
+        // Still listening: a proxy that comes here is told to go to another node.
+        admission.set(Gate::Draining);
+        telemetry.node.ready.set(0);
+        let leaving = connections.close_all(&Disconnect::from(DisconnectCode::Shutdown));
+        info!(connections = leaving, "stopping");
+        let emptied = tokio::time::timeout_at(deadline, connections.wait_until_empty()).await;
+        if emptied.is_err() {
+            warn!(connections = connections.len(), "stopped before every client had answered");
+        }
+        serving.cancel();
+        // A server that panicked is reported by the runtime; there is nothing left to stop then.
+        let _ = tokio::time::timeout_at(deadline, server).await;
+        let _ = tokio::time::timeout_at(deadline, backplane.close()).await;
+        stop.cancel();
+        tasks.close();
+        let _ = tokio::time::timeout_at(deadline, tasks.wait()).await;
+        info!("stopped");
+    }
+}
+
+/// The cluster's backplane where NATS is configured, else this process's own.
+async fn open_backplane(
+    settings: &Settings,
+    _telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<(Arc<dyn Backplane>, Vec<Feed>)> {
+    let partitions = std::thread::available_parallelism().map_or(1, usize::from);
+    let (sender, feeds) = feed::open(partitions);
+    let namespaces = &settings.channel.namespaces;
+    match &settings.nats {
+        None => Ok((Embedded::new(namespaces, sender), feeds)),
+        Some(_) => anyhow::bail!("the NATS backplane is not built in yet"),
+    }
+}
+
+fn verifier(keys: Option<&TokenKeys>, section: &'static str) -> anyhow::Result<Option<Verifier>> {
+    keys.map(Verifier::new).transpose().context(section)
+}
+
+fn router(
+    settings: &Settings,
+    edge: &Arc<Edge>,
+    services: Arc<Services>,
+    backplane: &Arc<dyn Backplane>,
+    telemetry: &Arc<Telemetry>,
+) -> axum::Router {
+    let health = backplane.health();
+    let admission = Arc::clone(&edge.admission);
+    let probes = Probes {
+        node: settings.node.name.clone(),
+        started: Instant::now(),
+        obstacles: Box::new(move || obstacles(&health.borrow(), admission.gate())),
+        telemetry: Arc::clone(telemetry),
+    };
+    let connect = move |transport, wire, handshake: crate::socket::Handshake| {
+        let peer = Peer {
+            encoding: handshake.encoding,
+            frame_pings: handshake.frame_pings,
+            remote: handshake.remote,
+            headers: handshake.headers,
+        };
+        session::run(transport, wire, peer, Arc::clone(&services))
+    };
+    let mut routes = vec![http::health::routes(probes), http::connection::routes(edge, connect)];
+    if settings.http.demo {
+        routes.push(http::demo::routes());
+    }
+    http::compose(routes, telemetry)
+}
+
+/// Why the node does not serve.
+fn obstacles(health: &Health, gate: Gate) -> Vec<String> {
+    let mut obstacles = Vec::new();
+    match health {
+        Health::Ready => {}
+        Health::Starting => obstacles.push("the backplane is not connected yet".to_owned()),
+        Health::Lost { why } => obstacles.push(format!("the backplane is lost: {why}")),
+    }
+    if gate == Gate::Draining {
+        obstacles.push("the node is draining".to_owned());
+    }
+    obstacles
+}
+
+/// A clustered node without its backplane must not quietly become a single node: it takes no clients until it is back.
+async fn follow_backplane(
+    mut health: tokio::sync::watch::Receiver<Health>,
+    admission: Arc<Admission>,
+    telemetry: Arc<Telemetry>,
+    stop: CancellationToken,
+) {
+    loop {
+        let ready = *health.borrow_and_update() == Health::Ready;
+        if admission.gate() != Gate::Draining {
+            admission.set(if ready { Gate::Open } else { Gate::NotReady });
+            telemetry.node.ready.set(u8::from(ready));
+        }
+        tokio::select! {
+            () = stop.cancelled() => return,
+            changed = health.changed() => if changed.is_err() { return },
+        }
+    }
+}

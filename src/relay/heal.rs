@@ -163,7 +163,7 @@ fn deliver_missed(
             reach += chained.pass(&mut state.audience, message.clone(), &frames, touched);
         })
     };
-    relay.count_reach(&topic.namespace.name, reach);
+    relay.count_reach(reach);
     whole
 }
 

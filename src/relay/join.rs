@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::Relay;
 use super::recovery::{Bound, CatchUpError, Refusal, age, catch_up, latest};
@@ -12,6 +12,7 @@ use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
 use crate::protocol::{Channel, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
+use crate::telemetry::RecoverySource;
 
 /// Official clients drop the whole connection when a subscribe is not answered within 5 s.
 const DEADLINE: Duration = Duration::from_secs(4);
@@ -89,7 +90,7 @@ impl Drop for Membership {
         let mut state = self.topic.state.lock();
         state.audience.leave(self.slot);
         if state.audience.is_empty() {
-            state.idle_since = Some(tokio::time::Instant::now());
+            state.idle_since = Some(Instant::now());
             if !std::mem::replace(&mut state.listed_idle, true) {
                 drop(state);
                 self.relay.registry.list_idle(Arc::clone(&self.topic));
@@ -120,7 +121,11 @@ impl Relay {
                 }
             }
         };
-        timeout(DEADLINE, attempt).await.map_err(|_| JoinError::Timeout(DEADLINE))?
+        let joined = timeout(DEADLINE, attempt).await.unwrap_or(Err(JoinError::Timeout(DEADLINE)));
+        if wish.since.is_some() {
+            self.count_recovery(joined.as_ref().ok().map(|joined| &joined.outcome));
+        }
+        joined
     }
 
     /// Subscribes in the backplane and finds the channel's top, unless somebody did before.
@@ -160,20 +165,24 @@ impl Relay {
         if wish.mode == RecoveryMode::Cache {
             return self.enter_with_latest(topic, wish, since, outbox, options, history).await;
         }
+        let started = Instant::now();
         for _ in 0..ATTEMPTS {
             let Some(epoch) = topic.state.lock().position().map(|position| position.epoch) else { return Ok(None) };
             if !since.epoch.is_empty() && since.epoch != epoch.as_str() {
                 return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(Refusal::Epoch)));
             }
-            if let Some(joined) = self.enter_from_tail(topic, wish, since, outbox, options) {
-                return Ok(Some(joined));
-            }
-            let _turn = topic.turn.lock().await;
-            if let Some(joined) = self.enter_from_tail(topic, wish, since, outbox, options) {
-                return Ok(Some(joined));
+            let mut joined = self.enter_from_tail(topic, wish, since, outbox, options);
+            let _turn = if joined.is_none() { Some(topic.turn.lock().await) } else { None };
+            // Whoever had the turn before may have read what is wanted here.
+            joined = joined.or_else(|| self.enter_from_tail(topic, wish, since, outbox, options));
+            if joined.is_some() {
+                self.time_recovery(RecoverySource::Tail, started.elapsed());
+                return Ok(joined);
             }
             let bound = bound(options, wish);
-            match catch_up(history, &topic.channel, &epoch, since.offset, bound).await {
+            let caught = catch_up(history, &topic.channel, &epoch, since.offset, bound).await;
+            self.time_recovery(RecoverySource::Stream, started.elapsed());
+            match caught {
                 Ok(caught) => {
                     if let Some(joined) = self.enter_caught_up(topic, wish, since, outbox, caught.messages, caught.top)
                     {
@@ -325,4 +334,3 @@ impl Relay {
 const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
     Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
 }
-

@@ -9,6 +9,7 @@
 
 mod audit;
 mod chain;
+mod counted;
 mod heal;
 mod history;
 mod join;
@@ -33,10 +34,10 @@ use self::audit::Audits;
 use self::heal::HealQueue;
 use self::registry::Registry;
 use self::tail::TailBudget;
-use crate::backplane::{Backplane, Feed, GapCause, Outgoing, PublishError, Published};
-use crate::hub::Reach;
+use crate::backplane::{Backplane, Feed, Outgoing, PublishError, Published};
 use crate::protocol::Channel;
 use crate::settings::Namespaces;
+use crate::telemetry::{Source, Telemetry};
 
 /// Joins this node's listeners to the backplane.
 pub struct Relay {
@@ -45,17 +46,19 @@ pub struct Relay {
     heals: HealQueue,
     audits: Audits,
     tails: TailBudget,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Relay {
     #[must_use]
-    pub fn new(backplane: Arc<dyn Backplane>, namespaces: &Namespaces) -> Arc<Self> {
+    pub fn new(backplane: Arc<dyn Backplane>, namespaces: &Namespaces, telemetry: Arc<Telemetry>) -> Arc<Self> {
         Arc::new(Self {
             backplane,
             registry: Registry::default(),
             heals: HealQueue::default(),
             audits: Audits::new(namespaces),
             tails: TailBudget::default(),
+            telemetry,
         })
     }
 
@@ -72,15 +75,16 @@ impl Relay {
     ///
     /// # Errors
     /// As the backplane says; [`PublishError::Unknown`] means that it may be stored all the same.
-    pub async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
-        self.backplane.publish(channel, message).await
+    pub async fn publish(
+        &self,
+        channel: &Channel,
+        message: Outgoing,
+        source: Source,
+    ) -> Result<Published, PublishError> {
+        let published = self.backplane.publish(channel, message).await;
+        self.count_publish(channel, source, published.as_ref().err());
+        published
     }
-
-    fn count_reach(&self, _namespace: &str, _reach: Reach) {}
-
-    fn count_gap(&self, _cause: GapCause) {}
-
-    fn count_unhealed(&self, _cause: GapCause) {}
 
     /// Channels with listeners on this node, with their number.
     #[must_use]

@@ -71,7 +71,7 @@ impl Relay {
         frames.prepare(encodings);
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {
-            Arrival::Delivered(reach) => self.count_reach(&topic.namespace.name, reach),
+            Arrival::Delivered(reach) => self.count_reach(reach),
             Arrival::Dropped | Arrival::Held => {}
             Arrival::Hole(cause) => {
                 self.count_gap(cause);

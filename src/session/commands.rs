@@ -16,7 +16,7 @@ use crate::protocol::centrifuge::{
 use crate::protocol::{ChannelError, Offset};
 use crate::relay::{HistoryQuery, HistoryQueryError, Since};
 use crate::settings::{DataFormat, Namespace};
-use crate::telemetry::LimitScope;
+use crate::telemetry::{LimitScope, Source};
 use std::sync::Arc;
 
 /// Commands in one message: more than any SDK batches.
@@ -131,7 +131,7 @@ impl Session {
             .ok_or(ErrorCode::BadRequest)?;
         let info = serde_json::to_vec(&self.info(&channel)).map_err(|_| ErrorCode::Internal)?;
         message.meta = Meta { info: Some(info.into()), ..message.meta };
-        match self.services.relay.publish(&channel, message).await {
+        match self.services.relay.publish(&channel, message, Source::Client).await {
             Ok(_) => Ok(Some(ReplyResult::Publish(PublishResult {}))),
             Err(error) => Err(self.publish_failure(&channel, &error)),
         }

@@ -10,6 +10,7 @@ use midplane::hub::Control;
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Outcome, Refusal, Relay, Since, Wish};
 use midplane::settings::Namespaces;
+use midplane::telemetry::{Source, Telemetry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,7 +34,7 @@ impl Stage {
         let faults = Arc::new(Faults::default());
         let embedded = Embedded::new(&namespaces, sender);
         let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
-        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces);
+        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Telemetry::new(&namespaces));
         let stop = CancellationToken::new();
         relay.start(feeds, &TaskTracker::new(), &stop);
         Self { relay, backplane, faults, namespaces, stop }
@@ -51,7 +52,7 @@ impl Stage {
         let mut last = None;
         for number in numbers {
             let message = Outgoing { data: number.to_string().into(), ..Outgoing::default() };
-            last = self.relay.publish(&channel_of(channel), message).await.expect("publishes").position;
+            last = self.relay.publish(&channel_of(channel), message, Source::Http).await.expect("publishes").position;
         }
         last
     }

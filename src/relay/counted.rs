@@ -1,0 +1,66 @@
+//! What the relay counts.
+
+use std::time::Duration;
+
+use super::Relay;
+use super::join::Outcome;
+use super::recovery::Refusal;
+use crate::backplane::{GapCause, PublishError};
+use crate::hub::Reach;
+use crate::protocol::Channel;
+use crate::telemetry::{PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
+
+impl Relay {
+    pub(super) fn count_reach(&self, reach: Reach) {
+        let clients = &self.telemetry.clients;
+        clients.sent_messages.of(Transport::WebSocket).increment(reach.messages as u64);
+        clients.sent_bytes.of(Transport::WebSocket).increment(reach.bytes as u64);
+        if reach.overflowed > 0 {
+            clients.slow_consumers.of(SlowAction::Closed).increment(reach.overflowed as u64);
+        }
+    }
+
+    pub(super) fn count_gap(&self, cause: GapCause) {
+        self.telemetry.relay.gaps.of(cause).increment(1);
+    }
+
+    pub(super) fn count_unhealed(&self, cause: GapCause) {
+        self.telemetry.relay.gaps_unhealed.of(cause).increment(1);
+    }
+
+    pub(super) fn count_publish(&self, channel: &Channel, source: Source, error: Option<&PublishError>) {
+        let relay = &self.telemetry.relay;
+        let failure = match error {
+            None => {
+                relay.publications.of(channel.namespace()).of(source).increment(1);
+                return;
+            }
+            Some(PublishError::Unavailable(_)) => PublishFailure::Unavailable,
+            Some(PublishError::Unknown(_)) => PublishFailure::Unknown,
+            Some(PublishError::TooLarge { .. }) => PublishFailure::TooLarge,
+            Some(PublishError::Refused(_)) => PublishFailure::Refused,
+        };
+        relay.publish_errors.of((source, failure)).increment(1);
+    }
+
+    /// Counts how a recovery ended; `None` for one that failed.
+    pub(super) fn count_recovery(&self, outcome: Option<&Outcome>) {
+        let relay = &self.telemetry.relay;
+        let result = match outcome {
+            Some(Outcome::Recovered(messages)) => {
+                relay.recovered_publications.record(messages.len() as f64);
+                if messages.is_empty() { Recovery::Empty } else { Recovery::Full }
+            }
+            Some(Outcome::Refused(Refusal::Epoch | Refusal::Ahead)) => Recovery::RefusedEpoch,
+            Some(Outcome::Refused(Refusal::Limit)) => Recovery::RefusedLimit,
+            Some(Outcome::Refused(Refusal::Trimmed | Refusal::Removed | Refusal::Expired)) => Recovery::RefusedGap,
+            Some(Outcome::Fresh) => return,
+            None => Recovery::Error,
+        };
+        relay.recoveries.of(result).increment(1);
+    }
+
+    pub(super) fn time_recovery(&self, source: RecoverySource, took: Duration) {
+        self.telemetry.relay.recovery_duration.of(source).record(took);
+    }
+}
