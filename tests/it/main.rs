@@ -5,3 +5,4 @@ mod support;
 
 mod nats_servers;
 mod relay;
+mod session;

@@ -3,6 +3,7 @@
 pub mod listener;
 pub mod namespaces;
 pub mod nats_server;
+pub mod node;
 
 use std::time::Duration;
 

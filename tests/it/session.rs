@@ -1,0 +1,85 @@
+//! What a client may expect of its connection, spoken by hand.
+
+use serde_json::json;
+
+use crate::support::node::Node;
+
+const OPEN: &str = r#"
+[channel.without_namespace]
+history_size = 10
+history_ttl = "5m"
+force_recovery = true
+force_positioning = true
+allow_subscribe_for_client = true
+allow_subscribe_for_anonymous = true
+allow_publish_for_client = true
+allow_publish_for_anonymous = true
+allow_history_for_client = true
+allow_history_for_anonymous = true
+"#;
+
+#[tokio::test]
+async fn a_client_connects_subscribes_publishes_and_hears_itself() {
+    let node = Node::start(OPEN).await;
+    let mut client = node.client().await;
+    let subscribed = client.ask(json!({"id": 2, "subscribe": {"channel": "news"}})).await;
+    assert_eq!(subscribed["subscribe"]["recoverable"], true, "{subscribed}");
+    client.say(json!({"id": 3, "publish": {"channel": "news", "data": {"n": 1}}})).await;
+    let mut heard = [client.hear().await, client.hear().await];
+    heard.sort_by_key(|message| message["id"].as_u64());
+    let [push, reply] = heard;
+    assert_eq!(reply, json!({"id": 3, "publish": {}}));
+    assert_eq!(push["push"]["pub"]["data"], json!({"n": 1}));
+    assert_eq!(push["push"]["pub"]["offset"], 1);
+    assert_eq!(push["push"]["channel"], "news");
+    let history = client.ask(json!({"id": 4, "history": {"channel": "news", "limit": -1}})).await;
+    assert_eq!(history["history"]["publications"][0]["data"], json!({"n": 1}));
+    node.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_returns_gets_what_it_missed() {
+    let node = Node::start(OPEN).await;
+    let mut ada = node.client().await;
+    let start = ada.ask(json!({"id": 2, "subscribe": {"channel": "news"}})).await;
+    drop(ada);
+    let mut bob = node.client().await;
+    for n in 1..=3 {
+        assert_eq!(bob.ask(json!({"id": 9, "publish": {"channel": "news", "data": n}})).await["id"], 9);
+    }
+    let epoch = &start["subscribe"]["epoch"];
+    let mut ada = node.client().await;
+    let back = ada.ask(json!({"id": 2, "subscribe": {"channel": "news", "recover": true, "epoch": epoch}})).await;
+    assert_eq!(back["subscribe"]["recovered"], true, "{back}");
+    let data: Vec<_> =
+        back["subscribe"]["publications"].as_array().expect("publications").iter().map(|p| &p["data"]).collect();
+    assert_eq!(data, [1, 2, 3]);
+}
+
+#[tokio::test]
+async fn what_breaks_the_protocol_ends_with_its_code() {
+    let node = Node::start(OPEN).await;
+    for (said, why) in [
+        ("", "an empty message"),
+        ("nonsense", "no JSON"),
+        (r#"{"id":1}"#, "nothing asked"),
+        ("{}", "a pong before connect"),
+        (r#"{"id":1,"subscribe":{"channel":"news"}}"#, "anything before connect"),
+        ("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"connect\":{}}", "a second connect"),
+        ("{\"id\":1,\"connect\":{}}\n{}", "a pong before the first ping"),
+        ("{\"id\":1,\"connect\":{}}\n{\"id\":2,\"publish\":{\"data\":1}}", "no channel"),
+    ] {
+        let mut socket = node.socket().await;
+        socket.say_raw(said).await;
+        assert_eq!(socket.closed().await, (3501, "bad request".to_owned()), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_stopping_node_tells_its_clients_to_come_back() {
+    let node = Node::start(OPEN).await;
+    let mut client = node.client().await;
+    let stopping = tokio::spawn(node.stop());
+    assert_eq!(client.closed().await, (3001, "shutdown".to_owned()));
+    stopping.await.expect("stops");
+}

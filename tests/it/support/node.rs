@@ -1,0 +1,115 @@
+//! A whole node in this process, on a free port.
+
+use std::net::SocketAddr;
+
+use futures_util::{SinkExt, StreamExt};
+use midplane::app::App;
+use midplane::settings::Settings;
+use serde_json::{Value, json};
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::PATIENCE;
+
+/// A running node; stops on drop.
+pub struct Node {
+    pub address: SocketAddr,
+    stop: Option<oneshot::Sender<()>>,
+    running: JoinHandle<()>,
+}
+
+impl Node {
+    /// Starts a node with these settings over the defaults; the port is a free one.
+    pub async fn start(toml: &str) -> Self {
+        let settings = format!("http.bind = \"127.0.0.1:0\"\n{toml}");
+        let app = App::build(Settings::from_toml(&settings).expect("settings of a test")).await.expect("a node");
+        let address = app.address();
+        let (stop, stopped) = oneshot::channel();
+        let running = tokio::spawn(app.run_until(async {
+            // A dropped sender stops the node too.
+            let _ = stopped.await;
+        }));
+        Self { address, stop: Some(stop), running }
+    }
+
+    /// Stops it as SIGTERM would, and waits until it is over.
+    pub async fn stop(mut self) {
+        drop(self.stop.take());
+        timeout(PATIENCE, &mut self.running).await.expect("stops in time").expect("stops without panic");
+    }
+
+    /// An open WebSocket that has not said anything.
+    pub async fn socket(&self) -> Socket {
+        let url = format!("ws://{}/connection/websocket", self.address);
+        Socket { inner: connect_async(url).await.expect("upgrades").0, lines: Vec::new() }
+    }
+
+    /// A connected anonymous client.
+    pub async fn client(&self) -> Socket {
+        let mut socket = self.socket().await;
+        socket.say(json!({"id": 1, "connect": {}})).await;
+        assert!(socket.hear().await["connect"]["client"].is_string());
+        socket
+    }
+}
+
+/// A WebSocket on which JSON is spoken by hand.
+pub struct Socket {
+    inner: WebSocketStream<MaybeTlsStream<TcpStream>>,
+    lines: Vec<Value>,
+}
+
+impl Socket {
+    pub async fn say(&mut self, command: Value) {
+        self.say_raw(&command.to_string()).await;
+    }
+
+    pub async fn say_raw(&mut self, text: &str) {
+        self.inner.send(Message::text(text)).await.expect("sends");
+    }
+
+    /// The next message that is no ping.
+    pub async fn hear(&mut self) -> Value {
+        loop {
+            if !self.lines.is_empty() {
+                let line = self.lines.remove(0);
+                if line != json!({}) {
+                    return line;
+                }
+                continue;
+            }
+            match self.frame().await {
+                Message::Text(text) => {
+                    self.lines = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+                }
+                other => panic!("expected a message, got {other:?}"),
+            }
+        }
+    }
+
+    /// Says something and hears the answer.
+    pub async fn ask(&mut self, command: Value) -> Value {
+        self.say(command).await;
+        self.hear().await
+    }
+
+    /// The code and reason of the close that must come now, after whatever else still comes.
+    pub async fn closed(&mut self) -> (u16, String) {
+        loop {
+            if let Message::Close(frame) = self.frame().await {
+                let CloseFrame { code, reason } = frame.expect("a close with a code");
+                return (code.into(), reason.to_string());
+            }
+        }
+    }
+
+    async fn frame(&mut self) -> Message {
+        let next = timeout(PATIENCE, self.inner.next()).await.expect("something is said in time");
+        next.expect("the connection is open").expect("the connection is whole")
+    }
+}
