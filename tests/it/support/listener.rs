@@ -6,6 +6,7 @@ use std::sync::Arc;
 use midplane::hub::{Control, Outbox, Wire};
 use midplane::protocol::centrifuge::Encoding;
 use parking_lot::Mutex;
+use serde_json::Value;
 
 /// Writes into memory.
 #[derive(Clone, Default)]
@@ -56,8 +57,16 @@ impl Ear {
     }
 }
 
-/// The numbers published, out of a stream of frames.
-fn publications(bytes: &[u8]) -> Vec<u64> {
-    let text = String::from_utf8_lossy(bytes);
-    text.lines().map(|line| line.rsplit(' ').next().and_then(|data| data.parse().ok()).expect("a number")).collect()
+/// The numbers published, out of a stream of WebSocket frames (RFC 6455, 5.2: text, whole, unmasked).
+fn publications(mut bytes: &[u8]) -> Vec<u64> {
+    let mut numbers = Vec::new();
+    while let [0x81, length, rest @ ..] = bytes {
+        assert!(*length < 126, "a small number makes a small frame");
+        let (payload, rest) = rest.split_at(usize::from(*length));
+        let reply: Value = serde_json::from_slice(payload).expect("JSON");
+        numbers.push(reply["push"]["pub"]["data"].as_u64().expect("a number"));
+        bytes = rest;
+    }
+    assert!(bytes.is_empty(), "nothing but whole frames");
+    numbers
 }
