@@ -1,1 +1,176 @@
-//! To come.
+//! The life of a node: when it serves, when it is asked to stop, and how long it waits for what is under way.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+/// Added to a signal's number to make the exit code of a process that it ended.
+const KILLED: i32 = 128;
+
+/// Ends when the process is asked to stop, by SIGTERM or SIGINT. From then on another one ends it at once, with exit
+/// code 143 or 130.
+pub async fn terminated() {
+    let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
+    let kind = next(&mut terminate, &mut interrupt).await;
+    info!(signal = name(kind), "asked to stop; once more stops at once");
+    tokio::spawn(async move {
+        let kind = next(&mut terminate, &mut interrupt).await;
+        warn!(signal = name(kind), "asked to stop again: not waiting for anything");
+        std::process::exit(KILLED + kind.as_raw_value());
+    });
+}
+
+fn listen(kind: SignalKind) -> Signal {
+    signal(kind).expect("SIGTERM and SIGINT can be listened to")
+}
+
+async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> SignalKind {
+    tokio::select! {
+        _ = terminate.recv() => SignalKind::terminate(),
+        _ = interrupt.recv() => SignalKind::interrupt(),
+    }
+}
+
+fn name(kind: SignalKind) -> &'static str {
+    if kind == SignalKind::interrupt() { "SIGINT" } else { "SIGTERM" }
+}
+
+/// Whether a node serves: it does while nothing stands in the way.
+///
+/// Draining is a latch: a node that began to leave never serves again.
+pub struct Readiness(watch::Sender<State>);
+
+#[derive(Debug, Clone, Default)]
+struct State {
+    obstacles: BTreeMap<&'static str, String>,
+    draining: bool,
+}
+
+impl Default for Readiness {
+    fn default() -> Self {
+        Self(watch::channel(State::default()).0)
+    }
+}
+
+impl Readiness {
+    /// `what` stands in the way, for the reason `why`.
+    pub fn hold(&self, what: &'static str, why: impl Into<String>) {
+        let why = why.into();
+        self.0.send_if_modified(|state| state.obstacles.insert(what, why.clone()) != Some(why));
+    }
+
+    /// `what` no longer stands in the way.
+    pub fn clear(&self, what: &'static str) {
+        self.0.send_if_modified(|state| state.obstacles.remove(what).is_some());
+    }
+
+    /// The node leaves: for good, whatever is cleared later.
+    pub fn drain(&self) {
+        self.0.send_if_modified(|state| !std::mem::replace(&mut state.draining, true));
+    }
+
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        let state = self.0.borrow();
+        state.obstacles.is_empty() && !state.draining
+    }
+
+    #[must_use]
+    pub fn is_draining(&self) -> bool {
+        self.0.borrow().draining
+    }
+
+    /// What stands in the way, for people; empty when the node serves.
+    #[must_use]
+    pub fn obstacles(&self) -> Vec<String> {
+        let state = self.0.borrow();
+        let draining = state.draining.then(|| "draining".to_owned());
+        draining.into_iter().chain(state.obstacles.iter().map(|(what, why)| format!("{what}: {why}"))).collect()
+    }
+
+    /// Calls `heed` with whether the node serves, now and whenever anything about it changes, until this is dropped.
+    pub fn watch(&self, mut heed: impl FnMut(bool) + Send + 'static) -> impl Future<Output = ()> + Send + 'static {
+        let mut changes = self.0.subscribe();
+        async move {
+            loop {
+                {
+                    let state = changes.borrow_and_update();
+                    heed(state.obstacles.is_empty() && !state.draining);
+                }
+                if changes.changed().await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Waits for the tasks of `tracker`, which takes no more, but no longer than `deadline`; returns how many are left.
+pub async fn finish(tracker: &TaskTracker, deadline: Duration) -> usize {
+    tracker.close();
+    let _ = tokio::time::timeout(deadline, tracker.wait()).await;
+    tracker.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn a_node_serves_while_nothing_stands_in_the_way() {
+        let readiness = Readiness::default();
+        assert!(readiness.is_ready());
+        readiness.hold("backplane", "not connected");
+        readiness.hold("canary", "no delivery for 10s");
+        assert_eq!(readiness.obstacles(), ["backplane: not connected", "canary: no delivery for 10s"]);
+        readiness.clear("backplane");
+        assert!(!readiness.is_ready());
+        readiness.clear("canary");
+        assert!(readiness.is_ready() && readiness.obstacles().is_empty());
+    }
+
+    #[test]
+    fn a_node_that_drains_never_serves_again() {
+        let readiness = Readiness::default();
+        readiness.hold("backplane", "lost");
+        readiness.drain();
+        readiness.clear("backplane");
+        assert!(!readiness.is_ready() && readiness.is_draining());
+        assert_eq!(readiness.obstacles(), ["draining"]);
+    }
+
+    #[tokio::test]
+    async fn who_watches_hears_of_every_change() {
+        let readiness = Readiness::default();
+        let heard = Arc::new(AtomicBool::new(false));
+        let watching = tokio::spawn(readiness.watch({
+            let heard = Arc::clone(&heard);
+            move |ready| heard.store(ready, Ordering::SeqCst)
+        }));
+        while !heard.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        readiness.drain();
+        while heard.load(Ordering::SeqCst) {
+            tokio::task::yield_now().await;
+        }
+        drop(readiness);
+        watching.await.unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_wait_for_what_is_under_way_has_an_end() {
+        let tracker = TaskTracker::new();
+        tracker.spawn(async {});
+        tracker.spawn(std::future::pending::<()>());
+        assert_eq!(finish(&tracker, Duration::from_secs(20)).await, 1);
+        assert_eq!(finish(&TaskTracker::new(), Duration::from_secs(20)).await, 0);
+    }
+}

@@ -1,6 +1,31 @@
 //! The `midplane` binary.
 
+mod cli;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use midplane::settings::{self, Settings};
+use midplane::{lifecycle, telemetry};
+
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() {}
+#[tokio::main]
+async fn main() -> ExitCode {
+    let args = cli::Args::parse();
+    if let Some(code) = cli::run(&args) {
+        return code;
+    }
+    let settings = match Settings::load(args.config.as_deref(), settings::environment()) {
+        Ok(settings) => settings,
+        Err(refusals) => return cli::refuse(&refusals),
+    };
+    telemetry::logging::install(&settings.log);
+    for note in &settings.notes {
+        tracing::warn!("{note}");
+    }
+    cli::print(&cli::announce(&settings, settings.http.bind));
+    lifecycle::terminated().await;
+    ExitCode::SUCCESS
+}

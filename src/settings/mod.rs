@@ -23,7 +23,7 @@ use std::path::Path;
 
 pub use explain::explain;
 pub use model::*;
-pub use reference::reference;
+pub use reference::{reference, template};
 pub use refusal::{Refusal, Refusals};
 
 use section::Findings;

@@ -63,6 +63,15 @@ pub fn reference() -> String {
     text
 }
 
+/// The defaults as a file to start from: every option is there, and none is set.
+///
+/// Set, they would go over development mode and over the defaults of later releases.
+#[must_use]
+pub fn template() -> String {
+    let option = |line: &str| !line.is_empty() && !line.starts_with(['#', '[']);
+    DEFAULTS.lines().map(|line| if option(line) { format!("#{line}\n") } else { format!("{line}\n") }).collect()
+}
+
 /// A comment as one line of Markdown; indented lines are an example.
 fn cell(comment: &[&str]) -> String {
     let mut cell = String::new();

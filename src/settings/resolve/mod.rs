@@ -35,6 +35,11 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let channel = channel::read(&root.section("channel"));
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
+    if development && !client.allow_anonymous_connect_without_token && client.token.is_none() && hooks.connect.is_none()
+    {
+        let why = "nobody could connect: there is no token key and no connect hook either";
+        root.section("client").refuse("allow_anonymous_connect_without_token", why);
+    }
     let http_api = http::api(&root.section("http_api"), &http, development);
     let log = log(&root.section("log"));
     let mut settings = Settings {
@@ -67,7 +72,7 @@ fn log(section: &Section<'_>) -> Log {
 /// What is allowed, but most likely not what somebody wants.
 fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
-    if settings.client.allowed_origins.is_empty() {
+    if settings.client.allowed_origins.is_empty() && !settings.development {
         notes.push("no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set".to_owned());
     }
     if settings.http_api.insecure && !settings.http.bind.ip().is_loopback() {

@@ -9,7 +9,7 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::ExposeSecret;
 
 use super::section::Table;
-use super::{DEFAULTS, HookEndpoint, NatsAuth, RecoveryMode, Refusals, Settings, explain, reference};
+use super::{DEFAULTS, HookEndpoint, NatsAuth, RecoveryMode, Refusals, Settings, explain, reference, template};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -232,4 +232,11 @@ fn the_reference_is_what_the_defaults_say() {
         written == reference(),
         "docs/configuration.md differs: midplane settings --reference > docs/configuration.md"
     );
+}
+
+#[test]
+fn the_file_to_start_from_changes_nothing() {
+    let settings = Settings::from_toml(&template()).expect("valid");
+    assert!(settings.development && settings.channel.namespaces.0.contains_key("chat"));
+    assert!(template().contains("\n[http]\n") && template().contains("\n#bind = \"127.0.0.1:8000\"\n"));
 }

@@ -211,6 +211,8 @@ fn an_address_that_others_reach_wants_clients_told_apart() {
         let settings = load(&[key[0], key[1], told]).expect(told.0);
         assert_eq!(settings.http.bind.to_string(), "0.0.0.0:8000");
     }
+    let nobody = refused(load(&[("MIDPLANE_CLIENT__ALLOW_ANONYMOUS_CONNECT_WITHOUT_TOKEN", "false")]));
+    assert!(nobody.contains("nobody could connect"), "{nobody}");
     let development = refused(load(&[("MIDPLANE_NODE__DEVELOPMENT", "true"), key[0], key[1]]));
     assert!(development.contains("development mode is for loopback addresses"), "{development}");
 }

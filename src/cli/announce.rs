@@ -1,0 +1,196 @@
+//! What a node says when it starts: what runs, where, and what to do next.
+
+use std::fmt::Write as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+
+use midplane::settings::{Namespace, RecoveryMode, Settings, TokenKeys};
+
+/// The lines for whoever started a node with `settings`, which listens on `address`.
+#[must_use]
+pub fn announce(settings: &Settings, address: SocketAddr) -> String {
+    let mut text = headline(settings);
+    for (what, value) in facts(settings, here(address)) {
+        let _ = writeln!(text, "  {what:<12}{value}");
+    }
+    text.push('\n');
+    text.push_str(&next_steps(settings, here(address)));
+    text
+}
+
+/// An address that this machine can connect to.
+pub(super) fn here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
+
+fn headline(settings: &Settings) -> String {
+    let (version, name) = (env!("CARGO_PKG_VERSION"), &settings.node.name);
+    let mode =
+        if settings.development { ", in development mode: everybody may come in, from this machine only" } else { "" };
+    format!("midplane {version}, {name}{mode}\n\n")
+}
+
+fn facts(settings: &Settings, here: SocketAddr) -> Vec<(&'static str, String)> {
+    let mut facts = Vec::new();
+    if settings.http.demo {
+        facts.push(("demo", format!("http://{here}/")));
+    }
+    facts.push(("clients", format!("ws://{here}/connection/websocket, {}", credentials(settings))));
+    facts.push(("server API", server_api(settings, here)));
+    facts.push(("probes", format!("http://{here}/ready, /health, /metrics")));
+    facts.push(("backplane", backplane(settings)));
+    facts.push(("channels", channels(settings)));
+    facts
+}
+
+pub(super) fn credentials(settings: &Settings) -> String {
+    let mut ways = settings.client.token.as_ref().map(keys).unwrap_or_default();
+    if settings.hooks.connect.is_some() {
+        ways.push("the connect hook");
+    }
+    if settings.client.allow_anonymous_connect_without_token {
+        ways.push("or nothing");
+    }
+    if ways == ["or nothing"] { "no token needed".to_owned() } else { format!("with {}", ways.join(", ")) }
+}
+
+fn keys(keys: &TokenKeys) -> Vec<&'static str> {
+    let kinds = [
+        (keys.hmac_secret.is_some() || keys.hmac_previous_secret.is_some(), "a token (HMAC)"),
+        (keys.rsa_public_key.is_some(), "a token (RSA)"),
+        (keys.ecdsa_public_key.is_some(), "a token (ECDSA)"),
+        (keys.eddsa_public_key.is_some(), "a token (EdDSA)"),
+        (keys.jwks.is_some(), "a token (JWKS)"),
+    ];
+    kinds.into_iter().filter_map(|(set, kind)| set.then_some(kind)).collect()
+}
+
+pub(super) fn server_api(settings: &Settings, here: SocketAddr) -> String {
+    let api = &settings.http_api;
+    if !api.enabled {
+        return "off".to_owned();
+    }
+    let key = match (&api.key, api.insecure) {
+        (_, true) => "no key needed",
+        (Some(_), false) => "key in X-API-Key",
+        (None, false) => "closed until http_api.key is set",
+    };
+    format!("http://{here}/api, {key}")
+}
+
+pub(super) fn backplane(settings: &Settings) -> String {
+    let Some(nats) = &settings.nats else {
+        return "in this process: the node stands alone, history is gone when it stops".to_owned();
+    };
+    let servers: Vec<_> = nats
+        .servers
+        .iter()
+        .map(|url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(4222)))
+        .collect();
+    format!("NATS at {}, subjects below {:?}", servers.join(", "), nats.prefix)
+}
+
+fn channels(settings: &Settings) -> String {
+    let mut namespaces: Vec<_> = settings.channel.namespaces.iter().collect();
+    namespaces.sort_by_key(|namespace| namespace.name.clone());
+    let named: Vec<_> =
+        namespaces.iter().filter(|namespace| !namespace.name.is_empty()).map(|it| described(it)).collect();
+    if named.is_empty() { "no namespaces".to_owned() } else { format!("namespaces {}", named.join(", ")) }
+}
+
+pub(super) fn described(namespace: &Namespace) -> String {
+    let recovers = namespace.force_recovery || namespace.allow_recovery;
+    let keeps = match (&namespace.history, recovers, namespace.recovery_mode) {
+        (None, ..) => "",
+        (Some(_), false, _) => " (history)",
+        (Some(_), true, RecoveryMode::Stream) => " (recovery)",
+        (Some(_), true, RecoveryMode::Cache) => " (latest)",
+    };
+    format!("{}{keeps}", namespace.name)
+}
+
+fn next_steps(settings: &Settings, here: SocketAddr) -> String {
+    let mut text = String::new();
+    if settings.http.demo {
+        let _ = writeln!(text, "Open the demo in two tabs.");
+    }
+    let open = settings.http_api.enabled && settings.http_api.insecure;
+    if let Some(channel) = some_channel(settings).filter(|_| open) {
+        let _ = writeln!(text, "Publish to it from a shell:");
+        let data = format!("{{\"channel\":\"{channel}\",\"data\":{{\"text\":\"hello\"}}}}");
+        let _ = writeln!(text, "  curl http://{here}/api/publish -H 'content-type: application/json' -d '{data}'");
+    }
+    if settings.client.token.as_ref().is_some_and(|keys| keys.hmac_secret.is_some()) {
+        let _ = writeln!(text, "Make a token: midplane token --user ada");
+    }
+    if settings.development {
+        let _ =
+            writeln!(text, "Make it serve others: set JWT_SECRET; midplane settings --defaults shows every option.");
+    }
+    text
+}
+
+/// The channel that the demo page joins, where there is such a namespace.
+fn some_channel(settings: &Settings) -> Option<&'static str> {
+    settings.channel.namespaces.0.contains_key("chat").then_some("chat:lobby")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_for_playing_says_where_to_begin() {
+        let settings = Settings::from_toml("[node]\nname = \"node-1\"").unwrap();
+        let expected = r#"midplane 0.1.0, node-1, in development mode: everybody may come in, from this machine only
+
+  demo        http://127.0.0.1:8000/
+  clients     ws://127.0.0.1:8000/connection/websocket, no token needed
+  server API  http://127.0.0.1:8000/api, no key needed
+  probes      http://127.0.0.1:8000/ready, /health, /metrics
+  backplane   in this process: the node stands alone, history is gone when it stops
+  channels    namespaces chat (recovery), state (latest)
+
+Open the demo in two tabs.
+Publish to it from a shell:
+  curl http://127.0.0.1:8000/api/publish -H 'content-type: application/json' -d '{"channel":"chat:lobby","data":{"text":"hello"}}'
+Make it serve others: set JWT_SECRET; midplane settings --defaults shows every option.
+"#;
+        assert_eq!(announce(&settings, "127.0.0.1:8000".parse().unwrap()), expected);
+    }
+
+    #[test]
+    fn a_node_for_others_says_who_may_come_in() {
+        let settings = Settings::from_toml(
+            r#"
+            [node]
+            name = "gateway-1"
+            [http]
+            bind = "0.0.0.0:3001"
+            [client.token]
+            hmac_secret_key = "0123456789abcdef0123456789abcdef"
+            jwks_public_endpoint = "https://keys.example/jwks"
+            [http_api]
+            key = "0123456789abcdef"
+            [nats]
+            servers = ["nats://me:pw@nats-1:4222", "nats-2"]
+            "#,
+        )
+        .unwrap();
+        let expected = r#"midplane 0.1.0, gateway-1
+
+  clients     ws://127.0.0.1:3001/connection/websocket, with a token (HMAC), a token (JWKS)
+  server API  http://127.0.0.1:3001/api, key in X-API-Key
+  probes      http://127.0.0.1:3001/ready, /health, /metrics
+  backplane   NATS at nats-1:4222, nats-2:4222, subjects below "midplane"
+  channels    no namespaces
+
+Make a token: midplane token --user ada
+"#;
+        assert_eq!(announce(&settings, "0.0.0.0:3001".parse().unwrap()), expected);
+    }
+}

@@ -1,0 +1,99 @@
+//! What settings that are in order come to.
+
+use std::fmt::Write as _;
+
+use midplane::settings::{HookEndpoint, Hooks, Settings};
+
+use super::announce;
+
+/// The settings in a few lines.
+pub(super) fn summary(settings: &Settings) -> String {
+    let mut text = "midplane: settings are in order\n".to_owned();
+    let mut line = |what: &str, value: String| {
+        let _ = writeln!(text, "  {what:<12}{value}");
+    };
+    let reach = match (settings.development, settings.http.bind.ip().is_loopback()) {
+        (true, _) => "this machine only, in development mode",
+        (false, true) => "this machine only",
+        (false, false) => "reachable from outside",
+    };
+    line("node", settings.node.name.clone());
+    line("listens", format!("{}, {reach}", settings.http.bind));
+    line("clients", announce::credentials(settings));
+    line("server API", announce::server_api(settings, settings.http.bind));
+    line("backplane", announce::backplane(settings));
+    for (name, endpoint) in hooks(&settings.hooks) {
+        line("hook", format!("{name} asks {endpoint}"));
+    }
+    let mut namespaces: Vec<_> = settings.channel.namespaces.iter().collect();
+    namespaces.sort_by_key(|namespace| namespace.name.clone());
+    for namespace in namespaces {
+        let name = announce::described(namespace);
+        let name = if namespace.name.is_empty() { format!("without one{name}") } else { name };
+        let kept = namespace
+            .history
+            .as_ref()
+            .map(|history| format!(", the last {} of {}", history.size, humantime::format_duration(history.ttl)));
+        line("namespace", format!("{name}{}", kept.unwrap_or_default()));
+    }
+    for note in &settings.notes {
+        line("note", note.clone());
+    }
+    text
+}
+
+fn hooks(hooks: &Hooks) -> Vec<(&'static str, String)> {
+    let all = [
+        ("connect", &hooks.connect),
+        ("refresh", &hooks.refresh),
+        ("subscribe", &hooks.subscribe),
+        ("publish", &hooks.publish),
+        ("sub_refresh", &hooks.sub_refresh),
+    ];
+    let configured = all.into_iter().filter_map(|(name, hook)| hook.as_ref().map(|hook| (name, &hook.endpoint)));
+    configured
+        .map(|(name, endpoint)| match endpoint {
+            // Only the host: user, password and query may be secrets.
+            HookEndpoint::Http(url) => (name, url.host_str().unwrap_or_default().to_owned()),
+            HookEndpoint::Nats(subject) => (name, format!("NATS, {subject}")),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_check_says_what_the_settings_come_to() {
+        let settings = Settings::from_toml(
+            r#"
+            [node]
+            name = "gateway-1"
+            [client.token]
+            hmac_secret_key = "0123456789abcdef0123456789abcdef"
+            [hooks.publish]
+            endpoint = "https://user:pw@backend.example/publish?key=secret"
+            [[channel.namespaces]]
+            name = "chat"
+            history_size = 100
+            history_ttl = "5m"
+            force_recovery = true
+            "#,
+        )
+        .unwrap();
+        let expected = "\
+midplane: settings are in order
+  node        gateway-1
+  listens     127.0.0.1:8000, this machine only
+  clients     with a token (HMAC)
+  server API  http://127.0.0.1:8000/api, closed until http_api.key is set
+  backplane   in this process: the node stands alone, history is gone when it stops
+  hook        publish asks backend.example
+  namespace   without one
+  namespace   chat (recovery), the last 100 of 5m
+  note        no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set
+";
+        assert_eq!(summary(&settings), expected);
+    }
+}

@@ -1,0 +1,128 @@
+//! The command line: what the binary does besides serving.
+
+pub mod announce;
+mod check;
+mod health;
+mod token;
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use midplane::settings::{self, Refusals, Settings};
+
+pub use announce::announce;
+
+/// Settings that are refused (EX_CONFIG of sysexits.h).
+const EX_CONFIG: u8 = 78;
+
+/// A realtime gateway on NATS: any client, any node, nothing lost.
+#[derive(Debug, Parser)]
+#[command(version, about)]
+pub struct Args {
+    /// Options in TOML; the environment goes over them
+    #[arg(long, value_name = "FILE", global = true)]
+    pub config: Option<PathBuf>,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node (the default)
+    Serve,
+    /// Say everything that is wrong with the settings, or what they come to
+    Check,
+    /// Print the settings with where they come from, without secrets
+    Settings {
+        /// Print the defaults, as a file to start from
+        #[arg(long, conflicts_with = "reference")]
+        defaults: bool,
+        /// Print the configuration reference
+        #[arg(long)]
+        reference: bool,
+    },
+    /// Make a token for trying things out, signed with the configured HMAC secret
+    Token(token::Token),
+    /// Ask a node on this machine whether it serves: exit code 0, or 1
+    #[command(alias = "healthcheck")]
+    Health {
+        /// Where to ask
+        #[arg(long, value_name = "URL")]
+        url: Option<String>,
+    },
+}
+
+/// Does what `args` ask for, unless that is to serve.
+pub fn run(args: &Args) -> Option<ExitCode> {
+    let file = args.config.as_deref();
+    let code = match &args.command {
+        None | Some(Command::Serve) => return None,
+        Some(Command::Check) => with_settings(file, |settings| print(&check::summary(settings))),
+        Some(Command::Settings { defaults: true, .. }) => print(&settings::template()),
+        Some(Command::Settings { reference: true, .. }) => print(&settings::reference()),
+        Some(Command::Settings { .. }) => match settings::explain(file, settings::environment()) {
+            Ok(text) => print(&text),
+            Err(refusals) => refuse(&refusals),
+        },
+        Some(Command::Token(token)) => with_settings(file, |settings| match token.make(settings) {
+            Ok(token) => print(&format!("{token}\n")),
+            Err(error) => fail(&error),
+        }),
+        Some(Command::Health { url: Some(url) }) => health::ask(url),
+        Some(Command::Health { url: None }) => {
+            with_settings(file, |settings| health::ask(&health::url_of(settings.http.bind)))
+        }
+    };
+    Some(code)
+}
+
+fn with_settings(file: Option<&Path>, work: impl FnOnce(&Settings) -> ExitCode) -> ExitCode {
+    match Settings::load(file, settings::environment()) {
+        Ok(settings) => work(&settings),
+        Err(refusals) => refuse(&refusals),
+    }
+}
+
+/// Says why the settings are refused.
+pub fn refuse(refusals: &Refusals) -> ExitCode {
+    let _ = writeln!(io::stderr(), "{refusals}");
+    ExitCode::from(EX_CONFIG)
+}
+
+/// Says why something failed.
+pub fn fail(error: &anyhow::Error) -> ExitCode {
+    let _ = writeln!(io::stderr(), "midplane: {error:#}");
+    ExitCode::FAILURE
+}
+
+/// Writes to standard output; a reader that has gone away is no failure of ours.
+pub fn print(text: &str) -> ExitCode {
+    match io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => ExitCode::FAILURE,
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_arguments_fit_together() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn to_serve_is_what_happens_without_a_command() {
+        for line in [&["midplane"][..], &["midplane", "serve"], &["midplane", "--config", "x.toml"]] {
+            assert!(run(&Args::parse_from(line)).is_none(), "{line:?}");
+        }
+        let args = Args::parse_from(["midplane", "healthcheck", "--config", "x.toml"]);
+        assert!(matches!(args.command, Some(Command::Health { url: None })) && args.config.is_some());
+    }
+}
