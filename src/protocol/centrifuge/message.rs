@@ -23,9 +23,9 @@ macro_rules! messages {
             $(#[$doc])*
             #[prost $wire]
             #[serde(
-                skip_serializing_if = "super::message::Field::is_zero",
-                serialize_with = "super::message::Field::write",
-                deserialize_with = "super::message::Field::read"
+                skip_serializing_if = "crate::protocol::centrifuge::message::Field::is_zero",
+                serialize_with = "crate::protocol::centrifuge::message::Field::write",
+                deserialize_with = "crate::protocol::centrifuge::message::Field::read"
             )]
             pub $field: $type,
         )* }

@@ -18,6 +18,8 @@ mod reply;
 mod request;
 mod result;
 mod server_subs;
+#[cfg(test)]
+mod tests;
 
 pub use command::{Command, Method};
 pub use decode::{DecodeError, decode};

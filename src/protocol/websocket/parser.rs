@@ -319,3 +319,8 @@ fn append_unmasked(clear: &mut Vec<u8>, payload: &[u8], frame: Frame) {
 fn exact(payload: Vec<u8>) -> Bytes {
     payload.into_boxed_slice().into()
 }
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;
