@@ -66,7 +66,8 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 /// A close frame. Of a reason too long for it only what fits is sent.
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
-    let reason = &reason[..reason.floor_char_boundary(MAX_CONTROL_PAYLOAD - 2)];
+    let fits = (0..=reason.len().min(MAX_CONTROL_PAYLOAD - 2)).rev().find(|end| reason.is_char_boundary(*end));
+    let reason = &reason[..fits.unwrap_or(0)];
     let mut payload = [0; MAX_CONTROL_PAYLOAD];
     payload[..2].copy_from_slice(&code.to_be_bytes());
     payload[2..][..reason.len()].copy_from_slice(reason.as_bytes());

@@ -8,9 +8,9 @@ fn commands_mean_the_same_on_both_wires() {
     let mut golden = golden::cases(GOLDEN);
     for (name, id, method) in expected() {
         let case = golden.remove(name).unwrap_or_else(|| panic!("no golden {name}"));
-        let command = Command { id, method };
-        assert_eq!(decode(Encoding::Json, case.json.as_bytes(), 1).unwrap(), [command.clone()], "{name}");
-        assert_eq!(decode(Encoding::Protobuf, &case.protobuf, 1).unwrap(), [command], "{name}");
+        let expected = [Command { id, method }];
+        assert_eq!(decode(Encoding::Json, case.json.as_bytes(), 1).unwrap(), expected, "{name}");
+        assert_eq!(decode(Encoding::Protobuf, &case.protobuf, 1).unwrap(), expected, "{name}");
     }
     assert_eq!(golden.keys().collect::<Vec<_>>(), [""; 0], "golden but not checked");
 }
