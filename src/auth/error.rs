@@ -1,5 +1,7 @@
 //! Why a token is not believed, and why a key cannot be used.
 
+use crate::telemetry::Verdict;
+
 /// What a token was meant for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TokenKind {
@@ -42,15 +44,18 @@ pub enum TokenError {
 }
 
 impl TokenError {
-    /// The value of a metric's label, out of a closed set.
+    /// What it counts as.
     #[must_use]
-    pub fn label(&self) -> &'static str {
+    pub const fn verdict(&self) -> Verdict {
         match self {
-            Self::Expired | Self::NotYetValid => "expired",
-            Self::Signature | Self::Algorithm(_) | Self::UnknownKey(_) => "signature",
-            Self::Audience | Self::Issuer => "audience",
-            Self::Malformed(_) | Self::Claims(_) | Self::Claim(..) | Self::WrongKind(_) => "malformed",
-            Self::KeysUnavailable(_) => "unavailable",
+            Self::Expired => Verdict::Expired,
+            Self::NotYetValid => Verdict::NotYetValid,
+            Self::Signature | Self::Algorithm(_) => Verdict::Signature,
+            Self::UnknownKey(_) => Verdict::UnknownKey,
+            Self::Audience => Verdict::Audience,
+            Self::Issuer => Verdict::Issuer,
+            Self::Malformed(_) | Self::Claims(_) | Self::Claim(..) | Self::WrongKind(_) => Verdict::Malformed,
+            Self::KeysUnavailable(_) => Verdict::Unavailable,
         }
     }
 

@@ -43,19 +43,7 @@ impl Services {
     }
 
     pub(super) fn counted_token(&self, error: Option<&TokenError>) {
-        let verdict = match error {
-            None => Verdict::Ok,
-            Some(TokenError::Expired) => Verdict::Expired,
-            Some(TokenError::NotYetValid) => Verdict::NotYetValid,
-            Some(TokenError::Signature | TokenError::Algorithm(_)) => Verdict::Signature,
-            Some(TokenError::UnknownKey(_)) => Verdict::UnknownKey,
-            Some(TokenError::Audience) => Verdict::Audience,
-            Some(TokenError::Issuer) => Verdict::Issuer,
-            Some(
-                TokenError::Malformed(_) | TokenError::Claims(_) | TokenError::Claim(..) | TokenError::WrongKind(_),
-            ) => Verdict::Malformed,
-            Some(TokenError::KeysUnavailable(_)) => Verdict::Unavailable,
-        };
+        let verdict = error.map_or(Verdict::Ok, TokenError::verdict);
         self.telemetry.clients.auth.of(verdict).increment(1);
     }
 }

@@ -113,6 +113,18 @@ labels! {
         Informational = "1xx", Success = "2xx", Redirection = "3xx", ClientError = "4xx", ServerError = "5xx",
     }
 
+    /// What a hook is asked about.
+    HookEvent("hook") {
+        Connect = "connect", Refresh = "refresh", Subscribe = "subscribe", Publish = "publish",
+        SubRefresh = "sub_refresh",
+    }
+
+    /// What came of asking a hook: one of its four verdicts, or why there is none.
+    HookResult("result") {
+        Result = "result", Error = "error", Disconnect = "disconnect", Absent = "absent", Timeout = "timeout",
+        NoResponder = "no_responder", Unreachable = "unreachable", BadAnswer = "bad_answer",
+    }
+
     /// What a backend answered to an `rpc`.
     RpcResult("result") { Ok = "ok", Error = "error", NoResponder = "no_responder", Timeout = "timeout" }
 }

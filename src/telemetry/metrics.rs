@@ -71,6 +71,8 @@ pub struct Clients {
     pub outbox_bytes: Gauge,
     pub slow_consumers: Counters<SlowAction>,
     pub auth: Counters<Verdict>,
+    pub hooks: Counters<(HookEvent, HookResult)>,
+    pub hook_duration: Histograms<HookEvent>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -88,6 +90,8 @@ impl Clients {
             outbox_bytes: registry.one(&names::OUTBOX_BYTES),
             slow_consumers: registry.family(&names::SLOW_CONSUMERS),
             auth: registry.family(&names::AUTH),
+            hooks: registry.family(&names::HOOKS),
+            hook_duration: registry.family(&names::HOOK_DURATION),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

@@ -74,6 +74,8 @@ metrics! {
     OUTBOX_BYTES: Gauge "midplane_outbox_bytes" Bytes, "Bytes that wait for slow readers.";
     SLOW_CONSUMERS: Counter "midplane_slow_consumers_total" Count, "Readers that were too slow.";
     AUTH: Counter "midplane_auth_total" Count, "Tokens checked.";
+    HOOKS: Counter "midplane_hooks_total" Count, "Hooks asked.";
+    HOOK_DURATION: Histogram(REQUEST) "midplane_hook_duration_seconds" Seconds, "Time that hooks took to answer.";
     RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
     RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";
 

@@ -1,0 +1,9 @@
+//! What the room promises: questions as Centrifugo's proxies ask them, every answer and every failure told apart.
+
+mod answers;
+mod backend;
+mod fixtures;
+mod http;
+mod nats;
+mod rpc;
+mod rubbish;
