@@ -1,3 +1,91 @@
-//! Benchmarks.
+//! Measures midplane against floors that run beside it: a bare write loop, core NATS, fixed answers.
+//!
+//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|all`. README.md says what the numbers mean.
 
-fn main() {}
+mod fanout;
+mod floor;
+mod idle;
+mod latency;
+mod machine;
+mod nats;
+mod node;
+mod process;
+mod publisher;
+mod report;
+mod storm;
+mod swarm;
+mod wire;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// Measures midplane against floors that run beside it.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    what: What,
+    /// The server's binary; built from this workspace when not given.
+    #[arg(long, global = true)]
+    server: Option<PathBuf>,
+    /// A nats-server with JetStream.
+    #[arg(long, global = true)]
+    nats_server: Option<PathBuf>,
+    /// Rounds of each cell; they interleave with the floor's.
+    #[arg(long, global = true, default_value_t = 7)]
+    rounds: usize,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// Memory and CPU of connections that do nothing.
+    Idle {
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+    },
+    /// CPU of the server per message handed to one subscriber.
+    Fanout {
+        #[arg(long, default_value_t = 1_000)]
+        subscribers: usize,
+    },
+    /// From the scheduled time of a publication to its arrival, across two nodes.
+    Latency {
+        /// How long each round publishes.
+        #[arg(long, default_value_t = 5)]
+        seconds: u64,
+    },
+    /// CPU of the server per connection that comes, connects with a token and goes.
+    Storm {
+        #[arg(long, default_value_t = 4_000)]
+        connections: usize,
+    },
+    /// Everything.
+    All,
+    /// The floor itself; started by the others.
+    #[command(hide = true)]
+    Floor,
+}
+
+fn main() -> anyhow::Result<()> {
+    let args = Args::parse();
+    if matches!(args.what, What::Floor) {
+        return floor::run();
+    }
+    machine::raise_descriptor_limit()?;
+    let programs = node::Programs::find(args.server, args.nats_server)?;
+    machine::describe();
+    let rounds = args.rounds;
+    match args.what {
+        What::Idle { clients } => idle::run(&programs, clients),
+        What::Fanout { subscribers } => fanout::run(&programs, subscribers, rounds),
+        What::Latency { seconds } => latency::run(&programs, seconds, rounds),
+        What::Storm { connections } => storm::run(&programs, connections, rounds),
+        What::All => {
+            idle::run(&programs, 10_000)?;
+            fanout::run(&programs, 1_000, rounds)?;
+            latency::run(&programs, 5, rounds)?;
+            storm::run(&programs, 4_000, rounds)
+        }
+        What::Floor => unreachable!("answered above"),
+    }
+}

@@ -1,0 +1,143 @@
+//! Starts what is measured: midplane nodes, nats-server, the floor.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use tempfile::TempDir;
+
+use crate::process::Process;
+
+/// Signs the clients' tokens.
+pub const SECRET: &str = "a secret of the benchmarks, nothing else";
+
+/// How long a server may take to be ready.
+const START: Duration = Duration::from_secs(30);
+
+/// Where the servers' binaries are.
+pub struct Programs {
+    midplane: PathBuf,
+    nats_server: PathBuf,
+}
+
+impl Programs {
+    pub fn find(midplane: Option<PathBuf>, nats_server: Option<PathBuf>) -> anyhow::Result<Self> {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace")?;
+        let midplane = match midplane {
+            Some(path) => path,
+            None => build(workspace)?,
+        };
+        let installed = workspace.join(".tools/bin/nats-server");
+        let nats_server = nats_server.unwrap_or(if installed.exists() { installed } else { "nats-server".into() });
+        Ok(Self { midplane, nats_server })
+    }
+}
+
+fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
+    let cargo = option_env!("CARGO").unwrap_or("cargo");
+    let arguments = ["build", "--release", "--locked", "--quiet", "--bin", "midplane"];
+    let status = Command::new(cargo).args(arguments).current_dir(workspace).status()?;
+    anyhow::ensure!(status.success(), "midplane does not build");
+    Ok(workspace.join("target/release/midplane"))
+}
+
+/// A running server that clients connect to.
+pub struct Server {
+    pub process: Process,
+    pub address: SocketAddr,
+    _files: TempDir,
+}
+
+/// A midplane node; in the cluster of `nats` if one is given.
+pub fn midplane(programs: &Programs, name: &str, nats: Option<SocketAddr>) -> anyhow::Result<Server> {
+    let files = tempfile::tempdir()?;
+    let address = free_address()?;
+    let mut config = format!(
+        r#"
+[node]
+name = "{name}"
+[http]
+bind = "{address}"
+[client.token]
+hmac_secret_key = "{SECRET}"
+[channel.without_namespace]
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+[[channel.namespaces]]
+name = "kept"
+history_size = 100
+history_ttl = "10m"
+history_meta_ttl = "1h"
+force_recovery = true
+allow_subscribe_for_client = true
+allow_publish_for_client = true
+"#
+    );
+    if let Some(nats) = nats {
+        write!(config, "[nats]\nservers = [\"nats://{nats}\"]\n")?;
+    }
+    let path = files.path().join("midplane.toml");
+    fs::write(&path, config)?;
+    let log = fs::File::create(files.path().join("log"))?;
+    let mut command = Command::new(&programs.midplane);
+    command.arg("--config").arg(&path).arg("serve").env("RUST_LOG", "warn");
+    command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
+    let mut process = Process::start(name, &mut command)?;
+    let begun = Instant::now();
+    while !is_ready(address) {
+        let log = || fs::read_to_string(files.path().join("log")).unwrap_or_default();
+        process.check().with_context(log)?;
+        anyhow::ensure!(begun.elapsed() < START, "{name} is not ready after {START:?}\n{}", log());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Server { process, address, _files: files })
+}
+
+fn is_ready(address: SocketAddr) -> bool {
+    let ask = || -> std::io::Result<String> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(1)))?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n")?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        Ok(answer)
+    };
+    ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// A nats-server with JetStream.
+pub fn nats_server(programs: &Programs) -> anyhow::Result<Server> {
+    let files = tempfile::tempdir()?;
+    let address = free_address()?;
+    let mut command = Command::new(&programs.nats_server);
+    command.arg("--addr").arg("127.0.0.1").arg("--port").arg(address.port().to_string());
+    command.arg("--jetstream").arg("--store_dir").arg(files.path()).arg("--log").arg(files.path().join("log"));
+    let mut process = Process::start("nats-server", command.stdin(Stdio::null()))?;
+    let begun = Instant::now();
+    while TcpStream::connect(address).is_err() {
+        process.check()?;
+        anyhow::ensure!(begun.elapsed() < START, "nats-server does not listen");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(Server { process, address, _files: files })
+}
+
+/// The floor: a process that answers without reading and writes without thinking.
+pub fn floor() -> anyhow::Result<Server> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("floor").stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut process = Process::start("floor", &mut command)?;
+    let output = process.child().stdout.take().context("its output")?;
+    let mut line = String::new();
+    BufReader::new(output).read_line(&mut line)?;
+    Ok(Server { process, address: line.trim().parse()?, _files: tempfile::tempdir()? })
+}
+
+fn free_address() -> anyhow::Result<SocketAddr> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?)
+}

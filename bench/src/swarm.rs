@@ -1,0 +1,360 @@
+//! Many clients on one thread: one epoll, one read buffer, nothing that blocks.
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::{Ipv4Addr, SocketAddr};
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail, ensure};
+use hdrhistogram::Histogram;
+use mio::net::TcpStream;
+use mio::{Events, Interest, Poll, Token};
+use socket2::{Domain, Socket, Type};
+
+use crate::wire;
+
+/// Handshakes under way at one time.
+const IN_FLIGHT: usize = 64;
+
+/// Nothing that we wait for takes that long unless it is broken.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Clients that connect to any number of servers.
+pub struct Swarm {
+    poll: Poll,
+    events: Events,
+    buffer: Vec<u8>,
+    clients: Vec<Client>,
+    groups: Vec<Group>,
+    /// What times in messages count from.
+    origin: Instant,
+    next_source: usize,
+}
+
+/// Clients of one server in one role.
+pub struct Group {
+    address: SocketAddr,
+    hello: Hello,
+    pub ready: usize,
+    pub gone: usize,
+    pub deliveries: u64,
+    /// Payload bytes of the latest frame with a delivery.
+    pub frame_size: usize,
+    /// From the scheduled time to the arrival, in nanoseconds.
+    pub latency: Histogram<u64>,
+    /// Close connections as soon as they are connected.
+    hit_and_run: bool,
+}
+
+/// Which of the swarm's groups.
+#[derive(Debug, Clone, Copy)]
+pub struct GroupId(usize);
+
+/// What a client says once its socket is open.
+pub enum Hello {
+    /// Connects with a token of its own.
+    Connect,
+    /// And subscribes.
+    Subscribe(String),
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    Connecting,
+    Upgrading,
+    Joining,
+    Ready,
+    Gone,
+}
+
+struct Client {
+    stream: Option<TcpStream>,
+    group: usize,
+    stage: Stage,
+    /// A frame that is not whole yet.
+    tail: Vec<u8>,
+    /// The number that the next message must have, once one has come.
+    expected: Option<u64>,
+}
+
+impl Swarm {
+    pub fn new(origin: Instant) -> io::Result<Self> {
+        Ok(Self {
+            poll: Poll::new()?,
+            events: Events::with_capacity(1024),
+            buffer: vec![0; 256 * 1024],
+            clients: Vec::new(),
+            groups: Vec::new(),
+            origin,
+            next_source: 0,
+        })
+    }
+
+    pub fn group(&mut self, address: SocketAddr, hello: Hello) -> anyhow::Result<GroupId> {
+        let latency = Histogram::new_with_bounds(1_000, 60_000_000_000, 3)?;
+        self.groups.push(Group {
+            address,
+            hello,
+            ready: 0,
+            gone: 0,
+            deliveries: 0,
+            frame_size: 0,
+            latency,
+            hit_and_run: false,
+        });
+        Ok(GroupId(self.groups.len() - 1))
+    }
+
+    pub fn of(&self, group: GroupId) -> &Group {
+        &self.groups[group.0]
+    }
+
+    pub fn of_mut(&mut self, group: GroupId) -> &mut Group {
+        &mut self.groups[group.0]
+    }
+
+    /// Opens `count` more connections and waits until all are ready.
+    pub fn connect(&mut self, group: GroupId, count: usize) -> anyhow::Result<()> {
+        let target = self.of(group).ready + count;
+        let mut opened = 0;
+        self.wait(|swarm| {
+            let missing = target - swarm.of(group).ready;
+            while opened < count && opened + missing < count + IN_FLIGHT {
+                swarm.open(group)?;
+                opened += 1;
+            }
+            Ok(missing == 0)
+        })
+        .context("connections do not become ready")
+    }
+
+    /// Opens `count` connections in all, each closed by a reset once it is connected.
+    pub fn storm(&mut self, group: GroupId, count: usize) -> anyhow::Result<()> {
+        self.of_mut(group).hit_and_run = true;
+        let target = self.of(group).gone + count;
+        let mut opened = 0;
+        let outcome = self.wait(|swarm| {
+            let missing = target - swarm.of(group).gone;
+            while opened < count && opened + missing < count + IN_FLIGHT {
+                swarm.open(group)?;
+                opened += 1;
+            }
+            Ok(missing == 0)
+        });
+        self.clients.clear();
+        outcome.context("connections do not become ready")
+    }
+
+    /// Waits until the group got `count` more deliveries than `before`.
+    pub fn await_deliveries(&mut self, group: GroupId, total: u64) -> anyhow::Result<()> {
+        self.wait(|swarm| Ok(swarm.of(group).deliveries >= total))
+            .with_context(|| format!("{} of {total} deliveries came", self.of(group).deliveries))?;
+        ensure!(self.of(group).deliveries == total, "more deliveries than publications");
+        Ok(())
+    }
+
+    /// Reads, and answers pings, for `time`.
+    pub fn idle(&mut self, time: Duration) -> anyhow::Result<()> {
+        let until = Instant::now() + time;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.turn(left)?;
+        }
+    }
+
+    fn wait(&mut self, mut done: impl FnMut(&mut Self) -> anyhow::Result<bool>) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        while !done(self)? {
+            ensure!(begun.elapsed() < PATIENCE, "nothing after {PATIENCE:?}");
+            self.turn(Duration::from_millis(100))?;
+        }
+        Ok(())
+    }
+
+    /// Handles what is ready, or waits for something to be.
+    pub fn turn(&mut self, timeout: Duration) -> anyhow::Result<()> {
+        match self.poll.poll(&mut self.events, Some(timeout)) {
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            polled => polled?,
+        }
+        let ready: Vec<_> = self.events.iter().map(|event| event.token().0).collect();
+        ready.into_iter().try_for_each(|index| self.advance(index))
+    }
+
+    fn open(&mut self, group: GroupId) -> anyhow::Result<()> {
+        // One source address has some 28,000 ports towards one server.
+        self.next_source += 1;
+        let source = Ipv4Addr::new(127, 0, 1 + (self.next_source % 40) as u8, 1);
+        let mut stream = connect_from(source, self.of(group).address)?;
+        let index = self.clients.len();
+        self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
+        let stage = Stage::Connecting;
+        self.clients.push(Client { stream: Some(stream), group: group.0, stage, tail: Vec::new(), expected: None });
+        Ok(())
+    }
+
+    fn advance(&mut self, index: usize) -> anyhow::Result<()> {
+        let Some(client) = self.clients.get_mut(index) else { return Ok(()) };
+        let Some(stream) = &mut client.stream else { return Ok(()) };
+        if client.stage == Stage::Connecting {
+            match stream.peer_addr() {
+                Err(error) if error.kind() == ErrorKind::NotConnected => {
+                    if let Some(error) = stream.take_error()? {
+                        return Err(error).context("connect");
+                    }
+                    return Ok(());
+                }
+                connected => connected?,
+            };
+            stream.write_all(&wire::upgrade_request())?;
+            client.stage = Stage::Upgrading;
+        }
+        loop {
+            let Some(stream) = &mut self.clients[index].stream else { return Ok(()) };
+            match stream.read(&mut self.buffer) {
+                Ok(0) => bail!("the server closed a connection"),
+                Ok(length) => {
+                    let buffer = std::mem::take(&mut self.buffer);
+                    let outcome = self.take(index, &buffer[..length]);
+                    let short = length < buffer.len();
+                    self.buffer = buffer;
+                    outcome?;
+                    // A short read has drained the socket: another one would only say so.
+                    if short {
+                        return Ok(());
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) => return Err(error).context("read"),
+            }
+        }
+    }
+
+    fn take(&mut self, index: usize, bytes: &[u8]) -> anyhow::Result<()> {
+        let tail = std::mem::take(&mut self.clients[index].tail);
+        if tail.is_empty() {
+            return self.take_whole(index, bytes);
+        }
+        self.take_whole(index, &[&tail, bytes].concat())
+    }
+
+    fn take_whole(&mut self, index: usize, mut bytes: &[u8]) -> anyhow::Result<()> {
+        if self.clients[index].stage == Stage::Upgrading {
+            let Some(end) = memchr::memmem::find(bytes, b"\r\n\r\n") else {
+                self.clients[index].tail = bytes.to_vec();
+                return Ok(());
+            };
+            ensure!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes[..end]));
+            bytes = &bytes[end + 4..];
+            self.join(index)?;
+        }
+        let arrived = self.origin.elapsed().as_nanos() as u64;
+        while let Some((opcode, payload, length)) = wire::server_frame(bytes) {
+            ensure!(opcode == 1, "frame with opcode {opcode}: {}", String::from_utf8_lossy(payload));
+            self.frame(index, payload, arrived)?;
+            bytes = &bytes[length..];
+            if self.clients[index].stage == Stage::Gone {
+                return Ok(());
+            }
+        }
+        if !bytes.is_empty() {
+            self.clients[index].tail = bytes.to_vec();
+        }
+        Ok(())
+    }
+
+    fn join(&mut self, index: usize) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let channel = match &self.groups[client.group].hello {
+            Hello::Connect => None,
+            Hello::Subscribe(channel) => Some(channel.as_str()),
+        };
+        let hello = wire::hello(&format!("user-{index}"), channel)?;
+        client.stage = Stage::Joining;
+        if let Some(stream) = &mut client.stream {
+            stream.write_all(&hello)?;
+        }
+        Ok(())
+    }
+
+    fn frame(&mut self, index: usize, payload: &[u8], arrived: u64) -> anyhow::Result<()> {
+        for message in payload.split(|byte| *byte == b'\n').filter(|message| !message.is_empty()) {
+            let client = &mut self.clients[index];
+            let group = &mut self.groups[client.group];
+            if message == b"{}" {
+                if let Some(stream) = &mut client.stream {
+                    stream.write_all(&wire::masked_text(b"{}"))?;
+                }
+            } else if message.starts_with(b"{\"push\"") {
+                let number = wire::number(message, b"\"n\":").context("a push without its number")?;
+                let expected = client.expected.unwrap_or(number);
+                ensure!(number == expected, "message {number} came where {expected} was due");
+                client.expected = Some(number + 1);
+                group.deliveries += 1;
+                group.frame_size = payload.len();
+                if let Some(scheduled) = wire::number(message, b"\"t\":").filter(|time| *time > 0) {
+                    group.latency.saturating_record(arrived.saturating_sub(scheduled));
+                }
+            } else {
+                self.reply(index, message)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn reply(&mut self, index: usize, message: &[u8]) -> anyhow::Result<()> {
+        let found = |name: &[u8]| memchr::memmem::find(message, name).is_some();
+        ensure!(!found(b"\"error\""), "{}", String::from_utf8_lossy(message));
+        let client = &mut self.clients[index];
+        let group = &mut self.groups[client.group];
+        let last: &[u8] = match group.hello {
+            Hello::Connect => b"\"connect\"",
+            Hello::Subscribe(_) => b"\"subscribe\"",
+        };
+        if client.stage != Stage::Joining || !found(last) {
+            return Ok(());
+        }
+        if group.hit_and_run {
+            group.gone += 1;
+            client.stage = Stage::Gone;
+            client.stream = None;
+        } else {
+            group.ready += 1;
+            client.stage = Stage::Ready;
+        }
+        Ok(())
+    }
+}
+
+fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    // A reset at the end leaves no TIME_WAIT behind.
+    socket.set_linger(Some(Duration::ZERO))?;
+    socket.set_tcp_nodelay(true)?;
+    // Without it, bind looks for a port that is free towards every server: seconds of CPU for 10,000 sockets.
+    let on: libc::c_int = 1;
+    // SAFETY: the option's value is a live c_int of the size that is given.
+    let failed = unsafe {
+        let size = size_of_val(&on) as libc::socklen_t;
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_IP,
+            libc::IP_BIND_ADDRESS_NO_PORT,
+            (&raw const on).cast(),
+            size,
+        )
+    };
+    if failed != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    socket.bind(&SocketAddr::from((source, 0)).into())?;
+    match socket.connect(&server.into()) {
+        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
+        connected => connected?,
+    }
+    Ok(TcpStream::from_std(socket.into()))
+}
