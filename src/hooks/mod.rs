@@ -87,15 +87,16 @@ impl Hooks {
         data: &[u8],
     ) -> Result<Verdict<Connected>, HookError> {
         let question = Question { name, version, channels, ..caller.stranger() }.with_data(data);
-        self.ask::<ConnectWire, _>(HookEvent::Connect, caller, &question, |absent| absent).await
+        self.ask::<ConnectWire, _>(HookEvent::Connect, caller, &question, |verdict| verdict).await
     }
 
-    /// Whether, and for how long, an expired connection goes on. No result is the end of it.
+    /// Whether, and for how long, an expired connection goes on. An error or no result is the end of it.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect). Centrifugo grants another minute then.
     pub async fn refresh(&self, caller: &Caller<'_>) -> Result<Verdict<Refreshed>, HookError> {
-        let end = |_| Verdict::Result(Refreshed { expired: true, ..Refreshed::default() });
+        let expired = Refreshed { expired: true, ..Refreshed::default() };
+        let end = |verdict| renewed_or(verdict, expired);
         self.ask::<RefreshWire, _>(HookEvent::Refresh, caller, &caller.question(), end).await
     }
 
@@ -128,13 +129,14 @@ impl Hooks {
         self.ask::<PublishWire, _>(HookEvent::Publish, caller, &question, yes).await
     }
 
-    /// Whether, and for how long, an expired subscription goes on. No result is the end of it.
+    /// Whether, and for how long, an expired subscription goes on. An error or no result is the end of it.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect). Centrifugo grants another minute then.
     pub async fn sub_refresh(&self, caller: &Caller<'_>, channel: &str) -> Result<Verdict<SubRefreshed>, HookError> {
         let question = Question { channel: Some(channel), ..caller.question() };
-        let end = |_| Verdict::Result(SubRefreshed { expired: true, ..SubRefreshed::default() });
+        let expired = SubRefreshed { expired: true, ..SubRefreshed::default() };
+        let end = |verdict| renewed_or(verdict, expired);
         self.ask::<SubRefreshWire, _>(HookEvent::SubRefresh, caller, &question, end).await
     }
 
@@ -143,7 +145,7 @@ impl Hooks {
         event: HookEvent,
         caller: &Caller<'_>,
         question: &Question<'_>,
-        absent: impl FnOnce(Verdict<R>) -> Verdict<R>,
+        settle: impl FnOnce(Verdict<R>) -> Verdict<R>,
     ) -> Result<Verdict<R>, HookError> {
         let endpoint = self.endpoint(event).ok_or(HookError::NotConfigured)?;
         let started = tokio::time::Instant::now();
@@ -155,10 +157,7 @@ impl Hooks {
         clients.hook_duration.of(event).record(started.elapsed());
         clients.hooks.of((event, verdict.as_ref().map_or_else(HookError::label, Verdict::label))).increment(1);
         endpoint.note(verdict.as_ref().err());
-        Ok(match verdict? {
-            Verdict::Absent => absent(Verdict::Absent),
-            verdict => verdict,
-        })
+        verdict.map(settle)
     }
 
     fn endpoint(&self, event: HookEvent) -> Option<&Endpoint> {
@@ -172,6 +171,18 @@ impl Hooks {
     }
 }
 
-fn yes<R: Default>(_absent: Verdict<R>) -> Verdict<R> {
-    Verdict::Result(R::default())
+/// What a question about permission comes to: silence is consent.
+fn yes<R: Default>(verdict: Verdict<R>) -> Verdict<R> {
+    match verdict {
+        Verdict::Absent => Verdict::Result(R::default()),
+        Verdict::Result(_) | Verdict::Error(_) | Verdict::Disconnect(_) => verdict,
+    }
+}
+
+/// What a question about renewal comes to: only a result renews.
+fn renewed_or<R>(verdict: Verdict<R>, expired: R) -> Verdict<R> {
+    match verdict {
+        Verdict::Absent | Verdict::Error(_) => Verdict::Result(expired),
+        Verdict::Result(_) | Verdict::Disconnect(_) => verdict,
+    }
 }

@@ -70,6 +70,17 @@ async fn no_result_to_the_others_means_what_centrifugo_takes_it_for() {
 }
 
 #[tokio::test]
+async fn an_error_renews_nothing_and_a_disconnect_stays_one() {
+    let hooks = answered(&json!({ "error": { "code": 1000, "message": "no" } }));
+    let expired = Refreshed { expired: true, ..Refreshed::default() };
+    assert_eq!(hooks.refresh(&ADA).await.unwrap(), Verdict::Result(expired));
+    let expired = SubRefreshed { expired: true, ..SubRefreshed::default() };
+    assert_eq!(hooks.sub_refresh(&ADA, "news").await.unwrap(), Verdict::Result(expired));
+    let hooks = answered(&json!({ "disconnect": { "code": 4500, "reason": "banned" } }));
+    assert!(matches!(hooks.refresh(&ADA).await.unwrap(), Verdict::Disconnect(_)));
+}
+
+#[tokio::test]
 async fn the_other_results_are_read_whole() {
     let hooks = answered(&json!({ "result": {
         "expired": false, "expire_at": 4_102_444_800_u64, "info": { "name": "Ada" }, "meta": { "plan": "pro" },
