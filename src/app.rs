@@ -13,14 +13,19 @@ use tracing::{info, warn};
 use crate::auth::Verifier;
 use crate::backplane::embedded::Embedded;
 use crate::backplane::{Backplane, Feed, Health, feed};
+use crate::hooks::Hooks;
 use crate::http::limits::{Admission, Gate};
 use crate::http::{self, Edge, Probes, Server};
 use crate::hub::{Connections, Pulse};
+use crate::lifecycle::Readiness;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::relay::Relay;
 use crate::session::{self, NodeInfo, Peer, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::telemetry::Telemetry;
+
+/// What stands in the way of being ready while the backplane is away.
+const BACKPLANE: &str = "backplane";
 
 /// One node, built and bound, not serving yet.
 pub struct App {
@@ -30,7 +35,7 @@ pub struct App {
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     admission: Arc<Admission>,
-    telemetry: Arc<Telemetry>,
+    readiness: Arc<Readiness>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -62,16 +67,20 @@ impl App {
             channel: settings.channel.clone(),
             connection_tokens: verifier(settings.client.token.as_ref(), "client.token")?,
             subscription_tokens: verifier(settings.client.subscription_token.as_ref(), "client.subscription_token")?,
+            hooks: Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?,
             relay: Arc::clone(&relay),
             connections: Arc::clone(&connections),
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
         let edge = Edge::new(&settings);
+        let readiness = Arc::new(Readiness::default());
+        let router = router(&settings, &edge, services, &readiness, &telemetry);
+        let watching = readiness.watch(heed(Arc::clone(&edge.admission), telemetry));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
+        tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
         let admission = Arc::clone(&edge.admission);
-        let router = router(&settings, &edge, services, &backplane, &telemetry);
-        tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&admission), Arc::clone(&telemetry), stop.clone()));
-        Ok(Self { settings, server, router, backplane, connections, admission, telemetry, tasks, stop })
+        Ok(Self { settings, server, router, backplane, connections, admission, readiness, tasks, stop })
     }
 
     /// Where it listens.
@@ -82,14 +91,14 @@ impl App {
 
     /// Serves until `signal`, then lets clients and publications go, within the configured time.
     pub async fn run_until(self, signal: impl Future<Output = ()>) {
-        let Self { settings, server, router, backplane, connections, admission, telemetry, tasks, stop } = self;
+        let Self { settings, server, router, backplane, connections, admission, readiness, tasks, stop } = self;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
         signal.await;
         let deadline = tokio::time::Instant::now() + settings.node.shutdown_timeout;
         // Still listening: a proxy that comes here is told to go to another node.
         admission.set(Gate::Draining);
-        telemetry.node.ready.set(0);
+        readiness.drain();
         let leaving = connections.close_all(&Disconnect::from(DisconnectCode::Shutdown));
         info!(connections = leaving, "stopping");
         let emptied = tokio::time::timeout_at(deadline, connections.wait_until_empty()).await;
@@ -129,15 +138,14 @@ fn router(
     settings: &Settings,
     edge: &Arc<Edge>,
     services: Arc<Services>,
-    backplane: &Arc<dyn Backplane>,
+    readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
-    let health = backplane.health();
-    let admission = Arc::clone(&edge.admission);
+    let readiness = Arc::clone(readiness);
     let probes = Probes {
         node: settings.node.name.clone(),
         started: Instant::now(),
-        obstacles: Box::new(move || obstacles(&health.borrow(), admission.gate())),
+        obstacles: Box::new(move || readiness.obstacles()),
         telemetry: Arc::clone(telemetry),
     };
     let connect = move |transport, wire, handshake: crate::socket::Handshake| {
@@ -156,32 +164,27 @@ fn router(
     http::compose(routes, telemetry)
 }
 
-/// Why the node does not serve.
-fn obstacles(health: &Health, gate: Gate) -> Vec<String> {
-    let mut obstacles = Vec::new();
-    match health {
-        Health::Ready => {}
-        Health::Starting => obstacles.push("the backplane is not connected yet".to_owned()),
-        Health::Lost { why } => obstacles.push(format!("the backplane is lost: {why}")),
+/// What follows from being ready or not. A draining node has closed its gate for good.
+fn heed(admission: Arc<Admission>, telemetry: Arc<Telemetry>) -> impl FnMut(bool) {
+    move |ready| {
+        if admission.gate() != Gate::Draining {
+            admission.set(if ready { Gate::Open } else { Gate::NotReady });
+        }
+        telemetry.node.ready.set(u8::from(ready));
     }
-    if gate == Gate::Draining {
-        obstacles.push("the node is draining".to_owned());
-    }
-    obstacles
 }
 
 /// A clustered node without its backplane must not quietly become a single node: it takes no clients until it is back.
 async fn follow_backplane(
     mut health: tokio::sync::watch::Receiver<Health>,
-    admission: Arc<Admission>,
-    telemetry: Arc<Telemetry>,
+    readiness: Arc<Readiness>,
     stop: CancellationToken,
 ) {
     loop {
-        let ready = *health.borrow_and_update() == Health::Ready;
-        if admission.gate() != Gate::Draining {
-            admission.set(if ready { Gate::Open } else { Gate::NotReady });
-            telemetry.node.ready.set(u8::from(ready));
+        match &*health.borrow_and_update() {
+            Health::Ready => readiness.clear(BACKPLANE),
+            Health::Starting => readiness.hold(BACKPLANE, "not connected yet"),
+            Health::Lost { why } => readiness.hold(BACKPLANE, why.as_str()),
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -5,6 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
+use midplane::app::App;
 use midplane::settings::{self, Settings};
 use midplane::{lifecycle, telemetry};
 
@@ -25,7 +26,12 @@ async fn main() -> ExitCode {
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
-    cli::print(&cli::announce(&settings, settings.http.bind));
-    lifecycle::terminated().await;
+    let announcement = |address| cli::announce(&settings, address);
+    let app = match App::build(settings.clone()).await {
+        Ok(app) => app,
+        Err(error) => return cli::fail(&error),
+    };
+    cli::print(&announcement(app.address()));
+    app.run_until(lifecycle::terminated()).await;
     ExitCode::SUCCESS
 }

@@ -68,7 +68,8 @@ impl Session {
             Method::Publish(request) => self.publish(request).await,
             Method::History(request) => self.history(&request).await,
             Method::Rpc(request) => self.rpc(request).await,
-            Method::Send(request) => self.send(request).await,
+            // There is no handler for messages without a reply: they would vanish without a word.
+            Method::Send(_) => Err(DisconnectCode::NotAvailable.into()),
             Method::Refresh(request) => self.refresh(request).await,
             Method::SubRefresh(request) => self.sub_refresh(request).await,
             Method::Presence(_) | Method::PresenceStats(_) => Err(ErrorCode::NotAvailable.into()),

@@ -41,7 +41,7 @@ impl Session {
         }
     }
 
-    /// Ends what is over at `now`. What the server refreshes by itself is done by the command loop, which may wait.
+    /// Ends what is over at `now`, but for what the server renews by itself.
     pub(super) fn deadlines(&mut self, now: Instant) -> Result<(), Disconnect> {
         match &self.phase {
             Phase::Opening if now >= self.opened + self.services.client.stale_close_delay => {
@@ -50,7 +50,8 @@ impl Session {
             Phase::Refused { since } if now >= *since + REFUSED_STAY => Err(DisconnectCode::BadRequest.into()),
             Phase::Opening | Phase::Refused { .. } => Ok(()),
             Phase::Connected(client) => {
-                if client.expiry.is_some_and(|expiry| now >= self.connection_deadline(expiry)) {
+                let by_client = client.expiry.filter(|expiry| expiry.by == Refresher::Client);
+                if by_client.is_some_and(|expiry| now >= self.connection_deadline(expiry)) {
                     return Err(DisconnectCode::Expired.into());
                 }
                 self.expire_subscriptions(now)
@@ -59,7 +60,9 @@ impl Session {
     }
 
     fn expire_subscriptions(&mut self, now: Instant) -> Result<(), Disconnect> {
-        let over = |expiry: Option<Expiry>| expiry.is_some_and(|expiry| now >= self.subscription_deadline(expiry));
+        let over = |expiry: Option<Expiry>| {
+            expiry.is_some_and(|expiry| expiry.by == Refresher::Client && now >= self.subscription_deadline(expiry))
+        };
         let expired: Vec<(Channel, bool)> = self
             .subscriptions
             .iter()

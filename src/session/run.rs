@@ -79,12 +79,15 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
         };
         let outcome = match event {
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data)))) => {
-                Box::pin(serve(transport, session, heart, data)).await
+                Box::pin(serve(transport, session, heart, Work::Message(data))).await
             }
             Some(event) => handle(session, heart, event),
             None => Ok(()),
         };
-        let outcome = outcome.and_then(|()| attend(session, heart, &mut reminder));
+        let mut outcome = outcome.and_then(|()| attend(session, heart, &mut reminder));
+        if outcome.is_ok() && session.owes_refresh(Instant::now()) {
+            outcome = Box::pin(serve(transport, session, heart, Work::Refresh)).await;
+        }
         if let Err(end) = outcome {
             return end;
         }
@@ -103,19 +106,32 @@ fn remind(session: &Session, heart: &Heart, reminder: &mut Option<Instant>) {
     }
 }
 
-/// Handles one message's commands. Meanwhile a full socket is still written to and pings still go out: a command may
-/// wait for the backplane longer than a client waits for a sign of life.
+/// What a session does that may wait for others.
+enum Work {
+    /// The commands of one message.
+    Message(Bytes),
+    /// Asking the application about what has expired.
+    Refresh,
+}
+
+/// Does something that may wait for the backplane or the application, longer perhaps than a client waits for a sign of
+/// life: meanwhile a full socket is still written to and pings still go out.
 async fn serve<T: Transport>(
     transport: &mut T,
     session: &mut Session,
     heart: &mut Heart,
-    data: Bytes,
+    work: Work,
 ) -> Result<(), End> {
     let outbox = Arc::clone(&session.outbox);
     let frame_pings = session.peer.frame_pings;
     let mut pongs = 0;
     let outcome = {
-        let mut work = pin!(session.commands(data, &mut pongs));
+        let mut work = pin!(async {
+            match work {
+                Work::Message(data) => session.commands(data, &mut pongs).await,
+                Work::Refresh => session.refresh_by_hooks().await,
+            }
+        });
         loop {
             let blocked = outbox.is_blocked();
             tokio::select! {

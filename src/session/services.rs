@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::auth::Verifier;
+use crate::hooks::Hooks;
 use crate::hub::{Connections, Pulse};
 use crate::relay::Relay;
 use crate::settings::{Channels, Client};
@@ -17,6 +18,7 @@ pub struct Services {
     pub connection_tokens: Option<Verifier>,
     /// Verifies subscription tokens, where they have keys of their own.
     pub subscription_tokens: Option<Verifier>,
+    pub hooks: Hooks,
     pub relay: Arc<Relay>,
     pub connections: Arc<Connections>,
     pub pulse: Arc<Pulse>,

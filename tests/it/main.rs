@@ -6,3 +6,4 @@ mod support;
 mod nats_servers;
 mod relay;
 mod session;
+mod tidy;

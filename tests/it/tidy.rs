@@ -1,0 +1,93 @@
+//! The repository keeps itself: what one crate's compiler does not check.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// What each room may use of the others. Arrows point towards the wires; nobody reaches around a neighbour.
+const ARROWS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("settings", &["protocol"]),
+    ("telemetry", &["backplane", "protocol", "settings"]),
+    ("hub", &["protocol"]),
+    ("backplane", &["protocol", "settings", "telemetry"]),
+    ("auth", &["protocol", "settings"]),
+    ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
+    ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
+    ("api", &["backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
+    ("session", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
+    ("socket", &["hub", "protocol", "session"]),
+    ("http", &["api", "protocol", "session", "settings", "socket", "telemetry"]),
+];
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).to_path_buf()
+}
+
+/// Every Rust file below a folder.
+fn sources(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry").path()) {
+        if entry.is_dir() {
+            files.extend(sources(&entry));
+        } else if entry.extension().is_some_and(|extension| extension == "rs") {
+            files.push(entry);
+        }
+    }
+    files
+}
+
+/// The rooms that a text names as `crate::room`.
+fn named(text: &str) -> BTreeSet<&str> {
+    text.split("crate::")
+        .skip(1)
+        .filter_map(|rest| rest.split(|c: char| !c.is_ascii_lowercase() && c != '_').next())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn rooms_use_only_what_lies_below_them() {
+    let mut wrong = Vec::new();
+    for (room, allowed) in ARROWS {
+        for file in sources(&root().join("src").join(room)) {
+            // Tests stand outside the walls.
+            if file.components().any(|part| part.as_os_str() == "tests") || file.ends_with("tests.rs") {
+                continue;
+            }
+            let text = fs::read_to_string(&file).expect("a source file");
+            let code = text.split("#[cfg(test)]").next().unwrap_or_default();
+            let code: String =
+                code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
+            let known = ARROWS.iter().map(|(name, _)| *name).chain(["app", "lifecycle", "cli"]);
+            let known: BTreeSet<_> = known.collect();
+            for used in named(&code).intersection(&known) {
+                if used != room && !allowed.contains(used) {
+                    wrong.push(format!("{} uses crate::{used}", file.display()));
+                }
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "arrows between rooms:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn every_room_has_its_arrows() {
+    let rooms = fs::read_dir(root().join("src")).expect("src").filter_map(|entry| {
+        let path = entry.expect("an entry").path();
+        path.is_dir().then(|| path.file_name().expect("a name").to_string_lossy().into_owned())
+    });
+    let known: BTreeSet<String> = ARROWS.iter().map(|(room, _)| (*room).to_owned()).chain(["cli".to_owned()]).collect();
+    let unknown: Vec<_> = rooms.filter(|room| !known.contains(room)).collect();
+    assert!(unknown.is_empty(), "rooms without arrows: {unknown:?}");
+}
+
+#[test]
+fn only_the_settings_read_the_environment() {
+    let readers: Vec<_> = sources(&root().join("src"))
+        .into_iter()
+        .filter(|file| !file.starts_with(root().join("src/settings")))
+        .filter(|file| fs::read_to_string(file).expect("a source file").contains("std::env::var"))
+        .collect();
+    assert!(readers.is_empty(), "{readers:?}");
+}
