@@ -11,7 +11,7 @@ use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 use url::Url;
 
 use super::compact::Compact;
@@ -167,18 +167,31 @@ impl Shared {
     fn conclude(&self, outcome: Result<KeySet, FetchError>) {
         let failure = match outcome {
             Ok(set) => {
-                info!(url = %self.url, keys = set.len(), "fetched the keys for tokens");
+                self.note(set.len(), None);
                 self.known.store(Some(Arc::new(Known { set, since: Instant::now() })));
                 None
             }
             Err(error) => {
                 let failure = error.to_string();
-                let kept = self.known.load().as_ref().map_or(0, |known| known.set.len());
-                warn!(url = %self.url, kept, failure, "cannot fetch the keys for tokens: known ones stay in force");
+                self.note(self.known.load().as_ref().map_or(0, |known| known.set.len()), Some(&failure));
                 Some(failure)
             }
         };
         self.fetching.lock().last = Some(Attempt { ended: Instant::now(), failure });
+    }
+
+    /// Says what changed; that it is still so is for those who look closely.
+    fn note(&self, keys: usize, failure: Option<&str>) {
+        let url = &self.url;
+        let failed_before = self.fetching.lock().last.as_ref().map(|last| last.failure.is_some());
+        match (failure, failed_before) {
+            (Some(failure), Some(true)) => debug!(%url, keys, failure, "still cannot fetch the keys for tokens"),
+            (Some(failure), _) => {
+                warn!(%url, keys, failure, "cannot fetch the keys for tokens: known ones stay in force")
+            }
+            (None, Some(false)) => debug!(%url, keys, "fetched the keys for tokens again"),
+            (None, _) => info!(%url, keys, "fetched the keys for tokens"),
+        }
     }
 
     async fn get(&self) -> Result<KeySet, FetchError> {
