@@ -3,6 +3,9 @@
 
 mod support;
 
+mod live_feed;
+mod live_feed_auth;
+mod live_feed_failures;
 mod nats_servers;
 mod relay;
 mod session;

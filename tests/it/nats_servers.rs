@@ -52,7 +52,7 @@ async fn a_killed_server_comes_back_with_its_store_and_a_wiped_one_without() {
 #[tokio::test]
 async fn a_paused_server_answers_nothing_until_it_is_resumed() {
     let server = NatsServer::with_config("max_payload: 4096").await;
-    server.pause();
+    server.pause().await;
     assert!(server.monitor("/varz").await.is_none());
     server.resume();
     let page = eventually("it answers", async || server.monitor("/varz").await).await;

@@ -1,7 +1,10 @@
 //! What the promises are tested with: real servers on free ports, cleaned up on drop, and waiting without sleeping.
 
+pub mod certificates;
 pub mod listener;
+pub mod live;
 pub mod namespaces;
+pub mod nats_accounts;
 pub mod nats_server;
 pub mod node;
 

@@ -25,6 +25,8 @@ const PORTS: std::ops::Range<u16> = 10_000..32_000;
 pub struct NatsServer {
     ports: Ports,
     config: PathBuf,
+    /// The part of the configuration that stays.
+    fixed: String,
     directory: TempDir,
     process: Option<Child>,
 }
@@ -45,7 +47,7 @@ impl NatsServer {
     /// The same, with `extra` at the end of its configuration file.
     pub async fn with_config(extra: &str) -> Self {
         loop {
-            let mut server = Self::prepared(free_ports(), "single", |_| extra.to_owned());
+            let mut server = Self::prepared(free_ports(), "single", "", extra);
             server.spawn();
             if server.became_ready().await {
                 return server;
@@ -91,9 +93,11 @@ impl NatsServer {
         self.spawn();
     }
 
-    /// Hangs the process: connections stay open, nothing is answered (SIGSTOP).
-    pub fn pause(&self) {
-        signal(self.process.as_ref().expect("the server runs"), "STOP");
+    /// Hangs the process: connections stay open, nothing is answered (SIGSTOP). Returns once it hangs.
+    pub async fn pause(&self) {
+        let process = self.process.as_ref().expect("the server runs");
+        signal(process, "STOP");
+        eventually("every thread has stopped", async || all_stopped(process.id()).then_some(())).await;
     }
 
     /// Lets a hung process go on (SIGCONT).
@@ -104,6 +108,17 @@ impl NatsServer {
     /// Sends its clients elsewhere, then stops it (lame duck mode).
     pub fn enter_lame_duck_mode(&self) {
         signal(self.process.as_ref().expect("the server runs"), "USR2");
+    }
+
+    /// Replaces what [`with_config`](Self::with_config) put at the end of the configuration; takes effect with
+    /// [`reload`](Self::reload) or the next start.
+    pub fn configure(&self, extra: &str) {
+        fs::write(&self.config, format!("{}{extra}", self.fixed)).unwrap();
+    }
+
+    /// Makes a running server read its configuration again, as far as it can without a restart (SIGHUP).
+    pub fn reload(&self) {
+        signal(self.process.as_ref().expect("the server runs"), "HUP");
     }
 
     /// Throws the store away; only while the server is down.
@@ -127,19 +142,19 @@ impl NatsServer {
         timeout(Duration::from_secs(2), get(self.ports.monitor, page)).await.ok().flatten()
     }
 
-    fn prepared(ports: Ports, name: &str, more: impl FnOnce(&Path) -> String) -> Self {
+    fn prepared(ports: Ports, name: &str, cluster: &str, extra: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("midplane-nats-").tempdir().unwrap();
         let path = directory.path();
-        let mut text = format!(
-            "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\njetstream {{ store_dir: {:?} }}\n",
+        let fixed = format!(
+            "server_name: {name}\nlisten: \"127.0.0.1:{}\"\nhttp: \"127.0.0.1:{}\"\n\
+             jetstream {{ store_dir: {:?} }}\n{cluster}\n",
             ports.client,
             ports.monitor,
             path.join("store")
         );
-        text.push_str(&more(path));
-        let config = path.join("nats.conf");
-        fs::write(&config, text).unwrap();
-        Self { ports, config, directory, process: None }
+        let server = Self { ports, config: path.join("nats.conf"), fixed, directory, process: None };
+        server.configure(extra);
+        server
     }
 
     fn spawn(&mut self) {
@@ -198,13 +213,12 @@ impl NatsCluster {
                 .iter()
                 .enumerate()
                 .map(|(index, ports)| {
-                    NatsServer::prepared(*ports, &format!("n{index}"), |_| {
-                        format!(
-                            "cluster {{ name: \"c{}\", listen: \"127.0.0.1:{}\", routes: [ {routes}] }}\n{extra}",
-                            ports_name(&routes),
-                            ports.route
-                        )
-                    })
+                    let cluster = format!(
+                        "cluster {{ name: \"c{}\", listen: \"127.0.0.1:{}\", routes: [ {routes}] }}",
+                        ports_name(&routes),
+                        ports.route
+                    );
+                    NatsServer::prepared(*ports, &format!("n{index}"), &cluster, extra)
                 })
                 .collect();
             servers.iter_mut().for_each(NatsServer::spawn);
@@ -262,6 +276,16 @@ fn binary() -> PathBuf {
 fn signal(process: &Child, name: &str) {
     let status = Command::new("sh").arg("-c").arg(format!("kill -{name} {}", process.id())).status().unwrap();
     assert!(status.success(), "kill -{name}");
+}
+
+/// Whether the system shows all threads of a process as stopped; true where it does not show threads.
+fn all_stopped(pid: u32) -> bool {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    threads.flatten().all(|thread| {
+        // `<id> (<name>) <state> ...`
+        let line = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
+        line.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
+    })
 }
 
 async fn get(port: u16, page: &str) -> Option<String> {
