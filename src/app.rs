@@ -20,7 +20,7 @@ use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::relay::Relay;
-use crate::session::{self, NodeInfo, Peer, Services};
+use crate::session::{self, NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::telemetry::Telemetry;
 
@@ -148,15 +148,7 @@ fn router(
         obstacles: Box::new(move || readiness.obstacles()),
         telemetry: Arc::clone(telemetry),
     };
-    let connect = move |transport, wire, handshake: crate::socket::Handshake| {
-        let peer = Peer {
-            encoding: handshake.encoding,
-            frame_pings: handshake.frame_pings,
-            remote: handshake.remote,
-            headers: handshake.headers,
-        };
-        session::run(transport, wire, peer, Arc::clone(&services))
-    };
+    let connect = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
     let mut routes = vec![http::health::routes(probes), http::connection::routes(edge, connect)];
     if settings.http.demo {
         routes.push(http::demo::routes());

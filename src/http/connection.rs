@@ -10,8 +10,9 @@ use axum::routing::get;
 
 use crate::http::limits::{Admission, Origins, TrustedProxies, rate};
 use crate::http::refusal::Refusal;
+use crate::session::Peer;
 use crate::settings::{Rate, Settings};
-use crate::socket::{Handshake, RawTransport, RawWire, Upgrade};
+use crate::socket::{RawTransport, RawWire, Upgrade};
 
 /// What stands between a handshake and its session.
 pub struct Edge {
@@ -47,27 +48,26 @@ impl Edge {
     /// Checks in the order of their price, and takes a place last.
     fn open<C, F>(&self, request: Request, connect: C) -> Result<Response, Refusal>
     where
-        C: FnOnce(RawTransport, RawWire, Handshake) -> F + Send + 'static,
+        C: FnOnce(RawTransport, RawWire, Peer) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
         let (mut head, _) = request.into_parts();
         if !self.origins.allow(&head.headers) {
             return Err(Refusal::Origin);
         }
-        let peer = head.extensions.get::<ConnectInfo<SocketAddr>>().map(|ConnectInfo(peer)| peer.ip());
-        let peer = peer.expect("the server puts the peer's address into every request");
-        let remote = self.proxies.client(peer, &head.headers);
+        let ConnectInfo(address) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
+        let remote = self.proxies.client(address.ip(), &head.headers);
         let upgrade = Upgrade::of(&mut head).map_err(Refusal::Handshake)?;
         let seat = self.admission.enter().map_err(Refusal::Turned)?;
-        let handshake = upgrade.handshake(remote, &self.headers);
-        Ok(upgrade.accept(self.message_limit, seat, move |transport, wire| connect(transport, wire, handshake)))
+        let peer = upgrade.peer(remote, &self.headers);
+        Ok(upgrade.accept(self.message_limit, seat, move |transport, wire| connect(transport, wire, peer)))
     }
 }
 
 /// The route of WebSockets; each becomes a task that runs what `connect` returns.
 pub fn routes<C, F>(edge: &Arc<Edge>, connect: C) -> Router
 where
-    C: Fn(RawTransport, RawWire, Handshake) -> F + Clone + Send + Sync + 'static,
+    C: Fn(RawTransport, RawWire, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
     let shared = Arc::clone(edge);

@@ -1,7 +1,5 @@
 //! What a WebSocket request asks for (RFC 6455, section 4.2.1).
 
-use std::net::IpAddr;
-
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -11,18 +9,6 @@ use crate::protocol::centrifuge::Encoding;
 
 /// Appended to the client's key before hashing (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
-
-/// What a session is told of the request that opened its connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Handshake {
-    pub encoding: Encoding,
-    /// The client wants WebSocket pings in place of the protocol's own (`cf_ws_frame_ping_pong=true`).
-    pub frame_pings: bool,
-    /// The client's own address, proxies looked through.
-    pub remote: IpAddr,
-    /// Those of the request's headers that somebody asked for, names in lower case.
-    pub headers: Vec<(String, String)>,
-}
 
 /// Why a request cannot become a WebSocket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

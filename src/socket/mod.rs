@@ -4,10 +4,10 @@
 //! and what waits to be written lives in the session's outbox. `axum` and `hyper` end here and in `http`; the session
 //! sees a [`Transport`](crate::session::Transport).
 
-pub mod handshake;
-pub mod raw;
-pub mod upgrade;
+mod handshake;
+mod raw;
+mod upgrade;
 
-pub use handshake::{Handshake, Refused};
+pub use handshake::Refused;
 pub use raw::{RawTransport, RawWire};
 pub use upgrade::Upgrade;

@@ -71,7 +71,7 @@ async fn an_address_that_tries_too_often_gets_429_and_others_do_not() {
 async fn the_session_is_told_the_clients_own_address() {
     let mut served = serve(open_edge()).await;
     served.handshake("x-forwarded-for: 198.51.100.7\r\ncookie: a=b\r\nuser-agent: x\r\n").await;
-    let Seen::Opened(handshake) = served.saw().await else { panic!() };
-    assert_eq!(handshake.remote.to_string(), "198.51.100.7");
-    assert_eq!(handshake.headers, [("cookie".to_owned(), "a=b".to_owned())], "only what hooks asked for");
+    let Seen::Opened(peer) = served.saw().await else { panic!() };
+    assert_eq!(peer.remote.to_string(), "198.51.100.7");
+    assert_eq!(peer.headers, [("cookie".to_owned(), "a=b".to_owned())], "only what hooks asked for");
 }

@@ -22,9 +22,9 @@ use super::limits::{Admission, Origins, TrustedProxies};
 use super::{Edge, Server, compose, connection};
 use crate::hub::outbox::Backlog;
 use crate::hub::{Flushed, Outbox};
-use crate::session::{Event, Inbound, Transport};
+use crate::session::{Event, Inbound, Peer, Transport};
 use crate::settings::{IpNet, Namespaces};
-use crate::socket::{Handshake, RawTransport, RawWire};
+use crate::socket::{RawTransport, RawWire};
 use crate::telemetry::Telemetry;
 
 /// Generous: the machine may be busy.
@@ -42,7 +42,7 @@ pub struct Served {
 
 #[derive(Debug)]
 pub enum Seen {
-    Opened(Handshake),
+    Opened(Peer),
     Inbound(Inbound),
     /// With the code to close with.
     Broken(Option<u16>),
@@ -75,8 +75,7 @@ pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> S
     let (saw, seen) = mpsc::channel(1024);
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), header_timeout).unwrap();
     let address = server.address();
-    let routes =
-        connection::routes(&edge, move |transport, wire, handshake| echo(transport, wire, handshake, saw.clone()));
+    let routes = connection::routes(&edge, move |transport, wire, peer| echo(transport, wire, peer, saw.clone()));
     let telemetry = telemetry();
     let router = compose([routes, more], &telemetry);
     let stop = CancellationToken::new();
@@ -85,10 +84,10 @@ pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> S
 }
 
 /// Answers every message with a text frame of the same bytes.
-async fn echo(mut transport: RawTransport, wire: RawWire, handshake: Handshake, saw: mpsc::Sender<Seen>) {
-    let outbox = Outbox::new(handshake.encoding, 64 << 20, Backlog::default());
+async fn echo(mut transport: RawTransport, wire: RawWire, peer: Peer, saw: mpsc::Sender<Seen>) {
+    let outbox = Outbox::new(peer.encoding, 64 << 20, Backlog::default());
     outbox.attach(Box::new(wire));
-    saw.send(Seen::Opened(handshake)).await.unwrap();
+    saw.send(Seen::Opened(peer)).await.unwrap();
     let mut blocked = false;
     loop {
         let seen = match transport.event(blocked).await {

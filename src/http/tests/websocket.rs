@@ -18,9 +18,9 @@ async fn connect(served: &Served, path: &str, subprotocol: Option<&str>) -> (Cli
     (client, echoed)
 }
 
-async fn opened(served: &mut Served) -> Handshake {
+async fn opened(served: &mut Served) -> Peer {
     match served.saw().await {
-        Seen::Opened(handshake) => handshake,
+        Seen::Opened(peer) => peer,
         other => panic!("{other:?}"),
     }
 }
