@@ -12,6 +12,7 @@ pub mod faults;
 pub mod feed;
 pub mod message;
 pub mod nats;
+mod recent;
 
 use std::time::Duration;
 

@@ -6,6 +6,8 @@ mod support;
 mod live_feed;
 mod live_feed_auth;
 mod live_feed_failures;
+mod conformance;
+mod nats_backplane;
 mod nats_servers;
 mod relay;
 mod session;

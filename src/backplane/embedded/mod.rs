@@ -3,7 +3,6 @@
 //! History lives in memory and ends with the process; the epoch says so to clients. There is nobody outside to answer
 //! requests, so that capability is absent.
 
-mod recent;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -15,9 +14,9 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use self::recent::Recent;
 use self::stream::Stream;
 use super::feed::partition_of;
+use super::recent::Recent;
 use super::{
     Backplane, Bounds, Delivery, FeedSender, Health, History, HistoryError, Incoming, Meta, Outgoing, Page,
     PublishError, Published, Requests, SubscribeError, Top,

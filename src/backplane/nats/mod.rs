@@ -1,3 +1,270 @@
-//! To come.
+//! The backplane of a cluster: NATS, with JetStream where a namespace has history.
+//!
+//! Publications go out over one connection (`connection`, `publish`) and come back over another (`live`), whose events
+//! `deliveries` turns into the feed. A namespace with history is a stream (`streams`) that republishes what it stored,
+//! with a sequence and the one before it; `get` and `history` read it back; `epoch` and `keep` notice when it is no longer
+//! the same. `vigil` restores everything after a loss and says whether the backplane works.
+//!
+//! Nothing here is per client: no consumer, no watcher, no task for a channel.
 
+mod connection;
+mod deliveries;
+mod epoch;
+mod get;
+mod headers;
+mod history;
+mod keep;
 pub mod live;
+mod publish;
+mod requests;
+mod streams;
+mod subjects;
+mod turns;
+mod vigil;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use futures_util::future::join_all;
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+pub use self::connection::LinkError;
+pub use self::streams::{Difference, StreamError};
+pub use self::subjects::{Purpose, Subjects};
+
+use self::connection::Link;
+use self::deliveries::{Interests, Pump, Target};
+use self::get::Reader;
+use self::keep::Keep;
+use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
+use self::publish::Publisher;
+use self::streams::{Plan, epochs_bucket};
+use self::turns::Turns;
+use self::vigil::{Signals, Vigil};
+use super::{Backplane, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError};
+use crate::protocol::Channel;
+use crate::settings::{self, Namespaces};
+
+/// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
+const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
+const STARTUP_PAUSE: Duration = Duration::from_millis(250);
+/// Events of the live connection that wait for the pump; beyond it the socket waits.
+const EVENTS: usize = 4096;
+/// How long closing may take after everything was acknowledged.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why a node could not join.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error(transparent)]
+    Link(#[from] LinkError),
+    #[error("live connection to NATS: {0}")]
+    Live(#[from] live::ConnectError),
+    #[error(transparent)]
+    Stream(#[from] StreamError),
+    #[error("subscribe to {subject}: {why}")]
+    Subscribe { subject: String, why: String },
+}
+
+/// A node's part in a cluster.
+pub struct Nats {
+    link: Link,
+    live: Live,
+    subjects: Subjects,
+    bucket: String,
+    namespaces: HashSet<Arc<str>>,
+    keeps: HashMap<Arc<str>, Arc<Keep>>,
+    reader: Arc<Reader>,
+    publisher: Publisher,
+    interests: Arc<Interests>,
+    subscribing: Turns,
+    vigil: Arc<Vigil>,
+    health: watch::Receiver<Health>,
+    tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Nats {
+    /// Joins: connects, makes the streams exist, listens to what concerns every node. Deliveries go into `feed`.
+    ///
+    /// # Errors
+    /// When NATS cannot be reached in half a minute, refuses, or has streams that do not fit.
+    pub async fn connect(
+        options: &settings::Nats,
+        namespaces: &Namespaces,
+        feed: FeedSender,
+    ) -> Result<Arc<Self>, ConnectError> {
+        let deadline = Instant::now() + STARTUP_PATIENCE;
+        let link = patiently(deadline, LinkError::is_transient, async || Link::establish(options).await).await?;
+        let (sender, events) = mpsc::channel(EVENTS);
+        let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
+        let live = patiently(deadline, |_| true, start).await?;
+        drop(sender);
+        let subjects = Subjects::new(&options.prefix);
+        let keeps: HashMap<_, _> = namespaces
+            .iter()
+            .filter_map(|namespace| {
+                let history = namespace.history.as_ref()?;
+                Some((Arc::clone(&namespace.name), Arc::new(Keep::new(options, &namespace.name, history))))
+            })
+            .collect();
+        let signals = Arc::new(Signals::default());
+        let (health_sender, health) = watch::channel(Health::Ready);
+        let vigil = Arc::new(Vigil {
+            link: link.clone(),
+            subjects: subjects.clone(),
+            epochs: (!keeps.is_empty()).then(|| Plan::of_epochs(options)),
+            bucket: epochs_bucket(&options.prefix),
+            keeps: keeps.clone(),
+            feed: feed.clone(),
+            signals: Arc::clone(&signals),
+            health: health_sender,
+            stop: CancellationToken::new(),
+        });
+        patiently(deadline, StreamError::is_transient, async || vigil.ensure_all().await).await?;
+        let reader = Reader::start(link.clone(), options.read_timeout).await;
+        let reader = reader
+            .map_err(|error| ConnectError::Subscribe { subject: "an inbox".to_owned(), why: error.to_string() })?;
+        let reader = Arc::new(reader);
+        let interests = Arc::new(Interests::default());
+        let nats = Arc::new(Self {
+            publisher: Publisher::new(link.clone(), subjects.clone(), Arc::clone(&reader), options.publish_timeout),
+            bucket: epochs_bucket(&options.prefix),
+            namespaces: namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect(),
+            interests: Arc::clone(&interests),
+            subscribing: Turns::default(),
+            tasks: parking_lot::Mutex::default(),
+            subjects: subjects.clone(),
+            vigil: Arc::clone(&vigil),
+            link,
+            live,
+            keeps,
+            reader,
+            health,
+        });
+        nats.begin(Pump { interests, subjects, feed, signals }, events).await?;
+        info!(prefix = options.prefix, streams = nats.keeps.len(), "joined the cluster");
+        Ok(nats)
+    }
+
+    async fn begin(&self, pump: Pump, events: mpsc::Receiver<LiveEvent>) -> Result<(), ConnectError> {
+        let pump = tokio::spawn(pump.run(events));
+        for keep in self.keeps.values() {
+            self.listen(keep).await?;
+        }
+        let vigil = tokio::spawn(Arc::clone(&self.vigil).run());
+        self.tasks.lock().extend([pump, vigil]);
+        Ok(())
+    }
+
+    /// Subscribes to what concerns a whole namespace.
+    async fn listen(&self, keep: &Arc<Keep>) -> Result<(), ConnectError> {
+        let stream = &keep.plan.name;
+        let nudges = self.subjects.all(Purpose::Nudge, &keep.namespace);
+        for (subject, target, needed) in [
+            (nudges, Target::Nudges(Arc::clone(keep)), true),
+            (self.subjects.epoch(&keep.namespace), Target::Epoch(Arc::clone(keep)), true),
+            (format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{stream}"), Target::Leader(Arc::clone(keep)), false),
+            (format!("$JS.EVENT.ADVISORY.STREAM.QUORUM_LOST.{stream}"), Target::QuorumLost(Arc::clone(keep)), false),
+        ] {
+            match self.interests.subscribe(&self.live, &subject, target).await {
+                Ok(()) => {}
+                Err(error) if needed => return Err(ConnectError::Subscribe { subject, why: error.to_string() }),
+                Err(error) => {
+                    warn!(subject, %error, "advisory not heard: losses at elections are found by audits only")
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Tries again while that may help, until the deadline.
+async fn patiently<T, E: std::fmt::Display>(
+    deadline: Instant,
+    transient: impl Fn(&E) -> bool,
+    mut attempt: impl AsyncFnMut() -> Result<T, E>,
+) -> Result<T, E> {
+    loop {
+        match attempt().await {
+            Err(error) if transient(&error) && Instant::now() < deadline => {
+                warn!(%error, "NATS is not ready yet");
+                sleep(STARTUP_PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+#[async_trait]
+impl Backplane for Nats {
+    async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
+        match self.keeps.get(channel.namespace()) {
+            Some(_) if message.skip_history => self.publisher.send(channel, message, Purpose::Live).await,
+            Some(keep) => self.publisher.store(keep, channel, message).await,
+            None if self.namespaces.contains(channel.namespace()) => {
+                self.publisher.send(channel, message, Purpose::Publish).await
+            }
+            None => Err(PublishError::Refused(format!("unknown namespace {:?}", channel.namespace()))),
+        }
+    }
+
+    async fn subscribe(&self, channel: &Channel) -> Result<(), SubscribeError> {
+        let keep = self.keeps.get(channel.namespace()).cloned();
+        let purpose = if keep.is_some() { Purpose::Live } else { Purpose::Publish };
+        let subject = self.subjects.of(purpose, channel);
+        if !self.namespaces.contains(channel.namespace()) {
+            let why = format!("unknown namespace {:?}", channel.namespace());
+            return Err(SubscribeError::Refused { subject, why });
+        }
+        let turn = self.subscribing.take(channel).await;
+        let _turn = turn.map_err(|_| SubscribeError::Unavailable("too many subscribe at once".to_owned()))?;
+        if self.interests.contains(channel) {
+            return Ok(());
+        }
+        let target = Target::Channel(channel.clone(), keep);
+        self.interests.subscribe(&self.live, &subject, target).await.map_err(|error| match error {
+            LiveSubscribeError::Refused { subject, why } => SubscribeError::Refused { subject, why },
+            LiveSubscribeError::Unavailable { .. } => SubscribeError::Unavailable(error.to_string()),
+        })
+    }
+
+    fn unsubscribe(&self, channel: &Channel) {
+        if let Some(sid) = self.interests.remove(channel) {
+            self.live.unsubscribe(sid);
+        }
+    }
+
+    fn history(&self) -> Option<&dyn History> {
+        (!self.keeps.is_empty()).then_some(self)
+    }
+
+    fn requests(&self) -> Option<&dyn Requests> {
+        Some(self)
+    }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    async fn close(&self) {
+        join_all(self.keeps.values().map(|keep| self.publisher.finish(keep))).await;
+        self.vigil.stop.cancel();
+        self.live.close().await;
+        if let Err(error) = self.link.client.drain().await {
+            warn!(%error, "connection to NATS not drained");
+        }
+        let tasks = std::mem::take(&mut *self.tasks.lock());
+        for task in tasks {
+            let abort = task.abort_handle();
+            if timeout(CLOSE_TIMEOUT, task).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}

@@ -3,9 +3,11 @@
 pub mod certificates;
 pub mod listener;
 pub mod live;
+pub mod member;
 pub mod namespaces;
 pub mod nats_accounts;
 pub mod nats_server;
+pub mod nats_settings;
 pub mod node;
 
 use std::time::Duration;

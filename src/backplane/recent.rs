@@ -16,19 +16,19 @@ type Key = (Channel, String);
 
 /// Results by key.
 #[derive(Default)]
-pub(super) struct Recent {
+pub(in crate::backplane) struct Recent {
     results: HashMap<Key, Option<Position>>,
     order: VecDeque<(Instant, Key)>,
 }
 
 impl Recent {
     /// The position that the key's first use got.
-    pub(super) fn get(&mut self, key: &Key) -> Option<Option<Position>> {
+    pub(in crate::backplane) fn get(&mut self, key: &Key) -> Option<Option<Position>> {
         self.expire();
         self.results.get(key).cloned()
     }
 
-    pub(super) fn insert(&mut self, key: Key, position: Option<Position>) {
+    pub(in crate::backplane) fn insert(&mut self, key: Key, position: Option<Position>) {
         if self.order.len() >= LIMIT {
             self.forget_oldest();
         }
@@ -36,7 +36,7 @@ impl Recent {
         self.results.insert(key, position);
     }
 
-    pub(super) fn expire(&mut self) {
+    pub(in crate::backplane) fn expire(&mut self) {
         while self.order.front().is_some_and(|(used, _)| used.elapsed() > WINDOW) {
             self.forget_oldest();
         }

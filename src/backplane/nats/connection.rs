@@ -1,0 +1,344 @@
+//! The connection for everything but deliveries: publishing, reading history, requests, the JetStream API.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, ServerAddr};
+use bytes::Bytes;
+use secrecy::ExposeSecret;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep_until};
+use tracing::{info, warn};
+
+use crate::settings::{self, NatsAuth};
+
+/// The longest pause between two attempts to reconnect.
+const RECONNECT_CAP: Duration = Duration::from_millis(400);
+/// Commands that wait in the client; beyond it publishers wait.
+const COMMANDS: usize = 2048;
+/// Refusals by the server that are remembered for whoever waits for an answer that will not come.
+const DENIALS: usize = 64;
+/// How long a question to JetStream's API may take.
+pub const API_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Why no connection came about.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    #[error("nats.servers: {0}")]
+    Address(std::io::Error),
+    #[error("nats credentials: {0}")]
+    Credentials(std::io::Error),
+    #[error("connect to NATS: {0}")]
+    Connect(#[from] async_nats::ConnectError),
+}
+
+impl LinkError {
+    /// Whether another attempt can end otherwise without anybody changing a setting.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Address(_) | Self::Credentials(_) => false,
+            Self::Connect(error) => !matches!(
+                error.kind(),
+                ConnectErrorKind::ServerParse
+                    | ConnectErrorKind::Authentication
+                    | ConnectErrorKind::AuthorizationViolation
+                    | ConnectErrorKind::Tls
+            ),
+        }
+    }
+}
+
+/// Why a request has no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Unanswered {
+    /// Nobody serves the subject: certainly nothing was done.
+    #[error("no responders")]
+    NoResponders,
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// The connection broke, or was not there; what was sent may have arrived.
+    #[error("not connected to NATS")]
+    Disconnected,
+    #[error("no permission to publish to {0}")]
+    Denied(String),
+    #[error("{size} bytes, the server takes at most {limit}")]
+    TooLarge { size: usize, limit: usize },
+    #[error("{0}")]
+    Broken(String),
+}
+
+/// Why JetStream's API did not do as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum ApiError {
+    #[error(transparent)]
+    Unanswered(#[from] Unanswered),
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error("an answer that is not JetStream's: {0}")]
+    Malformed(#[from] serde_json::Error),
+}
+
+/// An error as JetStream states it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, thiserror::Error)]
+#[error("{description} (code {code}, {err_code})")]
+pub struct Refusal {
+    pub code: u16,
+    #[serde(default)]
+    pub err_code: u32,
+    #[serde(default)]
+    pub description: String,
+}
+
+impl Refusal {
+    pub const STREAM_NOT_FOUND: u32 = 10_059;
+    pub const STREAM_EXISTS: u32 = 10_058;
+    pub const NO_MESSAGE: u32 = 10_037;
+    pub const WRONG_LAST: u32 = 10_071;
+    /// The same while a competing write is under way.
+    pub const WRONG_LAST_IN_FLIGHT: u32 = 10_164;
+    pub const DUPLICATE_IN_PROCESS: u32 = 10_158;
+    pub const MESSAGE_TOO_LARGE: u32 = 10_054;
+    pub const JETSTREAM_NOT_ENABLED: u32 = 10_076;
+    pub const JETSTREAM_NOT_ENABLED_FOR_ACCOUNT: u32 = 10_039;
+}
+
+impl Refusal {
+    /// Whether the same question may be answered otherwise later.
+    pub fn is_transient(&self) -> bool {
+        matches!(self.code, 408 | 429 | 503)
+    }
+}
+
+impl ApiError {
+    /// JetStream's error code, 0 if it was not JetStream that refused.
+    pub fn code(&self) -> u32 {
+        if let Self::Refused(refusal) = self { refusal.err_code } else { 0 }
+    }
+}
+
+#[derive(Deserialize)]
+struct MaybeError {
+    error: Option<Refusal>,
+}
+
+/// Takes an answer of JetStream apart.
+pub fn parse_answer<T: DeserializeOwned>(answer: &[u8]) -> Result<T, ApiError> {
+    match serde_json::from_slice::<MaybeError>(answer)?.error {
+        Some(refusal) => Err(refusal.into()),
+        None => Ok(serde_json::from_slice(answer)?),
+    }
+}
+
+/// How the connection stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LinkState {
+    pub up: bool,
+    /// How often it was lost: who looks now and then would miss a loss that is over.
+    pub losses: u64,
+}
+
+/// An established connection that comes back by itself.
+#[derive(Clone)]
+pub struct Link {
+    pub client: Client,
+    state: watch::Receiver<LinkState>,
+    denials: broadcast::Sender<Arc<str>>,
+}
+
+impl Link {
+    /// Connects once.
+    pub async fn establish(options: &settings::Nats) -> Result<Self, LinkError> {
+        let addresses: Vec<ServerAddr> = options
+            .servers
+            .iter()
+            .map(|url| ServerAddr::from_url(url.clone()))
+            .collect::<Result<_, _>>()
+            .map_err(LinkError::Address)?;
+        let (told_state, state) = watch::channel(LinkState { up: true, losses: 0 });
+        let (denials, _) = broadcast::channel(DENIALS);
+        let told = denials.clone();
+        let client = authenticated(options)
+            .await?
+            .name("midplane")
+            .ping_interval(options.ping_interval)
+            .connection_timeout(options.connect_timeout)
+            .request_timeout(Some(API_TIMEOUT))
+            .client_capacity(COMMANDS)
+            .reconnect_delay_callback(reconnect_delay)
+            .event_callback(move |event| {
+                note(&event, &told_state, &told);
+                std::future::ready(())
+            })
+            .connect(addresses)
+            .await?;
+        Ok(Self { client, state, denials })
+    }
+
+    /// Whether it is up, and every change of that.
+    pub fn watch(&self) -> watch::Receiver<LinkState> {
+        self.state.clone()
+    }
+
+    pub fn is_up(&self) -> bool {
+        self.state.borrow().up
+    }
+
+    /// Returns once it is up; false if it is not by `deadline`.
+    pub async fn up(&self, deadline: Instant) -> bool {
+        let mut state = self.state.clone();
+        tokio::time::timeout_at(deadline, state.wait_for(|state| state.up)).await.is_ok_and(|state| state.is_ok())
+    }
+
+    /// Returns once it was lost, also if it is back already.
+    async fn down(&self) {
+        let mut state = self.state.clone();
+        let losses = state.borrow().losses;
+        // An error means that the client is gone, which is as down as can be.
+        let _ = state.wait_for(|state| !state.up || state.losses != losses).await;
+    }
+
+    /// Sends a request and waits for its answer, no longer than the connection lasts.
+    pub async fn request(
+        &self,
+        subject: &str,
+        headers: Option<HeaderMap>,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Message, Unanswered> {
+        let mut denials = self.denials.subscribe();
+        let mut request = async_nats::Request::new().payload(body).timeout(None);
+        if let Some(headers) = headers {
+            request = request.headers(headers);
+        }
+        tokio::select! {
+            biased;
+            answer = self.client.send_request(subject.to_owned(), request) => answer.map_err(|error| match error.kind() {
+                RequestErrorKind::NoResponders => Unanswered::NoResponders,
+                RequestErrorKind::TimedOut => Unanswered::Timeout(within),
+                RequestErrorKind::MaxPayloadExceeded => Unanswered::TooLarge { size: 0, limit: self.client.max_payload() },
+                RequestErrorKind::InvalidSubject | RequestErrorKind::Other => Unanswered::Broken(error.to_string()),
+            }),
+            () = denied(&mut denials, subject) => Err(Unanswered::Denied(subject.to_owned())),
+            () = self.down() => Err(Unanswered::Disconnected),
+            () = sleep_until(Instant::now() + within) => Err(Unanswered::Timeout(within)),
+        }
+    }
+
+    /// Asks JetStream's API: `verb` is what stands behind `$JS.API.`.
+    pub async fn ask<T: DeserializeOwned>(&self, verb: &str, question: &impl Serialize) -> Result<T, ApiError> {
+        let body = serde_json::to_vec(question)?;
+        let answer = self.request(&format!("$JS.API.{verb}"), None, body.into(), API_TIMEOUT).await?;
+        parse_answer(&answer.payload)
+    }
+
+    /// Returns once the server has dealt with everything that was sent before; `flush` would not prove that.
+    pub async fn barrier(&self, nobodys_subject: &str) -> Result<(), Unanswered> {
+        match self.request(nobodys_subject, None, Bytes::new(), API_TIMEOUT).await {
+            Ok(_) | Err(Unanswered::NoResponders | Unanswered::Denied(_)) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+async fn denied(denials: &mut broadcast::Receiver<Arc<str>>, subject: &str) {
+    loop {
+        match denials.recv().await {
+            Ok(denial) if *denial == *subject => return,
+            Ok(_) | Err(broadcast::error::RecvError::Lagged(_)) => {}
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+}
+
+/// Called by the client between two messages: must not wait.
+fn note(event: &Event, state: &watch::Sender<LinkState>, denials: &broadcast::Sender<Arc<str>>) {
+    match event {
+        Event::Connected => {
+            info!("connected to NATS");
+            state.send_modify(|state| state.up = true);
+        }
+        Event::Disconnected | Event::Closed => {
+            warn!("disconnected from NATS");
+            state.send_modify(|state| {
+                state.up = false;
+                state.losses += 1;
+            });
+        }
+        Event::ServerError(error) => {
+            let text = error.to_string();
+            if let Some(subject) = denied_subject(&text) {
+                // Nobody may be waiting for it.
+                let _ = denials.send(subject.into());
+            }
+            warn!(error = text, "NATS reports an error");
+        }
+        Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
+        Event::ClientError(error) => warn!(%error, "NATS connection"),
+    }
+}
+
+/// The subject in `Permissions Violation for Publish to "a.b"`.
+fn denied_subject(text: &str) -> Option<&str> {
+    let (_, subject) = text.split_once("ermissions Violation for Publish to \"")?;
+    subject.split_once('"').map(|(subject, _)| subject)
+}
+
+/// Doubles from 2 ms up to the cap, less a random part so that nodes do not come back together.
+fn reconnect_delay(attempts: usize) -> Duration {
+    let full = Duration::from_millis(1 << attempts.min(10)).min(RECONNECT_CAP);
+    full.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+async fn authenticated(options: &settings::Nats) -> Result<ConnectOptions, LinkError> {
+    let mut connect = match &options.auth {
+        NatsAuth::None => ConnectOptions::new(),
+        NatsAuth::UserPassword { user, password } => {
+            ConnectOptions::with_user_and_password(user.clone(), password.expose_secret().to_owned())
+        }
+        NatsAuth::Token(token) => ConnectOptions::with_token(token.expose_secret().to_owned()),
+        NatsAuth::NKey(seed) => ConnectOptions::with_nkey(seed.expose_secret().to_owned()),
+        NatsAuth::Credentials(file) => {
+            ConnectOptions::with_credentials_file(file).await.map_err(LinkError::Credentials)?
+        }
+    };
+    let tls = &options.tls;
+    connect = connect.require_tls(tls.required);
+    if tls.first {
+        connect = connect.tls_first();
+    }
+    if let Some(file) = &tls.ca_file {
+        connect = connect.add_root_certificates(file.clone());
+    }
+    if let (Some(certificate), Some(key)) = (&tls.cert_file, &tls.key_file) {
+        connect = connect.add_client_certificate(certificate.clone(), key.clone());
+    }
+    Ok(connect)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_subject_is_found_in_the_servers_words() {
+        let text = "nats: Permissions Violation for Publish to \"$JS.API.STREAM.CREATE.MP_midplane_chat\"";
+        assert_eq!(denied_subject(text), Some("$JS.API.STREAM.CREATE.MP_midplane_chat"));
+        assert_eq!(denied_subject("Permissions Violation for Subscription to \"a\""), None);
+    }
+
+    #[test]
+    fn reconnects_are_never_far_apart() {
+        for attempts in 0..2_000 {
+            assert!(reconnect_delay(attempts) <= RECONNECT_CAP);
+        }
+    }
+
+    #[test]
+    fn an_error_in_an_answer_is_an_error() {
+        let answer = br#"{"type":"x","error":{"code":404,"err_code":10059,"description":"stream not found"}}"#;
+        let error = parse_answer::<serde_json::Value>(answer).expect_err("an error");
+        assert_eq!(error.code(), Refusal::STREAM_NOT_FOUND);
+    }
+}

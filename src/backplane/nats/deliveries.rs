@@ -1,0 +1,191 @@
+//! From the live connection to the feed: which channel a subscription is for, where a message stands in the chain, and
+//! what the other subscriptions of a node have to tell.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use foldhash::fast::RandomState;
+use parking_lot::RwLock;
+use tokio::sync::mpsc;
+use tracing::{debug, info, warn};
+
+use super::headers::{Envelope, number};
+use super::keep::Keep;
+use super::live::{Live, LiveEvent, LiveSubscribeError, Sid};
+use super::subjects::{Purpose, Subjects};
+use super::vigil::Signals;
+use crate::backplane::feed::FeedClosed;
+use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Incoming, Scope};
+use crate::protocol::{Channel, Offset};
+
+/// What a subscription is for.
+#[derive(Clone)]
+pub enum Target {
+    /// A channel's messages; with its keep where the namespace has history.
+    Channel(Channel, Option<Arc<Keep>>),
+    /// What publishers say was stored but may not have come out.
+    Nudges(Arc<Keep>),
+    /// The advisory that the stream has a new leader.
+    Leader(Arc<Keep>),
+    /// The advisory that the stream cannot take writes.
+    QuorumLost(Arc<Keep>),
+    /// What other nodes say of the stream's epoch.
+    Epoch(Arc<Keep>),
+}
+
+/// What this node listens to.
+#[derive(Default)]
+pub struct Interests {
+    table: RwLock<Table>,
+}
+
+#[derive(Default)]
+struct Table {
+    targets: HashMap<Sid, Target, RandomState>,
+    sids: HashMap<Channel, Sid>,
+}
+
+impl Interests {
+    /// Subscribes for `target`. Its messages are known from the first on, also those that are faster than the answer.
+    pub async fn subscribe(&self, live: &Live, subject: &str, target: Target) -> Result<(), LiveSubscribeError> {
+        let sid = live.new_sid();
+        let channel = if let Target::Channel(channel, _) = &target { Some(channel.clone()) } else { None };
+        self.table.write().targets.insert(sid, target);
+        let mut expected = Expected { interests: self, sid, accepted: false };
+        live.subscribe_as(sid, subject).await?;
+        expected.accepted = true;
+        let mut table = self.table.write();
+        table.sids.extend(channel.map(|channel| (channel, sid)));
+        metrics::gauge!("midplane_backplane_subscriptions").set(table.targets.len() as f64);
+        Ok(())
+    }
+
+    pub fn contains(&self, channel: &Channel) -> bool {
+        self.table.read().sids.contains_key(channel)
+    }
+
+    /// Forgets a channel, and returns the subscription to end.
+    pub fn remove(&self, channel: &Channel) -> Option<Sid> {
+        let mut table = self.table.write();
+        let sid = table.sids.remove(channel)?;
+        table.targets.remove(&sid);
+        metrics::gauge!("midplane_backplane_subscriptions").set(table.targets.len() as f64);
+        Some(sid)
+    }
+
+    fn target(&self, sid: Sid) -> Option<Target> {
+        self.table.read().targets.get(&sid).cloned()
+    }
+}
+
+/// A subscription that the server has not answered yet; forgotten unless it is accepted.
+struct Expected<'a> {
+    interests: &'a Interests,
+    sid: Sid,
+    accepted: bool,
+}
+
+impl Drop for Expected<'_> {
+    fn drop(&mut self) {
+        if !self.accepted {
+            self.interests.table.write().targets.remove(&self.sid);
+        }
+    }
+}
+
+/// Carries everything that the live connection brings into the feed, in order.
+pub struct Pump {
+    pub interests: Arc<Interests>,
+    pub subjects: Subjects,
+    pub feed: FeedSender,
+    pub signals: Arc<Signals>,
+}
+
+impl Pump {
+    /// Runs until the connection ends or nobody reads the feed.
+    pub async fn run(self, mut events: mpsc::Receiver<LiveEvent>) {
+        while let Some(event) = events.recv().await {
+            if self.handle(event).await.is_err() {
+                debug!("nobody reads the feed any more");
+                return;
+            }
+        }
+    }
+
+    async fn handle(&self, event: LiveEvent) -> Result<(), FeedClosed> {
+        match event {
+            LiveEvent::Message { sid, subject, headers, payload } => {
+                // A subscription that ended a moment ago still brings what was on its way.
+                let Some(target) = self.interests.target(sid) else { return Ok(()) };
+                self.message(target, &subject, &headers, payload).await
+            }
+            LiveEvent::Disconnected { why } => {
+                warn!(why, "live connection lost");
+                self.signals.live_down(why);
+                Ok(())
+            }
+            LiveEvent::Connected { server } => {
+                info!(server, "live connection established");
+                self.signals.live_up();
+                Ok(())
+            }
+            LiveEvent::Refused { sid, why } => {
+                warn!(why, "the server takes a subscription back");
+                let Some(Target::Channel(channel, _)) = self.interests.target(sid) else { return Ok(()) };
+                let scope = Scope::Channel { channel, up_to: Offset::NONE };
+                self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await
+            }
+        }
+    }
+
+    async fn message(&self, target: Target, subject: &Bytes, headers: &Bytes, data: Bytes) -> Result<(), FeedClosed> {
+        match target {
+            Target::Channel(channel, keep) => {
+                let incoming = self.incoming(channel, keep.as_deref(), headers, data);
+                self.feed.send(Delivery::Message(incoming)).await
+            }
+            Target::Nudges(keep) => self.nudge(&keep, subject, &data).await,
+            Target::Leader(keep) => {
+                self.signals.leader_elected(&keep.namespace);
+                Ok(())
+            }
+            Target::QuorumLost(keep) => {
+                warn!(stream = keep.plan.name, "stream lost its quorum");
+                keep.stalled();
+                Ok(())
+            }
+            Target::Epoch(keep) => {
+                self.signals.check_epoch(&keep.namespace);
+                Ok(())
+            }
+        }
+    }
+
+    fn incoming(&self, channel: Channel, keep: Option<&Keep>, headers: &Bytes, data: Bytes) -> Incoming {
+        if headers.is_empty() {
+            return Incoming { channel, data, meta: Default::default(), link: None };
+        }
+        let envelope = Envelope::of_block(headers);
+        // Only the stream's own republished messages have a place in the chain; elsewhere such headers are a publisher's.
+        let link = keep.filter(|keep| envelope.stream == Some(&*keep.plan.name)).and_then(|keep| {
+            let link = envelope.link()?;
+            if !keep.delivered(&link) {
+                self.signals.check_epoch(&keep.namespace);
+            }
+            Some(link)
+        });
+        Incoming { channel, data, meta: envelope.meta(), link }
+    }
+
+    async fn nudge(&self, keep: &Keep, subject: &Bytes, data: &Bytes) -> Result<(), FeedClosed> {
+        let subject = std::str::from_utf8(subject).unwrap_or_default();
+        let Some(channel) = self.subjects.channel(Purpose::Nudge, subject) else { return Ok(()) };
+        if channel.namespace() != &*keep.namespace || !self.interests.contains(&channel) {
+            return Ok(());
+        }
+        let up_to = Offset(number(std::str::from_utf8(data).ok()));
+        let scope = Scope::Channel { channel, up_to };
+        self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Nudge })).await
+    }
+}

@@ -1,0 +1,196 @@
+//! Reading what is stored: from any replica in batches (fast, may be stale, may be swallowed by one that hangs), or from
+//! the leader one by one.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_nats::{Message, Subscriber};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::connection::{ApiError, Link, Refusal};
+use super::headers::{Envelope, nanoseconds, number};
+use crate::backplane::{Stored, Version};
+use crate::protocol::Offset;
+
+/// A stored message with what publishing wants to know of it.
+#[derive(Debug)]
+pub struct Found {
+    pub subject: String,
+    pub stored: Stored,
+    pub message_id: Option<String>,
+    pub version: Option<Version>,
+}
+
+/// What one batch brought.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// Ascending.
+    pub found: Vec<Found>,
+    /// Messages that match and lie behind the last one.
+    pub pending: u64,
+    /// The last sequence of the replica that answered, where it says so.
+    pub up_to: u64,
+}
+
+/// Why a batch did not come about.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// A replica that hangs, or an election.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    #[error("refused: {0}")]
+    Refused(String),
+    #[error("not connected to NATS")]
+    Disconnected,
+}
+
+type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Message>>>>;
+
+/// Reads batches; all answers come over one subscription.
+pub struct Reader {
+    link: Link,
+    inbox: String,
+    waiting: Waiting,
+    next: AtomicU64,
+    patience: Duration,
+}
+
+impl Reader {
+    /// Subscribes to the answers; `patience` is how long one may take.
+    pub async fn start(link: Link, patience: Duration) -> Result<Self, async_nats::SubscribeError> {
+        let inbox = link.client.new_inbox();
+        let answers = link.client.subscribe(format!("{inbox}.*")).await?;
+        let waiting = Waiting::default();
+        tokio::spawn(route(answers, Arc::clone(&waiting), inbox.len() + 1));
+        Ok(Self { link, inbox, waiting, next: AtomicU64::new(0), patience })
+    }
+
+    /// Reads once more when nothing came; what still does not answer is for the leader. At most `room` messages come.
+    pub async fn batch(&self, stream: &str, question: &impl Serialize, room: usize) -> Result<Batch, ReadError> {
+        match self.attempt(stream, question, room).await {
+            Err(ReadError::Timeout(_)) => self.attempt(stream, question, room).await,
+            other => other,
+        }
+    }
+
+    async fn attempt(&self, stream: &str, question: &impl Serialize, room: usize) -> Result<Batch, ReadError> {
+        if !self.link.is_up() {
+            return Err(ReadError::Disconnected);
+        }
+        let token = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, mut answers) = mpsc::channel(room + 1);
+        self.waiting.lock().insert(token, sender);
+        let _ticket = Ticket { waiting: &self.waiting, token };
+        let body = serde_json::to_vec(question).map_err(|error| ReadError::Refused(error.to_string()))?;
+        let reply = format!("{}.{token}", self.inbox);
+        let sent = self.link.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), reply, body.into());
+        sent.await.map_err(|_| ReadError::Disconnected)?;
+        let mut batch = Batch::default();
+        loop {
+            let answer = timeout(self.patience, answers.recv()).await;
+            let Some(message) = answer.map_err(|_| ReadError::Timeout(self.patience))? else {
+                return Err(ReadError::Disconnected);
+            };
+            match message.status.map(|status| status.as_u16()) {
+                None => batch.found.push(Found::of_message(message)),
+                Some(204) => {
+                    if let Some(envelope) = message.headers.as_ref().map(Envelope::of_map) {
+                        batch.pending = number(envelope.pending);
+                        batch.up_to = number(envelope.up_to);
+                    }
+                    return Ok(batch);
+                }
+                Some(404) => return Ok(batch),
+                Some(503) => return Err(ReadError::Timeout(self.patience)),
+                Some(_) => return Err(ReadError::Refused(message.description.unwrap_or_default())),
+            }
+        }
+    }
+}
+
+/// Forgets the answers that nobody waits for any more.
+struct Ticket<'a> {
+    waiting: &'a Waiting,
+    token: u64,
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.waiting.lock().remove(&self.token);
+    }
+}
+
+async fn route(mut answers: Subscriber, waiting: Waiting, prefix: usize) {
+    while let Some(message) = answers.next().await {
+        let token = message.subject.get(prefix..).and_then(|token| token.parse::<u64>().ok());
+        let reader = token.and_then(|token| waiting.lock().get(&token).cloned());
+        if let Some(reader) = reader {
+            // Its room is what was asked for: more than that would not be an answer to it.
+            let _ = reader.try_send(message);
+        }
+    }
+}
+
+#[derive(Deserialize)]
+struct LeaderAnswer {
+    message: LeaderMessage,
+}
+
+#[derive(Deserialize)]
+struct LeaderMessage {
+    subject: String,
+    seq: u64,
+    #[serde(default)]
+    hdrs: String,
+    #[serde(default)]
+    data: String,
+    time: String,
+}
+
+/// One message from the stream's leader, never stale: `{"seq"}`, `{"last_by_subj"}`, or `{"seq", "next_by_subj"}`.
+pub async fn leader_get(link: &Link, stream: &str, question: &impl Serialize) -> Result<Option<Found>, ApiError> {
+    match link.ask::<LeaderAnswer>(&format!("STREAM.MSG.GET.{stream}"), question).await {
+        Ok(answer) => Ok(Some(Found::of_leader(answer.message))),
+        Err(error) if error.code() == Refusal::NO_MESSAGE => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Found {
+    fn of_message(message: Message) -> Self {
+        let envelope = message.headers.as_ref().map(Envelope::of_map).unwrap_or_default();
+        let stored_at = envelope.stored_at();
+        Self::new(
+            envelope.subject.unwrap_or_default().to_owned(),
+            envelope.sequence(),
+            stored_at,
+            &envelope,
+            message.payload,
+        )
+    }
+
+    fn of_leader(message: LeaderMessage) -> Self {
+        let block = STANDARD.decode(message.hdrs).unwrap_or_default();
+        let data = STANDARD.decode(message.data).unwrap_or_default();
+        let stored_at = nanoseconds(&message.time).unwrap_or(0);
+        Self::new(message.subject, message.seq, stored_at, &Envelope::of_block(&block), data.into())
+    }
+
+    fn new(subject: String, sequence: u64, stored_at: i64, envelope: &Envelope<'_>, data: Bytes) -> Self {
+        Self {
+            subject,
+            message_id: envelope.message_id.map(str::to_owned),
+            version: envelope.version(),
+            stored: Stored { offset: Offset(sequence), stored_at, data, meta: envelope.meta() },
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! One namespace with history, as this node knows it: its stream, its epoch, how far it was seen, whether it takes writes.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use tokio::sync::Semaphore;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use super::connection::{ApiError, Link};
+use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, stepped_back};
+use super::streams::{Info, Plan};
+use crate::backplane::message;
+use crate::protocol::Epoch;
+use crate::settings::{HistoryOptions, Nats};
+
+/// Acknowledgements awaited from one stream at a time: more would only lengthen the wait for each.
+pub const IN_FLIGHT: usize = 256;
+
+/// What this node knows of a stream.
+pub struct Keep {
+    pub namespace: Arc<str>,
+    pub plan: Plan,
+    /// Messages stored of one channel.
+    pub depth: usize,
+    life: ArcSwap<(Life, Epoch)>,
+    /// The highest sequence seen in this life.
+    seen: AtomicU64,
+    witnesses: Mutex<Witnesses>,
+    contradicted: AtomicBool,
+    /// Held while the epoch is checked, so that one step back is proven once.
+    checking: tokio::sync::Mutex<()>,
+    /// Since when writes have not been acknowledged.
+    stalled: Mutex<Option<Instant>>,
+    /// Room for publications that await their acknowledgement: each stream its own, since one may have no leader.
+    pub in_flight: Semaphore,
+}
+
+impl Keep {
+    /// Nothing is known of the stream before the first [`check`](Self::check).
+    pub fn new(options: &Nats, namespace: &Arc<str>, history: &HistoryOptions) -> Self {
+        let plan = Plan::of_namespace(options, namespace, history);
+        let life = Life { created: String::new(), generation: 0 };
+        let epoch = life.epoch(&plan.name);
+        Self {
+            namespace: Arc::clone(namespace),
+            plan,
+            depth: history.size + 1,
+            life: ArcSwap::from_pointee((life, epoch)),
+            seen: AtomicU64::new(0),
+            witnesses: Mutex::default(),
+            contradicted: AtomicBool::new(false),
+            checking: tokio::sync::Mutex::new(()),
+            stalled: Mutex::new(None),
+            in_flight: Semaphore::new(IN_FLIGHT),
+        }
+    }
+
+    /// The epoch, as far as this node knows.
+    pub fn epoch(&self) -> Epoch {
+        self.life.load().1.clone()
+    }
+
+    /// The highest sequence seen.
+    pub fn seen(&self) -> u64 {
+        self.seen.load(Ordering::Relaxed)
+    }
+
+    /// Notes a delivered message; false when it is reason to check the epoch.
+    pub fn delivered(&self, link: &message::Link) -> bool {
+        self.seen.fetch_max(link.offset.0, Ordering::Relaxed);
+        let sound = self.witnesses.lock().note(link.offset.0, link.stored_at);
+        if !sound {
+            self.contradicted.store(true, Ordering::Relaxed);
+        }
+        sound
+    }
+
+    /// Notes an acknowledged message: the stream takes writes.
+    pub fn acknowledged(&self, sequence: u64) {
+        self.seen.fetch_max(sequence, Ordering::Relaxed);
+        self.recovered();
+    }
+
+    /// Notes that the stream takes writes.
+    pub fn recovered(&self) {
+        if let Some(since) = self.stalled.lock().take() {
+            let took = since.elapsed();
+            if took > Duration::from_secs(1) {
+                info!(stream = self.plan.name, ?took, "stream takes writes again");
+            }
+        }
+    }
+
+    /// Notes that a write was not acknowledged.
+    pub fn stalled(&self) {
+        self.stalled.lock().get_or_insert_with(Instant::now);
+    }
+
+    /// How long writes have not been acknowledged.
+    pub fn stalled_for(&self) -> Option<Duration> {
+        self.stalled.lock().map(|since| since.elapsed())
+    }
+
+    pub fn witnesses(&self) -> Vec<(u64, i64)> {
+        self.witnesses.lock().newest_first()
+    }
+
+    /// Takes a description of the stream for known if it fits what was seen when it was asked for.
+    ///
+    /// `None` says that the epoch must be [checked](Self::check).
+    pub fn confirm(&self, info: &Info, seen_before: u64) -> Option<Epoch> {
+        let life = self.life.load();
+        let fits = info.created == life.0.created && info.state.last_seq >= seen_before;
+        fits.then(|| {
+            self.seen.fetch_max(info.state.last_seq, Ordering::Relaxed);
+            life.1.clone()
+        })
+    }
+
+    /// Makes sure that the epoch is the stream's; true when it is another than before.
+    pub async fn check(&self, link: &Link, bucket: &str) -> Result<bool, ApiError> {
+        let _alone = self.checking.lock().await;
+        let seen = self.seen();
+        let contradicted = self.contradicted.swap(false, Ordering::Relaxed);
+        let info = self.plan.info(link).await?;
+        let (mut generation, _) = read_generation(link, bucket, &self.plan.name).await?;
+        let known = self.life.load().0.clone();
+        let first = known.created.is_empty();
+        // A generation that is lower than before says that the bucket itself was lost or rolled back.
+        if !first
+            && info.created == known.created
+            && generation <= known.generation
+            && (generation < known.generation || stepped_back(link, self, seen, &info, contradicted).await?)
+        {
+            warn!(
+                stream = self.plan.name,
+                seen,
+                last = info.state.last_seq,
+                "stream stepped back: raising its generation"
+            );
+            generation = raise_generation(link, bucket, &self.plan.name, known.generation).await?;
+        }
+        let life = Life { created: info.created.clone(), generation };
+        if life == known {
+            self.seen.fetch_max(info.state.last_seq, Ordering::Relaxed);
+            return Ok(false);
+        }
+        self.begin(life, &info);
+        Ok(!first)
+    }
+
+    fn begin(&self, life: Life, info: &Info) {
+        let epoch = life.epoch(&self.plan.name);
+        info!(stream = self.plan.name, %epoch, "stream's epoch");
+        let mut witnesses = self.witnesses.lock();
+        witnesses.clear();
+        if let Some((sequence, stored_at)) = last_of(info) {
+            witnesses.note(sequence, stored_at);
+        }
+        self.seen.store(info.state.last_seq, Ordering::Relaxed);
+        self.life.store(Arc::new((life, epoch)));
+    }
+}

@@ -1,0 +1,117 @@
+//! Questions to and from services outside, as NATS requests below the prefix.
+
+use std::time::Duration;
+
+use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subscriber};
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::sync::{mpsc, oneshot};
+use tracing::{debug, warn};
+
+use super::Nats;
+use super::connection::{Link, Unanswered};
+use super::subjects::Subjects;
+use crate::backplane::{Answer, Request, RequestError, Requests, SubscribeError};
+
+/// Nodes share the requests of one subject.
+const GROUP: &str = "midplane";
+/// Requests of one subject that wait for whoever serves it, and those that wait for its answer.
+const WAITING: usize = 256;
+
+#[async_trait]
+impl Requests for Nats {
+    async fn request(
+        &self,
+        subject: &str,
+        headers: &[(&str, &str)],
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Answer, RequestError> {
+        if !self.link.is_up() {
+            return Err(RequestError::Unavailable("not connected to NATS".to_owned()));
+        }
+        let whole = self.subjects.below(subject);
+        let headers = (!headers.is_empty()).then(|| header_map(headers));
+        match self.link.request(&whole, headers, body, timeout).await {
+            Ok(answer) => Ok(Answer { headers: pairs(answer.headers.as_ref()), body: answer.payload }),
+            Err(Unanswered::NoResponders) => Err(RequestError::NoResponder(whole)),
+            Err(Unanswered::Timeout(within)) => Err(RequestError::Timeout(within)),
+            Err(error) => Err(RequestError::Unavailable(error.to_string())),
+        }
+    }
+
+    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
+        let whole = self.subjects.below(pattern);
+        let unavailable = |why: String| SubscribeError::Unavailable(why);
+        let subscriber = self.link.client.queue_subscribe(whole, GROUP.to_owned()).await;
+        let subscriber = subscriber.map_err(|error| unavailable(error.to_string()))?;
+        let barrier = self.link.barrier(&self.subjects.below("barrier")).await;
+        barrier.map_err(|error| unavailable(error.to_string()))?;
+        let (sender, receiver) = mpsc::channel(WAITING);
+        tokio::spawn(serve(subscriber, sender, self.link.clone(), self.subjects.clone()));
+        Ok(receiver)
+    }
+}
+
+/// Passes requests on and answers back, until nobody takes them any more.
+async fn serve(mut requests: Subscriber, sender: mpsc::Sender<Request>, link: Link, subjects: Subjects) {
+    let mut answers = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            Some((reply, answer)) = answers.next(), if !answers.is_empty() => {
+                let Ok(answer) = answer else { continue };
+                if let Err(error) = link.client.publish(reply, answer).await {
+                    warn!(%error, "an answer was not sent");
+                }
+            }
+            request = requests.next(), if answers.len() < WAITING => {
+                let Some(message) = request else { break };
+                let Some(reply) = message.reply.clone() else {
+                    debug!(subject = %message.subject, "a request that wants no answer");
+                    continue;
+                };
+                let (answer, answered) = oneshot::channel::<Bytes>();
+                let Some(request) = taken_apart(message, &subjects, answer) else { continue };
+                if sender.send(request).await.is_err() {
+                    break;
+                }
+                answers.push(async move { (reply, answered.await) });
+            }
+            () = sender.closed() => break,
+        }
+    }
+    while let Some((reply, answer)) = answers.next().await {
+        if let Ok(answer) = answer
+            && let Err(error) = link.client.publish(reply, answer).await
+        {
+            warn!(%error, "an answer was not sent");
+        }
+    }
+}
+
+fn taken_apart(message: Message, subjects: &Subjects, reply: oneshot::Sender<Bytes>) -> Option<Request> {
+    let subject = subjects.strip(&message.subject)?.to_owned();
+    Some(Request { subject, headers: pairs(message.headers.as_ref()), body: message.payload, reply })
+}
+
+fn pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)> {
+    let pairs = headers.into_iter().flat_map(HeaderMap::iter).filter_map(|(name, values)| {
+        let name: &str = name.as_ref();
+        Some((name.to_owned(), values.last()?.as_str().to_owned()))
+    });
+    pairs.collect()
+}
+
+/// What cannot be written as a header is left out, rather than change what is written.
+fn header_map(headers: &[(&str, &str)]) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (name, value) in headers {
+        match (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
+            (Ok(name), Ok(value)) => map.append(name, value),
+            _ => debug!(name, "a header that NATS cannot carry"),
+        }
+    }
+    map
+}

@@ -1,0 +1,316 @@
+//! The streams: one for each namespace with history, and the bucket of generations. What a node wants of them, whether
+//! they are so, and how they become so.
+//!
+//! An answer without an error proves nothing, since old servers ignore fields that they do not know: what counts is the
+//! configuration that the server echoes.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tracing::{info, warn};
+
+use super::connection::{ApiError, Link, Refusal, Unanswered};
+use super::subjects::{Purpose, Subjects, stream_name};
+use crate::settings::{HistoryOptions, Nats, Storage};
+
+/// A stream as it should be.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    pub name: String,
+    config: Map<String, Value>,
+    /// Whether this node may create and update it.
+    provision: bool,
+}
+
+/// A stream as its leader describes it.
+#[derive(Debug, Deserialize)]
+pub struct Info {
+    #[serde(default)]
+    config: Map<String, Value>,
+    /// When it was created: with its name, what tells it from a stream that took its place.
+    pub created: String,
+    pub state: State,
+}
+
+/// What a stream holds.
+#[derive(Debug, Clone, Default, Deserialize)]
+pub struct State {
+    pub messages: u64,
+    pub first_seq: u64,
+    pub last_seq: u64,
+    #[serde(default)]
+    pub last_ts: String,
+}
+
+/// One field that is not as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub field: String,
+    pub has: Value,
+    pub wants: Value,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, should be {}", self.field, self.has, self.wants)
+    }
+}
+
+/// Why a stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("stream {stream} does not fit: {}; {why}", list(differences))]
+    Different { stream: String, differences: Vec<Difference>, why: String },
+    #[error("stream {stream} does not exist ({why}); provision it with\n  {command}")]
+    Missing { stream: String, why: String, command: String },
+    #[error(
+        "no permission to use {subject}, which stream {stream} needs; allow it, or provision the stream with\n  {command}"
+    )]
+    Denied { stream: String, subject: String, command: String },
+    #[error("JetStream is not enabled on the NATS server, and namespaces with history need it")]
+    NoJetStream,
+    #[error("stream {stream}: {source}")]
+    Api { stream: String, source: ApiError },
+}
+
+impl StreamError {
+    /// Whether waiting may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Different { .. } | Self::Missing { .. } | Self::Denied { .. } | Self::NoJetStream => false,
+            Self::Api { source, .. } => match source {
+                ApiError::Unanswered(_) => true,
+                // A server of a cluster may not have heard yet of a stream that was made through another.
+                ApiError::Refused(refusal) => refusal.is_transient() || refusal.err_code == Refusal::STREAM_NOT_FOUND,
+                ApiError::Malformed(_) => false,
+            },
+        }
+    }
+}
+
+fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+impl Plan {
+    /// The stream of a namespace with history.
+    pub fn of_namespace(options: &Nats, namespace: &str, history: &HistoryOptions) -> Self {
+        let subjects = Subjects::new(&options.prefix);
+        let published = subjects.all(Purpose::Publish, namespace);
+        let max_age = history.horizon.as_nanos() as u64;
+        let window = (options.duplicate_window.as_nanos() as u64).min(max_age);
+        let name = stream_name(&options.prefix, namespace);
+        let config = json!({
+            "name": name,
+            "subjects": [published],
+            "retention": "limits",
+            "discard": "old",
+            // One more than readers get: exactly that many missed ones must not push out the last one that was seen.
+            "max_msgs_per_subject": history.size + 1,
+            "max_age": max_age,
+            "duplicate_window": window,
+            "allow_direct": true,
+            "deny_delete": true,
+            "deny_purge": false,
+            "allow_rollup_hdrs": false,
+            "allow_msg_ttl": false,
+            "max_msgs": -1,
+            "republish": { "src": published, "dest": subjects.all(Purpose::Live, namespace) },
+        });
+        Self::new(name, config, options)
+    }
+
+    /// The bucket in which each stream's generation is counted.
+    pub fn of_epochs(options: &Nats) -> Self {
+        let bucket = epochs_bucket(&options.prefix);
+        let name = format!("KV_{bucket}");
+        let config = json!({
+            "name": name,
+            "subjects": [format!("$KV.{bucket}.>")],
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "allow_direct": true,
+            "deny_delete": true,
+            "allow_rollup_hdrs": true,
+        });
+        Self::new(name, config, options)
+    }
+
+    fn new(name: String, config: Value, options: &Nats) -> Self {
+        let Value::Object(mut config) = config else { unreachable!("the configuration is an object") };
+        let is_bucket = name.starts_with("KV_");
+        config.insert("num_replicas".to_owned(), options.replicas.into());
+        let storage = match options.storage {
+            Storage::File => "file",
+            Storage::Memory => "memory",
+        };
+        config.insert("storage".to_owned(), storage.into());
+        let limit = options.max_bytes.filter(|_| !is_bucket).map_or(json!(-1), Value::from);
+        config.insert("max_bytes".to_owned(), limit);
+        Self { name, config, provision: options.provision }
+    }
+
+    /// Makes the stream exist as planned, and returns what its leader says of it. Several nodes may do so at once.
+    pub async fn ensure(&self, link: &Link) -> Result<Info, StreamError> {
+        // Each round ends in success or a reason, or meets another node that was faster.
+        for _ in 0..3 {
+            match self.info(link).await {
+                Ok(info) => return self.fit(link, info).await,
+                Err(error) if error.code() != Refusal::STREAM_NOT_FOUND => return Err(self.explain(error)),
+                Err(error) if !self.provision => return Err(self.missing(error.to_string())),
+                Err(_) => {}
+            }
+            match link.ask::<Info>(&format!("STREAM.CREATE.{}", self.name), &self.config).await {
+                Ok(info) => {
+                    info!(stream = self.name, "stream created");
+                    return self.checked(info, "the server ignored what it was told");
+                }
+                Err(error) if error.code() == Refusal::STREAM_EXISTS => {}
+                Err(error) => return Err(self.explain(error)),
+            }
+        }
+        let source = ApiError::Unanswered(Unanswered::Broken("it keeps appearing and vanishing".to_owned()));
+        Err(StreamError::Api { stream: self.name.clone(), source })
+    }
+
+    /// Asks the stream's leader.
+    pub async fn info(&self, link: &Link) -> Result<Info, ApiError> {
+        link.ask(&format!("STREAM.INFO.{}", self.name), &json!({})).await
+    }
+
+    async fn fit(&self, link: &Link, info: Info) -> Result<Info, StreamError> {
+        let differences = self.differences(&info.config);
+        if differences.is_empty() {
+            return Ok(info);
+        }
+        // What no setting of ours speaks of stays as somebody made it.
+        let mut config = info.config.clone();
+        config.extend(self.config.clone());
+        if !self.provision {
+            let why = format!("nats.provision is off, so update it with\n  {}", command("UPDATE", &self.name, &config));
+            return self.checked(info, &why);
+        }
+        match link.ask::<Info>(&format!("STREAM.UPDATE.{}", self.name), &config).await {
+            Ok(updated) => {
+                info!(stream = self.name, changes = list(&differences), "stream updated");
+                self.checked(updated, "the server ignored what it was told")
+            }
+            Err(ApiError::Refused(refusal)) if !refusal.is_transient() => Err(StreamError::Different {
+                stream: self.name.clone(),
+                differences,
+                why: format!("the server refuses the change: {refusal}"),
+            }),
+            Err(ApiError::Unanswered(Unanswered::Denied(_))) => Err(StreamError::Different {
+                stream: self.name.clone(),
+                differences,
+                why: format!("no permission to update it; do it with\n  {}", command("UPDATE", &self.name, &config)),
+            }),
+            Err(error) => Err(self.explain(error)),
+        }
+    }
+
+    fn checked(&self, info: Info, why: &str) -> Result<Info, StreamError> {
+        let (capacity, differences): (Vec<_>, Vec<_>) =
+            self.differences(&info.config).into_iter().partition(|difference| self.is_the_provisioners(difference));
+        if !capacity.is_empty() {
+            warn!(stream = self.name, differences = list(&capacity), "stream differs from the settings");
+        }
+        if differences.is_empty() {
+            return Ok(info);
+        }
+        Err(StreamError::Different { stream: self.name.clone(), differences, why: why.to_owned() })
+    }
+
+    /// Where somebody else provisions, how much and how safely is stored is for them to say.
+    fn is_the_provisioners(&self, difference: &Difference) -> bool {
+        !self.provision && matches!(&*difference.field, "num_replicas" | "max_bytes" | "storage")
+    }
+
+    fn differences(&self, has: &Map<String, Value>) -> Vec<Difference> {
+        let planned = self.config.iter().filter_map(|(field, wants)| {
+            let has = has.get(field).unwrap_or(&Value::Null);
+            (!same(has, wants)).then(|| Difference { field: field.clone(), has: has.clone(), wants: wants.clone() })
+        });
+        // Acknowledged messages must be on disk; fields of newer servers are not told, only looked for.
+        let async_writes = has.get("persist_mode").filter(|mode| *mode == "async").map(|mode| Difference {
+            field: "persist_mode".to_owned(),
+            has: mode.clone(),
+            wants: "default".into(),
+        });
+        planned.chain(async_writes).collect()
+    }
+
+    fn missing(&self, why: String) -> StreamError {
+        let command = command("CREATE", &self.name, &self.config);
+        StreamError::Missing { stream: self.name.clone(), why, command }
+    }
+
+    fn explain(&self, error: ApiError) -> StreamError {
+        match error {
+            ApiError::Unanswered(Unanswered::Denied(subject)) => StreamError::Denied {
+                stream: self.name.clone(),
+                subject,
+                command: command("CREATE", &self.name, &self.config),
+            },
+            ApiError::Unanswered(Unanswered::NoResponders) => StreamError::NoJetStream,
+            error
+                if matches!(
+                    error.code(),
+                    Refusal::JETSTREAM_NOT_ENABLED | Refusal::JETSTREAM_NOT_ENABLED_FOR_ACCOUNT
+                ) =>
+            {
+                StreamError::NoJetStream
+            }
+            ApiError::Refused(refusal) if !refusal.is_transient() => {
+                StreamError::Different { stream: self.name.clone(), differences: Vec::new(), why: refusal.to_string() }
+            }
+            source => StreamError::Api { stream: self.name.clone(), source },
+        }
+    }
+}
+
+/// The bucket of generations: `midplane_epochs`.
+pub fn epochs_bucket(prefix: &str) -> String {
+    let safe: String = prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
+    format!("{safe}_epochs")
+}
+
+fn command(verb: &str, name: &str, config: &Map<String, Value>) -> String {
+    let config = Value::Object(config.clone()).to_string().replace('\'', r"'\''");
+    format!("nats request '$JS.API.STREAM.{verb}.{name}' '{config}'")
+}
+
+/// Servers leave out what is false, zero or empty, and may say more about an object than they were told.
+fn same(has: &Value, wants: &Value) -> bool {
+    match (has, wants) {
+        (Value::Null, Value::Bool(false)) => true,
+        (Value::Null, Value::Number(number)) => number.as_i64() == Some(0),
+        (Value::Object(has), Value::Object(wants)) => {
+            wants.iter().all(|(key, wants)| same(has.get(key).unwrap_or(&Value::Null), wants))
+                && has.iter().all(|(key, has)| wants.contains_key(key) || *has == Value::Bool(false))
+        }
+        _ => has == wants,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_servers_leave_out_is_not_a_difference() {
+        assert!(same(&Value::Null, &json!(false)));
+        assert!(same(&json!({"src": "a", "dest": "b", "headers_only": false}), &json!({"src": "a", "dest": "b"})));
+        assert!(!same(&json!({"src": "a", "dest": "b", "headers_only": true}), &json!({"src": "a", "dest": "b"})));
+        assert!(!same(&Value::Null, &json!(true)));
+        assert!(!same(&json!(3), &json!(1)));
+    }
+
+    #[test]
+    fn a_bucket_has_a_valid_name() {
+        assert_eq!(epochs_bucket("midplane"), "midplane_epochs");
+        assert_eq!(epochs_bucket("my.app"), "my_app_epochs");
+    }
+}

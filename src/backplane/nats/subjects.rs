@@ -1,0 +1,290 @@
+//! The public, reversible mapping between channels and subjects.
+//!
+//! `chat:room.1` is published to `midplane.pub.chat.room.1`: the prefix, what it is for, the namespace (one token, `_`
+//! for the default one), then the rest, whose dots are levels. What a token cannot hold is percent-encoded as UTF-8:
+//! white space, control characters, `*`, `>`, `%`, and a dot that would leave a token empty. A private channel
+//! (`$chat:room`) has its `$` in front of the rest (`midplane.pub.chat.$room`); a rest that itself begins with `$` has
+//! that one encoded. Each channel has exactly one subject, so a subject that is spelled differently names no channel.
+
+use std::fmt::Write as _;
+
+use percent_encoding::percent_decode_str;
+
+use crate::protocol::Channel;
+
+/// What a subject is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    /// Where everybody publishes.
+    Publish,
+    /// Where nodes hear what was stored.
+    Live,
+    /// Where publishers tell that something was stored which may not have come out.
+    Nudge,
+}
+
+impl Purpose {
+    const fn token(self) -> &'static str {
+        match self {
+            Self::Publish => "pub",
+            Self::Live => "live",
+            Self::Nudge => "nudge",
+        }
+    }
+}
+
+/// The subjects below one prefix.
+#[derive(Debug, Clone)]
+pub struct Subjects {
+    prefix: String,
+}
+
+impl Subjects {
+    /// Subjects that begin with `prefix` (`midplane`).
+    #[must_use]
+    pub fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    /// The subject of one channel.
+    #[must_use]
+    pub fn of(&self, purpose: Purpose, channel: &Channel) -> String {
+        let mut subject = format!("{}.{}.", self.prefix, purpose.token());
+        push_namespace(&mut subject, channel.namespace());
+        subject.push('.');
+        push_rest(&mut subject, channel);
+        subject
+    }
+
+    /// The subjects of all channels of a namespace, as a pattern.
+    #[must_use]
+    pub fn all(&self, purpose: Purpose, namespace: &str) -> String {
+        let mut subject = format!("{}.{}.", self.prefix, purpose.token());
+        push_namespace(&mut subject, namespace);
+        subject.push_str(".>");
+        subject
+    }
+
+    /// A subject in a namespace that no channel maps to, for proving that a stream takes writes.
+    #[must_use]
+    pub fn probe(&self, namespace: &str) -> String {
+        let mut subject = self.all(Purpose::Publish, namespace);
+        subject.pop();
+        subject.push('%');
+        subject
+    }
+
+    /// Where nodes tell each other that a namespace's epoch changed.
+    #[must_use]
+    pub fn epoch(&self, namespace: &str) -> String {
+        let mut subject = format!("{}.epoch.", self.prefix);
+        push_namespace(&mut subject, namespace);
+        subject
+    }
+
+    /// A subject below the prefix that is not a channel's: `rpc.sum`.
+    #[must_use]
+    pub fn below(&self, name: &str) -> String {
+        format!("{}.{name}", self.prefix)
+    }
+
+    /// What stands behind the prefix.
+    #[must_use]
+    pub fn strip<'a>(&self, subject: &'a str) -> Option<&'a str> {
+        subject.strip_prefix(&*self.prefix)?.strip_prefix('.')
+    }
+
+    /// The channel whose subject this is; `None` for any other subject, and for any other spelling.
+    #[must_use]
+    pub fn channel(&self, purpose: Purpose, subject: &str) -> Option<Channel> {
+        let (namespace, rest) =
+            self.strip(subject)?.strip_prefix(purpose.token())?.strip_prefix('.')?.split_once('.')?;
+        let mut name = String::with_capacity(subject.len());
+        let rest = match rest.strip_prefix('$') {
+            Some(rest) => {
+                name.push('$');
+                rest
+            }
+            None => rest,
+        };
+        if namespace != "_" {
+            name.push_str(&percent_decode_str(namespace).decode_utf8().ok()?);
+            name.push(':');
+        }
+        name.push_str(&percent_decode_str(rest).decode_utf8().ok()?);
+        let channel = Channel::parse(&name, usize::MAX).ok()?;
+        (self.of(purpose, &channel) == subject).then_some(channel)
+    }
+}
+
+/// A namespace as one token; also fit for the name of a stream once `%` is replaced.
+fn push_namespace(subject: &mut String, namespace: &str) {
+    match namespace {
+        "" => subject.push('_'),
+        "_" => push_encoded(subject, '_'),
+        name => {
+            for c in name.chars() {
+                if c.is_ascii_alphanumeric() || c == '_' || c == '-' {
+                    subject.push(c);
+                } else {
+                    push_encoded(subject, c);
+                }
+            }
+        }
+    }
+}
+
+fn push_rest(subject: &mut String, channel: &Channel) {
+    let mut rest = channel.as_str();
+    if channel.is_private() {
+        subject.push('$');
+        rest = &rest[1..];
+    }
+    if !channel.namespace().is_empty() {
+        rest = channel.rest();
+    }
+    let mut token_is_empty = true;
+    let mut characters = rest.chars().peekable();
+    let mut first = true;
+    while let Some(c) = characters.next() {
+        let is_level = c == '.' && !token_is_empty && characters.peek().is_some();
+        let is_special = matches!(c, '.' | '*' | '>' | '%') || (first && c == '$');
+        let fits = !is_special && !c.is_whitespace() && !c.is_control();
+        if is_level || fits {
+            subject.push(c);
+        } else {
+            push_encoded(subject, c);
+        }
+        token_is_empty = is_level;
+        first = false;
+    }
+}
+
+fn push_encoded(text: &mut String, c: char) {
+    for byte in c.encode_utf8(&mut [0; 4]).bytes() {
+        write!(text, "%{byte:02X}").expect("writing to a string succeeds");
+    }
+}
+
+/// The name of the stream that keeps a namespace: `MP_<prefix>_<namespace>`, different for different prefixes.
+#[must_use]
+pub fn stream_name(prefix: &str, namespace: &str) -> String {
+    let mut name = String::from("MP_");
+    for byte in prefix.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            name.push(byte as char);
+        } else {
+            write!(name, "={byte:02X}").expect("writing to a string succeeds");
+        }
+    }
+    name.push('_');
+    let mut token = String::new();
+    push_namespace(&mut token, namespace);
+    name.push_str(&token.replace('%', "="));
+    name
+}
+
+/// A text as part of a message id: the same encoding, and `|` as well, which separates the parts.
+#[must_use]
+pub fn id_part(text: &str) -> String {
+    let mut part = String::with_capacity(text.len());
+    for c in text.chars() {
+        if c == '|' || c == '%' || c.is_whitespace() || c.is_control() {
+            push_encoded(&mut part, c);
+        } else {
+            part.push(c);
+        }
+    }
+    part
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn subjects() -> Subjects {
+        Subjects::new("midplane")
+    }
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name, usize::MAX).expect("a valid name")
+    }
+
+    #[test]
+    fn the_mapping_is_the_documented_one() {
+        for (name, subject) in [
+            ("news", "midplane.pub._.news"),
+            ("chat:room", "midplane.pub.chat.room"),
+            ("chat:room.1.a", "midplane.pub.chat.room.1.a"),
+            ("$chat:room", "midplane.pub.chat.$room"),
+            ("$room", "midplane.pub._.$room"),
+            ("chat:$room", "midplane.pub.chat.%24room"),
+            ("chat:a b*>%", "midplane.pub.chat.a%20b%2A%3E%25"),
+            ("chat:.a..b.", "midplane.pub.chat.%2Ea.%2Eb%2E"),
+            ("chat:a:b", "midplane.pub.chat.a:b"),
+            (":x", "midplane.pub._.:x"),
+            ("a.b:c", "midplane.pub.a%2Eb.c"),
+            ("_:c", "midplane.pub.%5F.c"),
+            ("personal:#42", "midplane.pub.personal.#42"),
+            ("chat:zürich", "midplane.pub.chat.zürich"),
+        ] {
+            assert_eq!(subjects().of(Purpose::Publish, &channel(name)), subject);
+            assert_eq!(subjects().channel(Purpose::Publish, subject), Some(channel(name)));
+        }
+    }
+
+    #[test]
+    fn a_subject_that_is_no_channels_names_none() {
+        for subject in [
+            "midplane.pub.chat",
+            "midplane.pub._.chat:room",
+            "midplane.pub.chat.%61",
+            "midplane.pub.chat.a%2e",
+            "midplane.pub.chat.%FF",
+            "midplane.pub.chat.%",
+            "midplane.live.chat.room",
+            "other.pub.chat.room",
+            "midplanet.pub.chat.room",
+        ] {
+            assert_eq!(subjects().channel(Purpose::Publish, subject), None, "{subject}");
+        }
+        assert_eq!(subjects().channel(Purpose::Publish, &subjects().probe("chat")), None);
+    }
+
+    #[test]
+    fn streams_of_different_prefixes_have_different_names() {
+        assert_eq!(stream_name("midplane", "chat"), "MP_midplane_chat");
+        assert_eq!(stream_name("midplane", ""), "MP_midplane__");
+        assert_ne!(stream_name("a", "b_c"), stream_name("a_b", "c"));
+        assert_eq!(stream_name("my.app", "a.b"), "MP_my=2Eapp_a=2Eb");
+    }
+
+    proptest! {
+        #[test]
+        fn every_channel_comes_back_from_its_subject(name in "[$]?([a-z._%-]{0,4}:)?[$.*>% a-c:#|ü\u{2028}]{0,12}|\\PC{0,24}") {
+            let Ok(channel) = Channel::parse(&name, usize::MAX) else { return Ok(()) };
+            for purpose in [Purpose::Publish, Purpose::Live, Purpose::Nudge] {
+                let subject = subjects().of(purpose, &channel);
+                prop_assert_eq!(subjects().channel(purpose, &subject), Some(channel.clone()));
+                prop_assert!(subject.split('.').all(|token| !token.is_empty()), "empty token in {}", subject);
+                prop_assert!(!subject.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '>'));
+                prop_assert!(subject.split('.').count() >= 4);
+            }
+        }
+
+        #[test]
+        fn no_subject_names_a_channel_with_another_subject(subject in "midplane[.]pub[.][a-z%_]{1,3}[.][$a-c.:%2E]{1,10}") {
+            if let Some(channel) = subjects().channel(Purpose::Publish, &subject) {
+                prop_assert_eq!(subjects().of(Purpose::Publish, &channel), subject);
+            }
+        }
+
+        #[test]
+        fn names_of_streams_are_valid(prefix in "\\PC{1,12}", namespace in "\\PC{0,12}") {
+            let name = stream_name(&prefix, &namespace);
+            prop_assert!(name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_=".contains(&b)), "{}", name);
+        }
+    }
+}

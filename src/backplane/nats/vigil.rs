@@ -1,0 +1,253 @@
+//! Watches over connection, streams and epochs, restores what can be restored, and says whether the backplane works.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures_util::future::{join_all, try_join_all};
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::connection::{Link, parse_answer};
+use super::keep::Keep;
+use super::publish::Ack;
+use super::streams::{Plan, StreamError};
+use super::subjects::Subjects;
+use crate::backplane::feed::FeedClosed;
+use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Health, Scope};
+
+/// How often what nobody announces is looked at.
+const TICK: Duration = Duration::from_secs(1);
+/// How long a stream may not acknowledge before the node says so: an election takes 4 to 9 seconds.
+const STALL_TOLERANCE: Duration = Duration::from_secs(10);
+/// How long a check may take before its gap is announced all the same.
+const CHECK_PATIENCE: Duration = Duration::from_secs(3);
+
+/// What happened and is not dealt with yet. Repeated signals become one.
+#[derive(Default)]
+pub struct Signals {
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+#[derive(Default, Clone)]
+struct Pending {
+    /// Why the live connection is down.
+    live_down: Option<String>,
+    /// How often it was lost, to tell a loss during a restoration from the one that is being restored.
+    losses: u64,
+    elected: HashSet<Arc<str>>,
+    suspect: HashSet<Arc<str>>,
+}
+
+impl Signals {
+    pub fn live_down(&self, why: String) {
+        let mut pending = self.pending.lock();
+        pending.live_down = Some(why);
+        pending.losses += 1;
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub fn live_up(&self) {
+        self.pending.lock().live_down = None;
+        self.wake.notify_one();
+    }
+
+    pub fn leader_elected(&self, namespace: &Arc<str>) {
+        self.pending.lock().elected.insert(Arc::clone(namespace));
+        self.wake.notify_one();
+    }
+
+    pub fn check_epoch(&self, namespace: &Arc<str>) {
+        self.pending.lock().suspect.insert(Arc::clone(namespace));
+        self.wake.notify_one();
+    }
+
+    /// Takes what namespaces are to be looked at; the state of the connection stays.
+    fn take(&self) -> Pending {
+        let mut pending = self.pending.lock();
+        let taken = pending.clone();
+        pending.elected.clear();
+        pending.suspect.clear();
+        taken
+    }
+}
+
+/// The task that watches.
+pub struct Vigil {
+    pub link: Link,
+    pub subjects: Subjects,
+    pub epochs: Option<Plan>,
+    pub bucket: String,
+    pub keeps: HashMap<Arc<str>, Arc<Keep>>,
+    pub feed: FeedSender,
+    pub signals: Arc<Signals>,
+    pub health: watch::Sender<Health>,
+    pub stop: CancellationToken,
+}
+
+impl Vigil {
+    /// Runs until the backplane closes or nobody reads the feed.
+    pub async fn run(self: Arc<Self>) {
+        let mut tick = interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut connection = self.link.watch();
+        let mut restored = Restored::default();
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = self.signals.wake.notified() => {}
+                _ = tick.tick() => {}
+                changed = connection.changed() => if changed.is_err() { return },
+            }
+            let round = async { self.round(&mut restored).await };
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                outcome = round => if outcome.is_err() { return },
+            }
+        }
+    }
+
+    async fn round(&self, restored: &mut Restored) -> Result<(), FeedClosed> {
+        let pending = self.signals.take();
+        let link = *self.link.watch().borrow();
+        if !link.up {
+            self.say(Health::Lost { why: "not connected to NATS".to_owned() });
+        } else if let Some(why) = &pending.live_down {
+            self.say(Health::Lost { why: format!("live connection: {why}") });
+        } else if link.losses != restored.link || pending.losses != restored.live {
+            self.restore(restored, &pending, link.losses).await?;
+        } else {
+            self.look_after(&pending).await?;
+            self.judge().await;
+            return Ok(());
+        }
+        // What could not be looked at now stays to be done.
+        for namespace in &pending.elected {
+            self.signals.leader_elected(namespace);
+        }
+        self.signals.pending.lock().suspect.extend(pending.suspect);
+        Ok(())
+    }
+
+    /// After a lost connection: the streams may be gone, and deliveries are missing.
+    async fn restore(&self, restored: &mut Restored, pending: &Pending, link_losses: u64) -> Result<(), FeedClosed> {
+        let changed = match self.ensure_all().await {
+            Ok(changed) => changed,
+            Err(error) => {
+                warn!(%error, "streams are not restored yet");
+                self.say(Health::Lost { why: error.to_string() });
+                return Ok(());
+            }
+        };
+        for keep in changed {
+            self.announce_epoch(&keep).await?;
+        }
+        restored.link = link_losses;
+        if pending.losses != restored.live {
+            restored.live = pending.losses;
+            metrics::counter!("midplane_backplane_reconnects_total").increment(1);
+            self.gap(Scope::Everything, GapCause::Reconnect).await?;
+        }
+        info!("backplane restored");
+        self.say(Health::Ready);
+        Ok(())
+    }
+
+    /// Makes the streams exist and knows their epochs; returns those whose epoch is another than before.
+    pub async fn ensure_all(&self) -> Result<Vec<Arc<Keep>>, StreamError> {
+        let Some(epochs) = &self.epochs else { return Ok(Vec::new()) };
+        epochs.ensure(&self.link).await?;
+        let checks = self.keeps.values().map(async |keep| {
+            keep.plan.ensure(&self.link).await?;
+            let changed = keep.check(&self.link, &self.bucket).await;
+            let changed = changed.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
+            Ok::<_, StreamError>(changed.then(|| Arc::clone(keep)))
+        });
+        Ok(try_join_all(checks).await?.into_iter().flatten().collect())
+    }
+
+    /// Checks the epochs that may have changed, then tells of elections.
+    async fn look_after(&self, pending: &Pending) -> Result<(), FeedClosed> {
+        let namespaces: HashSet<_> = pending.elected.union(&pending.suspect).collect();
+        let checks = namespaces.into_iter().filter_map(|namespace| self.keeps.get(namespace)).map(async |keep| {
+            match timeout(CHECK_PATIENCE, keep.check(&self.link, &self.bucket)).await {
+                Ok(Ok(changed)) => (keep, Some(changed)),
+                Ok(Err(error)) => {
+                    warn!(stream = keep.plan.name, %error, "epoch not checked");
+                    (keep, None)
+                }
+                Err(_) => (keep, None),
+            }
+        });
+        for (keep, changed) in join_all(checks).await {
+            match changed {
+                Some(true) => self.announce_epoch(keep).await?,
+                Some(false) => {}
+                None => {
+                    self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
+                }
+            }
+        }
+        for namespace in &pending.elected {
+            self.gap(Scope::Namespace(Arc::clone(namespace)), GapCause::LeaderElected).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells this node's readers and the other nodes that a namespace has a new epoch.
+    pub async fn announce_epoch(&self, keep: &Keep) -> Result<(), FeedClosed> {
+        let told = self.link.client.publish(self.subjects.epoch(&keep.namespace), Default::default()).await;
+        if let Err(error) = told {
+            warn!(%error, "other nodes were not told of the new epoch");
+        }
+        self.gap(Scope::Namespace(Arc::clone(&keep.namespace)), GapCause::EpochChanged).await
+    }
+
+    async fn gap(&self, scope: Scope, cause: GapCause) -> Result<(), FeedClosed> {
+        self.feed.send(Delivery::Gap(Gap { scope, cause })).await
+    }
+
+    /// Proves that streams which stopped acknowledging take writes again, and says whether all do.
+    async fn judge(&self) {
+        let stalled = self.keeps.values().filter(|keep| keep.stalled_for().is_some());
+        join_all(stalled.map(|keep| self.probe(keep))).await;
+        let worst = self.keeps.values().find(|keep| keep.stalled_for().is_some_and(|since| since >= STALL_TOLERANCE));
+        self.say(match worst {
+            Some(keep) => Health::Lost { why: format!("stream {} takes no writes", keep.plan.name) },
+            None => Health::Ready,
+        });
+    }
+
+    /// A write to a subject that is no channel's: the only proof that a quorum stores.
+    async fn probe(&self, keep: &Keep) {
+        let subject = self.subjects.probe(&keep.namespace);
+        let answer = self.link.request(&subject, None, Default::default(), TICK).await;
+        if let Ok(answer) = answer
+            && let Ok(ack) = parse_answer::<Ack>(&answer.payload)
+        {
+            keep.acknowledged(ack.seq);
+        }
+    }
+
+    fn say(&self, health: Health) {
+        self.health.send_if_modified(|current| {
+            let news = *current != health;
+            if news {
+                *current = health;
+            }
+            news
+        });
+    }
+}
+
+/// Up to which loss of each connection everything was restored.
+#[derive(Default)]
+struct Restored {
+    link: u64,
+    live: u64,
+}

@@ -1,0 +1,166 @@
+//! A store that is no longer the same has another epoch; one that is has the same.
+
+use std::fs;
+use std::path::Path;
+
+use midplane::backplane::{GapCause, Scope};
+use midplane::protocol::Offset;
+use midplane::settings::Storage;
+use serde_json::json;
+
+use super::{Operator, STREAM, join};
+use crate::support::eventually;
+use crate::support::nats_server::NatsServer;
+use crate::support::nats_settings::nats;
+use crate::support::member::{Member, channel};
+
+async fn epoch(node: &Member) -> String {
+    eventually("the top is known", async || {
+        let top = node.history().top(&channel("kept:a")).await.ok()?;
+        Some(top.epoch.as_str().to_owned())
+    })
+    .await
+}
+
+#[tokio::test]
+async fn all_nodes_see_one_epoch_and_a_restart_does_not_change_it() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (one, other) = (join(&settings).await, join(&settings).await);
+    one.store(&channel("kept:a"), "x").await;
+    let before = epoch(&one).await;
+    assert_eq!(epoch(&other).await, before);
+    server.kill();
+    server.restart().await;
+    one.ready().await;
+    assert_eq!(epoch(&one).await, before);
+    assert_eq!(epoch(&join(&settings).await).await, before);
+    assert!(one.gaps().iter().all(|gap| gap.cause != GapCause::EpochChanged));
+}
+
+#[tokio::test]
+async fn a_memory_stream_that_vanished_is_made_again_under_a_new_epoch() {
+    let mut server = NatsServer::start().await;
+    let mut settings = nats([server.url()], 1);
+    settings.storage = Storage::Memory;
+    let node = join(&settings).await;
+    let kept = channel("kept:a");
+    node.subscribe(&kept).await;
+    for _ in 0..5 {
+        node.store(&kept, "x").await;
+    }
+    let before = epoch(&node).await;
+    server.kill();
+    server.restart().await;
+    let gap = node.gap(GapCause::EpochChanged).await;
+    assert_eq!(gap.scope, Scope::Namespace("kept".into()));
+    node.gap(GapCause::Reconnect).await;
+    assert_eq!(node.store(&kept, "y").await, 1);
+    assert_ne!(epoch(&node).await, before);
+}
+
+#[tokio::test]
+async fn a_stream_that_somebody_made_anew_shows_at_the_next_read() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (one, other) = (join(&settings).await, join(&settings).await);
+    for _ in 0..5 {
+        one.store(&channel("kept:a"), "x").await;
+    }
+    let before = epoch(&one).await;
+    let operator = Operator::of(&settings).await;
+    let config = operator.info().await["config"].clone();
+    operator.ask(&format!("STREAM.DELETE.{STREAM}"), json!({})).await;
+    operator.ask(&format!("STREAM.CREATE.{STREAM}"), config).await;
+    assert_ne!(epoch(&one).await, before);
+    one.gap(GapCause::EpochChanged).await;
+    other.gap(GapCause::EpochChanged).await;
+    assert_eq!(epoch(&one).await, epoch(&other).await);
+}
+
+#[tokio::test]
+async fn a_store_that_was_rolled_back_has_another_epoch_on_every_node() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (one, other) = (join(&settings).await, join(&settings).await);
+    let kept = channel("kept:a");
+    one.subscribe(&kept).await;
+    other.subscribe(&kept).await;
+    for n in 0..5 {
+        one.store(&kept, &n.to_string()).await;
+    }
+    let before = epoch(&one).await;
+    server.stop().await;
+    let snapshot = tempfile::tempdir().unwrap();
+    copy(&server.store(), snapshot.path());
+    server.restart().await;
+    one.ready().await;
+    other.ready().await;
+    for n in 5..10 {
+        one.store(&kept, &n.to_string()).await;
+    }
+    other.received(&kept, 10).await;
+    assert_eq!(epoch(&one).await, before);
+
+    server.stop().await;
+    fs::remove_dir_all(server.store()).unwrap();
+    copy(snapshot.path(), &server.store());
+    server.restart().await;
+
+    one.gap(GapCause::EpochChanged).await;
+    other.gap(GapCause::EpochChanged).await;
+    let after = epoch(&one).await;
+    assert_ne!(after, before);
+    assert_eq!(epoch(&other).await, after);
+    assert_eq!(epoch(&join(&settings).await).await, after);
+    assert_eq!(one.store(&kept, "again").await, 6, "a sequence that another message had");
+    assert_eq!(epoch(&other).await, after, "one step back, one new epoch");
+}
+
+#[tokio::test]
+async fn a_rolled_back_store_shows_also_when_it_has_grown_past_what_was_seen() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let kept = channel("kept:a");
+    node.subscribe(&kept).await;
+    node.store(&kept, "0").await;
+    server.stop().await;
+    let snapshot = tempfile::tempdir().unwrap();
+    copy(&server.store(), snapshot.path());
+    server.restart().await;
+    node.ready().await;
+    node.gap(GapCause::Reconnect).await;
+    node.store(&kept, "1").await;
+    node.received(&kept, 2).await;
+    let before = epoch(&node).await;
+
+    server.stop().await;
+    fs::remove_dir_all(server.store()).unwrap();
+    copy(snapshot.path(), &server.store());
+    // Others write before the node is back: where it looks first, nothing is missing.
+    let elsewhere = NatsServer::with_config(&format!("jetstream {{ store_dir: {:?} }}", server.store())).await;
+    let operator = Operator::of(&nats([elsewhere.url()], 1)).await;
+    for n in 0..10 {
+        let body = n.to_string();
+        operator.0.request("midplane.pub.kept.other", body.into()).await.unwrap();
+    }
+    drop((operator, elsewhere));
+    server.restart().await;
+    node.gap(GapCause::EpochChanged).await;
+    assert_ne!(epoch(&node).await, before);
+    assert!(node.history().bounds("kept").await.unwrap().last >= Offset(11));
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}

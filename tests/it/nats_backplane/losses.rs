@@ -1,0 +1,127 @@
+//! Connections break and messages are forged: what is lost is told, what is false is not believed.
+
+use midplane::backplane::{GapCause, Health, Scope};
+use midplane::protocol::Offset;
+
+use super::{Operator, join};
+use crate::support::eventually;
+use crate::support::nats_server::NatsServer;
+use crate::support::nats_settings::nats;
+use crate::support::member::{channel, text};
+
+#[tokio::test]
+async fn a_restarted_server_is_a_gap_and_then_everything_goes_on() {
+    let mut server = NatsServer::start().await;
+    let node = join(&nats([server.url()], 1)).await;
+    let (kept, plain) = (channel("kept:a"), channel("plain:a"));
+    node.subscribe(&kept).await;
+    node.subscribe(&plain).await;
+    let before = node.publish(&kept, "before").await.position.unwrap();
+
+    server.kill();
+    let mut health = node.backplane.health();
+    health.wait_for(|health| matches!(health, Health::Lost { .. })).await.unwrap();
+    server.restart().await;
+
+    let gap = node.gap(GapCause::Reconnect).await;
+    assert_eq!(gap.scope, Scope::Everything);
+    node.ready().await;
+    node.forget();
+    let after = node.publish(&kept, "after").await.position.unwrap();
+    node.publish(&plain, "after").await;
+    assert_eq!(after.epoch, before.epoch, "the store survived");
+    assert!(after.offset > before.offset);
+    let message = &node.received(&kept, 1).await[0];
+    assert_eq!(message.link.map(|link| link.previous), Some(before.offset));
+    node.received(&plain, 1).await;
+}
+
+#[tokio::test]
+async fn sequences_that_a_publisher_invents_are_not_believed() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let (kept, plain) = (channel("kept:forged"), channel("plain:forged"));
+    node.subscribe(&kept).await;
+    node.subscribe(&plain).await;
+    let first = node.store(&kept, "sound").await;
+
+    let mut headers = async_nats::HeaderMap::new();
+    for (name, value) in [
+        ("Nats-Sequence", "999"),
+        ("Nats-Last-Sequence", "998"),
+        ("Nats-Stream", "MP_midplane_kept"),
+        ("Nats-Subject", "midplane.pub.kept.other"),
+        ("Nats-Time-Stamp", "2001-01-01T00:00:00Z"),
+        ("Midplane-Info", "{not json"),
+    ] {
+        headers.insert(name, value);
+    }
+    let operator = Operator::of(&settings).await;
+    for subject in ["midplane.pub.kept.forged", "midplane.pub.plain.forged"] {
+        operator.0.publish_with_headers(subject, headers.clone(), "forged".into()).await.unwrap();
+    }
+
+    let link = node.received(&kept, 2).await[1].link.expect("a stored message");
+    assert_eq!((link.offset, link.previous), (Offset(first + 1), Offset(first)));
+    let message = &node.received(&plain, 1).await[0];
+    assert!(message.link.is_none());
+    assert!(message.meta.info.is_none());
+    let page = node.history().page(&kept, Offset(1), 10).await.unwrap();
+    assert_eq!(page.messages[1].offset, Offset(first + 1));
+    assert!(page.messages[1].stored_at > 1_700_000_000_000_000_000);
+}
+
+#[tokio::test]
+async fn any_nats_client_publishes_to_the_documented_subject() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let operator = Operator::of(&settings).await;
+    for (name, subject) in [
+        ("kept:room.1", "midplane.pub.kept.room.1"),
+        ("kept:a b", "midplane.pub.kept.a%20b"),
+        ("$kept:secret", "midplane.pub.kept.$secret"),
+        ("plain:room", "midplane.pub.plain.room"),
+    ] {
+        let channel = channel(name);
+        node.subscribe(&channel).await;
+        operator.0.publish(subject, name.into()).await.unwrap();
+        assert_eq!(text(&node.received(&channel, 1).await[0].data), name);
+    }
+}
+
+#[tokio::test]
+async fn a_nudge_concerns_only_who_listens() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let heard = channel("kept:heard");
+    node.subscribe(&heard).await;
+    let operator = Operator::of(&settings).await;
+    operator.0.publish("midplane.nudge.kept.unheard", "7".into()).await.unwrap();
+    operator.0.publish("midplane.nudge.kept.heard", "8".into()).await.unwrap();
+    let gap = node.gap(GapCause::Nudge).await;
+    assert_eq!(gap.scope, Scope::Channel { channel: heard, up_to: Offset(8) });
+}
+
+#[tokio::test]
+async fn a_closed_node_has_published_what_it_took() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (leaving, staying) = (join(&settings).await, join(&settings).await);
+    let plain = channel("plain:farewell");
+    staying.subscribe(&plain).await;
+    for n in 0..1_000 {
+        leaving.publish(&plain, &n.to_string()).await;
+    }
+    leaving.backplane.close().await;
+    staying.received(&plain, 1_000).await;
+    assert!(leaving.backplane.publish(&channel("kept:late"), crate::support::member::outgoing("x")).await.is_err());
+    eventually("its connections are gone", async || {
+        let page = server.monitor("/connz").await?;
+        let connections: serde_json::Value = serde_json::from_str(&page).ok()?;
+        (connections["num_connections"] == 2).then_some(())
+    })
+    .await;
+}
