@@ -1,1 +1,130 @@
-//! To come.
+//! The server API: what backends may ask of the cluster, apart from how they ask it.
+//!
+//! Methods, JSON and error numbers are those of Centrifugo's HTTP API (`internal/apiproto/api.proto`), so that its
+//! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
+//! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
+//!
+//! What needs the sessions of all nodes (subscribe, unsubscribe, disconnect, refresh, presence) is answered 108;
+//! `info` and `channels` tell what this node sees.
+
+mod batch;
+mod channels;
+mod command;
+mod error;
+mod history;
+mod info;
+mod legacy;
+mod method;
+mod publish;
+mod reply;
+pub mod requests;
+mod rpc;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde_json::value::{RawValue, to_raw_value};
+use tracing::error;
+
+pub use error::ApiError;
+pub use method::Method;
+pub use reply::Reply;
+
+use batch::BatchRequest;
+use command::{Command, Malformed, decode};
+use info::Node;
+
+use crate::backplane::Backplane;
+use crate::hub::Connections;
+use crate::protocol::Channel;
+use crate::relay::Relay;
+use crate::settings::{Channels, Namespace, Rpc, Settings};
+use crate::telemetry::Source;
+
+/// A method's result as JSON, or why there is none.
+type Answer = Result<Box<RawValue>, ApiError>;
+
+/// Answers calls of the server API. Built once.
+pub struct Api {
+    relay: Arc<Relay>,
+    backplane: Arc<dyn Backplane>,
+    connections: Arc<Connections>,
+    channels: Channels,
+    rpc: Rpc,
+    node: Node,
+}
+
+impl Api {
+    /// The API of this node, whose uptime begins now.
+    #[must_use]
+    pub fn new(
+        relay: Arc<Relay>,
+        backplane: Arc<dyn Backplane>,
+        connections: Arc<Connections>,
+        settings: &Settings,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            relay,
+            backplane,
+            connections,
+            channels: settings.channel.clone(),
+            rpc: settings.hooks.rpc.clone(),
+            node: Node::new(&settings.node.name),
+        })
+    }
+
+    /// Calls `method`; `source` is how the call came in.
+    ///
+    /// A dropped call may have done its work all the same.
+    pub async fn call(&self, method: &str, body: &[u8], source: Source) -> Reply {
+        let Some(method) = Method::parse(method) else { return Reply::Error(ApiError::NotFound) };
+        let reply = match method {
+            Method::Batch => self.call_batch(body, source).await,
+            _ => match Command::decode(method, body) {
+                Ok(command) => self.run(command, source).await.into(),
+                Err(Malformed) => Reply::Malformed,
+            },
+        };
+        reply.noted(method)
+    }
+
+    async fn call_batch(&self, body: &[u8], source: Source) -> Reply {
+        match decode::<BatchRequest>(body) {
+            Ok(request) => self.batch(request, source).await.map_or_else(Reply::Error, Reply::Whole),
+            Err(Malformed) => Reply::Malformed,
+        }
+    }
+
+    async fn run(&self, command: Command, source: Source) -> Answer {
+        match command {
+            Command::Publish(request) => written(&self.publish(&request, source).await?),
+            Command::Broadcast(request) => written(&self.broadcast(&request, source).await?),
+            Command::History(request) => written(&self.history(&request).await?),
+            Command::HistoryRemove(request) => written(&self.history_remove(&request).await?),
+            Command::Channels(request) => written(&self.channels(&request)?),
+            Command::Info => written(&self.info().await),
+            Command::Rpc(request) => written(&self.rpc(request).await?),
+            Command::Later(_) => Err(ApiError::NotYetAvailable),
+        }
+    }
+
+    /// The channel of this name, and its namespace.
+    fn channel(&self, name: &str) -> Result<(Channel, &Arc<Namespace>), ApiError> {
+        let channel = Channel::parse(name, self.channels.max_length).map_err(|_| ApiError::BadRequest)?;
+        let namespace = self.channels.namespaces.of(&channel).map_err(|_| ApiError::UnknownChannel)?;
+        Ok((channel, namespace))
+    }
+}
+
+/// A result without fields.
+#[derive(Serialize)]
+struct Empty {}
+
+fn written(result: &impl Serialize) -> Answer {
+    to_raw_value(result).map_err(|error| {
+        error!(%error, "a result of the server API cannot be written");
+        ApiError::Internal
+    })
+}

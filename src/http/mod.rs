@@ -1,6 +1,7 @@
 //! The HTTP edge: the server, its limits, the handshake that leads to a session, probes. What other rooms serve over
 //! HTTP is merged in by the composition root. No other room but `socket` sees an HTTP type of a connection.
 
+pub mod api;
 pub mod connection;
 pub mod demo;
 pub mod health;

@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
 pub use self::join::{JoinError, Joined, Membership, Outcome, Since, Wish};
-pub use self::publication::publication;
+pub use self::publication::{fitting, publication};
 pub use self::recovery::Refusal;
 
 use self::audit::Audits;

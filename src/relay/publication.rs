@@ -1,9 +1,12 @@
 //! From what the backplane carries to what clients see.
 
+use bytes::Bytes;
+
 use crate::backplane::Stored;
 use crate::hub::Frames;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, Reply, framed, raw};
+use crate::settings::DataFormat;
 
 /// A message as clients see it.
 #[must_use]
@@ -29,4 +32,18 @@ pub fn push_frames<'a>(channel: &'a Channel, message: &'a Stored) -> Frames<'a> 
         let push = Push::Publication { channel: channel.clone(), publication: publication(message) };
         Some(framed(encoding, &Reply::from(push)))
     })
+}
+
+/// A publisher's data as its namespace wants it, JSON on one line; `None` when it is something else.
+///
+/// `encoding` is how the data came: on the JSON wire nothing else can.
+#[must_use]
+pub fn fitting(format: DataFormat, encoding: Encoding, data: Bytes) -> Option<Bytes> {
+    match format {
+        DataFormat::Binary => Some(data),
+        DataFormat::NotEmpty if data.is_empty() => None,
+        DataFormat::NotEmpty if encoding == Encoding::Protobuf => Some(raw::one_line(&data).unwrap_or(data)),
+        DataFormat::NotEmpty | DataFormat::Json => raw::one_line(&data),
+        DataFormat::JsonObject => raw::one_line(&data).filter(|data| data.starts_with(b"{")),
+    }
 }

@@ -10,12 +10,12 @@ use crate::backplane::{Meta, Outgoing, PublishError};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{
-    Command, Encoding, HistoryRequest, HistoryResult, Method, PingResult, PublishRequest, PublishResult, Push, Reply,
-    ReplyResult, RpcRequest, RpcResult, UnsubscribeRequest, UnsubscribeResult, decode, framed, raw,
+    Command, HistoryRequest, HistoryResult, Method, PingResult, PublishRequest, PublishResult, Push, Reply,
+    ReplyResult, RpcRequest, RpcResult, UnsubscribeRequest, UnsubscribeResult, decode, framed,
 };
 use crate::protocol::{ChannelError, Offset};
-use crate::relay::{HistoryQuery, HistoryQueryError, Since};
-use crate::settings::{DataFormat, Namespace};
+use crate::relay::{HistoryQuery, HistoryQueryError, Since, fitting};
+use crate::settings::Namespace;
 use crate::telemetry::{LimitScope, Source};
 use std::sync::Arc;
 
@@ -195,16 +195,5 @@ impl Session {
         let patience_ends = client.refused_in_a_row > RATE_PATIENCE;
         self.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
         if patience_ends { Err(DisconnectCode::TooManyRequests.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
-    }
-}
-
-/// The data as its namespace wants it, JSON on one line; `None` when it is something else.
-pub(super) fn fitting(format: DataFormat, encoding: Encoding, data: Bytes) -> Option<Bytes> {
-    match format {
-        DataFormat::Binary => Some(data),
-        DataFormat::NotEmpty if data.is_empty() => None,
-        DataFormat::NotEmpty if encoding == Encoding::Protobuf => Some(raw::one_line(&data).unwrap_or(data)),
-        DataFormat::NotEmpty | DataFormat::Json => raw::one_line(&data),
-        DataFormat::JsonObject => raw::one_line(&data).filter(|data| data.starts_with(b"{")),
     }
 }

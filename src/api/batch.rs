@@ -1,0 +1,104 @@
+//! `batch`: several calls in one.
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use serde::ser::SerializeMap;
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::channels::ChannelsRequest;
+use super::command::{Command, Nothing, or_null};
+use super::history::HistoryRemoveRequest;
+use super::publish::PublishRequest;
+use super::rpc::RpcRequest;
+use super::{Answer, Api, ApiError, Method, written};
+use crate::protocol::centrifuge::HistoryRequest;
+use crate::telemetry::Source;
+
+/// Calls of one parallel batch that are on their way at one time.
+const CONCURRENCY: usize = 64;
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+pub(super) struct BatchRequest {
+    #[serde(deserialize_with = "or_null")]
+    commands: Vec<Option<Item>>,
+    /// In any order, and the replies still in that of the calls.
+    #[serde(deserialize_with = "or_null")]
+    parallel: bool,
+}
+
+/// One call, under its method's name; the first one counts where there are several.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Item {
+    publish: Option<Box<PublishRequest>>,
+    broadcast: Option<Box<PublishRequest>>,
+    subscribe: Option<Nothing>,
+    unsubscribe: Option<Nothing>,
+    disconnect: Option<Nothing>,
+    history: Option<HistoryRequest>,
+    history_remove: Option<HistoryRemoveRequest>,
+    presence: Option<Nothing>,
+    presence_stats: Option<Nothing>,
+    info: Option<Nothing>,
+    rpc: Option<RpcRequest>,
+    refresh: Option<Nothing>,
+    channels: Option<ChannelsRequest>,
+}
+
+impl Item {
+    fn command(self) -> Option<Command> {
+        let later = |method| move |Nothing {}| Command::Later(method);
+        self.publish
+            .map(Command::Publish)
+            .or_else(|| self.broadcast.map(Command::Broadcast))
+            .or_else(|| self.subscribe.map(later(Method::Subscribe)))
+            .or_else(|| self.unsubscribe.map(later(Method::Unsubscribe)))
+            .or_else(|| self.disconnect.map(later(Method::Disconnect)))
+            .or_else(|| self.history.map(Command::History))
+            .or_else(|| self.history_remove.map(Command::HistoryRemove))
+            .or_else(|| self.presence.map(later(Method::Presence)))
+            .or_else(|| self.presence_stats.map(later(Method::PresenceStats)))
+            .or_else(|| self.info.map(|Nothing {}| Command::Info))
+            .or_else(|| self.rpc.map(Command::Rpc))
+            .or_else(|| self.refresh.map(later(Method::Refresh)))
+            .or_else(|| self.channels.map(Command::Channels))
+    }
+}
+
+#[derive(Serialize)]
+struct BatchReply {
+    replies: Vec<ItemReply>,
+}
+
+/// `{"publish":{…}}` without another `result` inside, or `{"error":{…}}`.
+struct ItemReply {
+    method: &'static str,
+    answer: Answer,
+}
+
+impl Serialize for ItemReply {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(1))?;
+        match &self.answer {
+            Ok(result) => map.serialize_entry(self.method, result)?,
+            Err(error) => map.serialize_entry("error", &error.body())?,
+        }
+        map.end()
+    }
+}
+
+impl Api {
+    pub(super) async fn batch(&self, request: BatchRequest, source: Source) -> Answer {
+        let at_once = if request.parallel { CONCURRENCY } else { 1 };
+        let replies = stream::iter(request.commands).map(|item| self.reply_to(item, source)).buffered(at_once);
+        written(&BatchReply { replies: replies.collect().await })
+    }
+
+    async fn reply_to(&self, item: Option<Item>, source: Source) -> ItemReply {
+        let Some(item) = item else { return ItemReply { method: "", answer: Err(ApiError::BadRequest) } };
+        let Some(command) = item.command() else { return ItemReply { method: "", answer: Err(ApiError::NotFound) } };
+        let method = command.method().name();
+        ItemReply { method, answer: self.run(command, source).await }
+    }
+}

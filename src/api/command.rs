@@ -1,0 +1,89 @@
+//! Calls as they are read from JSON.
+//!
+//! As in Go, unknown fields are ignored and `null` is the field's zero value.
+
+use serde::{Deserialize, Deserializer};
+use serde_json::value::RawValue;
+
+use super::Method;
+use super::channels::ChannelsRequest;
+use super::history::HistoryRemoveRequest;
+use super::publish::PublishRequest;
+use super::rpc::RpcRequest;
+use crate::protocol::centrifuge::HistoryRequest;
+
+/// One call, read; a batch is none, it holds them.
+#[derive(Debug)]
+pub(super) enum Command {
+    Publish(Box<PublishRequest>),
+    Broadcast(Box<PublishRequest>),
+    History(HistoryRequest),
+    HistoryRemove(HistoryRemoveRequest),
+    Channels(ChannelsRequest),
+    Info,
+    Rpc(RpcRequest),
+    /// A method that is known and not there yet.
+    Later(Method),
+}
+
+/// The body is not the JSON that is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("malformed body")]
+pub(super) struct Malformed;
+
+impl Command {
+    /// Reads the body of a call to `method`.
+    pub(super) fn decode(method: Method, body: &[u8]) -> Result<Self, Malformed> {
+        Ok(match method {
+            Method::Publish => Self::Publish(decode(body)?),
+            Method::Broadcast => Self::Broadcast(decode(body)?),
+            Method::History => Self::History(decode(body)?),
+            Method::HistoryRemove => Self::HistoryRemove(decode(body)?),
+            Method::Channels => Self::Channels(decode(body)?),
+            Method::Info => decode(body).map(|Nothing {}| Self::Info)?,
+            Method::Rpc => Self::Rpc(decode(body)?),
+            Method::Subscribe
+            | Method::Unsubscribe
+            | Method::Disconnect
+            | Method::Refresh
+            | Method::Presence
+            | Method::PresenceStats
+            | Method::Batch => decode(body).map(|Nothing {}| Self::Later(method))?,
+        })
+    }
+
+    /// The method that is called.
+    pub(super) const fn method(&self) -> Method {
+        match self {
+            Self::Publish(_) => Method::Publish,
+            Self::Broadcast(_) => Method::Broadcast,
+            Self::History(_) => Method::History,
+            Self::HistoryRemove(_) => Method::HistoryRemove,
+            Self::Channels(_) => Method::Channels,
+            Self::Info => Method::Info,
+            Self::Rpc(_) => Method::Rpc,
+            Self::Later(method) => *method,
+        }
+    }
+}
+
+/// An object of which nothing matters.
+#[derive(Deserialize, Default)]
+pub(super) struct Nothing {}
+
+/// Reads an object; `null` is one without fields.
+pub(super) fn decode<'de, T: Deserialize<'de> + Default>(body: &'de [u8]) -> Result<T, Malformed> {
+    serde_json::from_slice::<Option<T>>(body).map(Option::unwrap_or_default).map_err(|_| Malformed)
+}
+
+/// For fields whose zero value may be written as `null`.
+pub(super) fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(
+    deserializer: D,
+) -> Result<T, D::Error> {
+    Option::<T>::deserialize(deserializer).map(Option::unwrap_or_default)
+}
+
+/// For payloads, where `null` is a value like any other.
+pub(super) fn payload<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Box<RawValue>>, D::Error> {
+    Box::deserialize(deserializer).map(Some)
+}

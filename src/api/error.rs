@@ -1,0 +1,71 @@
+//! What can go wrong with a call: Centrifugo's numbers and texts.
+//!
+//! Source: `internal/apiproto/errors.go` of `centrifugal/centrifugo`. Texts differ from those of the client protocol.
+
+use serde::Serialize;
+
+/// Why a call brought no result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum ApiError {
+    /// The backplane could not do it; trying again may help.
+    #[error("internal server error")]
+    Internal,
+    /// The publication may or may not be stored.
+    #[error("outcome unknown, retry with the same idempotency_key")]
+    OutcomeUnknown,
+    /// The channel's namespace is not configured.
+    #[error("unknown channel")]
+    UnknownChannel,
+    /// No such method, in this API or among the services.
+    #[error("not found")]
+    NotFound,
+    /// A field is missing or makes no sense.
+    #[error("bad request")]
+    BadRequest,
+    /// Switched off: the namespace keeps no history, calls to services are not allowed.
+    #[error("not available")]
+    NotAvailable,
+    /// It needs the sessions of all nodes.
+    #[error("not available: comes with a later release")]
+    NotYetAvailable,
+    /// The position is of another epoch.
+    #[error("unrecoverable position")]
+    UnrecoverablePosition,
+}
+
+impl ApiError {
+    /// The number that callers see.
+    #[must_use]
+    pub const fn code(self) -> u32 {
+        match self {
+            Self::Internal | Self::OutcomeUnknown => 100,
+            Self::UnknownChannel => 102,
+            Self::NotFound => 104,
+            Self::BadRequest => 107,
+            Self::NotAvailable | Self::NotYetAvailable => 108,
+            Self::UnrecoverablePosition => 112,
+        }
+    }
+
+    /// The HTTP status in transport error mode.
+    #[must_use]
+    pub const fn status(self) -> u16 {
+        match self {
+            Self::Internal | Self::OutcomeUnknown => 500,
+            Self::UnknownChannel | Self::NotFound => 404,
+            Self::BadRequest | Self::NotAvailable | Self::NotYetAvailable => 400,
+            Self::UnrecoverablePosition => 416,
+        }
+    }
+
+    pub(super) fn body(self) -> ErrorBody {
+        ErrorBody { code: self.code(), message: self.to_string() }
+    }
+}
+
+/// An error as it is written.
+#[derive(Debug, Serialize)]
+pub(super) struct ErrorBody {
+    code: u32,
+    message: String,
+}

@@ -1,0 +1,87 @@
+//! The methods by name.
+
+/// A method of the server API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Method {
+    Publish,
+    Broadcast,
+    Subscribe,
+    Unsubscribe,
+    Disconnect,
+    Refresh,
+    Presence,
+    PresenceStats,
+    History,
+    HistoryRemove,
+    Channels,
+    Info,
+    Rpc,
+    Batch,
+}
+
+impl Method {
+    /// Every method.
+    pub const ALL: [Self; 14] = [
+        Self::Publish,
+        Self::Broadcast,
+        Self::Subscribe,
+        Self::Unsubscribe,
+        Self::Disconnect,
+        Self::Refresh,
+        Self::Presence,
+        Self::PresenceStats,
+        Self::History,
+        Self::HistoryRemove,
+        Self::Channels,
+        Self::Info,
+        Self::Rpc,
+        Self::Batch,
+    ];
+
+    /// The name in paths, subjects and batches.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Publish => "publish",
+            Self::Broadcast => "broadcast",
+            Self::Subscribe => "subscribe",
+            Self::Unsubscribe => "unsubscribe",
+            Self::Disconnect => "disconnect",
+            Self::Refresh => "refresh",
+            Self::Presence => "presence",
+            Self::PresenceStats => "presence_stats",
+            Self::History => "history",
+            Self::HistoryRemove => "history_remove",
+            Self::Channels => "channels",
+            Self::Info => "info",
+            Self::Rpc => "rpc",
+            Self::Batch => "batch",
+        }
+    }
+
+    /// The method of this name, exactly.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// The method of this number in the legacy form of a command, where `batch` has none.
+    pub(super) const fn of_number(number: u32) -> Option<Self> {
+        Some(match number {
+            0 => Self::Publish,
+            1 => Self::Broadcast,
+            2 => Self::Unsubscribe,
+            3 => Self::Disconnect,
+            4 => Self::Presence,
+            5 => Self::PresenceStats,
+            6 => Self::History,
+            7 => Self::HistoryRemove,
+            8 => Self::Channels,
+            9 => Self::Info,
+            10 => Self::Rpc,
+            11 => Self::Subscribe,
+            12 => Self::Refresh,
+            _ => return None,
+        })
+    }
+}

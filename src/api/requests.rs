@@ -1,0 +1,65 @@
+//! Calls that come in over the backplane: a request to `api.<method>` below the prefix, with the body of the HTTP API.
+//!
+//! All nodes serve them together, each request reaches one. No key is asked for: who may publish to these subjects is
+//! for the permissions of the backplane's users to say.
+
+use std::sync::Arc;
+
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt, stream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::warn;
+
+use super::Api;
+use crate::backplane::{Request, SubscribeError};
+use crate::telemetry::Source;
+
+/// Where calls come in.
+const PATTERN: &str = "api.*";
+/// Calls that are on their way at one time; the others wait in the backplane's queue.
+const CONCURRENCY: usize = 64;
+
+/// Serves calls until `stop`, after which those already taken are still answered. Does nothing where nobody outside
+/// can ask.
+///
+/// # Errors
+/// When the backplane does not accept the subscription.
+pub async fn serve(api: &Arc<Api>, tasks: &TaskTracker, stop: &CancellationToken) -> Result<(), SubscribeError> {
+    let Some(requests) = api.backplane.requests() else { return Ok(()) };
+    let incoming = requests.serve(PATTERN).await?;
+    tasks.spawn(answer_all(Arc::clone(api), incoming, stop.clone()));
+    Ok(())
+}
+
+async fn answer_all(api: Arc<Api>, incoming: mpsc::Receiver<Request>, stop: CancellationToken) {
+    taken(incoming, stop.clone()).for_each_concurrent(CONCURRENCY, |request| answer(Arc::clone(&api), request)).await;
+    if !stop.is_cancelled() {
+        warn!("the backplane brings no more calls of the server API");
+    }
+}
+
+/// What comes in until `stop`, and then what is already there.
+fn taken(incoming: mpsc::Receiver<Request>, stop: CancellationToken) -> BoxStream<'static, Request> {
+    stream::unfold((incoming, stop), |(mut incoming, stop)| async move {
+        let request = tokio::select! {
+            request = incoming.recv() => request,
+            () = stop.cancelled() => {
+                incoming.close();
+                incoming.recv().await
+            }
+        };
+        Some((request?, (incoming, stop)))
+    })
+    .boxed()
+}
+
+async fn answer(api: Arc<Api>, request: Request) {
+    let method = request.subject.strip_prefix("api.").unwrap_or_default();
+    // Tools send nothing where a method needs nothing.
+    let body = if request.body.is_empty() { b"{}" } else { &*request.body };
+    let reply = api.call(method, body, Source::Nats).await;
+    // Whoever asked may be gone.
+    let _ = request.reply.send(reply.into_json());
+}
