@@ -11,7 +11,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::auth::Verifier;
+use crate::api::{self, Api};
 use crate::backplane::embedded::Embedded;
+use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, Feed, Health, feed};
 use crate::hooks::Hooks;
 use crate::http::limits::{Admission, Gate};
@@ -73,9 +75,11 @@ impl App {
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
+        let api = Api::new(Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections), &settings);
+        api::requests::serve(&api, &tasks, &stop).await.context("server API over NATS")?;
         let edge = Edge::new(&settings);
         let readiness = Arc::new(Readiness::default());
-        let router = router(&settings, &edge, services, &readiness, &telemetry);
+        let router = router(&settings, &edge, services, api, &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), telemetry));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
@@ -126,7 +130,10 @@ async fn open_backplane(
     let namespaces = &settings.channel.namespaces;
     match &settings.nats {
         None => Ok((Embedded::new(namespaces, sender), feeds)),
-        Some(_) => anyhow::bail!("the NATS backplane is not built in yet"),
+        Some(options) => {
+            let nats = Nats::connect(options, namespaces, sender).await.context("nats")?;
+            Ok((nats, feeds))
+        }
     }
 }
 
@@ -138,6 +145,7 @@ fn router(
     settings: &Settings,
     edge: &Arc<Edge>,
     services: Arc<Services>,
+    api: Arc<Api>,
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
@@ -149,7 +157,11 @@ fn router(
         telemetry: Arc::clone(telemetry),
     };
     let connect = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
-    let mut routes = vec![http::health::routes(probes), http::connection::routes(edge, connect)];
+    let mut routes = vec![
+        http::health::routes(probes),
+        http::connection::routes(edge, connect),
+        http::api::routes(api, &settings.http_api, settings.http.body_limit),
+    ];
     if settings.http.demo {
         routes.push(http::demo::routes());
     }
