@@ -30,6 +30,7 @@ function cutTheLine() {
   element('drop').disabled = true;
   line.socket?.close();
   setTimeout(() => {
+    tell('the line is whole again');
     line.cut = false;
     element('drop').disabled = false;
     window.dispatchEvent(new Event('online')); // the SDK then reconnects at once
@@ -125,7 +126,7 @@ client.on('connecting', ({ code, reason }) => {
   if (connects > 0) tell(`connection lost (${code} ${reason})`);
 });
 client.on('disconnected', ({ code, reason }) => tell(`disconnected (${code} ${reason})`));
-client.on('error', ({ error }) => tell(`${error.message || 'error'}${error.code ? ` (${error.code})` : ''}`));
+client.on('error', ({ error }) => line.cut || tell(`${error.message || 'error'}${error.code ? ` (${error.code})` : ''}`));
 
 // ---- The channel.
 
@@ -237,7 +238,7 @@ element('compose').addEventListener('submit', async event => {
   }
 });
 element('drop').addEventListener('click', () => {
-  tell('dropping the connection');
+  tell(`the line is cut for ${CUT_MILLISECONDS / 1000} seconds`);
   cutTheLine();
 });
 element('history').addEventListener('click', () => showHistory(subscription, false));

@@ -1,0 +1,173 @@
+// The demo page as a visitor sees it: two tabs chat, one loses its line, then its node, and recovers.
+import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { openBrowser } from '../sdk/js/chromium.mjs';
+import { NatsServer, Node, eventually } from '../sdk/js/harness.mjs';
+import { project } from '../sdk/js/harness/process.mjs';
+
+const pictures = join(project, 'test-artifacts');
+mkdirSync(pictures, { recursive: true });
+
+/** A tab, with everything that went wrong in it. */
+async function openTab(browser, url, viewport = { width: 1280, height: 800 }) {
+  const context = await browser.newContext({ viewport });
+  const page = await context.newPage();
+  const problems = [];
+  page.on('pageerror', error => problems.push(error.message));
+  page.on('console', message => {
+    const expected = /WebSocket connection to|ERR_CONNECTION/.test(message.text()); // what a dead node looks like
+    if (message.type() === 'error' && !expected) problems.push(message.text());
+  });
+  page.on('request', request => {
+    if (!/^(http|ws):\/\/127\.0\.0\.1:|^data:/.test(request.url())) problems.push(`asked for ${request.url()}`);
+  });
+  await page.goto(url);
+  return { page, problems, close: () => context.close() };
+}
+
+const state = (page, wanted) => page.waitForFunction(want => document.body.dataset.state === want, wanted, { timeout: 30_000 });
+const texts = page => page.locator('#messages .what').allTextContents();
+const picture = (page, name) => page.screenshot({ path: join(pictures, `${name}.png`) });
+
+async function say(page, text) {
+  await page.locator('#send:enabled').waitFor();
+  await page.fill('#text', text);
+  await page.press('#text', 'Enter');
+}
+
+async function sees(page, wanted) {
+  await eventually(`the tab shows ${JSON.stringify(wanted)}`, async () => {
+    const shown = await texts(page);
+    if (JSON.stringify(shown) !== JSON.stringify(wanted)) throw new Error(`it shows ${JSON.stringify(shown)}`);
+    return true;
+  });
+}
+
+describe('the demo page', { timeout: 300_000 }, () => {
+  let browser;
+  let tabs = [];
+  before(async () => {
+    browser = await openBrowser();
+  });
+  after(() => browser?.close());
+  afterEach(async () => {
+    for (const tab of tabs) await tab.close();
+    tabs = [];
+  });
+  const open = async (url, viewport) => {
+    const tab = await openTab(browser, url, viewport);
+    tabs.push(tab);
+    await state(tab.page, 'connected');
+    return tab;
+  };
+
+  describe('of one node in development mode', () => {
+    let node;
+    before(async () => {
+      node = await Node.start('demo', {}, { development: true });
+    });
+    after(() => node?.stop());
+
+    test('two tabs chat, and a third finds the history', async () => {
+      const [ada, bob] = [await open(`${node.url}/?name=Ada`), await open(`${node.url}/?name=Bob`)];
+      await say(ada.page, 'hello');
+      await sees(bob.page, ['hello']);
+      await say(bob.page, 'hi Ada');
+      await sees(ada.page, ['hello', 'hi Ada']);
+      assert.deepEqual(await ada.page.locator('#messages .who').allTextContents(), ['Ada', 'Bob']);
+      await picture(ada.page, 'demo-chat');
+
+      const carol = await open(`${node.url}/?name=Carol`);
+      await sees(carol.page, ['hello', 'hi Ada']);
+      assert.notEqual(await carol.page.textContent('#offset'), '–');
+      assert.equal(await carol.page.textContent('#recoverable'), 'yes');
+      await carol.page.click('#history');
+      await carol.page.getByText(/history: \d+ kept/).first().waitFor();
+      for (const tab of tabs) assert.deepEqual(tab.problems, []);
+    });
+
+    test('a tab whose line was cut recovers what was said meanwhile', async () => {
+      const channel = 'chat:cut';
+      const [ada, bob] = [await open(`${node.url}/?name=Ada&channel=${channel}`), await open(`${node.url}/?name=Bob&channel=${channel}`)];
+      await say(ada.page, 'one');
+      await sees(bob.page, ['one']);
+      await bob.page.click('#drop');
+      await state(bob.page, 'connecting');
+      await say(ada.page, 'two');
+      await say(ada.page, 'three');
+      await sees(ada.page, ['one', 'two', 'three']);
+      await picture(bob.page, 'demo-cut');
+      await state(bob.page, 'connected');
+      await sees(bob.page, ['one', 'two', 'three']);
+      await bob.page.locator('#messages .note', { hasText: 'recovered 2 messages' }).waitFor();
+      await picture(bob.page, 'demo-recovered');
+      await say(bob.page, 'four');
+      await sees(ada.page, ['one', 'two', 'three', 'four']);
+      for (const tab of tabs) assert.deepEqual(tab.problems, []);
+    });
+
+    test('markup in a message is text', async () => {
+      const channel = 'chat:markup';
+      const [ada, bob] = [await open(`${node.url}/?channel=${channel}`), await open(`${node.url}/?channel=${channel}`)];
+      await say(ada.page, '<img src=x onerror=alert(1)>');
+      await sees(bob.page, ['<img src=x onerror=alert(1)>']);
+      assert.equal(await bob.page.locator('#messages img').count(), 0);
+    });
+
+    test('a channel that does not exist is refused in words', async () => {
+      const ada = await open(node.url);
+      await ada.page.fill('#channel', 'nowhere:x');
+      await ada.page.click('#join button');
+      await ada.page.locator('#problem', { hasText: 'unknown channel' }).waitFor();
+    });
+
+    test('it works on a phone, and by keyboard alone', async () => {
+      const ada = await open(`${node.url}/?channel=chat:phone`, { width: 390, height: 844 });
+      await ada.page.focus('#text');
+      await ada.page.keyboard.type('from a phone');
+      await ada.page.locator('#send:enabled').waitFor();
+      await ada.page.keyboard.press('Enter');
+      await sees(ada.page, ['from a phone']);
+      assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'nothing sticks out');
+      await picture(ada.page, 'demo-phone');
+    });
+  });
+
+  describe('of two nodes', () => {
+    let nats;
+    let nodes;
+    before(async () => {
+      nats = await NatsServer.start();
+      nodes = await Promise.all(['left', 'right'].map(name => Node.start(name, { NATS_URL: nats.url }, { development: true })));
+    });
+    after(async () => {
+      for (const node of nodes || []) await node.stop();
+      await nats?.kill();
+    });
+
+    test('a tab whose node is killed goes on at the other and recovers', async () => {
+      const [left, right] = nodes;
+      const url = (first, second, name) => `${right.url}/?name=${name}&nodes=${first.websocket},${second.websocket}`;
+      const ada = await open(url(left, right, 'Ada'));
+      const bob = await open(url(right, left, 'Bob'));
+      assert.equal(await ada.page.textContent('#node'), left.address);
+      await say(ada.page, 'before');
+      await sees(bob.page, ['before']);
+      await picture(ada.page, 'demo-failover-before');
+
+      await left.kill();
+      await say(bob.page, 'while you were away');
+      await state(ada.page, 'connected');
+      await eventually('at the other node', async () => (await ada.page.textContent('#node')) === right.address);
+      await sees(ada.page, ['before', 'while you were away']);
+      await ada.page.locator('#messages .note', { hasText: /recovered \d+ message/ }).waitFor();
+      await say(ada.page, 'after');
+      await sees(bob.page, ['before', 'while you were away', 'after']);
+      await picture(ada.page, 'demo-failover-after');
+      for (const tab of tabs) assert.deepEqual(tab.problems, []);
+    });
+  });
+});

@@ -1,0 +1,4 @@
+import { suite } from './suite.mjs';
+import { embedded } from './harness.mjs';
+
+suite('one embedded node', embedded);

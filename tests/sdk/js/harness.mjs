@@ -1,0 +1,9 @@
+// Everything that a test needs to start the system and to talk to it.
+export * from './harness/nats.mjs';
+export * from './harness/node.mjs';
+export * from './harness/publisher.mjs';
+export * from './harness/raw.mjs';
+export * from './harness/sdk.mjs';
+export * from './harness/tokens.mjs';
+export * from './harness/topology.mjs';
+export * from './harness/wait.mjs';

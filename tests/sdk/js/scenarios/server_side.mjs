@@ -1,0 +1,82 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+
+import { App, eventually, fresh, now, token } from '../harness.mjs';
+import { withApps } from '../suite.mjs';
+
+export default ({ wire, topology }) => {
+  let users = 0;
+  const name = () => `user-${process.pid}-${wire}-${(users += 1)}`;
+  const app = claims => new App(wire, topology().first, { token: token({ sub: name(), exp: now(300), ...claims }) });
+  const inChannel = (list, channel) => list.filter(each => each.channel === channel);
+  const data = (client, channel) => inChannel(client.publications, channel).map(each => each.data);
+
+  test('the token\'s channels are subscribed by the server', withApps(async keep => {
+    const [one, two] = [fresh('chat'), fresh('plain')];
+    const ada = await keep(app({ channels: [one, two] })).connect();
+    await eventually('both are subscribed', () => inChannel(ada.subscribed, one).length && inChannel(ada.subscribed, two).length);
+    assert.equal(inChannel(ada.subscribed, one)[0].recoverable, true);
+    assert.equal(inChannel(ada.subscribed, two)[0].recoverable, false);
+    await topology().other.publish(one, 1);
+    await topology().other.publish(two, 2);
+    await eventually('both arrive', () => ada.publications.length === 2);
+    assert.deepEqual(data(ada, one), [1]);
+    assert.deepEqual(data(ada, two), [2]);
+  }));
+
+  test('the token\'s subs carry options and data', withApps(async keep => {
+    const channel = fresh('private');
+    const ada = await keep(app({ subs: { [channel]: { data: { welcome: 'ada' }, info: { seat: 1 } } } })).connect();
+    await eventually('subscribed', () => inChannel(ada.subscribed, channel).length);
+    const welcome = inChannel(ada.subscribed, channel)[0].data;
+    assert.deepEqual(wire === 'json' ? welcome : JSON.parse(Buffer.from(welcome).toString()), { welcome: 'ada' });
+    await topology().other.publish(channel, 1);
+    await eventually('it arrives', () => data(ada, channel).length === 1);
+  }));
+
+  test('every user has a personal channel', withApps(async keep => {
+    const user = name();
+    const ada = await keep(new App(wire, topology().first, { token: token({ sub: user, exp: now(60) }) })).connect();
+    const channel = `personal:#${user}`;
+    await eventually('subscribed', () => inChannel(ada.subscribed, channel).length);
+    await topology().other.publish(channel, 'for you');
+    await eventually('it arrives', () => data(ada, channel).length === 1);
+  }));
+
+  test('an anonymous client has no personal channel', withApps(async keep => {
+    const guest = await keep(new App(wire, topology().first)).connect();
+    assert.deepEqual(guest.subscribed, []);
+  }));
+
+  test('server-side subscriptions recover in connect, on another node', withApps(async keep => {
+    const channel = fresh('chat');
+    const ada = await keep(app({ channels: [channel] })).connect();
+    await eventually('subscribed', () => inChannel(ada.subscribed, channel).length === 1);
+    for (const number of [1, 2]) await topology().first.publish(channel, number);
+    await eventually('they arrive', () => data(ada, channel).length === 2);
+
+    // A broken connection, not disconnect(): the SDK forgets server-side positions when told to leave.
+    ada.node = { websocket: 'ws://127.0.0.1:1/nobody' };
+    ada.breakConnection();
+    for (const number of [3, 4, 5]) await topology().first.publish(channel, number);
+    ada.node = topology().other;
+    await eventually('subscribed again', () => inChannel(ada.subscribed, channel).length === 2);
+    assert.equal(inChannel(ada.subscribed, channel)[1].recovered, true);
+    await topology().first.publish(channel, 6);
+    await eventually('all arrive', () => data(ada, channel).length === 6);
+    assert.deepEqual(data(ada, channel), [1, 2, 3, 4, 5, 6]);
+  }));
+
+  test('an unknown namespace in the token is a clear error (102)', withApps(async keep => {
+    const ada = keep(app({ channels: [fresh('nowhere')] }));
+    ada.centrifuge.connect();
+    await eventually('disconnected', () => ada.disconnected);
+    assert.equal(ada.disconnected.code, 102);
+  }));
+
+  test('a client cannot subscribe itself to what the server subscribed it to', withApps(async keep => {
+    const channel = fresh('chat');
+    const ada = await keep(app({ channels: [channel] })).connect();
+    assert.equal(await ada.listen(channel).refusal(), 105);
+  }));
+};

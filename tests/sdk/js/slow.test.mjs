@@ -1,0 +1,62 @@
+// Readers that do not read, sockets that are half open.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { App, Raw, eventually, fresh, twoNodes, wires } from './harness.mjs';
+import { withApps } from './suite.mjs';
+
+describe('slow readers', { timeout: 300_000 }, () => {
+  let topology;
+  before(async () => {
+    topology = await twoNodes({ MIDPLANE_CLIENT__QUEUE_MAX_SIZE: '256KiB' });
+  });
+  after(() => topology?.stop());
+
+  for (const wire of wires) {
+    test(`${wire}: a reader that falls behind is closed with 3008, comes back and is told what it has`, withApps(async keep => {
+      const channel = fresh('chat');
+      const slow = await keep(new App(wire, topology.first, { maxServerPingDelay: 60_000 })).connect();
+      const quick = await keep(new App(wire, topology.other)).connect();
+      const listener = await slow.subscribe(channel);
+      const witness = await quick.subscribe(channel);
+
+      slow.socket._socket.pause();
+      const before = await topology.first.metric('midplane_outbox_overflows_total');
+      let published = 0;
+      await eventually('the node gives the slow reader up', async () => {
+        await topology.other.publish(channel, { number: (published += 1), padding: 'x'.repeat(40_000) });
+        const page = await (await fetch(`${topology.first.url}/metrics`)).text();
+        return /disconnects?_total\{[^}]*3008[^}]*\} [1-9]/.test(page) || (await topology.first.metric('midplane_outbox_overflows_total')) > before;
+      }, 60);
+      await topology.other.publish(channel, { number: (published += 1), padding: '' });
+      slow.socket._socket.resume();
+
+      await eventually('it is back', () => slow.connected.length === 2);
+      assert.equal(slow.connecting[1].code === 3008 || slow.connecting[1].code === 1, true, JSON.stringify(slow.connecting[1]));
+      await eventually('subscribed again', () => listener.subscribed.length === 2);
+      const all = (await witness.received(published)).map(({ number }) => number);
+      assert.deepEqual(all, Array.from({ length: published }, (_, index) => index + 1), 'the quick reader lost nothing');
+      if (listener.subscribed[1].recovered) {
+        await listener.received(published);
+        assert.deepEqual(listener.data.map(({ number }) => number), all);
+      }
+      await topology.other.publish(channel, { number: 'end' });
+      await eventually('it goes on', () => listener.data.at(-1).number === 'end');
+    }));
+  }
+
+  test('a reader that never reads again is let go within the deadline, and costs nobody else anything', withApps(async keep => {
+    const channel = fresh('plain');
+    const dead = keep(await Raw.connect(topology.first));
+    await dead.ask({ id: 2, subscribe: { channel } });
+    dead.socket._socket.pause();
+    const quick = await keep(new App('json', topology.first)).connect();
+    const witness = await quick.subscribe(channel);
+    for (let number = 1; number <= 300; number += 1) await topology.other.publish(channel, { number, padding: 'x'.repeat(40_000) });
+    assert.equal((await witness.received(300)).length, 300);
+    await eventually('one connection is left', async () => {
+      const { result } = await topology.first.api('info');
+      return result.nodes.find(({ name }) => name === 'node-0').num_clients === 1;
+    }, 30);
+  }));
+});

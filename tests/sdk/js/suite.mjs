@@ -1,0 +1,46 @@
+// The scenarios that must hold whatever the system is made of, over both wires.
+import { after, before, describe } from 'node:test';
+
+import { wires } from './harness.mjs';
+import connecting from './scenarios/connecting.mjs';
+import history from './scenarios/history.mjs';
+import publishing from './scenarios/publishing.mjs';
+import recovering from './scenarios/recovering.mjs';
+import rpc from './scenarios/rpc.mjs';
+import serverSide from './scenarios/server_side.mjs';
+import subscribing from './scenarios/subscribing.mjs';
+
+const scenarios = { connecting, subscribing, publishing, history, recovering, 'server-side subscriptions': serverSide, rpc };
+
+/** Starts the system once and runs every scenario against it. */
+export function suite(name, start) {
+  describe(name, { timeout: 600_000 }, () => {
+    let topology;
+    before(async () => {
+      topology = await start();
+    }, { timeout: 120_000 });
+    after(() => topology?.stop(), { timeout: 60_000 });
+
+    for (const wire of wires) {
+      for (const [title, scenario] of Object.entries(scenarios)) {
+        describe(`${wire}: ${title}`, () => scenario({ wire, topology: () => topology }));
+      }
+    }
+  });
+}
+
+/** A test's body gets apps that are closed behind it. */
+export function withApps(body) {
+  return async () => {
+    const apps = [];
+    const keep = app => {
+      apps.push(app);
+      return app;
+    };
+    try {
+      await body(keep);
+    } finally {
+      for (const app of apps) (app.close || app.end).call(app);
+    }
+  };
+}
