@@ -1,5 +1,7 @@
 //! What the server says unasked.
 
+use std::fmt;
+
 use bytes::Bytes;
 use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
@@ -62,7 +64,8 @@ messages! {
         data: Bytes = (bytes = "bytes", tag = "7"),
     }
 
-    /// What a unidirectional client has in place of a connect result.
+    /// What a unidirectional client has in place of a connect result. Does not print its session, which is a secret.
+    #[prost(skip_debug)]
     ConnectPush {
         client: String = (string, tag = "1"),
         version: String = (string, tag = "2"),
@@ -101,6 +104,12 @@ messages! {
     RefreshFields {
         expires: bool = (bool, tag = "1"),
         ttl: u32 = (uint32, tag = "2"),
+    }
+}
+
+impl fmt::Debug for ConnectPush {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ConnectPush").field("client", &self.client).field("subs", &self.subs).finish_non_exhaustive()
     }
 }
 

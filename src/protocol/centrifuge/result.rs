@@ -1,6 +1,7 @@
 //! What replies carry.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,6 +20,8 @@ pub fn ttl(remaining: Duration) -> u32 {
 }
 
 messages! {
+    /// Does not print its session, which is a secret.
+    #[prost(skip_debug)]
     ConnectResult {
         /// The connection's id.
         client: String = (string, tag = "1"),
@@ -98,6 +101,14 @@ messages! {
         ttl: u32 = (uint32, tag = "2"),
         /// For shared polls, which are not offered here.
         items: Vec<Publication> = (message, repeated, tag = "3"),
+    }
+}
+
+impl fmt::Debug for ConnectResult {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut result = f.debug_struct("ConnectResult");
+        result.field("client", &self.client).field("expires", &self.expires).field("ttl", &self.ttl);
+        result.field("subs", &self.subs).finish_non_exhaustive()
     }
 }
 

@@ -61,3 +61,11 @@ fn a_frame_holds_a_message_or_several() {
     assert_eq!(framed_many(Encoding::Protobuf, &replies).unwrap(), &b"\x82\x06\0\x04\x08\x03\x42\0"[..]);
     assert_eq!(framed_many(Encoding::Json, &[] as &[Reply]), None);
 }
+
+#[test]
+fn the_secret_of_emulated_transports_is_not_printed() {
+    let push = ConnectPush { session: "SECRET".into(), ..Default::default() };
+    let result = ConnectResult { session: "SECRET".into(), ..Default::default() };
+    let reply = Reply { id: 1, result: ReplyResult::Connect(result) };
+    assert!(!format!("{:?} {reply:?}", Push::Connect(push.into())).contains("SECRET"));
+}
