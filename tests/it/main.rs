@@ -3,6 +3,7 @@
 
 mod support;
 
+mod hooks;
 mod live_feed;
 mod live_feed_auth;
 mod live_feed_failures;
@@ -12,3 +13,4 @@ mod nats_servers;
 mod relay;
 mod session;
 mod tidy;
+mod tokens;

@@ -11,7 +11,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &["backplane", "protocol", "settings"]),
     ("hub", &["protocol"]),
     ("backplane", &["protocol", "settings", "telemetry"]),
-    ("auth", &["protocol", "settings"]),
+    ("auth", &["protocol", "settings", "telemetry"]),
     ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
     ("api", &["backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),

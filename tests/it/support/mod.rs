@@ -1,5 +1,6 @@
 //! What the promises are tested with: real servers on free ports, cleaned up on drop, and waiting without sleeping.
 
+pub mod backend;
 pub mod certificates;
 pub mod listener;
 pub mod live;
