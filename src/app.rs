@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Context;
@@ -10,11 +11,11 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
-use crate::auth::Verifier;
 use crate::api::{self, Api};
+use crate::auth::Verifier;
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
-use crate::backplane::{Backplane, Feed, Health, feed};
+use crate::backplane::{Backplane, FeedSender, Health, feed};
 use crate::hooks::Hooks;
 use crate::http::limits::{Admission, Gate};
 use crate::http::{self, Edge, Probes, Server};
@@ -24,7 +25,7 @@ use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::relay::Relay;
 use crate::session::{self, NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Queue, Telemetry};
 
 /// What stands in the way of being ready while the backplane is away.
 const BACKPLANE: &str = "backplane";
@@ -52,7 +53,9 @@ impl App {
             .with_context(|| format!("http.bind = {}", settings.http.bind))?;
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
-        let (backplane, feeds) = open_backplane(&settings, &telemetry).await?;
+        let partitions = std::thread::available_parallelism().map_or(1, usize::from);
+        let (sender, feeds) = feed::open(partitions);
+        let backplane = open_backplane(&settings, sender.clone(), &telemetry).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
         relay.start(feeds, &tasks, &stop);
@@ -60,6 +63,9 @@ impl App {
         tasks.spawn(Arc::clone(&pulse).run(stop.clone()));
         tasks.spawn(Arc::clone(&telemetry).run(stop.clone()));
         let connections = Connections::new();
+        telemetry.http.connections_limit.set(settings.http.max_connections.unwrap_or(0) as f64);
+        let measuring = measure(Arc::clone(&connections), sender, Arc::clone(&telemetry));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(measuring));
         let services = Arc::new(Services {
             node: NodeInfo {
                 name: settings.node.name.clone(),
@@ -123,16 +129,15 @@ impl App {
 /// The cluster's backplane where NATS is configured, else this process's own.
 async fn open_backplane(
     settings: &Settings,
+    sender: FeedSender,
     _telemetry: &Arc<Telemetry>,
-) -> anyhow::Result<(Arc<dyn Backplane>, Vec<Feed>)> {
-    let partitions = std::thread::available_parallelism().map_or(1, usize::from);
-    let (sender, feeds) = feed::open(partitions);
+) -> anyhow::Result<Arc<dyn Backplane>> {
     let namespaces = &settings.channel.namespaces;
     match &settings.nats {
-        None => Ok((Embedded::new(namespaces, sender), feeds)),
+        None => Ok(Embedded::new(namespaces, sender)),
         Some(options) => {
             let nats = Nats::connect(options, namespaces, sender).await.context("nats")?;
-            Ok((nats, feeds))
+            Ok(nats)
         }
     }
 }
@@ -166,6 +171,16 @@ fn router(
         routes.push(http::demo::routes());
     }
     http::compose(routes, telemetry)
+}
+
+/// Measures what waits, every second.
+async fn measure(connections: Arc<Connections>, feed: FeedSender, telemetry: Arc<Telemetry>) {
+    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+    loop {
+        tick.tick().await;
+        telemetry.clients.outbox_bytes.set(connections.backlog().load(Ordering::Relaxed) as f64);
+        telemetry.queues.bytes.of(Queue::Feed).set(feed.waiting() as f64);
+    }
 }
 
 /// What follows from being ready or not. A draining node has closed its gate for good.

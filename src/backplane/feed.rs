@@ -149,6 +149,12 @@ impl FeedSender {
         }
     }
 
+    /// Bytes that wait in all partitions.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.partitions.iter().map(|(_, room)| BYTES - room.available_permits()).sum()
+    }
+
     async fn send_to(&self, partition: usize, delivery: Delivery, weight: usize) -> Result<(), FeedClosed> {
         let (sender, room) = &self.partitions[partition];
         let permits = weight.min(BYTES) as u32;

@@ -135,7 +135,7 @@ pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
             () = relay.audits.demanded.notified() => {}
             _ = tick.tick() => {
                 relay.audits.spaces.values().for_each(Space::sight);
-                relay.registry.sweep_idle(relay.backplane.as_ref());
+                relay.registry.sweep_idle(relay.backplane.as_ref(), &relay.telemetry);
                 relay.check_fresh().await;
                 if last_period.elapsed() >= PERIOD {
                     last_period = Instant::now();

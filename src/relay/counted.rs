@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use super::Relay;
 use super::join::Outcome;
-use super::recovery::Refusal;
-use crate::backplane::{GapCause, PublishError};
+use super::recovery::{Refusal, age};
+use super::topic::Topic;
+use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::Reach;
 use crate::protocol::Channel;
 use crate::telemetry::{PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
@@ -17,6 +18,14 @@ impl Relay {
         clients.sent_bytes.of(Transport::WebSocket).increment(reach.bytes as u64);
         if reach.overflowed > 0 {
             clients.slow_consumers.of(SlowAction::Closed).increment(reach.overflowed as u64);
+        }
+    }
+
+    pub(super) fn time_delivery(&self, topic: &Topic, message: &Stored, took: Duration) {
+        let relay = &self.telemetry.relay;
+        relay.fanout_duration.record(took);
+        if message.stored_at > 0 {
+            relay.delivery_duration.of(&topic.namespace.name).record(age(message));
         }
     }
 

@@ -89,6 +89,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = self.topic.state.lock();
         state.audience.leave(self.slot);
+        self.relay.telemetry.relay.subscriptions.of(&self.topic.namespace.name).decrement(1.0);
         if state.audience.is_empty() {
             state.idle_since = Some(Instant::now());
             if !std::mem::replace(&mut state.listed_idle, true) {
@@ -113,7 +114,7 @@ impl Relay {
     ) -> Result<Joined, JoinError> {
         let attempt = async {
             loop {
-                let topic = self.registry.get_or_make(channel, namespace);
+                let topic = self.topic(channel, namespace);
                 self.open(&topic).await?;
                 // A topic may close between being found and being entered.
                 if let Some(joined) = self.enter(&topic, wish, outbox).await? {
@@ -126,6 +127,14 @@ impl Relay {
             self.count_recovery(joined.as_ref().ok().map(|joined| &joined.outcome));
         }
         joined
+    }
+
+    fn topic(&self, channel: &Channel, namespace: &Arc<Namespace>) -> Arc<Topic> {
+        let (topic, made) = self.registry.get_or_make(channel, namespace);
+        if made {
+            self.telemetry.relay.channels.of(&namespace.name).increment(1.0);
+        }
+        topic
     }
 
     /// Subscribes in the backplane and finds the channel's top, unless somebody did before.
@@ -319,6 +328,7 @@ impl Relay {
         let hold = outbox.hold();
         let slot = state.audience.enter(Listener { outbox: Arc::clone(outbox), positioned: wish.positioned, floor });
         state.idle_since = None;
+        self.telemetry.relay.subscriptions.of(&topic.namespace.name).increment(1.0);
         let membership = Membership { relay: Arc::clone(self), topic: Arc::clone(topic), slot };
         Some(Joined { membership, position, outcome, hold })
     }

@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Relay;
@@ -69,9 +70,13 @@ impl Relay {
         // Encoded before the lock is taken.
         let encodings = topic.state.lock().audience.encodings();
         frames.prepare(encodings);
+        let begun = Instant::now();
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {
-            Arrival::Delivered(reach) => self.count_reach(reach),
+            Arrival::Delivered(reach) => {
+                self.count_reach(reach);
+                self.time_delivery(&topic, &copy, begun.elapsed());
+            }
             Arrival::Dropped | Arrival::Held => {}
             Arrival::Hole(cause) => {
                 self.count_gap(cause);

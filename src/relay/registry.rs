@@ -5,14 +5,13 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
-use foldhash::fast::FixedState;
-use parking_lot::Mutex;
-use tokio::time::Instant;
-
 use super::topic::Topic;
 use crate::backplane::Backplane;
 use crate::protocol::Channel;
 use crate::settings::Namespace;
+use crate::telemetry::Telemetry;
+use foldhash::fast::FixedState;
+use parking_lot::Mutex;
 
 const SHARDS: usize = 16;
 /// How long a channel stays subscribed after its last listener left: reconnecting clients find it open.
@@ -32,17 +31,17 @@ impl Registry {
         self.shard(channel).lock().get(channel).cloned()
     }
 
-    /// The channel's topic, made when there is none.
-    pub(super) fn get_or_make(&self, channel: &Channel, namespace: &Arc<Namespace>) -> Arc<Topic> {
+    /// The channel's topic, made when there is none; and whether it was.
+    pub(super) fn get_or_make(&self, channel: &Channel, namespace: &Arc<Namespace>) -> (Arc<Topic>, bool) {
         let mut shard = self.shard(channel).lock();
         if let Some(topic) = shard.get(channel) {
-            return Arc::clone(topic);
+            return (Arc::clone(topic), false);
         }
         let topic = Arc::new(Topic::new(channel.clone(), Arc::clone(namespace)));
         shard.insert(channel.clone(), Arc::clone(&topic));
         drop(shard);
         self.idle.lock().push(Arc::clone(&topic));
-        topic
+        (topic, true)
     }
 
     /// Every topic, at one moment or another.
@@ -63,12 +62,15 @@ impl Registry {
     }
 
     /// Lets go of topics that have been idle for long, here and in the backplane.
-    pub(super) fn sweep_idle(&self, backplane: &dyn Backplane) {
+    pub(super) fn sweep_idle(&self, backplane: &dyn Backplane, telemetry: &Telemetry) {
         let candidates = std::mem::take(&mut *self.idle.lock());
         let mut waiting = Vec::new();
         for topic in candidates {
-            // Somebody is opening it right now.
-            if topic.turn.try_lock().is_err() || !self.close_if_idle(&topic, backplane) {
+            // Somebody may be opening it right now.
+            let opening = topic.turn.try_lock().is_err();
+            if !opening && self.close_if_idle(&topic, backplane) {
+                telemetry.relay.channels.of(&topic.namespace.name).decrement(1.0);
+            } else {
                 let mut state = topic.state.lock();
                 state.listed_idle = state.idle_since.is_some();
                 if state.listed_idle {
@@ -84,8 +86,8 @@ impl Registry {
         // The registry's lock first: nobody may make a new topic of this channel before the backplane let go of it.
         let mut shard = self.shard(&topic.channel).lock();
         let mut state = topic.state.lock();
-        let idle = state.idle_since.is_some_and(|since: Instant| since.elapsed() > LINGER);
-        if idle && state.audience.is_empty() {
+        let idle = state.idle_since.is_some_and(|since| since.elapsed() > LINGER) && state.audience.is_empty();
+        if idle {
             state.closed = true;
             shard.remove(&topic.channel);
             backplane.unsubscribe(&topic.channel);

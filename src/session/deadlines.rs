@@ -47,7 +47,8 @@ impl Session {
             Phase::Opening if now >= self.opened + self.services.client.stale_close_delay => {
                 Err(DisconnectCode::Stale.into())
             }
-            Phase::Refused { since } if now >= *since + REFUSED_STAY => Err(DisconnectCode::BadRequest.into()),
+            // It was told why it may not come in; this only ends its socket.
+            Phase::Refused { since } if now >= *since + REFUSED_STAY => Err(DisconnectCode::ForceReconnect.into()),
             Phase::Opening | Phase::Refused { .. } => Ok(()),
             Phase::Connected(client) => {
                 let by_client = client.expiry.filter(|expiry| expiry.by == Refresher::Client);

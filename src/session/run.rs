@@ -43,7 +43,7 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
     outbox.attach(Box::new(wire));
     services.counted_open(peer.encoding);
     let _registered = services.connections.register(Arc::clone(&outbox));
-    let mut heart = heart(&services, &peer);
+    let mut heart = heart(&services);
     let mut session = Session {
         services,
         outbox: Arc::clone(&outbox),
@@ -58,9 +58,7 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
     outbox.abandon();
 }
 
-fn heart(services: &Services, peer: &Peer) -> Heart {
-    // WebSocket pings are answered by the peer's library; whether in time is asked the same way.
-    let _ = peer;
+fn heart(services: &Services) -> Heart {
     let settings = &services.client;
     let first = rand::rng().random::<f64>();
     Heart::new(settings.ping_interval, settings.pong_timeout, Instant::now(), first)
@@ -124,6 +122,7 @@ async fn serve<T: Transport>(
 ) -> Result<(), End> {
     let outbox = Arc::clone(&session.outbox);
     let frame_pings = session.peer.frame_pings;
+    let connected = session.client().is_some();
     let mut pongs = 0;
     let outcome = {
         let mut work = pin!(async {
@@ -143,19 +142,18 @@ async fn serve<T: Transport>(
                     }
                 }
                 () = outbox.attention() => {
-                    let now = Instant::now();
-                    if heart.next() <= now && heart.beat(now) == Beat::Ping {
+                    // Whatever else was asked for is still there when the work is done.
+                    if connected && heart.beat(Instant::now()) == Beat::Ping {
                         outbox.reply(ping(&outbox, frame_pings));
                         outbox.flush();
-                    }
-                    if !outbox.is_blocked() {
-                        // Whatever else was asked for is still there when the command is done.
-                        continue;
                     }
                 }
             }
         }
     };
+    if !connected && session.client().is_some() {
+        *heart = self::heart(&session.services);
+    }
     for _ in 0..pongs {
         session.pong(heart)?;
     }
@@ -200,13 +198,13 @@ fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instan
     }
     *reminder = None;
     let now = Instant::now();
-    match heart.beat(now) {
-        // Before it is connected a client is not pinged: the connect result must be the first thing it hears.
-        Beat::Ping if session.client().is_some() => {
-            session.outbox.reply(ping(&session.outbox, session.peer.frame_pings));
+    // Before it is connected a client is not pinged: the connect result must be the first thing it hears.
+    if session.client().is_some() {
+        match heart.beat(now) {
+            Beat::Ping => session.outbox.reply(ping(&session.outbox, session.peer.frame_pings)),
+            Beat::NoPong => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
+            Beat::Rest => {}
         }
-        Beat::NoPong if session.client().is_some() => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
-        Beat::Ping | Beat::NoPong | Beat::Rest => {}
     }
     session.deadlines(now).map_err(End::Disconnect)
 }

@@ -72,7 +72,7 @@ labels! {
     SlowAction("action") { Closed = "closed", Dropped = "dropped" }
 
     /// A bounded queue.
-    Queue("queue") { Feed = "feed", Publish = "publish", Heal = "heal" }
+    Queue("queue") { Feed = "feed", Publish = "publish" }
 
     /// How a recovery ended.
     Recovery("result") {

@@ -3,11 +3,11 @@
 
 mod support;
 
+mod conformance;
 mod hooks;
 mod live_feed;
 mod live_feed_auth;
 mod live_feed_failures;
-mod conformance;
 mod nats_backplane;
 mod nats_servers;
 mod relay;

@@ -13,10 +13,10 @@ use midplane::backplane::nats::Nats;
 use midplane::backplane::{Backplane, FeedSender, feed};
 use midplane::settings::Namespaces;
 
+use crate::support::member::Member;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
 use crate::support::nats_settings::nats;
-use crate::support::member::Member;
 
 /// Publications that a reader may get of a channel in `kept`.
 const SIZE: usize = 5;

@@ -13,9 +13,9 @@ use tokio::time::Instant;
 
 use super::{Operator, STREAM, join};
 use crate::support::eventually;
+use crate::support::member::{Member, channel, concerns, outgoing, text};
 use crate::support::nats_server::NatsCluster;
 use crate::support::nats_settings::nats;
-use crate::support::member::{Member, channel, concerns, outgoing, text};
 
 const CHANNELS: usize = 64;
 

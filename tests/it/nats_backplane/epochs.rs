@@ -10,9 +10,9 @@ use serde_json::json;
 
 use super::{Operator, STREAM, join};
 use crate::support::eventually;
+use crate::support::member::{Member, channel};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
-use crate::support::member::{Member, channel};
 
 async fn epoch(node: &Member) -> String {
     eventually("the top is known", async || {

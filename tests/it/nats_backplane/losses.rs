@@ -5,9 +5,9 @@ use midplane::protocol::Offset;
 
 use super::{Operator, join};
 use crate::support::eventually;
+use crate::support::member::{channel, text};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
-use crate::support::member::{channel, text};
 
 #[tokio::test]
 async fn a_restarted_server_is_a_gap_and_then_everything_goes_on() {

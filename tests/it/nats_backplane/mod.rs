@@ -15,8 +15,8 @@ use midplane::settings::{self, Namespaces};
 use serde_json::{Value, json};
 
 use crate::support::eventually;
-use crate::support::namespaces::{open, registry};
 use crate::support::member::Member;
+use crate::support::namespaces::{open, registry};
 
 const STREAM: &str = "MP_midplane_kept";
 

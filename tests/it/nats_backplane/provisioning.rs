@@ -6,10 +6,10 @@ use midplane::settings::{NatsAuth, Storage};
 use serde_json::{Value, json};
 
 use super::{Operator, STREAM, join, namespaces, refusal};
+use crate::support::member::channel;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
 use crate::support::nats_settings::nats;
-use crate::support::member::channel;
 
 #[tokio::test]
 async fn nodes_that_start_together_make_one_stream() {

@@ -7,9 +7,9 @@ use midplane::backplane::{Outgoing, PublishError, Version};
 use midplane::protocol::Offset;
 
 use super::join;
+use crate::support::member::{channel, outgoing, text};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
-use crate::support::member::{channel, outgoing, text};
 
 #[tokio::test]
 async fn a_publication_outlives_a_restart_of_the_server_and_is_stored_once() {
