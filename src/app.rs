@@ -35,6 +35,7 @@ pub struct App {
     settings: Settings,
     server: Server,
     router: axum::Router,
+    calls: Option<api::requests::Serving>,
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     admission: Arc<Admission>,
@@ -66,6 +67,7 @@ impl App {
         telemetry.http.connections_limit.set(settings.http.max_connections.unwrap_or(0) as f64);
         let measuring = measure(Arc::clone(&connections), sender, Arc::clone(&telemetry));
         tasks.spawn(stop.clone().run_until_cancelled_owned(measuring));
+        let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
         let services = Arc::new(Services {
             node: NodeInfo {
                 name: settings.node.name.clone(),
@@ -75,14 +77,14 @@ impl App {
             channel: settings.channel.clone(),
             connection_tokens: verifier(settings.client.token.as_ref(), "client.token")?,
             subscription_tokens: verifier(settings.client.subscription_token.as_ref(), "client.subscription_token")?,
-            hooks: Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?,
+            hooks: Arc::clone(&hooks),
             relay: Arc::clone(&relay),
             connections: Arc::clone(&connections),
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
-        let api = Api::new(Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections), &settings);
-        api::requests::serve(&api, &tasks, &stop).await.context("server API over NATS")?;
+        let api = Api::new(relay, Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
+        let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let edge = Edge::new(&settings);
         let readiness = Arc::new(Readiness::default());
         let router = router(&settings, &edge, services, api, &readiness, &telemetry);
@@ -90,7 +92,7 @@ impl App {
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
         let admission = Arc::clone(&edge.admission);
-        Ok(Self { settings, server, router, backplane, connections, admission, readiness, tasks, stop })
+        Ok(Self { settings, server, router, calls, backplane, connections, admission, readiness, tasks, stop })
     }
 
     /// Where it listens.
@@ -101,7 +103,7 @@ impl App {
 
     /// Serves until `signal`, then lets clients and publications go, within the configured time.
     pub async fn run_until(self, signal: impl Future<Output = ()>) {
-        let Self { settings, server, router, backplane, connections, admission, readiness, tasks, stop } = self;
+        let Self { settings, server, router, calls, backplane, connections, admission, readiness, tasks, stop } = self;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
         signal.await;
@@ -118,6 +120,9 @@ impl App {
         serving.cancel();
         // A server that panicked is reported by the runtime; there is nothing left to stop then.
         let _ = tokio::time::timeout_at(deadline, server).await;
+        if let Some(calls) = calls {
+            let _ = tokio::time::timeout_at(deadline, calls.finish()).await;
+        }
         let _ = tokio::time::timeout_at(deadline, backplane.close()).await;
         stop.cancel();
         tasks.close();

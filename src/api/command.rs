@@ -73,6 +73,10 @@ pub(super) struct Nothing {}
 
 /// Reads an object; `null` is one without fields.
 pub(super) fn decode<'de, T: Deserialize<'de> + Default>(body: &'de [u8]) -> Result<T, Malformed> {
+    // Serde would take a list for an object whose names are left out.
+    if body.trim_ascii_start().starts_with(b"[") {
+        return Err(Malformed);
+    }
     serde_json::from_slice::<Option<T>>(body).map(Option::unwrap_or_default).map_err(|_| Malformed)
 }
 

@@ -4,8 +4,10 @@
 
 use serde::Serialize;
 
+use crate::protocol::centrifuge::codes::ClientError;
+
 /// Why a call brought no result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ApiError {
     /// The backplane could not do it; trying again may help.
     #[error("internal server error")]
@@ -31,12 +33,15 @@ pub enum ApiError {
     /// The position is of another epoch.
     #[error("unrecoverable position")]
     UnrecoverablePosition,
+    /// What a service answered an `rpc` with.
+    #[error("{}", .0.message())]
+    Service(ClientError),
 }
 
 impl ApiError {
     /// The number that callers see.
     #[must_use]
-    pub const fn code(self) -> u32 {
+    pub fn code(&self) -> u32 {
         match self {
             Self::Internal | Self::OutcomeUnknown => 100,
             Self::UnknownChannel => 102,
@@ -44,21 +49,22 @@ impl ApiError {
             Self::BadRequest => 107,
             Self::NotAvailable | Self::NotYetAvailable => 108,
             Self::UnrecoverablePosition => 112,
+            Self::Service(error) => error.code(),
         }
     }
 
     /// The HTTP status in transport error mode.
     #[must_use]
-    pub const fn status(self) -> u16 {
+    pub const fn status(&self) -> u16 {
         match self {
-            Self::Internal | Self::OutcomeUnknown => 500,
+            Self::Internal | Self::OutcomeUnknown | Self::Service(_) => 500,
             Self::UnknownChannel | Self::NotFound => 404,
             Self::BadRequest | Self::NotAvailable | Self::NotYetAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }
     }
 
-    pub(super) fn body(self) -> ErrorBody {
+    pub(super) fn body(&self) -> ErrorBody {
         ErrorBody { code: self.code(), message: self.to_string() }
     }
 }

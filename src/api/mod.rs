@@ -20,7 +20,7 @@ mod reply;
 pub mod requests;
 mod rpc;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 
@@ -37,10 +37,11 @@ use command::{Command, Malformed, decode};
 use info::Node;
 
 use crate::backplane::Backplane;
+use crate::hooks::Hooks;
 use crate::hub::Connections;
 use crate::protocol::Channel;
 use crate::relay::Relay;
-use crate::settings::{Channels, Namespace, Rpc, Settings};
+use crate::settings::{Channels, Namespace, Settings};
 use crate::telemetry::Source;
 
 /// A method's result as JSON, or why there is none.
@@ -52,7 +53,7 @@ pub struct Api {
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     channels: Channels,
-    rpc: Rpc,
+    hooks: Arc<Hooks>,
     node: Node,
 }
 
@@ -63,6 +64,7 @@ impl Api {
         relay: Arc<Relay>,
         backplane: Arc<dyn Backplane>,
         connections: Arc<Connections>,
+        hooks: Arc<Hooks>,
         settings: &Settings,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -70,7 +72,7 @@ impl Api {
             backplane,
             connections,
             channels: settings.channel.clone(),
-            rpc: settings.hooks.rpc.clone(),
+            hooks,
             node: Node::new(&settings.node.name),
         })
     }

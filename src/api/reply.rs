@@ -70,7 +70,7 @@ impl From<Answer> for Reply {
 impl ApiError {
     /// The error alone, as transport error mode writes it: `{"code":…,"message":…}`.
     #[must_use]
-    pub fn to_json(self) -> Bytes {
+    pub fn to_json(&self) -> Bytes {
         json(&self.body())
     }
 }

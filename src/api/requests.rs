@@ -8,8 +8,8 @@ use std::sync::Arc;
 use futures_util::stream::BoxStream;
 use futures_util::{StreamExt, stream};
 use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
 use super::Api;
@@ -21,16 +21,31 @@ const PATTERN: &str = "api.*";
 /// Calls that are on their way at one time; the others wait in the backplane's queue.
 const CONCURRENCY: usize = 64;
 
-/// Serves calls until `stop`, after which those already taken are still answered. Does nothing where nobody outside
-/// can ask.
+/// Calls are being served; they no longer are once this is finished or dropped.
+pub struct Serving {
+    stop: DropGuard,
+    task: JoinHandle<()>,
+}
+
+/// Begins to serve calls; `None` where nobody outside can ask.
 ///
 /// # Errors
 /// When the backplane does not accept the subscription.
-pub async fn serve(api: &Arc<Api>, tasks: &TaskTracker, stop: &CancellationToken) -> Result<(), SubscribeError> {
-    let Some(requests) = api.backplane.requests() else { return Ok(()) };
+pub async fn serve(api: &Arc<Api>) -> Result<Option<Serving>, SubscribeError> {
+    let Some(requests) = api.backplane.requests() else { return Ok(None) };
     let incoming = requests.serve(PATTERN).await?;
-    tasks.spawn(answer_all(Arc::clone(api), incoming, stop.clone()));
-    Ok(())
+    let stop = CancellationToken::new();
+    let task = tokio::spawn(answer_all(Arc::clone(api), incoming, stop.clone()));
+    Ok(Some(Serving { stop: stop.drop_guard(), task }))
+}
+
+impl Serving {
+    /// Takes no more calls and answers those already taken.
+    pub async fn finish(self) {
+        drop(self.stop);
+        // A panic was reported by the runtime; there is nothing left to wait for.
+        let _ = self.task.await;
+    }
 }
 
 async fn answer_all(api: Arc<Api>, incoming: mpsc::Receiver<Request>, stop: CancellationToken) {

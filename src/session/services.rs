@@ -18,7 +18,7 @@ pub struct Services {
     pub connection_tokens: Option<Verifier>,
     /// Verifies subscription tokens, where they have keys of their own.
     pub subscription_tokens: Option<Verifier>,
-    pub hooks: Hooks,
+    pub hooks: Arc<Hooks>,
     pub relay: Arc<Relay>,
     pub connections: Arc<Connections>,
     pub pulse: Arc<Pulse>,

@@ -1,1 +1,99 @@
+//! The API on an embedded backplane.
 
+mod batch;
+mod history;
+mod legacy;
+mod node;
+mod publish;
+mod requests;
+mod rubbish;
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Api;
+use crate::backplane::embedded::Embedded;
+use crate::backplane::{Backplane, feed};
+use crate::hooks::Hooks;
+use crate::hub::Connections;
+use crate::relay::Relay;
+use crate::settings::Settings;
+use crate::telemetry::{Source, Telemetry};
+
+/// `chat` keeps 3 publications, `live` none; the others differ in what they let in.
+const SETTINGS: &str = r#"
+    http.bind = "127.0.0.1:0"
+    http_api.key = "a key for the tests"
+    node.name = "ada"
+
+    [[channel.namespaces]]
+    name = "chat"
+    history_size = 3
+    history_ttl = "10m"
+
+    [[channel.namespaces]]
+    name = "live"
+
+    [[channel.namespaces]]
+    name = "json"
+    publication_data_format = "json"
+
+    [[channel.namespaces]]
+    name = "object"
+    publication_data_format = "json_object"
+
+    [[channel.namespaces]]
+    name = "binary"
+    publication_data_format = "binary"
+    history_size = 3
+    history_ttl = "10m"
+"#;
+
+/// An API whose relay runs until the end of the test.
+pub(crate) struct Stage {
+    pub api: Arc<Api>,
+    pub settings: Settings,
+    pub telemetry: Arc<Telemetry>,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    pub fn set() -> Self {
+        Self::set_on(|embedded| embedded)
+    }
+
+    /// On a backplane of one's own around the embedded one.
+    pub fn set_on(around: impl FnOnce(Arc<dyn Backplane>) -> Arc<dyn Backplane>) -> Self {
+        let settings = Settings::from_toml(SETTINGS).unwrap();
+        let namespaces = &settings.channel.namespaces;
+        let telemetry = Telemetry::new(namespaces);
+        let (sender, feeds) = feed::open(1);
+        let backplane = around(Embedded::new(namespaces, sender));
+        let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
+        let stop = CancellationToken::new();
+        relay.start(feeds, &TaskTracker::new(), &stop);
+        let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry)).unwrap();
+        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), &settings);
+        Self { api, settings, telemetry, stop }
+    }
+
+    /// The answer's JSON, with epochs written as `EPOCH`.
+    pub async fn call(&self, method: &str, body: &str) -> String {
+        let reply = self.api.call(method, body.as_bytes(), Source::Http).await.into_json();
+        without_epochs(std::str::from_utf8(&reply).unwrap())
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+/// Epochs are made anew by every backplane.
+pub(crate) fn without_epochs(json: &str) -> String {
+    let epoch = regex::Regex::new(r#""epoch":"[^"]+""#).unwrap();
+    epoch.replace_all(json, r#""epoch":"EPOCH""#).into_owned()
+}

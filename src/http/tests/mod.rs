@@ -1,5 +1,6 @@
 //! The edge with real sockets: a server, and a session in its place that answers every message with itself.
 
+mod api;
 mod limits;
 mod server;
 mod websocket;

@@ -1,0 +1,58 @@
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Stage;
+use crate::hub::Outbox;
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::Encoding;
+use crate::relay::{Membership, Wish};
+
+async fn listen(stage: &Stage, channel: &str) -> Membership {
+    let channel = Channel::parse(channel, 255).unwrap();
+    let namespace = stage.settings.channel.namespaces.of(&channel).unwrap();
+    let outbox = Outbox::new(Encoding::Json, 1 << 20, Arc::default());
+    stage.api.relay.join(&channel, namespace, &Wish::default(), &outbox).await.unwrap().membership
+}
+
+#[tokio::test]
+async fn channels_are_those_with_listeners() {
+    let stage = Stage::set();
+    let _members = [listen(&stage, "chat:a").await, listen(&stage, "chat:a").await, listen(&stage, "live:x/y.z").await];
+    for (pattern, expected) in [
+        ("", r#"{"chat:a":{"num_clients":2},"live:x/y.z":{"num_clients":1}}"#),
+        ("chat:*", r#"{"chat:a":{"num_clients":2}}"#),
+        ("live:*z", r#"{"live:x/y.z":{"num_clients":1}}"#),
+        ("{chat,live}:[a-c]", r#"{"chat:a":{"num_clients":2}}"#),
+        ("chat:?", r#"{"chat:a":{"num_clients":2}}"#),
+        ("nobody*", "{}"),
+    ] {
+        let reply = stage.call("channels", &format!(r#"{{"pattern":"{pattern}"}}"#)).await;
+        assert_eq!(reply, format!(r#"{{"result":{{"channels":{expected}}}}}"#), "{pattern}");
+    }
+    let refused = stage.call("channels", r#"{"pattern":"[a"}"#).await;
+    assert_eq!(refused, r#"{"error":{"code":107,"message":"bad request"}}"#);
+}
+
+#[tokio::test]
+async fn info_tells_of_this_node() {
+    let stage = Stage::set();
+    let _members = [listen(&stage, "chat:a").await, listen(&stage, "chat:a").await, listen(&stage, "live:a").await];
+    let info: Value = serde_json::from_str(&stage.call("info", "{}").await).unwrap();
+    let [node] = info["result"]["nodes"].as_array().unwrap().as_slice() else { panic!("one node: {info}") };
+    assert_eq!((&node["name"], &node["num_channels"], &node["num_subs"]), (&"ada".into(), &2.into(), &3.into()));
+    assert_eq!((&node["num_clients"], &node["version"]), (&0.into(), &env!("CARGO_PKG_VERSION").into()));
+    assert!(node["uid"].as_str().is_some_and(|uid| uid.len() == 36), "{node}");
+    assert!(node["uptime"].is_u64() && node["process"]["cpu"].is_f64(), "{node}");
+    assert!(node["process"]["rss"].as_u64().is_some_and(|rss| rss > 1 << 20), "{node}");
+}
+
+#[tokio::test]
+async fn what_needs_the_sessions_of_all_nodes_says_that_it_is_not_there() {
+    let stage = Stage::set();
+    for method in ["subscribe", "unsubscribe", "disconnect", "refresh", "presence", "presence_stats"] {
+        let reply = stage.call(method, r#"{"channel":"chat:a","user":"42"}"#).await;
+        let expected = r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#;
+        assert_eq!(reply, expected, "{method}");
+    }
+}

@@ -1,0 +1,156 @@
+//! The server API's routes.
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, StatusCode};
+use tower::ServiceExt as _;
+
+use crate::api::tests::{Stage, without_epochs};
+use crate::http::{api, compose};
+use crate::settings::HttpApi;
+
+const KEY: &str = "a key for the tests";
+const LIMIT: usize = 4096;
+
+fn router(stage: &Stage, settings: &HttpApi) -> Router {
+    compose([api::routes(stage.api.clone(), settings, LIMIT)], &stage.telemetry)
+}
+
+async fn answer(router: Router, request: Request<Body>) -> (StatusCode, String) {
+    let response = router.oneshot(request).await.unwrap();
+    let status = response.status();
+    let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, without_epochs(std::str::from_utf8(&body).unwrap()))
+}
+
+async fn post(path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> (StatusCode, String) {
+    let stage = Stage::set();
+    let mut request = Request::post(path);
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    answer(router(&stage, &stage.settings.http_api), request.body(body.into()).unwrap()).await
+}
+
+async fn keyed(path: &str, body: impl Into<Body>) -> (StatusCode, String) {
+    post(path, &[("X-API-Key", KEY)], body).await
+}
+
+#[tokio::test]
+async fn the_key_is_taken_from_three_places() {
+    let apikey = format!("ApiKey {KEY}");
+    let in_query = "/api/publish?api_key=a+key%20for+the+tests";
+    for (path, headers, admitted) in [
+        ("/api/publish", vec![("X-API-Key", KEY)], true),
+        (in_query, vec![], true),
+        (in_query, vec![("X-API-Key", "wrong")], true),
+        ("/api/publish", vec![], false),
+        ("/api/publish", vec![("X-API-Key", "wrong")], false),
+        ("/api/publish", vec![("X-API-Key", "")], false),
+        ("/api/publish", vec![("Authorization", KEY)], false),
+        ("/api/publish", vec![("Authorization", &apikey)], false),
+        ("/api/publish?api_key=", vec![], false),
+        ("/api", vec![], false),
+    ] {
+        let (status, body) = post(path, &headers, r#"{"channel":"live:a","data":1}"#).await;
+        let expected = if admitted { (StatusCode::OK, r#"{"result":{}}"#) } else { (StatusCode::UNAUTHORIZED, "") };
+        assert_eq!((status, &*body), expected, "{path} {headers:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_key_of_one_word_is_taken_from_authorization() {
+    let stage = Stage::set();
+    let settings = HttpApi { key: Some("secret".to_owned().into()), ..stage.settings.http_api.clone() };
+    for (authorization, status) in [
+        ("apikey secret", StatusCode::OK),
+        ("APIKEY  secret", StatusCode::OK),
+        ("apikey secret more", StatusCode::UNAUTHORIZED),
+        ("Bearer secret", StatusCode::UNAUTHORIZED),
+    ] {
+        let request = Request::post("/api/channels").header("Authorization", authorization).body(Body::from("{}"));
+        assert_eq!(answer(router(&stage, &settings), request.unwrap()).await.0, status, "{authorization}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_key_nobody_calls_unless_everybody_may() {
+    let stage = Stage::set();
+    let request = || Request::post("/api/channels?api_key=").header("X-API-Key", "").body(Body::from("{}")).unwrap();
+    let keyless = HttpApi { key: None, ..stage.settings.http_api.clone() };
+    assert_eq!(answer(router(&stage, &keyless), request()).await.0, StatusCode::UNAUTHORIZED);
+    let empty = HttpApi { key: Some(String::new().into()), ..keyless.clone() };
+    assert_eq!(answer(router(&stage, &empty), request()).await.0, StatusCode::UNAUTHORIZED);
+    let insecure = HttpApi { insecure: true, ..keyless.clone() };
+    assert_eq!(answer(router(&stage, &insecure), request()).await.0, StatusCode::OK);
+    let disabled = HttpApi { enabled: false, ..insecure };
+    assert_eq!(answer(router(&stage, &disabled), request()).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn errors_have_status_200_unless_asked_for_otherwise() {
+    let body = r#"{"channel":"nowhere:a","data":1}"#;
+    let error = r#"{"error":{"code":102,"message":"unknown channel"}}"#;
+    assert_eq!(keyed("/api/publish", body).await, (StatusCode::OK, error.to_owned()));
+    let mode = ("X-Centrifugo-Error-Mode", "transport");
+    let (status, body) = post("/api/publish", &[("X-API-Key", KEY), mode], body).await;
+    assert_eq!((status, &*body), (StatusCode::NOT_FOUND, r#"{"code":102,"message":"unknown channel"}"#));
+}
+
+#[tokio::test]
+async fn transport_error_mode_can_be_the_default() {
+    let stage = Stage::set();
+    let settings = HttpApi { transport_errors: true, ..stage.settings.http_api.clone() };
+    for (path, body, status) in [
+        ("/api/publish", r#"{"channel":"live:a","data":1}"#, StatusCode::OK),
+        ("/api/publish", "{}", StatusCode::BAD_REQUEST),
+        ("/api/presence", "{}", StatusCode::BAD_REQUEST),
+        ("/api/history", r#"{"channel":"chat:a","since":{"offset":1,"epoch":"x"}}"#, StatusCode::RANGE_NOT_SATISFIABLE),
+        ("/api/batch", r#"{"commands":[{"publish":{}}]}"#, StatusCode::OK),
+        ("/api/broadcast", r#"{"channels":["nowhere:a"],"data":1}"#, StatusCode::OK),
+    ] {
+        let request = Request::post(path).header("X-API-Key", KEY).body(Body::from(body)).unwrap();
+        assert_eq!(answer(router(&stage, &settings), request).await.0, status, "{path} {body}");
+    }
+}
+
+#[tokio::test]
+async fn only_whole_json_objects_are_taken() {
+    for body in ["", "{", "[]", "1", "{} {}", "\u{feff}{}"] {
+        assert_eq!(keyed("/api/publish", body).await, (StatusCode::BAD_REQUEST, "Bad Request\n".to_owned()), "{body}");
+    }
+    assert_eq!(keyed("/api/publish", vec![b'{', 0xff, b'}']).await.0, StatusCode::BAD_REQUEST);
+    let deep = "[".repeat(LIMIT - 100);
+    assert_eq!(keyed("/api/publish", deep).await.0, StatusCode::BAD_REQUEST);
+}
+
+#[tokio::test]
+async fn a_body_beyond_the_limit_is_refused() {
+    let body = format!(r#"{{"channel":"live:a","data":"{}"}}"#, "x".repeat(LIMIT));
+    assert_eq!(keyed("/api/publish", body.clone()).await.0, StatusCode::PAYLOAD_TOO_LARGE);
+    // Strangers learn nothing of the limit.
+    assert_eq!(post("/api/publish", &[], body).await.0, StatusCode::UNAUTHORIZED);
+}
+
+#[tokio::test]
+async fn other_verbs_and_unknown_methods_have_their_statuses() {
+    let stage = Stage::set();
+    for method in [Method::GET, Method::PUT, Method::DELETE] {
+        for path in ["/api", "/api/publish"] {
+            let request = Request::builder().method(method.clone()).uri(path).header("X-API-Key", KEY);
+            let request = request.body(Body::empty()).unwrap();
+            let (status, _) = answer(router(&stage, &stage.settings.http_api), request).await;
+            assert_eq!(status, StatusCode::METHOD_NOT_ALLOWED, "{method} {path}");
+        }
+    }
+    let (status, body) = keyed("/api/nonsense", "{}").await;
+    assert_eq!((status, &*body), (StatusCode::NOT_FOUND, r#"{"error":{"code":104,"message":"not found"}}"#));
+}
+
+#[tokio::test]
+async fn the_older_form_is_served_at_the_root() {
+    let commands = "{\"method\":\"publish\",\"params\":{\"channel\":\"chat:a\",\"data\":1}}\n{\"method\":\"channels\",\"params\":{}}";
+    let replies = "{\"result\":{\"offset\":1,\"epoch\":\"EPOCH\"}}\n{\"result\":{\"channels\":{}}}";
+    assert_eq!(keyed("/api", commands).await, (StatusCode::OK, replies.to_owned()));
+    assert_eq!(keyed("/api", "rubbish").await.0, StatusCode::BAD_REQUEST);
+}
