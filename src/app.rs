@@ -135,13 +135,13 @@ impl App {
 async fn open_backplane(
     settings: &Settings,
     sender: FeedSender,
-    _telemetry: &Arc<Telemetry>,
+    telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<Arc<dyn Backplane>> {
     let namespaces = &settings.channel.namespaces;
     match &settings.nats {
         None => Ok(Embedded::new(namespaces, sender)),
         Some(options) => {
-            let nats = Nats::connect(options, namespaces, sender).await.context("nats")?;
+            let nats = Nats::connect(options, namespaces, sender, telemetry).await.context("nats")?;
             Ok(nats)
         }
     }

@@ -140,6 +140,7 @@ pub struct Backplane {
     pub publish_duration: Histograms<Carriage>,
     pub pending_acks: Gauge,
     pub subscriptions: Gauge,
+    pub malformed_metadata: Counter,
 }
 
 impl Backplane {
@@ -151,6 +152,7 @@ impl Backplane {
             publish_duration: registry.family(&names::BACKPLANE_PUBLISH_DURATION),
             pending_acks: registry.one(&names::BACKPLANE_PENDING_ACKS),
             subscriptions: registry.one(&names::BACKPLANE_SUBSCRIPTIONS),
+            malformed_metadata: registry.one(&names::BACKPLANE_MALFORMED_METADATA),
         }
     }
 }

@@ -97,6 +97,7 @@ metrics! {
     BACKPLANE_PUBLISH_DURATION: Histogram(DELIVERY) "midplane_backplane_publish_duration_seconds" Seconds, "Time until publications were acknowledged.";
     BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";
     BACKPLANE_SUBSCRIPTIONS: Gauge "midplane_backplane_subscriptions" Count, "Subscriptions of this node to the backplane.";
+    BACKPLANE_MALFORMED_METADATA: Counter "midplane_backplane_malformed_metadata_total" Count, "Metadata of delivered publications that was left out.";
 
     QUEUE_BYTES: Gauge "midplane_queue_bytes" Bytes, "Bytes in each bounded queue.";
     QUEUE_OVERFLOWS: Counter "midplane_queue_overflows_total" Count, "Times that a bounded queue had no room.";

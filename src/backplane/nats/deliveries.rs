@@ -18,6 +18,7 @@ use super::vigil::Signals;
 use crate::backplane::feed::FeedClosed;
 use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Incoming, Scope};
 use crate::protocol::{Channel, Offset};
+use crate::telemetry::Telemetry;
 
 /// What a subscription is for.
 #[derive(Clone)]
@@ -35,9 +36,9 @@ pub enum Target {
 }
 
 /// What this node listens to.
-#[derive(Default)]
 pub struct Interests {
     table: RwLock<Table>,
+    telemetry: Arc<Telemetry>,
 }
 
 #[derive(Default)]
@@ -47,6 +48,10 @@ struct Table {
 }
 
 impl Interests {
+    pub fn new(telemetry: Arc<Telemetry>) -> Self {
+        Self { table: RwLock::default(), telemetry }
+    }
+
     /// Subscribes for `target`. Its messages are known from the first on, also those that are faster than the answer.
     pub async fn subscribe(&self, live: &Live, subject: &str, target: Target) -> Result<(), LiveSubscribeError> {
         let sid = live.new_sid();
@@ -57,7 +62,7 @@ impl Interests {
         expected.accepted = true;
         let mut table = self.table.write();
         table.sids.extend(channel.map(|channel| (channel, sid)));
-        metrics::gauge!("midplane_backplane_subscriptions").set(table.targets.len() as f64);
+        self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
         Ok(())
     }
 
@@ -70,7 +75,7 @@ impl Interests {
         let mut table = self.table.write();
         let sid = table.sids.remove(channel)?;
         table.targets.remove(&sid);
-        metrics::gauge!("midplane_backplane_subscriptions").set(table.targets.len() as f64);
+        self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
         Some(sid)
     }
 
@@ -166,7 +171,7 @@ impl Pump {
         if headers.is_empty() {
             return Incoming { channel, data, meta: Default::default(), link: None };
         }
-        let envelope = Envelope::of_block(headers);
+        let mut envelope = Envelope::of_block(headers);
         // Only the stream's own republished messages have a place in the chain; elsewhere such headers are a publisher's.
         let link = keep.filter(|keep| envelope.stream == Some(&*keep.plan.name)).and_then(|keep| {
             let link = envelope.link()?;
@@ -175,7 +180,11 @@ impl Pump {
             }
             Some(link)
         });
-        Incoming { channel, data, meta: envelope.meta(), link }
+        let meta = envelope.meta();
+        if envelope.malformed > 0 {
+            self.interests.telemetry.backplane.malformed_metadata.increment(envelope.malformed);
+        }
+        Incoming { channel, data, meta, link }
     }
 
     async fn nudge(&self, keep: &Keep, subject: &Bytes, data: &Bytes) -> Result<(), FeedClosed> {

@@ -167,13 +167,13 @@ pub async fn leader_get(link: &Link, stream: &str, question: &impl Serialize) ->
 
 impl Found {
     fn of_message(message: Message) -> Self {
-        let envelope = message.headers.as_ref().map(Envelope::of_map).unwrap_or_default();
+        let mut envelope = message.headers.as_ref().map(Envelope::of_map).unwrap_or_default();
         let stored_at = envelope.stored_at();
         Self::new(
             envelope.subject.unwrap_or_default().to_owned(),
             envelope.sequence(),
             stored_at,
-            &envelope,
+            &mut envelope,
             message.payload,
         )
     }
@@ -182,10 +182,10 @@ impl Found {
         let block = STANDARD.decode(message.hdrs).unwrap_or_default();
         let data = STANDARD.decode(message.data).unwrap_or_default();
         let stored_at = nanoseconds(&message.time).unwrap_or(0);
-        Self::new(message.subject, message.seq, stored_at, &Envelope::of_block(&block), data.into())
+        Self::new(message.subject, message.seq, stored_at, &mut Envelope::of_block(&block), data.into())
     }
 
-    fn new(subject: String, sequence: u64, stored_at: i64, envelope: &Envelope<'_>, data: Bytes) -> Self {
+    fn new(subject: String, sequence: u64, stored_at: i64, envelope: &mut Envelope<'_>, data: Bytes) -> Self {
         Self {
             subject,
             message_id: envelope.message_id.map(str::to_owned),

@@ -7,6 +7,7 @@ use percent_encoding::{AsciiSet, CONTROLS, NON_ALPHANUMERIC, percent_decode_str,
 use serde::de::IgnoredAny;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+use tracing::debug;
 
 use crate::backplane::message::{Link, Meta, Version};
 use crate::protocol::Offset;
@@ -47,6 +48,8 @@ pub struct Envelope<'a> {
     info: Option<&'a str>,
     tombstone: bool,
     tags: Vec<(&'a str, &'a str)>,
+    /// What could not be understood and is left out.
+    pub malformed: u64,
 }
 
 impl<'a> Envelope<'a> {
@@ -60,7 +63,7 @@ impl<'a> Envelope<'a> {
             let Some(colon) = line.iter().position(|&byte| byte == b':') else { continue };
             match (std::str::from_utf8(&line[..colon]), std::str::from_utf8(&line[colon + 1..])) {
                 (Ok(name), Ok(value)) => envelope.note(name, value.trim_matches(' ')),
-                _ => malformed(),
+                _ => envelope.malformed += 1,
             }
         }
         envelope
@@ -126,18 +129,11 @@ impl<'a> Envelope<'a> {
         (number > 0).then(|| Version { number, epoch: decoded(self.version_epoch.unwrap_or_default()) })
     }
 
-    /// What travels beside the data.
-    pub fn meta(&self) -> Meta {
-        let info = self.info.filter(|info| {
-            let sound = info.starts_with('{') && serde_json::from_str::<IgnoredAny>(info).is_ok();
-            if !sound {
-                malformed();
-            }
-            sound
-        });
-        if self.tags.len() > MAX_TAGS {
-            malformed();
-        }
+    /// What travels beside the data; counts what is malformed.
+    pub fn meta(&mut self) -> Meta {
+        let is_sound = |info: &&str| info.starts_with('{') && serde_json::from_str::<IgnoredAny>(info).is_ok();
+        let info = self.info.filter(is_sound);
+        self.malformed += u64::from(info.is_none() && self.info.is_some()) + u64::from(self.tags.len() > MAX_TAGS);
         let tags = self.tags.iter().take(MAX_TAGS).map(|(name, value)| (decoded(name), decoded(value))).collect();
         Meta { info: info.map(|info| Bytes::copy_from_slice(info.as_bytes())), tags, tombstone: self.tombstone }
     }
@@ -149,7 +145,7 @@ pub fn write(headers: &mut HeaderMap, meta: &Meta, version: Option<&Version>) {
         match std::str::from_utf8(info) {
             // Line ends in JSON are white space: inside strings they are escaped.
             Ok(info) => headers.insert(INFO, info.replace(['\r', '\n'], " ")),
-            Err(_) => malformed(),
+            Err(error) => debug!(%error, "client information that is no text is left out"),
         }
     }
     if meta.tombstone {
@@ -218,10 +214,6 @@ fn decoded(value: &str) -> String {
     percent_decode_str(value).decode_utf8_lossy().into_owned()
 }
 
-fn malformed() {
-    metrics::counter!("midplane_backplane_malformed_metadata_total").increment(1);
-}
-
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -241,16 +233,17 @@ mod tests {
     fn malformed_metadata_is_left_out() {
         let block =
             b"NATS/1.0\r\nMidplane-Info: {oops\r\nMidplane-Version: many\r\nMidplane-Tag-: x\r\n\xff: 1\r\n\r\n";
-        let envelope = Envelope::of_block(block);
+        let mut envelope = Envelope::of_block(block);
         assert_eq!(envelope.meta(), Meta::default());
         assert_eq!(envelope.version(), None);
         assert_eq!(envelope.link(), None);
+        assert_eq!(envelope.malformed, 2, "the information and a line that is no text");
     }
 
     #[test]
     fn names_of_centrifugos_consumers_are_understood() {
         let block = b"NATS/1.0\r\ncentrifugo-tag-kind: a\r\ncentrifugo-version: 3\r\n\r\n";
-        let envelope = Envelope::of_block(block);
+        let mut envelope = Envelope::of_block(block);
         assert_eq!(envelope.meta().tags, [("kind".to_owned(), "a".to_owned())]);
         assert_eq!(envelope.version().map(|version| version.number), Some(3));
     }
@@ -268,7 +261,7 @@ mod tests {
             let version = Version { number, epoch };
             let mut headers = HeaderMap::new();
             write(&mut headers, &meta, Some(&version));
-            let envelope = Envelope::of_map(&headers);
+            let mut envelope = Envelope::of_map(&headers);
             let mut read = envelope.meta();
             read.tags.sort();
             prop_assert_eq!(read.tags, meta.tags);
@@ -279,7 +272,7 @@ mod tests {
 
         #[test]
         fn no_block_is_too_strange(block in any::<Vec<u8>>()) {
-            let envelope = Envelope::of_block(&block);
+            let mut envelope = Envelope::of_block(&block);
             let _ = (envelope.meta(), envelope.link(), envelope.version());
         }
     }

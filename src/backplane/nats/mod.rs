@@ -50,6 +50,7 @@ use self::vigil::{Signals, Vigil};
 use super::{Backplane, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError};
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
+use crate::telemetry::Telemetry;
 
 /// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
 const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
@@ -98,6 +99,7 @@ impl Nats {
         options: &settings::Nats,
         namespaces: &Namespaces,
         feed: FeedSender,
+        telemetry: &Arc<Telemetry>,
     ) -> Result<Arc<Self>, ConnectError> {
         let deadline = Instant::now() + STARTUP_PATIENCE;
         let link = patiently(deadline, LinkError::is_transient, async || Link::establish(options).await).await?;
@@ -124,6 +126,7 @@ impl Nats {
             feed: feed.clone(),
             signals: Arc::clone(&signals),
             health: health_sender,
+            telemetry: Arc::clone(telemetry),
             stop: CancellationToken::new(),
         });
         patiently(deadline, StreamError::is_transient, async || vigil.ensure_all().await).await?;
@@ -131,9 +134,15 @@ impl Nats {
         let reader = reader
             .map_err(|error| ConnectError::Subscribe { subject: "an inbox".to_owned(), why: error.to_string() })?;
         let reader = Arc::new(reader);
-        let interests = Arc::new(Interests::default());
+        let interests = Arc::new(Interests::new(Arc::clone(telemetry)));
         let nats = Arc::new(Self {
-            publisher: Publisher::new(link.clone(), subjects.clone(), Arc::clone(&reader), options.publish_timeout),
+            publisher: Publisher::new(
+                link.clone(),
+                subjects.clone(),
+                Arc::clone(&reader),
+                options.publish_timeout,
+                Arc::clone(telemetry),
+            ),
             bucket: epochs_bucket(&options.prefix),
             namespaces: namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect(),
             interests: Arc::clone(&interests),

@@ -23,6 +23,7 @@ use super::turns::Turns;
 use crate::backplane::recent::Recent;
 use crate::backplane::{Outgoing, PublishError, Published, Version};
 use crate::protocol::{Channel, Offset, Position};
+use crate::telemetry::{Carriage, Telemetry};
 
 /// How long the first attempt may take; each further one may take twice as long, up to the longest.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -63,11 +64,18 @@ pub struct Publisher {
     patience: Duration,
     /// Keys used for what is not stored, as far as this node knows.
     recent: Mutex<Recent>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Publisher {
-    pub fn new(link: Link, subjects: Subjects, reader: Arc<Reader>, patience: Duration) -> Self {
-        Self { link, subjects, reader, turns: Turns::default(), patience, recent: Mutex::default() }
+    pub fn new(
+        link: Link,
+        subjects: Subjects,
+        reader: Arc<Reader>,
+        patience: Duration,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
+        Self { link, subjects, reader, turns: Turns::default(), patience, recent: Mutex::default(), telemetry }
     }
 
     /// Sends without storing: to the subject where everybody publishes, or past the stream of a namespace that has one.
@@ -87,6 +95,7 @@ impl Publisher {
         if !self.link.is_up() {
             return Err(PublishError::Unavailable("not connected to NATS".to_owned()));
         }
+        let started = Instant::now();
         let subject = self.subjects.of(purpose, channel);
         let sent = if headers.is_empty() {
             self.link.client.publish(subject, message.data).await
@@ -94,6 +103,7 @@ impl Publisher {
             self.link.client.publish_with_headers(subject, headers, message.data).await
         };
         sent.map_err(|error| PublishError::Unavailable(error.to_string()))?;
+        self.telemetry.backplane.publish_duration.of(Carriage::Core).record(started.elapsed());
         if let Some(key) = key {
             self.recent.lock().insert(key, None);
         }
@@ -108,7 +118,7 @@ impl Publisher {
         let turn = timeout_at(deadline, self.turns.take(channel)).await.map_err(|_| full())?.map_err(|_| full())?;
         let permit = timeout_at(deadline, keep.in_flight.acquire()).await.map_err(|_| full())?;
         let permit = permit.map_err(|_| unavailable("the backplane is closing"))?;
-        let awaiting = Awaiting::begin();
+        let awaiting = Awaiting::begin(&self.telemetry);
 
         let keyed = message.idempotency_key.is_some();
         let key = message.idempotency_key.unwrap_or_else(|| Uuid::new_v4().simple().to_string());
@@ -122,8 +132,7 @@ impl Publisher {
             Some(version) => sending.guarded(version).await,
         };
         drop((awaiting, permit, turn));
-        metrics::histogram!("midplane_backplane_publish_duration_seconds", "kind" => "stream")
-            .record(started.elapsed().as_secs_f64());
+        self.telemetry.backplane.publish_duration.of(Carriage::Stream).record(started.elapsed());
         published
     }
 
@@ -144,18 +153,18 @@ impl Publisher {
 }
 
 /// Counts a publication that awaits its acknowledgement, also if its caller gives up.
-struct Awaiting;
+struct Awaiting<'a>(&'a Telemetry);
 
-impl Awaiting {
-    fn begin() -> Self {
-        metrics::gauge!("midplane_backplane_pending_acks").increment(1.0);
-        Self
+impl<'a> Awaiting<'a> {
+    fn begin(telemetry: &'a Telemetry) -> Self {
+        telemetry.backplane.pending_acks.increment(1.0);
+        Self(telemetry)
     }
 }
 
-impl Drop for Awaiting {
+impl Drop for Awaiting<'_> {
     fn drop(&mut self) {
-        metrics::gauge!("midplane_backplane_pending_acks").decrement(1.0);
+        self.0.backplane.pending_acks.decrement(1.0);
     }
 }
 

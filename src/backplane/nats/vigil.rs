@@ -7,7 +7,7 @@ use std::time::Duration;
 use futures_util::future::{join_all, try_join_all};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -18,11 +18,16 @@ use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
 use crate::backplane::feed::FeedClosed;
 use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Health, Scope};
+use crate::telemetry::{self, Telemetry};
 
 /// How often what nobody announces is looked at.
 const TICK: Duration = Duration::from_secs(1);
 /// How long a stream may not acknowledge before the node says so: an election takes 4 to 9 seconds.
 const STALL_TOLERANCE: Duration = Duration::from_secs(10);
+/// How often the round trip is measured.
+const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// Connections of a node: one that publishes and asks, one that listens.
+const CONNECTIONS: u32 = 2;
 /// How long a check may take before its gap is announced all the same.
 const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -87,6 +92,7 @@ pub struct Vigil {
     pub feed: FeedSender,
     pub signals: Arc<Signals>,
     pub health: watch::Sender<Health>,
+    pub telemetry: Arc<Telemetry>,
     pub stop: CancellationToken,
 }
 
@@ -115,6 +121,7 @@ impl Vigil {
     async fn round(&self, restored: &mut Restored) -> Result<(), FeedClosed> {
         let pending = self.signals.take();
         let link = *self.link.watch().borrow();
+        self.measure_connections(link.up, pending.live_down.is_none());
         if !link.up {
             self.say(Health::Lost { why: "not connected to NATS".to_owned() });
         } else if let Some(why) = &pending.live_down {
@@ -124,6 +131,7 @@ impl Vigil {
         } else {
             self.look_after(&pending).await?;
             self.judge().await;
+            self.measure_round_trip(restored).await;
             return Ok(());
         }
         // What could not be looked at now stays to be done.
@@ -150,7 +158,7 @@ impl Vigil {
         restored.link = link_losses;
         if pending.losses != restored.live {
             restored.live = pending.losses;
-            metrics::counter!("midplane_backplane_reconnects_total").increment(1);
+            self.telemetry.backplane.reconnects.increment(1);
             self.gap(Scope::Everything, GapCause::Reconnect).await?;
         }
         info!("backplane restored");
@@ -234,6 +242,23 @@ impl Vigil {
         }
     }
 
+    fn measure_connections(&self, link_up: bool, live_up: bool) {
+        let up = u32::from(link_up) + u32::from(live_up);
+        self.telemetry.backplane.connections.of(telemetry::Link::Connected).set(up);
+        self.telemetry.backplane.connections.of(telemetry::Link::Disconnected).set(CONNECTIONS - up);
+    }
+
+    async fn measure_round_trip(&self, restored: &mut Restored) {
+        let asked = Instant::now();
+        if restored.measured.is_some_and(|measured| asked - measured < MEASURE_EVERY) {
+            return;
+        }
+        restored.measured = Some(asked);
+        if self.link.barrier(&self.subjects.below("barrier")).await.is_ok() {
+            self.telemetry.backplane.rtt.set(asked.elapsed().as_secs_f64());
+        }
+    }
+
     fn say(&self, health: Health) {
         self.health.send_if_modified(|current| {
             let news = *current != health;
@@ -250,4 +275,6 @@ impl Vigil {
 struct Restored {
     link: u64,
     live: u64,
+    /// When the round trip was measured last.
+    measured: Option<Instant>,
 }

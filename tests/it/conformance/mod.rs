@@ -9,14 +9,13 @@ use std::sync::Arc;
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Faults, Faulty};
-use midplane::backplane::nats::Nats;
 use midplane::backplane::{Backplane, FeedSender, feed};
 use midplane::settings::Namespaces;
 
 use crate::support::member::Member;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
-use crate::support::nats_settings::nats;
+use crate::support::nats_settings::{connect, nats};
 
 /// Publications that a reader may get of a channel in `kept`.
 const SIZE: usize = 5;
@@ -55,7 +54,7 @@ async fn the_decorator_without_faults_changes_nothing() {
 async fn nats_on_a_single_server_keeps_its_promises() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let make = async |feed| Nats::connect(&settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
+    let make = async |feed| connect(&settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
     suite(&Member::start(make).await).await;
 }
 
@@ -63,6 +62,6 @@ async fn nats_on_a_single_server_keeps_its_promises() {
 async fn nats_on_three_servers_keeps_its_promises() {
     let cluster = NatsCluster::start().await;
     let settings = nats(cluster.urls(), 3);
-    let make = async |feed| Nats::connect(&settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
+    let make = async |feed| connect(&settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
     suite(&Member::start(make).await).await;
 }

@@ -178,7 +178,7 @@ async fn reads_are_answered_while_a_follower_hangs() {
     settings.servers = vec![cluster.named(&leader).url()];
     let node = join(&settings).await;
     let hung = ["n0", "n1", "n2"].into_iter().find(|name| *name != leader).unwrap();
-    cluster.named(hung).pause();
+    cluster.named(hung).pause().await;
     let bound = settings.read_timeout * 2 + Duration::from_secs(2);
     for round in 0..20 {
         let channel = &channels[round % channels.len()];

@@ -9,7 +9,7 @@ mod publishers;
 
 use std::sync::Arc;
 
-use midplane::backplane::nats::{ConnectError, Nats};
+use midplane::backplane::nats::ConnectError;
 use midplane::backplane::{Backplane, feed};
 use midplane::settings::{self, Namespaces};
 use serde_json::{Value, json};
@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use crate::support::eventually;
 use crate::support::member::Member;
 use crate::support::namespaces::{open, registry};
+use crate::support::nats_settings::connect;
 
 const STREAM: &str = "MP_midplane_kept";
 
@@ -26,14 +27,14 @@ fn namespaces() -> Namespaces {
 }
 
 async fn join(settings: &settings::Nats) -> Member {
-    let make = async |feed| Nats::connect(settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
+    let make = async |feed| connect(settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
     Member::start(make).await
 }
 
 /// Why a node cannot join.
 async fn refusal(settings: &settings::Nats, namespaces: &Namespaces) -> ConnectError {
     let (sender, _feeds) = feed::open(1);
-    Nats::connect(settings, namespaces, sender).await.err().expect("a refusal")
+    connect(settings, namespaces, sender).await.err().expect("a refusal")
 }
 
 /// Somebody who may do everything, and does it without midplane.

@@ -9,7 +9,7 @@ use super::{Operator, STREAM, join, namespaces, refusal};
 use crate::support::member::channel;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
-use crate::support::nats_settings::nats;
+use crate::support::nats_settings::{connect, nats};
 
 #[tokio::test]
 async fn nodes_that_start_together_make_one_stream() {
@@ -100,7 +100,7 @@ async fn a_server_without_jetstream_serves_namespaces_without_history_only() {
     assert!(matches!(error, ConnectError::Stream(StreamError::NoJetStream)), "{error}");
     let make = async |feed| {
         let namespaces = registry([open("plain", None)]);
-        midplane::backplane::nats::Nats::connect(&settings, &namespaces, feed).await.unwrap() as _
+        connect(&settings, &namespaces, feed).await.unwrap() as _
     };
     let node = crate::support::member::Member::start(make).await;
     let plain = channel("plain:a");

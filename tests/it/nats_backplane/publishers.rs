@@ -50,7 +50,7 @@ async fn a_publication_that_may_be_stored_is_called_unknown() {
     settings.publish_timeout = Duration::from_millis(700);
     settings.ping_interval = Duration::from_secs(60);
     let node = join(&settings).await;
-    server.pause();
+    server.pause().await;
     let error = node.backplane.publish(&channel("kept:a"), outgoing("x")).await.unwrap_err();
     assert!(matches!(error, PublishError::Unknown(_)), "{error}");
     server.resume();

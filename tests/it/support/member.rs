@@ -1,6 +1,7 @@
 //! A member of a cluster that is nothing but a backplane: it remembers everything that was delivered to it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use midplane::backplane::{
     Backplane, Delivery, Feed, FeedSender, Gap, GapCause, Health, History, Incoming, Meta, Outgoing, Published, Scope,
@@ -10,6 +11,10 @@ use midplane::protocol::Channel;
 use parking_lot::Mutex;
 
 use super::eventually;
+
+/// Begins the data of messages that only prove that a subscription is known.
+const PROBE: &str = "probe ";
+const PROBE_PATIENCE: Duration = Duration::from_millis(200);
 
 /// A backplane and what it delivered.
 pub struct Member {
@@ -42,8 +47,18 @@ impl Member {
         self.backplane.history().expect("a backplane with history")
     }
 
+    /// Subscribes, and waits until the whole cluster knows it: that a server accepted a subscription does not mean that
+    /// the others have heard of it.
     pub async fn subscribe(&self, channel: &Channel) {
         self.backplane.subscribe(channel).await.unwrap();
+        eventually(&format!("deliveries of {channel} begin"), async || {
+            let probe = format!("{PROBE}{}", rand::random::<u64>());
+            let message = Outgoing { skip_history: true, ..outgoing(&probe) };
+            self.backplane.publish(channel, message).await.unwrap();
+            let arrived = eventually_within(PROBE_PATIENCE, || self.all(channel).iter().any(|got| got.data == probe));
+            arrived.await.then_some(())
+        })
+        .await;
     }
 
     pub async fn publish(&self, channel: &Channel, data: &str) -> Published {
@@ -57,6 +72,10 @@ impl Member {
 
     /// What was delivered of a channel so far.
     pub fn messages(&self, channel: &Channel) -> Vec<Incoming> {
+        self.all(channel).into_iter().filter(|message| !message.data.starts_with(PROBE.as_bytes())).collect()
+    }
+
+    fn all(&self, channel: &Channel) -> Vec<Incoming> {
         let delivered = self.delivered.lock();
         let of_channel = delivered.iter().filter_map(|delivery| match delivery {
             Delivery::Message(message) if message.channel == *channel => Some(message.clone()),
@@ -106,6 +125,15 @@ impl Member {
     pub fn forget(&self) {
         self.delivered.lock().clear();
     }
+}
+
+async fn eventually_within(patience: Duration, condition: impl Fn() -> bool) -> bool {
+    let becomes = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(patience, becomes).await.is_ok()
 }
 
 /// Whether a gap concerns a namespace.

@@ -1,8 +1,12 @@
 //! Settings of a node that joins the servers of a test.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use midplane::settings::{Nats, NatsAuth, NatsTls, Storage};
+use midplane::backplane::FeedSender;
+use midplane::backplane::nats::{self, ConnectError};
+use midplane::settings::{Namespaces, Nats, NatsAuth, NatsTls, Storage};
+use midplane::telemetry::Telemetry;
 use url::Url;
 
 /// The defaults, with everything that takes long taken short.
@@ -22,4 +26,13 @@ pub fn nats(servers: impl IntoIterator<Item = Url>, replicas: usize) -> Nats {
         duplicate_window: Duration::from_secs(120),
         max_bytes: None,
     }
+}
+
+/// Joins, with metrics that nobody reads.
+pub async fn connect(
+    settings: &Nats,
+    namespaces: &Namespaces,
+    feed: FeedSender,
+) -> Result<Arc<nats::Nats>, ConnectError> {
+    nats::Nats::connect(settings, namespaces, feed, &Telemetry::new(namespaces)).await
 }
