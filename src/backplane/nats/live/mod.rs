@@ -7,7 +7,7 @@
 //!   that TCP pushes back on the server;
 //! - loss is an event in that same queue: [`LiveEvent::Disconnected`], then [`LiveEvent::Connected`] once every
 //!   subscription is back, and no message between the two;
-//! - a subscription costs about its subject and 60 bytes.
+//! - a subscription costs about its subject and 90 bytes (measured with 100,000).
 //!
 //! One task owns the socket and all state (`owner`, which runs one `session` after the other over a `wire`); handles put
 //! `commands` into its queue. `connect`, with `servers`, `auth` and `tls`, makes the next connection.
