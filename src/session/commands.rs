@@ -16,7 +16,7 @@ use crate::protocol::centrifuge::{
 use crate::protocol::{ChannelError, Offset};
 use crate::relay::{HistoryQuery, HistoryQueryError, Since, fitting};
 use crate::settings::Namespace;
-use crate::telemetry::{LimitScope, Source, Transport};
+use crate::telemetry::{LimitScope, Source};
 use std::sync::Arc;
 
 /// Commands in one message: more than any SDK batches.
@@ -30,9 +30,7 @@ pub(super) type Answer = Result<Option<ReplyResult>, Failure>;
 impl Session {
     /// Handles the commands of one message, in order.
     pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
-        let clients = &self.services.telemetry.clients;
-        clients.received_messages.of(Transport::WebSocket).increment(1);
-        clients.received_bytes.of(Transport::WebSocket).increment(message.len() as u64);
+        self.count_received(message.len());
         let decoded = decode(self.outbox.encoding(), &message, COMMANDS);
         drop(message);
         let commands = decoded.map_err(|error| {

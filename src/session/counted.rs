@@ -11,6 +11,12 @@ use crate::protocol::centrifuge::{Encoding, Method};
 use crate::telemetry::{CloseCode, Command, Outcome, Protocol, Transport, Verdict};
 
 impl Session {
+    pub(super) fn count_received(&self, bytes: usize) {
+        let clients = &self.services.telemetry.clients;
+        clients.received_messages.of(Transport::WebSocket).increment(1);
+        clients.received_bytes.of(Transport::WebSocket).increment(bytes as u64);
+    }
+
     pub(super) fn count_command(&self, command: Command, took: Duration, answer: &Answer) {
         let outcome = match answer {
             Ok(_) => Outcome::Ok,

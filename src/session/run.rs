@@ -16,7 +16,7 @@ use super::transport::{Event, Inbound, Transport, TransportError};
 use super::{Peer, Services};
 use crate::hub::{Control, Flushed, Outbox, Wire};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
-use crate::protocol::centrifuge::{Reply, framed};
+use crate::protocol::centrifuge::{Reply, framed, is_pong};
 use crate::protocol::websocket;
 
 /// How long a client may take to answer our close.
@@ -76,6 +76,13 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             () = outbox.attention() => None,
         };
         let outcome = match event {
+            // What an idle client says twice a minute goes the short way.
+            Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data))))
+                if session.client().is_some() && is_pong(outbox.encoding(), &data) =>
+            {
+                session.count_received(data.len());
+                session.pong(heart)
+            }
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data)))) => {
                 Box::pin(serve(transport, session, heart, Work::Message(data))).await
             }

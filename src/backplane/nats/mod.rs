@@ -56,7 +56,7 @@ use crate::telemetry::Telemetry;
 const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
 const STARTUP_PAUSE: Duration = Duration::from_millis(250);
 /// Events of the live connection that wait for the pump; beyond it the socket waits.
-const EVENTS: usize = 4096;
+const EVENTS: usize = 512;
 /// How long closing may take after everything was acknowledged.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -34,6 +34,17 @@ impl From<DecodeError> for Disconnect {
     }
 }
 
+/// Whether a message is nothing but the usual answer to a ping, as every SDK writes it. A pong written in another way
+/// is one for [`decode`] all the same.
+#[must_use]
+pub fn is_pong(encoding: Encoding, message: &[u8]) -> bool {
+    message
+        == match encoding {
+            Encoding::Json => b"{}".as_slice(),
+            Encoding::Protobuf => &[0],
+        }
+}
+
 /// All commands of one message, at most `limit`, in their order. Whole or not at all.
 ///
 /// Payloads are copied out, so that a small payload in somebody's history does not keep a large message alive.

@@ -22,7 +22,7 @@ mod server_subs;
 mod tests;
 
 pub use command::{Command, Method};
-pub use decode::{DecodeError, decode};
+pub use decode::{DecodeError, decode, is_pong};
 pub use encode::{Encode, encode, framed, framed_many};
 pub use publication::{ClientInfo, Publication, StreamPosition};
 pub use push::{ConnectPush, Push, SubscribePush};
