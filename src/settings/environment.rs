@@ -1,7 +1,8 @@
 //! The environment as options: `MIDPLANE_<SECTION>__<KEY>`, the short names that stay for good, and `…_FILE`.
 //!
-//! Not by the `config` crate's own `Environment`: its `try_parsing` makes `123` of the secret `00123`, it lower-cases
-//! names inside JSON-like values' keys, and it drops variables that it does not understand without a word.
+//! Not by the `config` crate's own `Environment`: its `try_parsing` makes `123` of the secret `00123`, it drops variables
+//! with too few separators without a word, and it knows no `…_FILE` and no two names for one option. What is read here
+//! is a [`Source`] like its own, and layered by it.
 
 use std::path::Path;
 
@@ -60,30 +61,36 @@ pub(super) fn read(
         if let Some((_, why)) = WITHOUT_EFFECT.iter().find(|(known, _)| known == name) {
             overlay.notes.push(format!("{name} has no effect: {why}"));
         }
-        let Some(target) = target(name, defaults, findings) else { continue };
-        let value = if target.from_file {
-            let plain = name.trim_end_matches(FROM_FILE);
-            if variables.iter().any(|(other, _)| other == plain) {
-                findings.add(Refusal::new(name, format!("{plain} is set as well; set one of them")));
-                continue;
-            }
-            match std::fs::read_to_string(Path::new(value)) {
-                Ok(content) => content.trim_end_matches(['\r', '\n']).to_owned(),
-                Err(error) => {
-                    let why = format!("cannot be read ({error})");
-                    findings.add(Refusal { value: Some(format!("{value:?}")), ..Refusal::new(name, why) });
-                    continue;
-                }
-            }
-        } else {
-            value.clone()
+        let read = match target(name, value, defaults) {
+            Target::NotOurs => continue,
+            Target::None(why) => Err(Refusal::new(name, why)),
+            Target::Option(key) => Ok((key, value.clone())),
+            Target::OptionFromFile(key) => content(name, value, &variables).map(|content| (key, content)),
         };
-        match typed(&target.key, value, name, defaults) {
-            Ok(value) => put(&mut overlay.options, &target.key, value),
-            Err(why) => findings.add(Refusal::new(name, why)),
+        let set = read.and_then(|(key, value)| {
+            let value = typed(&key, value, name, defaults).map_err(|why| Refusal::new(name, why))?;
+            put(&mut overlay.options, &key, value).map_err(|why| Refusal::new(name, why))
+        });
+        if let Err(refusal) = set {
+            findings.add(refusal);
         }
     }
     overlay
+}
+
+/// What the file at `path` holds, which the variable `name` points to; without the line break at its end.
+fn content(name: &str, path: &str, variables: &[(String, String)]) -> Result<String, Refusal> {
+    let plain = name.strip_suffix(FROM_FILE).unwrap_or(name);
+    if variables.iter().any(|(other, _)| other == plain) {
+        return Err(Refusal::new(name, format!("{plain} is set as well; set one of them")));
+    }
+    match std::fs::read_to_string(Path::new(path)) {
+        Ok(content) => Ok(content.trim_end_matches(['\r', '\n']).to_owned()),
+        Err(error) => {
+            let why = format!("cannot be read ({error})");
+            Err(Refusal { value: Some(format!("{path:?}")), ..Refusal::new(name, why) })
+        }
+    }
 }
 
 impl Source for Overlay {
@@ -96,17 +103,16 @@ impl Source for Overlay {
     }
 }
 
-fn put(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.to_owned(), value);
-        }
-        Some((level, rest)) => {
-            let inner = table.entry(level.to_owned()).or_insert_with(|| Table::new().into());
-            if let ValueKind::Table(inner) = &mut inner.kind {
-                put(inner, rest, value);
-            }
-        }
+/// Sets the option `key`; a shorter key that was set to a value stands in its way.
+fn put(table: &mut Table, key: &str, value: Value) -> Result<(), String> {
+    let Some((level, rest)) = key.split_once('.') else {
+        table.insert(key.to_owned(), value);
+        return Ok(());
+    };
+    let inner = table.entry(level.to_owned()).or_insert_with(|| Table::new().into());
+    match &mut inner.kind {
+        ValueKind::Table(inner) => put(inner, rest, value),
+        _ => Err(format!("no such option ({level} has none)")),
     }
 }
 
@@ -115,42 +121,47 @@ pub(super) fn variable(value: &Value) -> Option<&str> {
     value.origin().and_then(|origin| origin.strip_prefix(VARIABLE))
 }
 
-struct Target {
-    key: String,
-    from_file: bool,
+/// What a variable is for.
+enum Target {
+    NotOurs,
+    /// It looks like one of ours and is none.
+    None(&'static str),
+    Option(String),
+    OptionFromFile(String),
 }
 
-/// The option that the variable `name` sets; `None` for a variable that is not ours.
-fn target(name: &str, defaults: &Table, findings: &Findings) -> Option<Target> {
+fn target(name: &str, value: &str, defaults: &Table) -> Target {
     let stable = |name: &str| STABLE.iter().find(|(known, _)| *known == name).map(|(_, key)| (*key).to_owned());
     let secret = |key: &String| SECRETS.contains(&key.as_str());
     if let Some(key) = stable(name) {
-        return Some(Target { key, from_file: false });
+        return Target::Option(key);
     }
-    let without_suffix = name.strip_suffix(FROM_FILE);
-    if let Some(key) = without_suffix.and_then(stable).filter(secret) {
-        return Some(Target { key, from_file: true });
+    if let Some(key) = name.strip_suffix(FROM_FILE).and_then(stable).filter(secret) {
+        return Target::OptionFromFile(key);
     }
-    let levels = name.strip_prefix(PREFIX)?;
+    let Some(levels) = name.strip_prefix(PREFIX) else { return Target::NotOurs };
     if !levels.contains(LEVELS) {
-        if !is_service_link(levels) {
-            findings.add(Refusal::new(name, "no option (they are written MIDPLANE_<SECTION>__<KEY>)"));
-        }
-        return None;
+        let link = is_service_link(levels, value);
+        return if link {
+            Target::NotOurs
+        } else {
+            Target::None("no option (they are written MIDPLANE_<SECTION>__<KEY>)")
+        };
     }
     let key = levels.to_lowercase().replace(LEVELS, ".");
-    if default(&key, defaults).is_none()
-        && let Some(plain) = key.strip_suffix("_file").map(str::to_owned).filter(secret)
-    {
-        return Some(Target { key: plain, from_file: true });
+    let plain = key.strip_suffix("_file").map(str::to_owned).filter(secret);
+    match plain {
+        Some(plain) if default(&key, defaults).is_none() => Target::OptionFromFile(plain),
+        _ => Target::Option(key),
     }
-    Some(Target { key, from_file: false })
 }
 
-/// Whether Kubernetes set it, which does so for every Service: for one named `midplane` there is a `MIDPLANE_PORT`.
-fn is_service_link(name: &str) -> bool {
-    let port = name == "PORT" || name.ends_with("_PORT") || name.starts_with("PORT_") || name.contains("_PORT_");
-    port || name.ends_with("SERVICE_HOST")
+/// Whether Kubernetes or Docker set it: they do so for every service, and for one named `midplane` there are
+/// `MIDPLANE_SERVICE_HOST`, `MIDPLANE_SERVICE_PORT[_<NAME>]`, `MIDPLANE_PORT` and `MIDPLANE_PORT_<N>_TCP[…]`.
+fn is_service_link(name: &str, value: &str) -> bool {
+    let address = name.ends_with("PORT") && value.contains("://");
+    let part = name.contains("PORT_") && (name.contains("_TCP") || name.contains("_UDP"));
+    address || part || name.contains("SERVICE_HOST") || name.contains("SERVICE_PORT")
 }
 
 fn default<'a>(key: &str, defaults: &'a Table) -> Option<&'a ValueKind> {

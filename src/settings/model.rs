@@ -284,6 +284,7 @@ impl Default for Rpc {
 
 #[derive(Debug, Clone)]
 pub struct Nats {
+    /// Without user and password: those are in `auth`.
     pub servers: Vec<Url>,
     /// In front of every subject: `midplane`.
     pub prefix: String,

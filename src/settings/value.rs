@@ -129,6 +129,19 @@ impl FromValue for Duration {
     }
 }
 
+/// A duration that is not zero.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Positive(pub Duration);
+
+impl FromValue for Positive {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        match Duration::from_value(value)? {
+            Duration::ZERO => Err("no time at all (try \"5s\")".to_owned()),
+            duration => Ok(Self(duration)),
+        }
+    }
+}
+
 fn not_a_duration(text: &str) -> Wrong {
     let number: String = text.chars().take_while(char::is_ascii_digit).collect();
     format!("not a duration (try \"{}m\")", if number.is_empty() { "5" } else { &number })

@@ -6,7 +6,7 @@ use url::Url;
 
 use super::super::model::{Channels, Client, OriginPattern};
 use super::super::section::{Section, Table};
-use super::super::value::{Bytes, FromValue};
+use super::super::value::{Bytes, FromValue, Positive};
 use super::{at, token};
 
 /// Whether anything says who a client is, or that nobody cares.
@@ -35,7 +35,7 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         subscription_token: token::subscription(&section.section("subscription_token"), development),
         ping_interval,
         pong_timeout,
-        stale_close_delay: section.take("stale_close_delay"),
+        stale_close_delay: section.take::<Positive>("stale_close_delay").0,
         expired_close_delay: section.take("expired_close_delay"),
         expired_sub_close_delay: section.take("expired_sub_close_delay"),
         channel_limit: positive("channel_limit"),

@@ -1,12 +1,10 @@
 //! Hooks: who is asked, and whether everybody who wants to ask can.
 
-use std::time::Duration;
-
 use config::Value;
 
 use super::super::model::{Channels, Hook, HookEndpoint, Hooks, Namespace, Rpc};
 use super::super::section::{Findings, Section};
-use super::super::value::FromValue;
+use super::super::value::{FromValue, Positive};
 use super::refuse_missing;
 
 pub(super) fn read(section: &Section<'_>, clustered: bool, channels: &Channels, findings: &Findings) -> Hooks {
@@ -18,7 +16,7 @@ pub(super) fn read(section: &Section<'_>, clustered: bool, channels: &Channels, 
         subscribe: hook("subscribe"),
         publish: hook("publish"),
         sub_refresh: hook("sub_refresh"),
-        rpc: Rpc { enabled: rpc.take("enabled"), timeout: positive(&rpc, "timeout") },
+        rpc: Rpc { enabled: rpc.take("enabled"), timeout: rpc.take::<Positive>("timeout").0 },
     };
     type Wants = fn(&Namespace) -> bool;
     let wanted: [(&str, &Option<Hook>, Wants); 3] = [
@@ -42,18 +40,10 @@ fn hook(section: &Section<'_>, clustered: bool) -> Option<Hook> {
     if matches!(endpoint, Some(HookEndpoint::Nats(_))) && !clustered {
         section.refuse("endpoint", "asks over NATS, but nats.servers is not set");
     }
-    let timeout = positive(section, "timeout");
+    let timeout = section.take::<Positive>("timeout").0;
     let http_headers = section.take("http_headers");
     let static_headers = section.take("static_headers");
     endpoint.map(|endpoint| Hook { endpoint, timeout, http_headers, static_headers })
-}
-
-fn positive(section: &Section<'_>, key: &'static str) -> Duration {
-    let duration: Duration = section.take(key);
-    if duration.is_zero() {
-        section.refuse(key, "no time for an answer (try \"1s\")");
-    }
-    duration
 }
 
 impl FromValue for HookEndpoint {

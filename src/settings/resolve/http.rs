@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::model::{Http, HttpApi};
 use super::super::section::Section;
-use super::super::value::{Bytes, ErrorMode, Switch};
+use super::super::value::{Bytes, ErrorMode, Positive, Switch};
 use super::refuse_missing;
 
 /// Bytes of a key that a stranger could try to guess over the network.
@@ -38,7 +38,7 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
     Http {
         bind,
         max_connections: (max_connections > 0).then_some(max_connections),
-        header_timeout: section.take("header_timeout"),
+        header_timeout: section.take::<Positive>("header_timeout").0,
         body_limit: section.take::<Bytes>("body_limit").0,
         trusted_proxies: section.take("trusted_proxies"),
         handshake_rate: section.take("handshake_rate"),

@@ -1,7 +1,6 @@
 //! NATS: whether this node is a member of a cluster, and how it reaches it.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use config::Value;
 use secrecy::SecretString;
@@ -9,24 +8,24 @@ use url::Url;
 
 use super::super::model::{Nats, NatsAuth, NatsTls};
 use super::super::section::Section;
-use super::super::value::{Bytes, FromValue, Switch};
+use super::super::value::{Bytes, FromValue, Positive, Switch};
 
 pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
     let switch: Switch = section.take("enabled");
     let servers: Vec<Server> = section.take("servers");
     let (auth, tls) = (auth(section, &servers), tls(&section.section("tls")));
     let nats = Nats {
-        servers: servers.into_iter().map(|Server(url)| url).collect(),
+        servers: servers.into_iter().map(|Server(url)| without_password(url)).collect(),
         prefix: prefix(section),
         replicas: replicas(section),
         storage: section.take("storage"),
         provision: section.take("provision"),
         auth,
         tls,
-        ping_interval: positive(section, "ping_interval"),
-        connect_timeout: positive(section, "connect_timeout"),
-        publish_timeout: positive(section, "publish_timeout"),
-        read_timeout: positive(section, "read_timeout"),
+        ping_interval: section.take::<Positive>("ping_interval").0,
+        connect_timeout: section.take::<Positive>("connect_timeout").0,
+        publish_timeout: section.take::<Positive>("publish_timeout").0,
+        read_timeout: section.take::<Positive>("read_timeout").0,
         duplicate_window: section.take("duplicate_window"),
         max_bytes: match section.take::<Bytes>("max_bytes") {
             Bytes(0) => None,
@@ -44,14 +43,6 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
         Switch::Off => None,
         Switch::On | Switch::Auto => (!nats.servers.is_empty()).then_some(nats),
     }
-}
-
-fn positive(section: &Section<'_>, key: &'static str) -> Duration {
-    let duration: Duration = section.take(key);
-    if duration.is_zero() {
-        section.refuse(key, "no time at all (try \"5s\")");
-    }
-    duration
 }
 
 fn prefix(section: &Section<'_>) -> String {
@@ -106,6 +97,13 @@ fn auth(section: &Section<'_>, servers: &[Server]) -> NatsAuth {
     ways.into_iter().next().map(|(_, way)| way).unwrap_or_default()
 }
 
+/// Who we are stands in [`Nats::auth`]; an address may be logged.
+fn without_password(mut url: Url) -> Url {
+    // Fails only for addresses that cannot have either.
+    let _ = url.set_username("").and_then(|()| url.set_password(None));
+    url
+}
+
 fn decoded(text: &str) -> String {
     percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -134,7 +132,7 @@ impl FromValue for Server {
         let text = String::from_value(value)?;
         let text = if text.contains("://") { text } else { format!("nats://{text}") };
         let url = text.parse::<Url>().ok().filter(Url::has_host);
-        url.filter(|url| matches!(url.scheme(), "nats" | "tls" | "ws" | "wss"))
+        url.filter(|url| matches!(url.scheme(), "nats" | "tls"))
             .map(Self)
             .ok_or_else(|| "not the address of a NATS server (try \"nats://127.0.0.1:4222\")".to_owned())
     }

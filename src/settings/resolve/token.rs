@@ -5,6 +5,7 @@ use url::Url;
 
 use super::super::model::{Jwks, TokenKeys};
 use super::super::section::Section;
+use super::super::value::Positive;
 
 /// The options that bring a key.
 pub(super) const KEYS: [&str; 7] = [
@@ -29,7 +30,7 @@ pub(super) fn connection(section: &Section<'_>, development: bool) -> Option<Tok
         let issuer = format!("{}/auth/v1", project.as_str().trim_end_matches('/'));
         if keys.jwks.is_none() {
             let url = format!("{issuer}/.well-known/jwks.json").parse().expect("an address with a path is an address");
-            keys.jwks = Some(Jwks { url, refresh_interval: section.take("jwks_refresh_interval") });
+            keys.jwks = Some(Jwks { url, refresh_interval: section.take::<Positive>("jwks_refresh_interval").0 });
         }
         keys.issuer.get_or_insert(issuer);
         keys.audience.get_or_insert_with(|| "authenticated".to_owned());
@@ -44,7 +45,7 @@ pub(super) fn subscription(section: &Section<'_>, development: bool) -> Option<T
 
 fn read(section: &Section<'_>, development: bool) -> TokenKeys {
     let endpoint: Option<Url> = section.take("jwks_public_endpoint");
-    let refresh_interval = section.take("jwks_refresh_interval");
+    let Positive(refresh_interval) = section.take("jwks_refresh_interval");
     if endpoint.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
         section.refuse("jwks_public_endpoint", "neither http nor https");
     }

@@ -146,6 +146,7 @@ fn clustering_can_be_demanded_and_declined() {
     let without = refused(load(&[("ENABLE_CLUSTERING", "true")]));
     assert!(without.contains("set NATS_URL"), "{without}");
     let with_password = load(&[("NATS_URL", "nats://me:p%40ss@a:4222")]).expect("valid").nats.expect("a cluster");
+    assert_eq!(with_password.servers[0].as_str(), "nats://a:4222");
     assert!(matches!(with_password.auth, NatsAuth::UserPassword { user, password }
         if user == "me" && password.expose_secret() == "p@ss"));
 }

@@ -104,7 +104,7 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
             "[hooks.publish]\nendpoint = \"nats:hooks.publish\"",
             "hooks.publish.endpoint = \"nats:hooks.publish\": asks over NATS, but nats.servers is not set",
         ),
-        ("[hooks.rpc]\ntimeout = \"0s\"", "hooks.rpc.timeout = \"0s\": no time for an answer (try \"1s\")"),
+        ("[hooks.rpc]\ntimeout = \"0s\"", "hooks.rpc.timeout = \"0s\": no time at all (try \"5s\")"),
     ] {
         let toml = if toml.contains("[client.token]") { toml.to_owned() } else { format!("{toml}\n{with_secret}") };
         assert_eq!(refused(Settings::from_toml(&toml)), expected, "{toml}");
@@ -240,9 +240,13 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
         ("MIDPLANE_HTTP__PROT", "1"),
         ("MIDPLANE_HTP__BIND", "secret-looking"),
         ("MIDPLANE_BIND", "1"),
+        ("MIDPLANE_HTTP_PORT", "1"),
+        ("MIDPLANE_LOG__LEVEL", "info"),
+        ("MIDPLANE_LOG__LEVEL__X", "1"),
         ("MIDPLANE_CHANNEL__NAMESPACES", "chat"),
         ("MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__PRESENCE", "true"),
         // Set by Kubernetes for every Service; this one is named like us.
+        ("MIDPLANE_WEB_PORT", "tcp://10.0.0.1:80"),
         ("MIDPLANE_PORT", "tcp://10.0.0.1:8000"),
         ("MIDPLANE_SERVICE_HOST", "10.0.0.1"),
         ("MIDPLANE_SERVICE_PORT_HTTP", "8000"),
@@ -254,6 +258,8 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
         [
             "MIDPLANE_BIND: no option (they are written MIDPLANE_<SECTION>__<KEY>)",
             "MIDPLANE_CHANNEL__NAMESPACES: not JSON (expected value at line 1 column 1)",
+            "MIDPLANE_HTTP_PORT: no option (they are written MIDPLANE_<SECTION>__<KEY>)",
+            "MIDPLANE_LOG__LEVEL__X: no such option (level has none)",
             "htp.bind (from MIDPLANE_HTP__BIND): no such option (did you mean \"http\"?)",
             "http.prot (from MIDPLANE_HTTP__PROT): no such option (did you mean \"port\"?)",
             "channel.without_namespace.presence = \"true\" (from MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__PRESENCE): \

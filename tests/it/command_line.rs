@@ -1,0 +1,106 @@
+//! What scripts and process managers rely on: exit codes, signals, what stands on which output.
+
+use std::process::Stdio;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
+use tokio::process::{Child, Command};
+use tokio::time::timeout;
+
+use crate::support::PATIENCE;
+
+fn midplane(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midplane"));
+    command.args(arguments).env_clear().kill_on_drop(true);
+    command
+}
+
+async fn run(command: &mut Command) -> (Option<i32>, String, String) {
+    let output = timeout(PATIENCE, command.output()).await.expect("ends in time").unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (output.status.code(), text(output.stdout), text(output.stderr))
+}
+
+/// A node in a process of its own, on a free port.
+struct Process {
+    child: Child,
+    address: String,
+    log: Lines<BufReader<Box<dyn AsyncRead + Unpin + Send>>>,
+}
+
+impl Process {
+    async fn serve() -> Self {
+        let mut command = midplane(&[]);
+        command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = timeout(PATIENCE, lines.next_line()).await.expect("says where it listens").unwrap();
+            if let Some((_, rest)) = line.expect("goes on").split_once("ws://") {
+                break rest.split('/').next().unwrap().to_owned();
+            }
+        };
+        let log: Box<dyn AsyncRead + Unpin + Send> = Box::new(child.stderr.take().unwrap());
+        Self { child, address, log: BufReader::new(log).lines() }
+    }
+
+    async fn signal(&self, signal: &str) {
+        let id = self.child.id().expect("runs").to_string();
+        assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
+    }
+
+    async fn logs(&mut self, words: &str) {
+        loop {
+            let line = timeout(PATIENCE, self.log.next_line()).await.expect(words).unwrap().expect(words);
+            if line.contains(words) {
+                return;
+            }
+        }
+    }
+
+    async fn exit_code(&mut self) -> Option<i32> {
+        timeout(PATIENCE, self.child.wait()).await.expect("ends in time").unwrap().code()
+    }
+}
+
+#[tokio::test]
+async fn settings_that_are_refused_end_every_command_with_78() {
+    for command in ["serve", "check", "settings", "health"] {
+        let (code, out, error) = run(midplane(&[command]).env("MIDPLANE_HTTP__BNID", "1")).await;
+        assert_eq!((code, out.as_str()), (Some(78), ""), "{command}");
+        assert!(error.starts_with("midplane: settings refused\n  http.bnid (from MIDPLANE_HTTP__BNID): "), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_node_is_healthy_until_it_is_asked_to_stop() {
+    let mut node = Process::serve().await;
+    let url = format!("http://{}", node.address);
+    let (code, _, error) = run(&mut midplane(&["health", "--url", &url])).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    node.signal("-INT").await;
+    assert_eq!(node.exit_code().await, Some(0));
+    let (code, _, error) = run(&mut midplane(&["healthcheck", "--url", &url])).await;
+    assert_eq!(code, Some(1));
+    assert!(error.contains(&url), "{error}");
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_anybody() {
+    for (signal, expected) in [("-TERM", 143), ("-INT", 130)] {
+        let mut node = Process::serve().await;
+        // A client that never answers, so that the node has somebody to wait for.
+        let url = format!("ws://{}/connection/websocket", node.address);
+        let (_client, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+        node.signal("-TERM").await;
+        node.logs("asked to stop; once more stops at once").await;
+        node.signal(signal).await;
+        assert_eq!(node.exit_code().await, Some(expected));
+    }
+}
+
+#[tokio::test]
+async fn the_reference_goes_to_standard_output_and_nothing_else() {
+    let (code, out, error) = run(&mut midplane(&["settings", "--reference"])).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    assert!(out.starts_with("# Configuration\n"));
+}
