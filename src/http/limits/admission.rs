@@ -62,9 +62,12 @@ impl Admission {
         }
     }
 
-    /// Opens or closes the gate. Who is inside stays.
+    /// Opens or closes the gate. Who is inside stays. A node that began to drain stays closed, whoever finds it ready
+    /// at the same moment.
     pub fn set(&self, gate: Gate) {
-        self.gate.store(gate as u8, Ordering::Release);
+        let unless_draining = |now| (now != Gate::Draining as u8).then_some(gate as u8);
+        // Refused where it drains already, which is as it should be.
+        let _ = self.gate.fetch_update(Ordering::AcqRel, Ordering::Acquire, unless_draining);
     }
 
     #[must_use]
@@ -126,13 +129,19 @@ mod tests {
     fn a_closed_gate_says_why_and_keeps_who_is_inside() {
         let admission = Admission::new(None);
         let _seat = admission.enter().unwrap();
-        admission.set(Gate::Draining);
-        assert_eq!(admission.enter().unwrap_err(), Turned::Draining);
         admission.set(Gate::NotReady);
         assert_eq!(admission.enter().unwrap_err(), Turned::NotReady);
         assert_eq!(admission.taken(), 1);
         admission.set(Gate::Open);
         assert!(admission.enter().is_ok());
+    }
+
+    #[test]
+    fn a_node_that_drains_never_opens_again() {
+        let admission = Admission::new(None);
+        admission.set(Gate::Draining);
+        admission.set(Gate::Open);
+        assert_eq!(admission.enter().unwrap_err(), Turned::Draining);
     }
 
     #[tokio::test]
