@@ -1,11 +1,9 @@
-//! The life of a node: when it serves, when it is asked to stop, and how long it waits for what is under way.
+//! The life of a node: when it serves, and when it is asked to stop.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
-use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 /// Added to a signal's number to make the exit code of a process that it ended.
@@ -109,13 +107,6 @@ impl Readiness {
     }
 }
 
-/// Waits for the tasks of `tracker`, which takes no more, but no longer than `deadline`; returns how many are left.
-pub async fn finish(tracker: &TaskTracker, deadline: Duration) -> usize {
-    tracker.close();
-    let _ = tokio::time::timeout(deadline, tracker.wait()).await;
-    tracker.len()
-}
-
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;
@@ -163,14 +154,5 @@ mod tests {
         }
         drop(readiness);
         watching.await.unwrap();
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn the_wait_for_what_is_under_way_has_an_end() {
-        let tracker = TaskTracker::new();
-        tracker.spawn(async {});
-        tracker.spawn(std::future::pending::<()>());
-        assert_eq!(finish(&tracker, Duration::from_secs(20)).await, 1);
-        assert_eq!(finish(&TaskTracker::new(), Duration::from_secs(20)).await, 0);
     }
 }

@@ -3,13 +3,13 @@
 
 mod support;
 
+mod command_line;
 mod conformance;
 mod hooks;
 mod live_feed;
 mod live_feed_auth;
 mod live_feed_failures;
 mod nats_backplane;
-mod command_line;
 mod nats_servers;
 mod relay;
 mod session;
