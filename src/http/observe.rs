@@ -1,36 +1,43 @@
 //! Counts every request by what it was for and how it ended.
 
-use std::sync::Arc;
-
-use axum::extract::{Request, State};
+use axum::extract::Request;
 use axum::http::{Method, StatusCode};
-use axum::middleware::Next;
 use axum::response::Response;
 use tokio::time::Instant;
 
 use crate::http::limits::Turned;
 use crate::http::refusal::Refusal;
-use crate::telemetry::{self, LimitScope, Rejection, Route, StatusClass, Telemetry};
+use crate::telemetry::{self, LimitScope, Rejection, Route, StatusClass};
 
-pub(super) async fn observe(State(telemetry): State<Arc<Telemetry>>, request: Request, next: Next) -> Response {
-    let route = route(request.uri().path());
-    let method = match *request.method() {
-        Method::GET => telemetry::Method::Get,
-        Method::POST => telemetry::Method::Post,
-        _ => telemetry::Method::Other,
-    };
-    let begun = Instant::now();
-    let response = next.run(request).await;
-    let http = &telemetry.http;
-    http.requests.of((route, method, class(response.status()))).increment(1);
-    // What became a connection has a duration of its own.
-    if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-        http.request_duration.of(route).record(begun.elapsed());
+/// A request under way.
+pub(super) struct Observed {
+    route: Route,
+    method: telemetry::Method,
+    begun: Instant,
+}
+
+impl Observed {
+    pub(super) fn of(request: &Request) -> Self {
+        let method = match *request.method() {
+            Method::GET => telemetry::Method::Get,
+            Method::POST => telemetry::Method::Post,
+            _ => telemetry::Method::Other,
+        };
+        Self { route: route(request.uri().path()), method, begun: Instant::now() }
     }
-    if let Some(refusal) = response.extensions().get::<Refusal>() {
-        count(http, route, *refusal);
+
+    /// Counts how it ended.
+    pub(super) fn count(self, http: &telemetry::Http, response: &Response) {
+        let Self { route, method, begun } = self;
+        http.requests.of((route, method, class(response.status()))).increment(1);
+        // What became a connection has a duration of its own.
+        if response.status() != StatusCode::SWITCHING_PROTOCOLS {
+            http.request_duration.of(route).record(begun.elapsed());
+        }
+        if let Some(refusal) = response.extensions().get::<Refusal>() {
+            count(http, route, *refusal);
+        }
     }
-    response
 }
 
 fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {

@@ -29,8 +29,8 @@ pub struct RawTransport {
     ahead: Bytes,
 }
 
-/// The writing half of a WebSocket. Dropping it tells the peer that nothing more comes.
-pub struct RawWire(OwnedWriteHalf);
+/// The writing half of a WebSocket.
+pub struct RawWire(Option<OwnedWriteHalf>);
 
 impl RawTransport {
     /// Takes over `stream` once it speaks WebSocket. `ahead` was read from it already; no message may be larger than
@@ -38,7 +38,7 @@ impl RawTransport {
     #[must_use]
     pub fn open(stream: TcpStream, ahead: Bytes, message_limit: usize) -> (Self, RawWire) {
         let (socket, wire) = stream.into_split();
-        (Self { socket, parser: Parser::new(message_limit), ahead }, RawWire(wire))
+        (Self { socket, parser: Parser::new(message_limit), ahead }, RawWire(Some(wire)))
     }
 
     /// The first message in `ahead`, if a whole one is there.
@@ -110,9 +110,20 @@ impl Transport for RawTransport {
 
 impl Wire for RawWire {
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+        let Some(socket) = &self.0 else { return Err(io::ErrorKind::NotConnected.into()) };
         match frames {
-            [frame] => self.0.try_write(frame),
-            frames => self.0.try_write_vectored(frames),
+            [frame] => socket.try_write(frame),
+            frames => socket.try_write_vectored(frames),
+        }
+    }
+}
+
+impl Drop for RawWire {
+    fn drop(&mut self) {
+        // Both halves end together. Shutting down the one that goes first would be a system call for nothing: the close
+        // that follows tells the peer.
+        if let Some(socket) = self.0.take() {
+            socket.forget();
         }
     }
 }
