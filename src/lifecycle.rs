@@ -11,15 +11,20 @@ const KILLED: i32 = 128;
 
 /// Ends when the process is asked to stop, by SIGTERM or SIGINT. From then on another one ends it at once, with exit
 /// code 143 or 130.
-pub async fn terminated() {
+///
+/// Signals are listened to from the call on, not only from the first poll: one that comes in between is not lost, and
+/// does not kill.
+pub fn terminated() -> impl Future<Output = ()> {
     let (mut terminate, mut interrupt) = (listen(SignalKind::terminate()), listen(SignalKind::interrupt()));
-    let kind = next(&mut terminate, &mut interrupt).await;
-    info!(signal = name(kind), "asked to stop; once more stops at once");
-    tokio::spawn(async move {
+    async move {
         let kind = next(&mut terminate, &mut interrupt).await;
-        warn!(signal = name(kind), "asked to stop again: not waiting for anything");
-        std::process::exit(KILLED + kind.as_raw_value());
-    });
+        info!(signal = name(kind), "asked to stop; once more stops at once");
+        tokio::spawn(async move {
+            let kind = next(&mut terminate, &mut interrupt).await;
+            warn!(signal = name(kind), "asked to stop again: not waiting for anything");
+            std::process::exit(KILLED + kind.as_raw_value());
+        });
+    }
 }
 
 fn listen(kind: SignalKind) -> Signal {

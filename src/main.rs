@@ -31,7 +31,8 @@ async fn main() -> ExitCode {
         Ok(app) => app,
         Err(error) => return cli::fail(&error),
     };
+    let stop = lifecycle::terminated();
     cli::print(&announcement(app.address()));
-    app.run_until(lifecycle::terminated()).await;
+    app.run_until(stop).await;
     ExitCode::SUCCESS
 }
