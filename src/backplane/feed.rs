@@ -155,11 +155,37 @@ impl FeedSender {
         self.partitions.iter().map(|(_, room)| BYTES - room.available_permits()).sum()
     }
 
+    /// Waits until a message of `channel` with `length` bytes of data has its place; sending it then cannot wait, nor be
+    /// cut short.
+    ///
+    /// # Errors
+    /// When nobody reads the feed any more.
+    pub async fn reserve(&self, channel: &Channel, length: usize) -> Result<Place<'_>, FeedClosed> {
+        let (sender, room) = &self.partitions[partition_of(channel, self.partitions.len())];
+        let permits = (length + OVERHEAD).min(BYTES) as u32;
+        let weight = Arc::clone(room).acquire_many_owned(permits).await.map_err(|_| FeedClosed)?;
+        let slot = sender.reserve().await.map_err(|_| FeedClosed)?;
+        Ok(Place { slot, weight })
+    }
+
     async fn send_to(&self, partition: usize, delivery: Delivery, weight: usize) -> Result<(), FeedClosed> {
         let (sender, room) = &self.partitions[partition];
         let permits = weight.min(BYTES) as u32;
         let weight = Arc::clone(room).acquire_many_owned(permits).await.map_err(|_| FeedClosed)?;
         sender.send(Weighed { delivery, _weight: weight }).await.map_err(|_| FeedClosed)
+    }
+}
+
+/// A place in a feed that waits for its message.
+pub struct Place<'a> {
+    slot: mpsc::Permit<'a, Weighed>,
+    weight: OwnedSemaphorePermit,
+}
+
+impl Place<'_> {
+    /// Takes the place.
+    pub fn send(self, message: Incoming) {
+        self.slot.send(Weighed { delivery: Delivery::Message(message), _weight: self.weight });
     }
 }
 

@@ -9,7 +9,7 @@ use super::topic::Topic;
 use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::Reach;
 use crate::protocol::Channel;
-use crate::telemetry::{PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
+use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
@@ -27,6 +27,10 @@ impl Relay {
         if message.stored_at > 0 {
             relay.delivery_duration.of(&topic.namespace.name).record(age(message));
         }
+    }
+
+    pub(super) fn count_overflow(&self) {
+        self.telemetry.queues.overflows.of(Overflow::Healing).increment(1);
     }
 
     pub(super) fn count_gap(&self, cause: GapCause) {

@@ -77,7 +77,8 @@ impl Relay {
                 self.count_reach(reach);
                 self.time_delivery(&topic, &copy, begun.elapsed());
             }
-            Arrival::Dropped | Arrival::Held => {}
+            Arrival::Dropped | Arrival::Held { overflow: false } => {}
+            Arrival::Held { overflow: true } => self.count_overflow(),
             Arrival::Hole(cause) => {
                 self.count_gap(cause);
                 self.heals.push(Arc::clone(&topic));

@@ -67,11 +67,14 @@ pub(super) struct Healing {
 pub(super) struct Pending(VecDeque<Incoming>);
 
 impl Pending {
-    pub(super) fn push(&mut self, message: Incoming) {
-        if self.0.len() >= PENDING {
+    /// Takes a message; returns whether an older one had to go for it.
+    pub(super) fn push(&mut self, message: Incoming) -> bool {
+        let full = self.0.len() >= PENDING;
+        if full {
             self.0.pop_front();
         }
         self.0.push_back(message);
+        full
     }
 
     pub(super) fn pop(&mut self) -> Option<Incoming> {
@@ -90,7 +93,10 @@ pub(super) enum Arrival {
     /// Delivered before.
     Dropped,
     /// It waits until its channel is open or healed.
-    Held,
+    Held {
+        /// An older one that waited had to go for it.
+        overflow: bool,
+    },
     /// It shows a hole; it waits, and the topic must be healed.
     Hole(GapCause),
 }
@@ -129,15 +135,11 @@ impl TopicState {
         };
         match &mut self.course {
             Course::Plain => Arrival::Delivered(self.audience.deliver(frames, Offset::NONE, touched)),
-            Course::Unopened(pending) => {
-                pending.push(message);
-                Arrival::Held
-            }
+            Course::Unopened(pending) => Arrival::Held { overflow: pending.push(message) },
             Course::Chained(chained) => {
                 if let Some(healing) = &mut chained.healing {
                     healing.goal = healing.goal.max(link.offset);
-                    healing.pending.push(message);
-                    return Arrival::Held;
+                    return Arrival::Held { overflow: healing.pending.push(message) };
                 }
                 match chained.chain.judge(&link) {
                     Judgement::Old => Arrival::Dropped,

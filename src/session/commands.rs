@@ -50,8 +50,8 @@ impl Session {
     async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
         let Command { id, method } = command;
         match (&self.phase, &method) {
-            (Phase::Opening, Method::Connect(_)) => {}
-            (Phase::Opening | Phase::Refused { .. }, _) | (Phase::Connected(_), Method::Connect(_)) => {
+            (Phase::Opening(_), Method::Connect(_)) => {}
+            (Phase::Opening(_) | Phase::Refused { .. }, _) | (Phase::Connected(_), Method::Connect(_)) => {
                 return Err(DisconnectCode::BadRequest.into());
             }
             (Phase::Connected(_), _) => {}

@@ -70,6 +70,7 @@ impl Session {
             holds.push(hold);
         }
         self.reply(id, ReplyResult::Connect(result));
+        self.services.counted_connect(self.outbox.encoding(), self.opened.elapsed());
         drop(holds);
         Ok(None)
     }

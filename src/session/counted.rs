@@ -1,5 +1,6 @@
 //! What sessions count.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::Failure;
@@ -8,7 +9,7 @@ use super::services::Services;
 use super::state::Session;
 use crate::auth::TokenError;
 use crate::protocol::centrifuge::{Encoding, Method};
-use crate::telemetry::{CloseCode, Command, Outcome, Protocol, Transport, Verdict};
+use crate::telemetry::{CloseCode, Command, Outcome, Protocol, Telemetry, Transport, Verdict};
 
 impl Session {
     pub(super) fn count_received(&self, bytes: usize) {
@@ -29,7 +30,27 @@ impl Session {
     }
 }
 
+/// A connection that has not connected yet.
+pub(super) struct Handshake(Arc<Telemetry>);
+
+impl Handshake {
+    pub(super) fn begin(telemetry: &Arc<Telemetry>) -> Self {
+        telemetry.http.handshakes_inflight.increment(1.0);
+        Self(Arc::clone(telemetry))
+    }
+}
+
+impl Drop for Handshake {
+    fn drop(&mut self) {
+        self.0.http.handshakes_inflight.decrement(1.0);
+    }
+}
+
 impl Services {
+    pub(super) fn counted_connect(&self, encoding: Encoding, took: Duration) {
+        self.telemetry.http.handshake_duration.of(protocol(encoding)).record(took);
+    }
+
     pub(super) fn counted_pong(&self, took: Duration) {
         self.telemetry.clients.ping_rtt.of(Transport::WebSocket).record(took);
     }

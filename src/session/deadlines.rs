@@ -16,7 +16,7 @@ impl Session {
     /// When the clock should be asked next.
     pub(super) fn next_deadline(&self, heart: &Heart) -> Instant {
         match &self.phase {
-            Phase::Opening => self.opened + self.services.client.stale_close_delay,
+            Phase::Opening(_) => self.opened + self.services.client.stale_close_delay,
             Phase::Refused { since } => *since + REFUSED_STAY,
             Phase::Connected(client) => {
                 let connection = client.expiry.map(|expiry| self.connection_deadline(expiry));
@@ -44,12 +44,12 @@ impl Session {
     /// Ends what is over at `now`, but for what the server renews by itself.
     pub(super) fn deadlines(&mut self, now: Instant) -> Result<(), Disconnect> {
         match &self.phase {
-            Phase::Opening if now >= self.opened + self.services.client.stale_close_delay => {
+            Phase::Opening(_) if now >= self.opened + self.services.client.stale_close_delay => {
                 Err(DisconnectCode::Stale.into())
             }
             // It was told why it may not come in; this only ends its socket.
             Phase::Refused { since } if now >= *since + REFUSED_STAY => Err(DisconnectCode::ForceReconnect.into()),
-            Phase::Opening | Phase::Refused { .. } => Ok(()),
+            Phase::Opening(_) | Phase::Refused { .. } => Ok(()),
             Phase::Connected(client) => {
                 let by_client = client.expiry.filter(|expiry| expiry.by == Refresher::Client);
                 if by_client.is_some_and(|expiry| now >= self.connection_deadline(expiry)) {

@@ -10,6 +10,7 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 use uuid::Uuid;
 
+use super::counted::Handshake;
 use super::heart::{Beat, Heart};
 use super::state::{Phase, Session};
 use super::transport::{Event, Inbound, Transport, TransportError};
@@ -42,6 +43,7 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
     let outbox = Outbox::new(peer.encoding, services.client.queue_max_size, Arc::clone(services.connections.backlog()));
     outbox.attach(Box::new(wire));
     services.counted_open(peer.encoding);
+    let handshake = Handshake::begin(&services.telemetry);
     let _registered = services.connections.register(Arc::clone(&outbox));
     let mut heart = heart(&services);
     let mut session = Session {
@@ -50,7 +52,7 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
         id: Uuid::new_v4(),
         peer: Box::new(peer),
         opened: Instant::now(),
-        phase: Phase::Opening,
+        phase: Phase::Opening(handshake),
         subscriptions: Vec::new(),
     };
     let end = live(&mut transport, &mut session, &mut heart).await;

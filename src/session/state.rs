@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::Peer;
+use super::counted::Handshake;
 use super::permissions::Asker;
 use super::rate::Bucket;
 use super::services::Services;
@@ -30,7 +31,7 @@ pub(super) struct Session {
 /// How far the client has come.
 pub(super) enum Phase {
     /// It has not connected yet.
-    Opening,
+    Opening(#[expect(dead_code, reason = "it counts by living")] Handshake),
     /// Its connect command failed: it is expected to leave.
     Refused {
         since: Instant,
@@ -64,14 +65,14 @@ impl Session {
     pub(super) const fn client(&self) -> Option<&Client> {
         match &self.phase {
             Phase::Connected(client) => Some(client),
-            Phase::Opening | Phase::Refused { .. } => None,
+            Phase::Opening(_) | Phase::Refused { .. } => None,
         }
     }
 
     pub(super) const fn client_mut(&mut self) -> Option<&mut Client> {
         match &mut self.phase {
             Phase::Connected(client) => Some(client),
-            Phase::Opening | Phase::Refused { .. } => None,
+            Phase::Opening(_) | Phase::Refused { .. } => None,
         }
     }
 

@@ -72,7 +72,11 @@ labels! {
     SlowAction("action") { Closed = "closed", Dropped = "dropped" }
 
     /// A bounded queue.
-    Queue("queue") { Feed = "feed", Publish = "publish" }
+    Queue("queue") { Feed = "feed" }
+
+    /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
+    /// that finds no place is refused.
+    Overflow("queue") { Healing = "healing", Publish = "publish" }
 
     /// How a recovery ended.
     Recovery("result") {

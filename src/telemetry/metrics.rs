@@ -160,7 +160,7 @@ impl Backplane {
 /// Bounded queues.
 pub struct Queues {
     pub bytes: Gauges<Queue>,
-    pub overflows: Counters<Queue>,
+    pub overflows: Counters<Overflow>,
 }
 
 impl Queues {

@@ -18,8 +18,8 @@ use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
-    Backplane, Bounds, Delivery, FeedSender, Health, History, HistoryError, Incoming, Meta, Outgoing, Page,
-    PublishError, Published, Requests, SubscribeError, Top,
+    Backplane, Bounds, FeedSender, Health, History, HistoryError, Incoming, Meta, Outgoing, Page, PublishError,
+    Published, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
@@ -104,6 +104,9 @@ impl Backplane for Embedded {
         if let Some(first) = key.as_ref().and_then(|key| self.recent.lock().get(key)) {
             return Ok(Published { position: first, suppressed: true });
         }
+        // A caller may give up while it waits for room: nothing must be stored then that is not delivered.
+        let place = self.feed.reserve(channel, message.data.len()).await;
+        let place = place.map_err(|closed| PublishError::Unavailable(closed.to_string()))?;
         let (published, incoming) = self.store(channel, &message);
         if let Some(key) = key {
             self.recent.lock().insert(key, published.position.clone());
@@ -111,8 +114,7 @@ impl Backplane for Embedded {
         if let Some(incoming) = incoming
             && self.subscribed.lock().contains(channel)
         {
-            let sent = self.feed.send(Delivery::Message(incoming)).await;
-            sent.map_err(|closed| PublishError::Unavailable(closed.to_string()))?;
+            place.send(incoming);
         }
         Ok(published)
     }

@@ -23,7 +23,7 @@ use super::turns::Turns;
 use crate::backplane::recent::Recent;
 use crate::backplane::{Outgoing, PublishError, Published, Version};
 use crate::protocol::{Channel, Offset, Position};
-use crate::telemetry::{Carriage, Telemetry};
+use crate::telemetry::{Carriage, Overflow, Telemetry};
 
 /// How long the first attempt may take; each further one may take twice as long, up to the longest.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -114,7 +114,10 @@ impl Publisher {
     pub async fn store(&self, keep: &Keep, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
         let started = Instant::now();
         let deadline = started + self.patience;
-        let full = || unavailable("too many publications wait for the stream");
+        let full = || {
+            self.telemetry.queues.overflows.of(Overflow::Publish).increment(1);
+            unavailable("too many publications wait for the stream")
+        };
         let turn = timeout_at(deadline, self.turns.take(channel)).await.map_err(|_| full())?.map_err(|_| full())?;
         let permit = timeout_at(deadline, keep.in_flight.acquire()).await.map_err(|_| full())?;
         let permit = permit.map_err(|_| unavailable("the backplane is closing"))?;
