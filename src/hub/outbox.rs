@@ -126,7 +126,10 @@ impl Outbox {
         if state.closed {
             return Taken::Closed;
         }
-        if state.bytes + frame.len() > self.limit && state.bytes > 0 {
+        if !self.has_room(&mut state, frame.len()) {
+            if state.gone {
+                return Taken::Closed;
+            }
             self.overflow(&mut state);
             return Taken::Overflow;
         }
@@ -144,8 +147,10 @@ impl Outbox {
         if state.closed {
             return;
         }
-        if state.bytes + frame.len() > self.limit && state.bytes > 0 {
-            self.overflow(&mut state);
+        if !self.has_room(&mut state, frame.len()) {
+            if !state.gone {
+                self.overflow(&mut state);
+            }
             return;
         }
         self.count(&mut state, frame.len());
@@ -246,6 +251,16 @@ impl Outbox {
     fn uncount(&self, state: &mut State, bytes: usize) {
         state.bytes -= bytes;
         self.backlog.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether `bytes` more may wait. What nobody has tried to write yet says nothing about the reader (a burst may be
+    /// larger than the limit), so that is written first.
+    fn has_room(&self, state: &mut State, bytes: usize) -> bool {
+        let fits = |state: &State| state.bytes == 0 || state.bytes + bytes <= self.limit;
+        if !fits(state) && !state.blocked {
+            self.write_out(state);
+        }
+        fits(state) && !state.gone
     }
 
     /// The reader is too slow. A frame that is half written must stay, or the close frame behind it would be rubbish.
@@ -420,6 +435,19 @@ mod tests {
         wire.make_room(100);
         assert_eq!(outbox.flush_writable(), Flushed::Empty);
         assert_eq!(wire.got(), b"abcdclose");
+        assert_eq!(backlog.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_burst_larger_than_the_limit_does_not_make_a_quick_reader_slow() {
+        let wire = Narrow::new(100, 5);
+        let (outbox, backlog) = outbox(6, &wire);
+        for _ in 0..5 {
+            assert!(matches!(outbox.deliver(Bytes::from("abcd")), Taken::First | Taken::Again));
+            outbox.reply(Bytes::from("ef"));
+        }
+        outbox.flush();
+        assert_eq!(wire.got(), b"abcdef".repeat(5));
         assert_eq!(backlog.load(Ordering::Relaxed), 0);
     }
 

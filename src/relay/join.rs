@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Relay;
-use super::recovery::{Bound, CatchUpError, Refusal, age, catch_up, latest};
+use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up, latest};
 use super::topic::{Course, Topic, TopicState};
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
@@ -193,8 +193,7 @@ impl Relay {
             self.time_recovery(RecoverySource::Stream, started.elapsed());
             match caught {
                 Ok(caught) => {
-                    if let Some(joined) = self.enter_caught_up(topic, wish, since, outbox, caught.messages, caught.top)
-                    {
+                    if let Some(joined) = self.enter_caught_up(topic, wish, since, outbox, caught) {
                         return Ok(Some(joined));
                     }
                 }
@@ -248,19 +247,19 @@ impl Relay {
         wish: &Wish,
         since: &Since,
         outbox: &Arc<Outbox>,
-        mut messages: Vec<Stored>,
-        top: Position,
+        caught: CaughtUp,
     ) -> Option<Joined> {
+        let CaughtUp { mut messages, top, proven } = caught;
         let mut state = topic.state.lock();
         let Course::Chained(chained) = &mut state.course else { return None };
         let had = chained.chain.had;
         let floor = chained.tail.floor();
-        if top.offset >= floor {
+        if proven >= floor {
             let older: Vec<_> = messages.iter().filter(|message| message.offset <= floor).cloned().collect();
             chained.tail.reach_back(since.offset, &older);
         }
-        if top.offset < had {
-            messages.extend(chained.tail.since(top.offset)?);
+        if proven < had {
+            messages.extend(chained.tail.since(proven)?);
         }
         let stand = Position { offset: top.offset.max(had), epoch: top.epoch };
         let outcome = if messages.len() > wish.max_publications {

@@ -24,6 +24,8 @@ pub(super) struct CaughtUp {
     pub(super) messages: Vec<Stored>,
     /// Where a reader stands who has them.
     pub(super) top: Position,
+    /// The channel has nothing else up to here: beyond `top` where nothing at all is stored.
+    pub(super) proven: Offset,
 }
 
 /// Why recovery is refused.
@@ -87,14 +89,15 @@ pub(super) async fn catch_up(
     if from > top.last {
         return Err(Refusal::Ahead.into());
     }
-    let nothing = || CaughtUp { messages: Vec::new(), top: Position { offset: from, epoch: epoch.clone() } };
+    let nothing =
+        |proven| CaughtUp { messages: Vec::new(), top: Position { offset: from, epoch: epoch.clone() }, proven };
     let Some(newest) = top.newest else {
         // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
         let complete = from == top.last || removed_nothing_since(from, &history.bounds(channel.namespace()).await?);
-        return if complete { Ok(nothing()) } else { Err(Refusal::Trimmed.into()) };
+        return if complete { Ok(nothing(top.last)) } else { Err(Refusal::Trimmed.into()) };
     };
     if newest <= from {
-        return Ok(nothing());
+        return Ok(nothing(from));
     }
     let read = read_up_to(history, channel, first?, from, newest, bound).await?;
     if read.messages.iter().any(|message| message.meta.tombstone) {
@@ -112,7 +115,7 @@ pub(super) async fn catch_up(
         return Err(Refusal::Expired.into());
     }
     let offset = read.messages.last().map_or(newest, |last| last.offset);
-    Ok(CaughtUp { messages: read.messages, top: Position { offset, epoch: epoch.clone() } })
+    Ok(CaughtUp { messages: read.messages, top: Position { offset, epoch: epoch.clone() }, proven: offset })
 }
 
 /// Reads everything of `channel` behind `from` up to `newest`, without asking what was removed in between.

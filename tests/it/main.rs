@@ -12,6 +12,7 @@ mod live_feed_failures;
 mod nats_backplane;
 mod nats_servers;
 mod relay;
+mod services;
 mod session;
 mod tidy;
 mod tokens;

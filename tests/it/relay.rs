@@ -240,6 +240,20 @@ async fn recovery_from_the_store_is_whole_or_refused() {
 }
 
 #[tokio::test]
+async fn who_left_an_empty_channel_comes_back_to_it_on_a_node_that_never_heard_of_it() {
+    let stage = Stage::set();
+    // A position of the namespace, as a subscriber to an empty channel gets it.
+    let start = stage.publish("chat:other", [1]).await.expect("stored");
+    stage.publish("chat:other", [2]).await;
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", Some(&start)).await;
+    assert_eq!(recovered(&joined), Ok(vec![]));
+    drop(joined.hold);
+    stage.publish("chat:room", [3]).await;
+    hears(&ear, [3]).await;
+}
+
+#[tokio::test]
 async fn removed_history_is_refused_and_not_called_complete() {
     let stage = Stage::set();
     stage.publish("chat:other", [0]).await;

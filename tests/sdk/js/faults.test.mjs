@@ -107,6 +107,37 @@ describe('two nodes on one nats-server, under publishing', { timeout: 400_000 },
     for (const listener of crowd.listeners) assert.deepEqual(await listener.received(1), [1]);
   });
 
+  const startsAgain = async destroy => {
+    const ada = crowd.apps[0];
+    const listener = await ada.subscribe(fresh('lost'));
+    const { channel } = listener;
+    for (const number of [1, 2, 3]) await topology.first.publish(channel, number);
+    await listener.received(3);
+    const { epoch } = listener.subscribed[0].streamPosition;
+    await destroy();
+    const published = await eventually('publishing works again', () => topology.other.publish(channel, 'again'), 60);
+    assert.notEqual(published.epoch, epoch);
+    await eventually('the client is told that it cannot be recovered', () => {
+      const last = listener.subscribed.at(-1);
+      return last.streamPosition.epoch !== epoch && last.wasRecovering && !last.recovered;
+    }, 60);
+    await topology.first.publish(channel, 'end');
+    await eventually('it goes on', () => listener.data.at(-1) === 'end', 60);
+  };
+
+  test('a stream that was thrown away is a new epoch: nobody recovers by accident', async () => {
+    const backend = await topology.backend();
+    await startsAgain(async () => jetstream(backend, `STREAM.DELETE.${await streamOf(backend, 'lost')}`));
+  });
+
+  test('a NATS server that comes back without its store is a new epoch', async () => {
+    await startsAgain(async () => {
+      await topology.nats.kill();
+      topology.nats.wipe();
+      await topology.nats.run();
+    });
+  });
+
   test('a node that is stopped sends its clients elsewhere with a code that reconnects', async () => {
     publisher = new Publisher([topology.other], channels);
     await flowing(publisher);

@@ -1,5 +1,5 @@
 // Real nats-server processes, one or three of them: killed and restarted on the same port and store.
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { connect } from '@nats-io/transport-node';
 
@@ -23,13 +23,14 @@ export class NatsServer {
     server.ports = ports || (await freePorts());
     server.url = `nats://127.0.0.1:${server.ports.client}`;
     const directory = temporaryDirectory();
+    server.store = join(directory, 'store');
     server.config = join(directory, 'nats.conf');
     writeFileSync(
       server.config,
       `server_name: ${name}
 listen: "127.0.0.1:${server.ports.client}"
 http: "127.0.0.1:${server.ports.monitor}"
-jetstream { store_dir: "${join(directory, 'store')}" }
+jetstream { store_dir: "${server.store}" }
 ${more}
 `,
     );
@@ -56,6 +57,11 @@ ${more}
   /** SIGKILL. */
   async kill() {
     await this.process?.kill();
+  }
+
+  /** Throws the store away; only while the server is down. */
+  wipe() {
+    rmSync(this.store, { recursive: true, force: true });
   }
 
   /** Again on the same port and store. */

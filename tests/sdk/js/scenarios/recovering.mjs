@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, eventually, fresh, jetstream, streamOf } from '../harness.mjs';
+import { App, eventually, fresh } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 const upTo = (last, first = 1) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
@@ -82,12 +82,13 @@ export default ({ wire, topology }) => {
     const listener = await ada.subscribe(channel);
     await publish(channel, [1]);
     await listener.received(1);
-    await ada.whileAway(topology().other, () => publish(channel, upTo(9, 2)));
+    // More than history keeps, and more than a node keeps in memory of a busy channel.
+    await ada.whileAway(topology().other, () => publish(channel, upTo(299, 2)));
     await eventually('subscribed again', () => listener.subscribed.length === 2);
     const [, { recovered, wasRecovering, hasRecoveredPublications }] = listener.subscribed;
     assert.deepEqual({ recovered, wasRecovering, hasRecoveredPublications }, { recovered: false, wasRecovering: true, hasRecoveredPublications: false });
-    await publish(channel, [10]);
-    assert.deepEqual(await listener.received(2), [1, 10], 'and nothing of what was left of it');
+    await publish(channel, [300]);
+    assert.deepEqual(await listener.received(2), [1, 300], 'and nothing of what was left of it');
   }));
 
   test('recovery of what expired is refused', withApps(async keep => {
@@ -171,28 +172,5 @@ export default ({ wire, topology }) => {
       assert.deepEqual(await listener.received(7), upTo(7));
       assert.equal(listener.subscribed[1].recovered, true);
     }
-  }));
-
-  test('a stream that was thrown away is a new epoch: nobody recovers by accident', withApps(async keep => {
-    if (!topology().nats) return;
-    const channel = fresh('lost');
-    const ada = await keep(app()).connect();
-    const listener = await ada.subscribe(channel);
-    await publish(channel, [1, 2, 3]);
-    await listener.received(3);
-    const backend = await topology().backend();
-    const before = listener.subscribed[0].streamPosition.epoch;
-    await jetstream(backend, `STREAM.DELETE.${await streamOf(backend, 'lost')}`);
-    await eventually('publishing works again', () => topology().first.publish(channel, 4), 60);
-    await eventually('a new epoch', async () => {
-      const { result } = await topology().other.api('history', { channel, limit: 1 });
-      return result.epoch !== before;
-    }, 60);
-    await ada.whileAway(topology().other, async () => {});
-    await eventually('subscribed again', () => listener.subscribed.at(-1).streamPosition.epoch !== before, 60);
-    assert.ok(listener.subscribed.slice(1).some(({ wasRecovering, recovered }) => wasRecovering && !recovered),
-      JSON.stringify(listener.subscribed));
-    await publish(channel, [5]);
-    await eventually('it goes on', () => listener.data.at(-1) === 5);
   }));
 };
