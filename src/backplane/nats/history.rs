@@ -14,6 +14,7 @@ use super::get::{Found, ReadError, leader_get};
 use super::keep::Keep;
 use super::streams::Info;
 use super::subjects::Purpose;
+use super::vigil::is_gone;
 use crate::backplane::{Bounds, History, HistoryError, Meta, Outgoing, Page, Top};
 use crate::protocol::{Channel, Epoch, Offset};
 
@@ -33,7 +34,15 @@ impl Nats {
     async fn described(&self, keep: &Keep) -> Result<(Info, Epoch), HistoryError> {
         loop {
             let seen = keep.seen();
-            let info = keep.plan.info(&self.link).await.map_err(unavailable)?;
+            let info = match keep.plan.info(&self.link).await {
+                Ok(info) => info,
+                Err(error) => {
+                    if is_gone(&error) {
+                        self.vigil.signals.check_epoch(&keep.namespace);
+                    }
+                    return Err(unavailable(error));
+                }
+            };
             if let Some(epoch) = keep.confirm(&info, seen) {
                 return Ok((info, epoch));
             }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::connection::{Link, parse_answer};
+use super::connection::{ApiError, Link, Refusal, parse_answer};
 use super::keep::Keep;
 use super::publish::Ack;
 use super::streams::{Plan, StreamError};
@@ -183,7 +183,7 @@ impl Vigil {
     async fn look_after(&self, pending: &Pending) -> Result<(), FeedClosed> {
         let namespaces: HashSet<_> = pending.elected.union(&pending.suspect).collect();
         let checks = namespaces.into_iter().filter_map(|namespace| self.keeps.get(namespace)).map(async |keep| {
-            match timeout(CHECK_PATIENCE, keep.check(&self.link, &self.bucket)).await {
+            match timeout(CHECK_PATIENCE, self.check(keep)).await {
                 Ok(Ok(changed)) => (keep, Some(changed)),
                 Ok(Err(error)) => {
                     warn!(stream = keep.plan.name, %error, "epoch not checked");
@@ -205,6 +205,17 @@ impl Vigil {
             self.gap(Scope::Namespace(Arc::clone(namespace)), GapCause::LeaderElected).await?;
         }
         Ok(())
+    }
+
+    /// Checks a stream's epoch. A stream that somebody deleted is made again first, and has another.
+    async fn check(&self, keep: &Keep) -> Result<bool, StreamError> {
+        let mut outcome = keep.check(&self.link, &self.bucket).await;
+        if outcome.as_ref().is_err_and(is_gone) {
+            warn!(stream = keep.plan.name, "the stream is gone");
+            keep.plan.ensure(&self.link).await?;
+            outcome = keep.check(&self.link, &self.bucket).await;
+        }
+        outcome.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch.
@@ -239,6 +250,8 @@ impl Vigil {
             && let Ok(ack) = parse_answer::<Ack>(&answer.payload)
         {
             keep.acknowledged(ack.seq);
+        } else if keep.plan.info(&self.link).await.as_ref().is_err_and(is_gone) {
+            self.signals.check_epoch(&keep.namespace);
         }
     }
 
@@ -268,6 +281,11 @@ impl Vigil {
             news
         });
     }
+}
+
+/// Whether there is no such stream any more, as far as the cluster's leader knows.
+pub fn is_gone(error: &ApiError) -> bool {
+    error.code() == Refusal::STREAM_NOT_FOUND
 }
 
 /// Up to which loss of each connection everything was restored.

@@ -48,6 +48,7 @@ describe('two nodes on one nats-server, under publishing', { timeout: 400_000 },
     crowd = await audience(topology, channels);
   });
   afterEach(async () => {
+    await publisher?.abandon();
     crowd?.close();
     await topology?.stop();
   });
@@ -146,7 +147,7 @@ describe('two nodes on one nats-server, under publishing', { timeout: 400_000 },
     await topology.first.stop();
     assert.deepEqual(topology.first.process.outcome, { code: 0, signal: null });
     for (const app of moved) {
-      const { code, reason } = app.connecting[1];
+      const { code, reason } = await eventually('the client goes elsewhere', () => app.connecting[1]);
       assert.ok(code === 3001 || code === 3011, `${code} ${reason}`);
     }
     await flowing(publisher);
@@ -164,6 +165,7 @@ describe('three nodes on a cluster of three, under publishing', { timeout: 600_0
     publisher = new Publisher(topology.nodes, channels);
   });
   afterEach(async () => {
+    await publisher?.abandon();
     crowd?.close();
     await topology?.stop();
   });

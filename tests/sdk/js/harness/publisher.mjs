@@ -24,6 +24,13 @@ export class Publisher {
     await Promise.all(this.runs);
   }
 
+  /** Gives everything up: a test has failed. */
+  abandon() {
+    this.patience = 0;
+    this.quiet(this.channels.keys());
+    return Promise.allSettled(this.runs);
+  }
+
   acknowledged(channel) {
     return this.channels.get(channel).acknowledged;
   }
@@ -47,7 +54,7 @@ export class Publisher {
   }
 
   async #publish(channel, number, index) {
-    const deadline = Date.now() + this.patience * 1000;
+    const started = Date.now();
     for (let attempt = index; ; attempt += 1) {
       const node = this.nodes[attempt % this.nodes.length];
       try {
@@ -58,7 +65,7 @@ export class Publisher {
       } catch (error) {
         this.lastError = error;
       }
-      if (Date.now() > deadline) throw new Error(`${channel}: ${number} not acknowledged: ${JSON.stringify(this.lastError)}`);
+      if (Date.now() - started > this.patience * 1000) throw new Error(`${channel}: ${number} not acknowledged: ${JSON.stringify(this.lastError)}`);
       this.retries += 1;
       await pause(100);
     }
