@@ -289,7 +289,8 @@ impl Swarm {
                     stream.write_all(&wire::masked_text(b"{}"))?;
                 }
             } else if message.starts_with(b"{\"push\"") {
-                let number = wire::number(message, b"\"n\":").context("a push without its number")?;
+                let number = wire::number(message, b"\"n\":")
+                    .with_context(|| format!("a push without its number: {}", String::from_utf8_lossy(message)))?;
                 let expected = client.expected.unwrap_or(number);
                 ensure!(number == expected, "message {number} came where {expected} was due");
                 client.expected = Some(number + 1);
