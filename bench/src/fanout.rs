@@ -1,9 +1,6 @@
 //! CPU of the server per message handed to one subscriber, against a loop that writes the same bytes.
 
-use std::io::Write;
 use std::time::Instant;
-
-use anyhow::Context;
 
 use crate::node::{self, Programs, Server};
 use crate::publisher::Publisher;
@@ -39,7 +36,7 @@ struct Sides {
 
 pub fn run(programs: &Programs, subscribers: usize, rounds: usize) -> anyhow::Result<()> {
     let floor = node::floor()?;
-    let midplane = node::midplane(programs, "fanout", None)?;
+    let midplane = node::midplane(programs, "fanout", node::NO_PINGS, None)?;
     let mut swarm = Swarm::new(Instant::now())?;
     let subscribe = || Hello::Subscribe("bench".to_owned());
     let floor_group = swarm.group(floor.address, subscribe())?;
@@ -103,8 +100,7 @@ impl Sides {
 
     fn burst_through_floor(&mut self, cell: &Cell, subscribers: u64, frame_size: usize) -> anyhow::Result<()> {
         let total = self.swarm.of(self.floor_group).deliveries + cell.burst * subscribers;
-        let input = self.floor.process.child().stdin.as_mut().context("the floor's input")?;
-        writeln!(input, "{} {frame_size}", cell.burst)?;
+        node::write_through(&mut self.floor.process, cell.burst, frame_size, 0)?;
         self.swarm.await_deliveries(self.floor_group, total)
     }
 }

@@ -1,7 +1,8 @@
 //! The floor: what the kernel alone costs. Answers handshakes with fixed bytes, parses nothing, and writes messages to
 //! all sockets one by one, one `write` for each.
 //!
-//! Prints its address; `COUNT SIZE` on its input writes that many messages of that many bytes to everybody.
+//! Prints its address; `COUNT SIZE TIME` on its input writes that many messages of that many bytes, with that time in
+//! them, to everybody.
 
 use std::io::{self, BufRead, ErrorKind, Read, Write};
 use std::net;
@@ -118,8 +119,11 @@ impl Floor {
     }
 
     fn command(&mut self, line: &str) -> anyhow::Result<()> {
-        let (count, size) = line.split_once(' ').ok_or_else(|| anyhow::anyhow!("no command: {line}"))?;
-        let (count, size): (u64, usize) = (count.parse()?, size.parse()?);
+        let mut words = line.split(' ').map(str::parse::<u64>);
+        let (Some(Ok(count)), Some(Ok(size)), Some(Ok(time))) = (words.next(), words.next(), words.next()) else {
+            anyhow::bail!("no command: {line}");
+        };
+        let size = usize::try_from(size)?;
         for (stream, _) in self.greeting.drain(..).flatten() {
             let stream = net::TcpStream::from(OwnedFd::from(stream));
             stream.set_nonblocking(false)?;
@@ -127,7 +131,7 @@ impl Floor {
         }
         for _ in 0..count {
             let around = r#"{"push":{"channel":"bench","pub":{"data":}}}"#.len();
-            let data = wire::data(self.written, 0, size.saturating_sub(around));
+            let data = wire::data(self.written, time, size.saturating_sub(around));
             let push = format!(r#"{{"push":{{"channel":"bench","pub":{{"data":{data}}}}}}}"#);
             let frame = wire::server_text(push.as_bytes());
             self.written += 1;

@@ -18,7 +18,7 @@ const WATCH: Duration = Duration::from_secs(50);
 
 pub fn run(programs: &Programs, clients: usize) -> anyhow::Result<()> {
     anyhow::ensure!(clients > FIRST, "more than {FIRST} clients, please");
-    let server = node::midplane(programs, "idle", None)?;
+    let server = node::midplane(programs, "idle", "25s", None)?;
     let base = server.process.resident()?;
     let mut swarm = Swarm::new(Instant::now())?;
     let group = swarm.group(server.address, Hello::Subscribe("bench".to_owned()))?;

@@ -16,6 +16,9 @@ use crate::process::Process;
 /// Signs the clients' tokens.
 pub const SECRET: &str = "a secret of the benchmarks, nothing else";
 
+/// A ping interval of which nothing is seen.
+pub const NO_PINGS: &str = "1h";
+
 /// How long a server may take to be ready.
 const START: Duration = Duration::from_secs(30);
 
@@ -46,6 +49,12 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
     Ok(workspace.join("target/release/midplane"))
 }
 
+/// Makes the floor write `count` messages, each a frame of `size` bytes that carries `time`, to all its clients.
+pub fn write_through(floor: &mut Process, count: u64, size: usize, time: u64) -> anyhow::Result<()> {
+    let input = floor.child().stdin.as_mut().context("the floor's input")?;
+    Ok(writeln!(input, "{count} {size} {time}")?)
+}
+
 /// A running server that clients connect to.
 pub struct Server {
     pub process: Process,
@@ -53,8 +62,8 @@ pub struct Server {
     _files: TempDir,
 }
 
-/// A midplane node; in the cluster of `nats` if one is given.
-pub fn midplane(programs: &Programs, name: &str, nats: Option<SocketAddr>) -> anyhow::Result<Server> {
+/// A midplane node that pings its clients every `ping`; in the cluster of `nats` if one is given.
+pub fn midplane(programs: &Programs, name: &str, ping: &str, nats: Option<SocketAddr>) -> anyhow::Result<Server> {
     let files = tempfile::tempdir()?;
     let address = free_address()?;
     let mut config = format!(
@@ -63,6 +72,8 @@ pub fn midplane(programs: &Programs, name: &str, nats: Option<SocketAddr>) -> an
 name = "{name}"
 [http]
 bind = "{address}"
+[client]
+ping_interval = "{ping}"
 [client.token]
 hmac_secret_key = "{SECRET}"
 [channel.without_namespace]

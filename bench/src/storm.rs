@@ -8,7 +8,7 @@ use crate::swarm::{GroupId, Hello, Swarm};
 
 pub fn run(programs: &Programs, connections: usize, rounds: usize) -> anyhow::Result<()> {
     let floor = node::floor()?;
-    let midplane = node::midplane(programs, "storm", None)?;
+    let midplane = node::midplane(programs, "storm", node::NO_PINGS, None)?;
     let mut swarm = Swarm::new(Instant::now())?;
     let floor_group = swarm.group(floor.address, Hello::Connect)?;
     let midplane_group = swarm.group(midplane.address, Hello::Connect)?;
