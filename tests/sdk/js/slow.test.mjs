@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { App, Raw, eventually, fresh, twoNodes, wires } from './harness.mjs';
+import { App, Raw, eventually, fresh, heard, twoNodes, wires } from './harness.mjs';
 import { withApps } from './suite.mjs';
 
 describe('slow readers', { timeout: 300_000 }, () => {
@@ -52,6 +52,7 @@ describe('slow readers', { timeout: 300_000 }, () => {
     dead.socket.pause();
     const quick = await keep(new App('json', topology.first)).connect();
     const witness = await quick.subscribe(channel);
+    await heard(topology, channel, witness);
     for (let number = 1; number <= 300; number += 1) await topology.other.publish(channel, { number, padding: 'x'.repeat(40_000) });
     assert.equal((await witness.received(300)).length, 300);
     await eventually('one connection is left', async () => {

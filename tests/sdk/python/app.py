@@ -35,6 +35,22 @@ async def eventually(what, probe, seconds=20.0):
         await asyncio.sleep(0.02)
 
 
+async def heard(topology, channel, *listeners):
+    """Waits until `listeners` hear every node. Without history nothing says when a subscription has reached all of
+    NATS' servers; what is published before that is gone. Probes do not count as publications."""
+    for listener in listeners:
+        listener.probes.clear()
+
+    def everybody():
+        if all(len(listener.probes) == len(topology.nodes) for listener in listeners):
+            return True
+        for node in topology.nodes:
+            node.publish(channel, "probe", tags={"probe": node.name})
+        return False
+
+    await eventually(f"{channel} hears every node", everybody)
+
+
 class Address:
     """What a load balancer is to clients: one address, connections go to the node of the moment."""
 
@@ -57,7 +73,7 @@ class Address:
             there, back = await asyncio.open_connection(host, int(port))
             self._writers.add(back)
             await asyncio.gather(self._copy(reader, back), self._copy(there, writer))
-        except OSError:
+        except (OSError, asyncio.CancelledError):
             pass
         finally:
             writer.close()
@@ -92,6 +108,7 @@ class Listener(SubscriptionEventHandler):
         self.app, self.channel = app, channel
         self.publications, self.subscribed, self.errors = [], [], []
         self.unsubscribed = None
+        self.probes = set()
 
     async def on_subscribed(self, ctx):
         self.subscribed.append(ctx)
@@ -100,7 +117,10 @@ class Listener(SubscriptionEventHandler):
         self.unsubscribed = ctx
 
     async def on_publication(self, ctx):
-        self.publications.append(ctx.pub)
+        if ctx.pub.tags and "probe" in ctx.pub.tags:
+            self.probes.add(ctx.pub.tags["probe"])
+        else:
+            self.publications.append(ctx.pub)
 
     async def on_error(self, ctx):
         self.errors.append(ctx)

@@ -28,6 +28,7 @@ export class App {
     this.node = node;
     this.sockets = [];
     this.publications = []; // of server-side subscriptions
+    this.probes = new Set(); // the same
     this.subscribed = []; // the same
     this.errors = [];
     this.states = [];
@@ -58,7 +59,10 @@ export class App {
       .on('disconnected', context => (this.disconnected = context))
       .on('error', context => this.errors.push(context))
       .on('subscribed', context => this.subscribed.push(context))
-      .on('publication', context => this.publications.push({ ...context, data: decode(wire, context.data) }));
+      .on('publication', context => {
+        if (context.tags?.probe) this.probes.add(context.tags.probe);
+        else this.publications.push({ ...context, data: decode(wire, context.data) });
+      });
   }
 
   /** Connects, and waits for it. */
@@ -124,6 +128,7 @@ export class Listener {
     this.app = app;
     this.channel = channel;
     this.publications = [];
+    this.probes = new Set();
     this.subscribed = [];
     this.subscribing = [];
     this.unsubscribed = null;
@@ -134,12 +139,17 @@ export class Listener {
       ...options,
     });
     this.subscription
-      .on('publication', context => this.publications.push({ ...context, data: decode(app.wire, context.data) }))
+      .on('publication', context => this.#take(context))
       .on('subscribed', context => this.subscribed.push(context))
       .on('subscribing', context => this.subscribing.push(context))
       .on('unsubscribed', context => (this.unsubscribed = context))
       .on('error', context => this.errors.push(context));
     this.subscription.subscribe();
+  }
+
+  #take(context) {
+    if (context.tags?.probe) this.probes.add(context.tags.probe);
+    else this.publications.push({ ...context, data: decode(this.app.wire, context.data) });
   }
 
   async ready() {
@@ -170,4 +180,17 @@ export class Listener {
       () => this.publications.length >= count, seconds);
     return this.data;
   }
+}
+
+/**
+ * Waits until `listeners` hear every node in `channel`. Without history nothing says when a subscription has reached all
+ * of NATS' servers, and what is published before that is gone. Probes do not count as publications.
+ */
+export async function heard(topology, channel, ...listeners) {
+  for (const listener of listeners) listener.probes.clear();
+  await eventually(`${channel} hears every node`, async () => {
+    if (listeners.every(({ probes }) => probes.size === topology.nodes.length)) return true;
+    for (const node of topology.nodes) await node.publish(channel, 'probe', { tags: { probe: node.name } });
+    return false;
+  });
 }

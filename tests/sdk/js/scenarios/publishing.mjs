@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, encode, eventually, fresh, now, token } from '../harness.mjs';
+import { App, encode, eventually, fresh, heard, now, token } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 const rising = numbers => numbers.every((number, index) => index === 0 || number > numbers[index - 1]);
@@ -17,6 +17,7 @@ export default ({ wire, topology }) => {
       const channel = fresh(namespace);
       const apps = await Promise.all(topology().nodes.flatMap(node => [appAt(node), appAt(node)]).map(each => keep(each).connect()));
       const listeners = await Promise.all(apps.map(each => each.subscribe(channel)));
+      if (namespace === 'plain') await heard(topology(), channel, ...listeners);
       await Promise.all(apps.map(async (each, index) => {
         for (let number = 0; number < 20; number += 1) await each.publish(channel, `${index}-${number}`);
       }));

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, eventually, fresh } from '../harness.mjs';
+import { App, eventually, fresh, heard } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 const upTo = (last, first = 1) => Array.from({ length: last - first + 1 }, (_, index) => first + index);
@@ -146,6 +146,7 @@ export default ({ wire, topology }) => {
     await ada.whileAway(topology().other, () => publish(channel, [1, 2]));
     await eventually('subscribed again', () => listener.subscribed.length === 2);
     assert.equal(listener.subscribed[1].wasRecovering, false);
+    await heard(topology(), channel, listener);
     await publish(channel, [3]);
     assert.deepEqual(await listener.received(1), [3]);
   }));

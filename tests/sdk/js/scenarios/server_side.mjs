@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, eventually, fresh, now, token } from '../harness.mjs';
+import { App, eventually, fresh, heard, now, token } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 export default ({ wire, topology }) => {
@@ -17,6 +17,7 @@ export default ({ wire, topology }) => {
     await eventually('both are subscribed', () => inChannel(ada.subscribed, one).length && inChannel(ada.subscribed, two).length);
     assert.equal(inChannel(ada.subscribed, one)[0].recoverable, true);
     assert.equal(inChannel(ada.subscribed, two)[0].recoverable, false);
+    await heard(topology(), two, ada);
     await topology().other.publish(one, 1);
     await topology().other.publish(two, 2);
     await eventually('both arrive', () => ada.publications.length === 2);

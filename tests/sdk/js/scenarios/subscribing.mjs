@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, decode, eventually, fresh, now, token } from '../harness.mjs';
+import { App, decode, eventually, fresh, heard, now, token } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 export default ({ wire, topology }) => {
@@ -45,6 +45,7 @@ export default ({ wire, topology }) => {
     const guest = await keep(app()).connect();
     const channel = fresh('chat').replace('chat:', 'news-');
     const listener = await guest.subscribe(channel);
+    await heard(topology(), channel, listener);
     await topology().other.publish(channel, { n: 1 });
     assert.deepEqual(await listener.received(1), [{ n: 1 }]);
     assert.equal(listener.subscribed[0].recoverable, false);
@@ -157,15 +158,18 @@ export default ({ wire, topology }) => {
     const guest = await keep(app()).connect();
     const channel = fresh('plain');
     const listener = await guest.subscribe(channel);
+    await heard(topology(), channel, listener);
     await first.publish(channel, 1);
     await listener.received(1);
     listener.subscription.unsubscribe();
     const witness = await keep(app()).connect();
     const other = await witness.subscribe(channel);
+    await heard(topology(), channel, other);
     await first.publish(channel, 2);
     await other.received(1);
     listener.subscription.subscribe();
     await eventually('subscribed again', () => listener.subscription.state === 'subscribed');
+    await heard(topology(), channel, listener, other);
     await first.publish(channel, 3);
     await other.received(2);
     assert.deepEqual(await listener.received(2), [1, 3]);
