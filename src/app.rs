@@ -30,6 +30,9 @@ use crate::telemetry::{Queue, Telemetry};
 /// What stands in the way of being ready while the backplane is away.
 const BACKPLANE: &str = "backplane";
 
+/// What the backplane gets to finish what was accepted.
+const CLOSE_AT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
+
 /// One node, built and bound, not serving yet.
 pub struct App {
     settings: Settings,
@@ -123,6 +126,8 @@ impl App {
         if let Some(calls) = calls {
             let _ = tokio::time::timeout_at(deadline, calls.finish()).await;
         }
+        // What was accepted gets its time, however long the clients took.
+        let deadline = deadline.max(tokio::time::Instant::now() + CLOSE_AT_LEAST);
         let _ = tokio::time::timeout_at(deadline, backplane.close()).await;
         stop.cancel();
         tasks.close();

@@ -103,6 +103,9 @@ impl Audience {
     /// Whoever got something is added to `touched`, to be flushed.
     pub fn deliver(&self, frames: &Frames<'_>, offset: Offset, touched: &mut Vec<Arc<Outbox>>) -> Reach {
         let mut reach = Reach::default();
+        if frames.is_withheld() {
+            return reach;
+        }
         for seat in self.seats.iter().flatten() {
             let listener = &seat.listener;
             if seat.muted || (offset != Offset::NONE && offset <= listener.floor) {

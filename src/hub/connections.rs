@@ -19,6 +19,8 @@ pub struct Connections {
     next: AtomicUsize,
     count: watch::Sender<usize>,
     backlog: Backlog,
+    /// What everybody is told, those too who come in while it is being said.
+    closing: Mutex<Option<Disconnect>>,
 }
 
 /// A connection's entry; leaves on drop.
@@ -35,6 +37,7 @@ impl Connections {
             next: AtomicUsize::new(0),
             count: watch::channel(0).0,
             backlog: Backlog::default(),
+            closing: Mutex::default(),
         })
     }
 
@@ -42,8 +45,11 @@ impl Connections {
     #[must_use]
     pub fn register(self: &Arc<Self>, outbox: Arc<Outbox>) -> Registered {
         let key = self.next.fetch_add(1, Ordering::Relaxed) as u64;
-        self.shard(key).lock().insert(key, outbox);
+        self.shard(key).lock().insert(key, Arc::clone(&outbox));
         self.count.send_modify(|count| *count += 1);
+        if let Some(disconnect) = self.closing.lock().clone() {
+            outbox.request(Control::Close(disconnect));
+        }
         Registered { connections: Arc::clone(self), key }
     }
 
@@ -58,8 +64,9 @@ impl Connections {
         self.len() == 0
     }
 
-    /// Asks every connection to end, and returns how many were asked.
+    /// Asks every connection to end, those to come as well; returns how many there were.
     pub fn close_all(&self, disconnect: &Disconnect) -> usize {
+        *self.closing.lock() = Some(disconnect.clone());
         let mut asked = 0;
         for shard in &self.shards {
             let outboxes: Vec<_> = shard.lock().values().cloned().collect();

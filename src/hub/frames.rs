@@ -10,14 +10,26 @@ use crate::protocol::centrifuge::Encoding;
 pub struct Frames<'a> {
     json: OnceCell<Option<Bytes>>,
     protobuf: OnceCell<Option<Bytes>>,
-    encode: Box<dyn Fn(Encoding) -> Option<Bytes> + Send + 'a>,
+    encode: Option<Box<dyn Fn(Encoding) -> Option<Bytes> + Send + 'a>>,
 }
 
 impl<'a> Frames<'a> {
     /// `encode` makes the whole frame for one wire; `None` when the wire cannot carry the message.
     #[must_use]
     pub fn new(encode: impl Fn(Encoding) -> Option<Bytes> + Send + 'a) -> Self {
-        Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: Box::new(encode) }
+        Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: Some(Box::new(encode)) }
+    }
+
+    /// A message that nobody gets.
+    #[must_use]
+    pub const fn withheld() -> Self {
+        Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: None }
+    }
+
+    /// Whether nobody gets it.
+    #[must_use]
+    pub const fn is_withheld(&self) -> bool {
+        self.encode.is_none()
     }
 
     /// Encodes now what would be encoded on first use.
@@ -33,6 +45,6 @@ impl<'a> Frames<'a> {
             Encoding::Json => &self.json,
             Encoding::Protobuf => &self.protobuf,
         };
-        cell.get_or_init(|| (self.encode)(encoding)).as_ref()
+        cell.get_or_init(|| self.encode.as_ref().and_then(|encode| encode(encoding))).as_ref()
     }
 }

@@ -1,6 +1,6 @@
 //! Who on this node listens to what, and what waits for each of them.
 //!
-//! Synchronous: nothing here awaits. An [`Audience`] is one channel's listeners; an [`Outbox`] is what waits for one
+//! Synchronous: nothing on the way of a delivery awaits. An [`Audience`] is one channel's listeners; an [`Outbox`] is what waits for one
 //! connection; [`Frames`] is one message encoded once for everybody. Sockets appear only as [`Wire`], behind which any
 //! transport may stand. The relay decides *what* is delivered; the session decides *who* may listen.
 

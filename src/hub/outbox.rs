@@ -209,6 +209,17 @@ impl Outbox {
         self.state.lock().blocked
     }
 
+    /// Whether the connection was asked to end.
+    #[must_use]
+    pub fn is_closing(&self) -> bool {
+        self.state.lock().controls.iter().any(|control| matches!(control, Control::Close(_)))
+    }
+
+    /// Takes back that a channel's deliveries were lost: its subscription has ended by itself.
+    pub fn forget_loss(&self, channel: &Channel) {
+        self.state.lock().controls.retain(|control| !matches!(control, Control::Lost(lost) if lost == channel));
+    }
+
     /// Asks the session for something.
     pub fn request(&self, control: Control) {
         let mut state = self.state.lock();

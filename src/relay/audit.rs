@@ -118,6 +118,13 @@ impl Space {
         }
     }
 
+    /// Starts over: offsets seen so far are of an epoch that is over.
+    fn forget(&self) {
+        self.floor.store(0, Ordering::Relaxed);
+        self.highest.store(0, Ordering::Relaxed);
+        self.sightings.lock().clear();
+    }
+
     /// The highest offset below which everything has had its time to arrive.
     fn settled(&self) -> Option<u64> {
         self.sightings.lock().front().filter(|(seen, _)| seen.elapsed() >= SETTLED).map(|(_, highest)| *highest)
@@ -161,24 +168,29 @@ impl Relay {
             }
             if cause == GapCause::EpochChanged {
                 topics.iter().for_each(|topic| self.suspect(topic, cause, Offset::NONE));
-                space.floor.store(0, Ordering::Relaxed);
-                space.highest.store(0, Ordering::Relaxed);
-                space.sightings.lock().clear();
+                space.forget();
                 continue;
             }
             let settled = space.settled();
             let floor = Offset(space.floor.load(Ordering::Relaxed));
             match self.compare(namespace, &topics, floor, cause).await {
-                Ok(()) => {
-                    if let Some(settled) = settled {
-                        space.floor.fetch_max(settled, Ordering::Relaxed);
-                    }
-                }
+                Ok(()) => self.raise_floor(namespace, space, settled).await,
                 Err(error) => {
                     warn!(%namespace, "could not compare channels with their stream, trying again: {error}");
                     space.demanded.lock().get_or_insert(cause);
                 }
             }
+        }
+    }
+
+    /// What has settled need not be compared again, unless it is of an epoch that is over.
+    async fn raise_floor(&self, namespace: &str, space: &Space, settled: Option<u64>) {
+        let Some((settled, history)) = settled.zip(self.backplane.history()) else { return };
+        let Ok(bounds) = history.bounds(namespace).await else { return };
+        if settled <= bounds.last.0 {
+            space.floor.fetch_max(settled, Ordering::Relaxed);
+        } else {
+            space.forget();
         }
     }
 

@@ -29,6 +29,11 @@ impl Relay {
         }
     }
 
+    /// Something reached the backplane past us that its namespace does not take.
+    pub(super) fn count_withheld(&self) {
+        self.telemetry.relay.publish_errors.of((Source::Nats, PublishFailure::Refused)).increment(1);
+    }
+
     pub(super) fn count_overflow(&self) {
         self.telemetry.queues.overflows.of(Overflow::Healing).increment(1);
     }

@@ -17,8 +17,8 @@ use super::publication::push_frames;
 use super::pump::flush;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, catch_up};
 use super::topic::{Course, Topic, stored};
-use crate::backplane::{GapCause, History};
-use crate::hub::Reach;
+use crate::backplane::{GapCause, History, Stored};
+use crate::hub::{Outbox, Reach};
 use crate::protocol::{Epoch, Offset};
 
 /// Topics healed at one time.
@@ -27,6 +27,8 @@ const CONCURRENT: usize = 64;
 const PATIENCE: Duration = Duration::from_secs(60);
 const BACKOFF_FIRST: Duration = Duration::from_millis(50);
 const BACKOFF_LAST: Duration = Duration::from_secs(1);
+/// Missed messages delivered before their sockets are written.
+const CHUNK: usize = 64;
 /// How often a leader that does not know what it sent yet is asked again.
 const UNKNOWN_GOAL_RETRIES: u32 = 10;
 
@@ -84,7 +86,8 @@ fn hole(topic: &Topic) -> Option<Hole> {
 async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let Some(history) = relay.backplane.history() else { return };
     let Some(options) = &topic.namespace.history else { return };
-    let bound = Bound { depth: options.size + 1, messages: options.size + 1, bytes: usize::MAX, ttl: None };
+    let bound =
+        Bound { depth: options.size + 1, messages: options.size + 1, bytes: usize::MAX, ttl: None, whole: true };
     let started = Instant::now();
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;
@@ -96,7 +99,7 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 return;
             }
             Ok(caught) => {
-                let reached = caught.top.offset.max(hole.had);
+                let reached = caught.proven.max(hole.had);
                 if reached < hole.goal {
                     unknown_goal += 1;
                 }
@@ -105,10 +108,7 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                     return;
                 }
                 let short = reached < hole.goal;
-                let mut touched = Vec::new();
-                let whole = deliver_missed(relay, &topic, caught, short, &mut touched);
-                flush(&mut touched).await;
-                if whole {
+                if deliver_missed(relay, &topic, caught, short).await {
                     return;
                 }
                 if short {
@@ -124,6 +124,7 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 start_over(relay, &topic, history, hole.cause, &error.to_string()).await;
                 return;
             }
+            Err(CatchUpError::Unavailable(_)) if topic.state.lock().closed => return,
             Err(CatchUpError::Unavailable(_)) => {
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_LAST);
@@ -132,62 +133,81 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     }
 }
 
-/// Delivers what was read and then what waited. Returns whether the topic is whole now.
-fn deliver_missed(
-    relay: &Relay,
-    topic: &Topic,
-    caught: CaughtUp,
-    short: bool,
-    touched: &mut Vec<Arc<crate::hub::Outbox>>,
-) -> bool {
+/// Delivers what was read, a chunk at a time, and then what waited. Returns whether the topic is whole now.
+async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, short: bool) -> bool {
+    let mut touched = Vec::new();
+    for chunk in caught.messages.chunks(CHUNK) {
+        deliver_chunk(relay, topic, chunk, &mut touched);
+        flush(&mut touched).await;
+    }
+    let whole = !short && follow_up(relay, topic, caught.proven, &mut touched);
+    flush(&mut touched).await;
+    whole
+}
+
+fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut Vec<Arc<Outbox>>) {
     let encodings: Vec<_> = topic.state.lock().audience.encodings().collect();
-    let missed: Vec<_> = caught.messages.iter().map(|message| push_frames(&topic.channel, message)).collect();
-    missed.iter().for_each(|frames| frames.prepare(encodings.iter().copied()));
+    let frames: Vec<_> = missed.iter().map(|message| push_frames(topic, message)).collect();
+    frames.iter().for_each(|frames| frames.prepare(encodings.iter().copied()));
     let mut state = topic.state.lock();
     let state = &mut *state;
-    let Course::Chained(chained) = &mut state.course else { return true };
+    let Course::Chained(chained) = &mut state.course else { return };
     let mut reach = Reach::default();
-    for (message, frames) in caught.messages.iter().zip(&missed) {
+    for (message, frames) in missed.iter().zip(&frames) {
         if message.offset > chained.chain.had {
             reach += chained.pass(&mut state.audience, message.clone(), frames, touched);
         }
     }
     relay.audits.saw(&topic.namespace.name, chained.chain.had);
-    let whole = if short {
-        false
-    } else {
-        let Some(healing) = chained.healing.take() else { return true };
-        !chained.follow(healing.pending, |chained, message| {
-            let message = stored(message);
-            let frames = push_frames(&topic.channel, &message);
-            reach += chained.pass(&mut state.audience, message.clone(), &frames, touched);
-        })
-    };
     relay.count_reach(reach);
-    whole
+}
+
+/// Passes on what waited while the hole was read. Returns whether it shows no further hole.
+fn follow_up(relay: &Relay, topic: &Topic, proven: Offset, touched: &mut Vec<Arc<Outbox>>) -> bool {
+    let mut state = topic.state.lock();
+    let state = &mut *state;
+    let Course::Chained(chained) = &mut state.course else { return true };
+    let Some(healing) = chained.healing.take() else { return true };
+    if proven > chained.chain.had {
+        chained.restart_at(proven, relay.tails.clone());
+    }
+    let mut reach = Reach::default();
+    let hole = chained.follow(healing.pending, |chained, message| {
+        let message = stored(message);
+        let frames = push_frames(topic, &message);
+        reach += chained.pass(&mut state.audience, message.clone(), &frames, touched);
+    });
+    relay.count_reach(reach);
+    !hole
 }
 
 /// What is missing cannot be had: tells everybody who was promised to be told, and goes on from the channel's top.
 async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn History, cause: GapCause, why: &str) {
-    let mut backoff = BACKOFF_FIRST;
     let told = topic.state.lock().audience.lose(&topic.channel);
-    relay.count_unhealed(cause);
-    warn!(channel = %topic.channel, cause = cause.label(), told, "publications are lost to this node's listeners: {why}");
-    let top = loop {
-        match history.top(&topic.channel).await {
-            Ok(top) => break top,
-            Err(_) if topic.state.lock().closed => return,
-            Err(_) => {
-                sleep(backoff).await;
-                backoff = (backoff * 2).min(BACKOFF_LAST);
-            }
+    let top = match history.top(&topic.channel).await {
+        Ok(top) => top,
+        Err(_) if topic.state.lock().closed => return,
+        Err(_) => {
+            // Others want to be healed too; this one comes round again.
+            sleep(BACKOFF_LAST).await;
+            relay.heals.push(Arc::clone(topic));
+            return;
         }
     };
-    let mut state = topic.state.lock();
-    // Who joined meanwhile stands at the old position, and has the same hole.
-    state.audience.lose(&topic.channel);
-    if state.start_over(top.position(), relay.tails.clone()) {
-        drop(state);
+    relay.count_unhealed(cause);
+    let mut touched = Vec::new();
+    let (late, hole) = {
+        let mut state = topic.state.lock();
+        // Who joined meanwhile stands at the old position, and has the same hole.
+        let late = state.audience.lose(&topic.channel);
+        let (reach, hole) = state.go_on_from(topic, top.position(), relay.tails.clone(), &mut touched);
+        relay.count_reach(reach);
+        (late, hole)
+    };
+    flush(&mut touched).await;
+    let told = told + late;
+    warn!(channel = %topic.channel, cause = cause.label(), told, "publications are lost to this node's listeners: {why}");
+    if hole {
         relay.heals.push(Arc::clone(topic));
     }
 }

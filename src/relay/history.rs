@@ -2,6 +2,7 @@
 
 use super::Relay;
 use super::join::Since;
+use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, age, read_behind};
 use crate::backplane::{HistoryError, Stored};
 use crate::protocol::{Channel, Offset, Position};
@@ -61,7 +62,8 @@ impl Relay {
         }
         let mut publications = match top.newest {
             Some(newest) if query.limit != Some(0) => {
-                let everything = Bound { depth: options.size + 1, messages: usize::MAX, bytes: usize::MAX, ttl: None };
+                let everything =
+                    Bound { depth: options.size + 1, messages: usize::MAX, bytes: usize::MAX, ttl: None, whole: false };
                 match read_behind(history, channel, Offset::NONE, newest, everything).await {
                     Ok(messages) => messages,
                     Err(CatchUpError::Unavailable(error)) => return Err(error.into()),
@@ -74,7 +76,7 @@ impl Relay {
         publications.drain(..removed);
         let surplus = publications.len().saturating_sub(options.size);
         publications.drain(..surplus);
-        publications.retain(|message| age(message) <= options.ttl);
+        publications.retain(|message| age(message) <= options.ttl && !is_withheld(namespace, message));
         Ok(HistoryPage { publications: select(publications, query), position })
     }
 

@@ -6,11 +6,12 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Relay;
+use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up, latest};
 use super::topic::{Course, Topic, TopicState};
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
-use crate::protocol::{Channel, Offset, Position};
+use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
 use crate::telemetry::RecoverySource;
 
@@ -143,8 +144,12 @@ impl Relay {
             return Ok(());
         }
         let _turn = topic.turn.lock().await;
-        if !matches!(topic.state.lock().course, Course::Unopened(_)) {
-            return Ok(());
+        {
+            // Opened by somebody else meanwhile, or closed: then it is asked for anew.
+            let state = topic.state.lock();
+            if state.closed || !matches!(state.course, Course::Unopened(_)) {
+                return Ok(());
+            }
         }
         self.backplane.subscribe(&topic.channel).await?;
         let Some(history) = self.backplane.history().filter(|_| topic.has_history()) else {
@@ -180,10 +185,10 @@ impl Relay {
             if !since.epoch.is_empty() && since.epoch != epoch.as_str() {
                 return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(Refusal::Epoch)));
             }
-            let mut joined = self.enter_from_tail(topic, wish, since, outbox, options);
+            let mut joined = self.enter_from_tail(topic, wish, since, outbox, options, &epoch);
             let _turn = if joined.is_none() { Some(topic.turn.lock().await) } else { None };
             // Whoever had the turn before may have read what is wanted here.
-            joined = joined.or_else(|| self.enter_from_tail(topic, wish, since, outbox, options));
+            joined = joined.or_else(|| self.enter_from_tail(topic, wish, since, outbox, options, &epoch));
             if joined.is_some() {
                 self.time_recovery(RecoverySource::Tail, started.elapsed());
                 return Ok(joined);
@@ -222,10 +227,11 @@ impl Relay {
         since: &Since,
         outbox: &Arc<Outbox>,
         options: &HistoryOptions,
+        epoch: &Epoch,
     ) -> Option<Joined> {
         let mut state = topic.state.lock();
         let Course::Chained(chained) = &state.course else { return None };
-        if since.offset > chained.chain.had {
+        if since.offset > chained.chain.had || chained.chain.epoch != *epoch {
             return None;
         }
         let messages = chained.tail.since(since.offset)?;
@@ -249,9 +255,13 @@ impl Relay {
         outbox: &Arc<Outbox>,
         caught: CaughtUp,
     ) -> Option<Joined> {
-        let CaughtUp { mut messages, top, proven } = caught;
+        let CaughtUp { mut messages, top, proven, newest } = caught;
         let mut state = topic.state.lock();
         let Course::Chained(chained) = &mut state.course else { return None };
+        // The channel may have started over while its history was read.
+        if chained.chain.epoch != top.epoch {
+            return None;
+        }
         let had = chained.chain.had;
         let floor = chained.tail.floor();
         if proven >= floor {
@@ -262,12 +272,13 @@ impl Relay {
             messages.extend(chained.tail.since(proven)?);
         }
         let stand = Position { offset: top.offset.max(had), epoch: top.epoch };
-        let outcome = if messages.len() > wish.max_publications {
+        let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
+        let outcome = if messages.len() > wish.max_publications || bytes > wish.max_bytes {
             Outcome::Refused(Refusal::Limit)
         } else {
             Outcome::Recovered(messages)
         };
-        let behind = stand.offset > had && state.suspect(GapCause::Audit, stand.offset);
+        let behind = newest.is_some_and(|newest| newest > had && state.suspect(GapCause::Audit, newest));
         let joined = self.seat(topic, &mut state, wish, outbox, Some(stand), outcome);
         if behind {
             self.heals.push(Arc::clone(topic));
@@ -284,18 +295,49 @@ impl Relay {
         options: &HistoryOptions,
         history: &dyn History,
     ) -> Result<Option<Joined>, JoinError> {
-        let top = history.top(&topic.channel).await?;
-        let stand = top.position();
-        if stand.offset == since.offset && stand.epoch.as_str() == since.epoch {
-            return Ok(self.admit(topic, wish, outbox, Some(stand), Outcome::Recovered(Vec::new())));
+        for _ in 0..ATTEMPTS {
+            let top = history.top(&topic.channel).await?;
+            let stand = top.position();
+            let known = stand.offset == since.offset && stand.epoch.as_str() == since.epoch;
+            let message = if known { None } else { latest(history, &topic.channel, &top).await? };
+            let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
+            let outcome = match readable {
+                Some(message) => Outcome::Recovered(vec![message]),
+                None if known => Outcome::Recovered(Vec::new()),
+                None => Outcome::Refused(Refusal::Trimmed),
+            };
+            if let Some(joined) = self.enter_unless_overtaken(topic, wish, outbox, stand, outcome) {
+                return Ok(Some(joined));
+            }
+            if topic.state.lock().closed {
+                return Ok(None);
+            }
+            sleep(Duration::from_millis(10)).await;
         }
-        let message = latest(history, &topic.channel, &top).await?;
-        let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
-        let outcome = match readable {
-            Some(message) => Outcome::Recovered(vec![message]),
-            None => Outcome::Refused(Refusal::Trimmed),
-        };
-        Ok(self.admit(topic, wish, outbox, Some(stand), outcome))
+        Err(HistoryError::Unavailable("publications kept overtaking the latest".to_owned()).into())
+    }
+
+    /// Enters at `stand`; `None` when the channel has moved on from there.
+    fn enter_unless_overtaken(
+        self: &Arc<Self>,
+        topic: &Arc<Topic>,
+        wish: &Wish,
+        outbox: &Arc<Outbox>,
+        stand: Position,
+        outcome: Outcome,
+    ) -> Option<Joined> {
+        let mut state = topic.state.lock();
+        let Course::Chained(chained) = &state.course else { return None };
+        if chained.chain.epoch != stand.epoch {
+            if state.suspect(GapCause::EpochChanged, Offset::NONE) {
+                self.heals.push(Arc::clone(topic));
+            }
+            return None;
+        }
+        if chained.chain.had > stand.offset {
+            return None;
+        }
+        self.seat(topic, &mut state, wish, outbox, Some(stand), outcome)
     }
 
     fn admit(
@@ -322,6 +364,10 @@ impl Relay {
         if state.closed {
             return None;
         }
+        let mut outcome = outcome;
+        if let Outcome::Recovered(messages) = &mut outcome {
+            messages.retain(|message| !is_withheld(&topic.namespace, message));
+        }
         let position = stand.or_else(|| state.position());
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
         let hold = outbox.hold();
@@ -341,5 +387,11 @@ impl Relay {
 }
 
 const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
-    Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
+    Bound {
+        whole: true,
+        depth: options.size + 1,
+        messages: wish.max_publications,
+        bytes: wish.max_bytes,
+        ttl: Some(options.ttl),
+    }
 }

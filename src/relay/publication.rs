@@ -2,11 +2,21 @@
 
 use bytes::Bytes;
 
+use super::topic::Topic;
 use crate::backplane::Stored;
 use crate::hub::Frames;
-use crate::protocol::Channel;
 use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, Reply, framed, raw};
-use crate::settings::DataFormat;
+use crate::settings::{DataFormat, Namespace};
+
+/// Whether a message must not reach clients: its namespace promises JSON, and somebody published something else past us.
+#[must_use]
+pub(super) fn is_withheld(namespace: &Namespace, message: &Stored) -> bool {
+    match namespace.publication_data_format {
+        DataFormat::Json => !raw::is_json(&message.data),
+        DataFormat::JsonObject => !message.data.trim_ascii_start().starts_with(b"{") || !raw::is_json(&message.data),
+        DataFormat::NotEmpty | DataFormat::Binary => false,
+    }
+}
 
 /// A message as clients see it.
 #[must_use]
@@ -24,12 +34,15 @@ pub fn publication(message: &Stored) -> Publication {
 
 /// The push of a message, as whole frames; none on a wire that cannot carry its data.
 #[must_use]
-pub fn push_frames<'a>(channel: &'a Channel, message: &'a Stored) -> Frames<'a> {
+pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored) -> Frames<'a> {
+    if is_withheld(&topic.namespace, message) {
+        return Frames::withheld();
+    }
     Frames::new(move |encoding| {
         if encoding == Encoding::Json && !raw::is_json(&message.data) {
             return None;
         }
-        let push = Push::Publication { channel: channel.clone(), publication: publication(message) };
+        let push = Push::Publication { channel: topic.channel.clone(), publication: publication(message) };
         Some(framed(encoding, &Reply::from(push)))
     })
 }

@@ -66,7 +66,10 @@ impl Relay {
             self.audits.saw(&topic.namespace.name, link.offset);
         }
         let copy = stored(message.clone());
-        let frames = push_frames(&topic.channel, &copy);
+        let frames = push_frames(&topic, &copy);
+        if frames.is_withheld() {
+            self.count_withheld();
+        }
         // Encoded before the lock is taken.
         let encodings = topic.state.lock().audience.encodings();
         frames.prepare(encodings);

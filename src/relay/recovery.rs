@@ -26,6 +26,8 @@ pub(super) struct CaughtUp {
     pub(super) top: Position,
     /// The channel has nothing else up to here: beyond `top` where nothing at all is stored.
     pub(super) proven: Offset,
+    /// The channel's newest stored message.
+    pub(super) newest: Option<Offset>,
 }
 
 /// Why recovery is refused.
@@ -71,6 +73,8 @@ pub(super) struct Bound {
     pub(super) bytes: usize,
     /// None older than this.
     pub(super) ttl: Option<Duration>,
+    /// Without a hole, or not at all.
+    pub(super) whole: bool,
 }
 
 /// Reads everything of `channel` behind `from`, and proves that nothing is missing.
@@ -89,8 +93,12 @@ pub(super) async fn catch_up(
     if from > top.last {
         return Err(Refusal::Ahead.into());
     }
-    let nothing =
-        |proven| CaughtUp { messages: Vec::new(), top: Position { offset: from, epoch: epoch.clone() }, proven };
+    let nothing = |proven| CaughtUp {
+        messages: Vec::new(),
+        top: Position { offset: from, epoch: epoch.clone() },
+        proven,
+        newest: top.newest,
+    };
     let Some(newest) = top.newest else {
         // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
         let complete = from == top.last || removed_nothing_since(from, &history.bounds(channel.namespace()).await?);
@@ -115,7 +123,8 @@ pub(super) async fn catch_up(
         return Err(Refusal::Expired.into());
     }
     let offset = read.messages.last().map_or(newest, |last| last.offset);
-    Ok(CaughtUp { messages: read.messages, top: Position { offset, epoch: epoch.clone() }, proven: offset })
+    let top = Position { offset, epoch: epoch.clone() };
+    Ok(CaughtUp { messages: read.messages, top, proven: offset, newest: Some(newest) })
 }
 
 /// Reads everything of `channel` behind `from` up to `newest`, without asking what was removed in between.
@@ -150,6 +159,11 @@ async fn read_up_to(
     let mut stale = 0;
     let mut bytes = 0;
     loop {
+        // Each page begins where the one before ended: if that message is gone, others behind it may be as well.
+        let continues = page.messages.first().is_none_or(|first| read.messages.is_empty() || first.offset == reached);
+        if bound.whole && !continues && !removed_nothing_since(reached, &history.bounds(channel.namespace()).await?) {
+            return Err(Refusal::Trimmed.into());
+        }
         let before = reached;
         for message in page.messages {
             read.position_is_stored |= message.offset == from;
@@ -172,9 +186,8 @@ async fn read_up_to(
             }
             sleep(STALE_WAIT).await;
         }
-        // The position itself is asked for until something was read: it is the proof.
-        let start = if read.messages.is_empty() { from } else { reached.next() };
-        page = history.page(channel, start, PAGE).await?;
+        // What was reached is asked for again, at first the position itself: it is the proof.
+        page = history.page(channel, reached, PAGE).await?;
     }
 }
 

@@ -66,9 +66,11 @@ impl Registry {
         let candidates = std::mem::take(&mut *self.idle.lock());
         let mut waiting = Vec::new();
         for topic in candidates {
-            // Somebody may be opening it right now.
-            let opening = topic.turn.try_lock().is_err();
-            if !opening && self.close_if_idle(&topic, backplane) {
+            // Held until it is closed, so that nobody opens it meanwhile.
+            let turn = topic.turn.try_lock();
+            let closed = turn.is_ok() && self.close_if_idle(&topic, backplane);
+            drop(turn);
+            if closed {
                 telemetry.relay.channels.of(&topic.namespace.name).decrement(1.0);
             } else {
                 let mut state = topic.state.lock();

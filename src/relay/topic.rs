@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::chain::{Chain, Judgement};
+use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use crate::backplane::{GapCause, Incoming, Stored};
 use crate::hub::{Audience, Frames, Outbox, Reach};
@@ -79,6 +80,12 @@ impl Pending {
 
     pub(super) fn pop(&mut self) -> Option<Incoming> {
         self.0.pop_front()
+    }
+
+    /// The next message, if it lies at or before `end`.
+    fn pop_up_to(&mut self, end: Offset) -> Option<Incoming> {
+        let next = self.0.front().and_then(|message| message.link)?;
+        if next.offset <= end { self.0.pop_front() } else { None }
     }
 
     fn unpop(&mut self, message: Incoming) {
@@ -190,20 +197,43 @@ impl TopicState {
 }
 
 impl TopicState {
-    /// Gives up what is missing and goes on from `position`. Returns whether what waited shows another hole.
-    pub(super) fn start_over(&mut self, position: Position, budget: TailBudget) -> bool {
-        let Course::Chained(chained) = &mut self.course else { return false };
-        let pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
-        let tail = Tail::new(position.offset, budget);
-        let mut fresh = Chained { chain: Chain::new(position), tail, healing: None };
-        // Nobody who is promised completeness listens any more, so what waited only moves the chain.
-        let hole = fresh.follow(pending, Chained::skip);
-        *chained = fresh;
-        hole
+    /// Gives up what is missing and goes on from `position`. What waited is delivered to those who were promised
+    /// nothing. Returns whether what came after `position` shows another hole.
+    pub(super) fn go_on_from(
+        &mut self,
+        topic: &Topic,
+        position: Position,
+        budget: TailBudget,
+        touched: &mut Vec<Arc<Outbox>>,
+    ) -> (Reach, bool) {
+        let mut reach = Reach::default();
+        let Course::Chained(chained) = &mut self.course else { return (reach, false) };
+        let mut pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
+        let top = position.offset;
+        *chained = Chained { tail: Tail::new(top, budget), chain: Chain::new(position), healing: None };
+        while let Some(message) = pending.pop_up_to(top) {
+            let message = stored(message);
+            if !message.meta.tombstone {
+                reach += self.audience.deliver(&push_frames(topic, &message), message.offset, touched);
+            }
+        }
+        let audience = &mut self.audience;
+        let hole = chained.follow(pending, |chained, message| {
+            let message = stored(message);
+            let frames = push_frames(topic, &message);
+            reach += chained.pass(audience, message.clone(), &frames, touched);
+        });
+        (reach, hole)
     }
 }
 
 impl Chained {
+    /// Nothing is stored up to `proven`: there is nothing more to wait for before it.
+    pub(super) fn restart_at(&mut self, proven: Offset, budget: TailBudget) {
+        self.chain.advance(proven, 0);
+        self.tail = Tail::new(proven, budget);
+    }
+
     /// Moves on over a message that nobody needs.
     fn skip(&mut self, message: Incoming) {
         if let Some(link) = message.link {

@@ -39,6 +39,9 @@ impl Session {
         })?;
         for command in commands {
             self.command(command, pongs).await?;
+            if self.outbox.is_closing() {
+                return Ok(());
+            }
             // After an error in reply to connect whatever came with it is dropped.
             if matches!(self.phase, Phase::Refused { .. }) {
                 return Ok(());

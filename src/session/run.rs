@@ -1,5 +1,6 @@
 //! The loop of a connection.
 
+use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -130,6 +131,7 @@ async fn serve<T: Transport>(
     work: Work,
 ) -> Result<(), End> {
     let outbox = Arc::clone(&session.outbox);
+    let services = Arc::clone(&session.services);
     let frame_pings = session.peer.frame_pings;
     let connected = session.client().is_some();
     let mut pongs = 0;
@@ -139,6 +141,14 @@ async fn serve<T: Transport>(
                 Work::Message(data) => session.commands(data, &mut pongs).await,
                 Work::Refresh => session.refresh_by_hooks().await,
             }
+        });
+        // What is answered already goes out while the rest waits.
+        let mut work = poll_fn(|cx| {
+            let polled = work.as_mut().poll(cx);
+            if polled.is_pending() {
+                outbox.flush();
+            }
+            polled
         });
         loop {
             let blocked = outbox.is_blocked();
@@ -156,6 +166,7 @@ async fn serve<T: Transport>(
                         outbox.reply(ping(&outbox, frame_pings));
                         outbox.flush();
                     }
+                    services.pulse.remind_at(&outbox, heart.next());
                 }
             }
         }

@@ -86,7 +86,10 @@ impl Session {
 
     /// Ends a subscription, if there is one.
     pub(super) fn leave(&mut self, channel: &Channel) -> Option<Subscription> {
-        self.position_of(channel).map(|index| self.subscriptions.swap_remove(index))
+        let index = self.position_of(channel)?;
+        let left = self.subscriptions.swap_remove(index);
+        self.outbox.forget_loss(channel);
+        Some(left)
     }
 
     /// Takes a subscription in.

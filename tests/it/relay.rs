@@ -1,7 +1,7 @@
 //! The relay heals what the backplane loses, or tells those who were promised to be told.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Fate, Faults, Faulty};
@@ -41,10 +41,14 @@ impl Stage {
     }
 
     async fn join(&self, ear: &Ear, channel: &str, since: Option<&Position>) -> Joined {
+        self.join_as(ear, channel, since, true).await
+    }
+
+    async fn join_as(&self, ear: &Ear, channel: &str, since: Option<&Position>, positioned: bool) -> Joined {
         let channel = channel_of(channel);
         let namespace = self.namespaces.of(&channel).expect("a namespace of the stage");
         let since = since.map(|at| Since { offset: at.offset, epoch: at.epoch.as_str().to_owned() });
-        let wish = Wish { since, positioned: true, max_publications: 100, max_bytes: 1 << 20, ..Wish::default() };
+        let wish = Wish { since, positioned, max_publications: 100, max_bytes: 1 << 20, ..Wish::default() };
         self.relay.join(&channel, namespace, &wish, &ear.outbox).await.expect("joins")
     }
 
@@ -251,6 +255,47 @@ async fn who_left_an_empty_channel_comes_back_to_it_on_a_node_that_never_heard_o
     drop(joined.hold);
     stage.publish("chat:room", [3]).await;
     hears(&ear, [3]).await;
+}
+
+#[tokio::test]
+async fn who_stands_further_on_in_an_empty_channel_disturbs_nobody() {
+    let stage = Stage::set();
+    let (early, late) = (Ear::new(), Ear::new());
+    let first = stage.join(&early, "chat:room", None).await;
+    drop(first.hold);
+    let further = stage.publish("chat:other", [1, 2]).await.expect("stored");
+    let second = stage.join(&late, "chat:room", Some(&further)).await;
+    assert_eq!(recovered(&second), Ok(vec![]));
+    drop(second.hold);
+    stage.publish("chat:room", [3]).await;
+    hears(&early, [3]).await;
+    hears(&late, [3]).await;
+    assert!(early.requests().is_empty() && late.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn who_was_promised_nothing_gets_what_is_left_when_a_hole_cannot_be_healed() {
+    let stage = Stage::set();
+    let (positioned, plain) = (Ear::new(), Ear::new());
+    let first = stage.join(&positioned, "chat:room", None).await;
+    let second = stage.join_as(&plain, "chat:room", None, false).await;
+    drop((first.hold, second.hold));
+    stage.publish("chat:room", [0]).await;
+    hears(&plain, [0]).await;
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&dropped);
+    stage.faults.judge(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Fate::Drop
+    });
+    stage.publish("chat:room", 1..50).await;
+    eventually("all are dropped", async || (dropped.load(Ordering::SeqCst) == 49).then_some(())).await;
+    stage.faults.cease();
+    stage.publish("chat:room", [50, 51]).await;
+    hears(&plain, [0, 50, 51]).await;
+    let requests =
+        eventually("the loss is told", async || Some(positioned.requests()).filter(|it| !it.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
 }
 
 #[tokio::test]

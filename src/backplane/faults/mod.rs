@@ -11,7 +11,7 @@ use tokio::sync::watch;
 
 use super::{
     Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Outgoing, Page,
-    PublishError, Published, Requests, SubscribeError, Top, feed,
+    PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Offset};
 
@@ -73,8 +73,8 @@ impl Faulty {
     #[must_use]
     pub fn around(inner: Arc<dyn Backplane>, feeds: Vec<Feed>, faults: Arc<Faults>) -> (Arc<Self>, Vec<Feed>) {
         let (sender, out) = feed::open(feeds.len());
-        for feed in feeds {
-            tokio::spawn(meddle(feed, sender.clone(), Arc::clone(&faults)));
+        for (index, feed) in feeds.into_iter().enumerate() {
+            tokio::spawn(meddle(feed, index == 0, sender.clone(), Arc::clone(&faults)));
         }
         (Arc::new(Self { inner, faults, feed: sender }), out)
     }
@@ -86,12 +86,14 @@ impl Faulty {
     }
 }
 
-async fn meddle(mut feed: Feed, sender: FeedSender, faults: Arc<Faults>) {
+async fn meddle(mut feed: Feed, first: bool, sender: FeedSender, faults: Arc<Faults>) {
     let mut late: Vec<Incoming> = Vec::new();
     while let Some(delivery) = feed.next().await {
         let mut out = Vec::new();
         match delivery {
-            Delivery::Gap(gap) => out.push(Delivery::Gap(gap)),
+            // A gap of more than one channel comes out of every feed; one of them passes it on to all.
+            Delivery::Gap(gap) if first || matches!(gap.scope, Scope::Channel { .. }) => out.push(Delivery::Gap(gap)),
+            Delivery::Gap(_) => {}
             Delivery::Message(message) => match faults.fate(&message) {
                 Fate::Pass => out.push(Delivery::Message(message)),
                 Fate::Twice => out.extend([Delivery::Message(message.clone()), Delivery::Message(message)]),

@@ -181,6 +181,11 @@ impl Link {
         self.state.clone()
     }
 
+    /// How often it was lost.
+    pub fn losses(&self) -> u64 {
+        self.state.borrow().losses
+    }
+
     pub fn is_up(&self) -> bool {
         self.state.borrow().up
     }

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
-use tokio::sync::Semaphore;
-use tokio::time::Instant;
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::connection::{ApiError, Link};
@@ -33,6 +33,8 @@ pub struct Keep {
     contradicted: AtomicBool,
     /// Held while the epoch is checked, so that one step back is proven once.
     checking: tokio::sync::Mutex<()>,
+    /// Up to which loss of the link the epoch is known to be the stream's.
+    confirmed: watch::Sender<u64>,
     /// Since when writes have not been acknowledged.
     stalled: Mutex<Option<Instant>>,
     /// Room for publications that await their acknowledgement: each stream its own, since one may have no leader.
@@ -54,6 +56,7 @@ impl Keep {
             witnesses: Mutex::default(),
             contradicted: AtomicBool::new(false),
             checking: tokio::sync::Mutex::new(()),
+            confirmed: watch::Sender::new(0),
             stalled: Mutex::new(None),
             in_flight: Semaphore::new(IN_FLIGHT),
         }
@@ -62,6 +65,22 @@ impl Keep {
     /// The epoch, as far as this node knows.
     pub fn epoch(&self) -> Epoch {
         self.life.load().1.clone()
+    }
+
+    /// Notes that the epoch was checked after so many losses of the link.
+    pub fn confirm_up_to(&self, losses: u64) {
+        self.confirmed.send_if_modified(|confirmed| {
+            let news = *confirmed < losses;
+            *confirmed = losses.max(*confirmed);
+            news
+        });
+    }
+
+    /// Returns once the epoch was checked after the link's last loss: the server that came back may have another
+    /// stream. False if it is not by `deadline`.
+    pub async fn known_after(&self, losses: u64, deadline: Instant) -> bool {
+        let mut confirmed = self.confirmed.subscribe();
+        timeout_at(deadline, confirmed.wait_for(|confirmed| *confirmed >= losses)).await.is_ok_and(|it| it.is_ok())
     }
 
     /// The highest sequence seen.

@@ -186,7 +186,7 @@ struct Sending<'a> {
 impl Sending<'_> {
     async fn unguarded(&self) -> Result<Published, PublishError> {
         match self.until_acknowledged(None).await? {
-            Outcome::Stored { sequence, duplicate, retried } => Ok(self.stored(sequence, duplicate, retried).await),
+            Outcome::Stored { sequence, duplicate, retried } => self.stored(sequence, duplicate, retried).await,
             Outcome::Overtaken => Err(PublishError::Refused("the stream expects what nobody asked for".to_owned())),
         }
     }
@@ -212,14 +212,14 @@ impl Sending<'_> {
             };
             let top = newest.as_ref().map_or(0, |newest| newest.stored.offset.0);
             if sent && newest.as_ref().is_some_and(|newest| newest.message_id == id) {
-                return Ok(self.stored(top, true, true).await);
+                return self.stored(top, true, true).await;
             }
             if self.has_as_new(newest, version).await {
                 return Ok(self.published(top, true));
             }
             match self.until_acknowledged(Some(top)).await? {
                 Outcome::Stored { sequence, duplicate, retried } => {
-                    return Ok(self.stored(sequence, duplicate, retried || sent).await);
+                    return self.stored(sequence, duplicate, retried || sent).await;
                 }
                 Outcome::Overtaken => sent = true,
             }
@@ -246,8 +246,12 @@ impl Sending<'_> {
     }
 
     /// What to tell the caller of a stored message, and the nodes of one that may not have come out.
-    async fn stored(&self, sequence: u64, duplicate: bool, retried: bool) -> Published {
+    async fn stored(&self, sequence: u64, duplicate: bool, retried: bool) -> Result<Published, PublishError> {
         self.keep.acknowledged(sequence);
+        if !self.keep.known_after(self.publisher.link.losses(), self.deadline).await {
+            // It is stored, but of which stream nobody can say.
+            return Err(PublishError::Unknown(self.publisher.patience));
+        }
         if duplicate && retried {
             let subject = self.publisher.subjects.of(Purpose::Nudge, self.channel);
             debug!(channel = %self.channel, sequence, "stored without an acknowledgement: nudging");
@@ -255,7 +259,7 @@ impl Sending<'_> {
                 warn!(%error, "nodes were not told of a message that may not have come out");
             }
         }
-        self.published(sequence, duplicate && !retried && self.keyed)
+        Ok(self.published(sequence, duplicate && !retried && self.keyed))
     }
 
     fn published(&self, sequence: u64, suppressed: bool) -> Published {

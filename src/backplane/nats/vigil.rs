@@ -156,6 +156,7 @@ impl Vigil {
             self.announce_epoch(&keep).await?;
         }
         restored.link = link_losses;
+        self.keeps.values().for_each(|keep| keep.confirm_up_to(link_losses));
         if pending.losses != restored.live {
             restored.live = pending.losses;
             self.telemetry.backplane.reconnects.increment(1);

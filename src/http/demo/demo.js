@@ -5,8 +5,12 @@ const CUT_MILLISECONDS = 4000;
 const HISTORY_LIMIT = 50;
 
 const query = new URLSearchParams(location.search);
-const here = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}/connection/websocket`;
-const nodes = (query.get('nodes') || here).split(',').map(node => node.trim()).filter(Boolean);
+const here = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}`;
+const nodes = (query.get('nodes') || here)
+  .split(',')
+  .map(node => node.trim().replace(/\/$/, ''))
+  .filter(Boolean)
+  .map(node => (new URL(node).pathname === '/' ? `${node}/connection/websocket` : node));
 const element = id => document.getElementById(id);
 
 // ---- The line: which node the next socket goes to, and whether it is cut.

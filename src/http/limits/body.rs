@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
-use axum::extract::Request;
+use axum::extract::{DefaultBodyLimit, Request};
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
@@ -14,7 +14,8 @@ use crate::http::refusal::Refusal;
 
 /// Reads every request's body before the routes of `router` see it: at most `limit` bytes within `timeout`.
 pub fn whole(router: Router, limit: usize, timeout: Duration) -> Router {
-    router.layer(from_fn(move |request, next| read(request, next, limit, timeout)))
+    // axum's own limit of 2 MiB would hold whatever `limit` says.
+    router.layer(DefaultBodyLimit::disable()).layer(from_fn(move |request, next| read(request, next, limit, timeout)))
 }
 
 async fn read(request: Request, next: Next, limit: usize, timeout: Duration) -> Response {
