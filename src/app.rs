@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use anyhow::Context;
+use axum::routing::any;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -17,8 +18,8 @@ use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, Health, feed};
 use crate::hooks::Hooks;
-use crate::http::limits::{Admission, Gate};
-use crate::http::{self, Edge, Probes, Server};
+use crate::http::limits::{Admission, Gate, Turned};
+use crate::http::{self, Edge, Probes, Refusal, Server};
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
@@ -59,7 +60,13 @@ impl App {
         let telemetry = Telemetry::new(namespaces);
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
         let (sender, feeds) = feed::open(partitions);
-        let backplane = open_backplane(&settings, sender.clone(), &telemetry).await?;
+        let readiness = Arc::new(Readiness::default());
+        readiness.hold(BACKPLANE, "not connected yet");
+        // Whoever asks meanwhile hears that the node lives, and does not serve yet.
+        let waiting = http::compose([http::health::routes(probes(&settings, &readiness, &telemetry))], &telemetry)
+            .route("/connection/websocket", any(|| async { Refusal::Turned(Turned::NotReady) }));
+        let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry));
+        let backplane = server.serve_while(&waiting, joining).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
         relay.start(feeds, &tasks, &stop);
@@ -89,7 +96,6 @@ impl App {
         let api = Api::new(relay, Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let edge = Edge::new(&settings);
-        let readiness = Arc::new(Readiness::default());
         let router = router(&settings, &edge, services, api, &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), telemetry));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
@@ -164,16 +170,9 @@ fn router(
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
-    let readiness = Arc::clone(readiness);
-    let probes = Probes {
-        node: settings.node.name.clone(),
-        started: Instant::now(),
-        obstacles: Box::new(move || readiness.obstacles()),
-        telemetry: Arc::clone(telemetry),
-    };
     let connect = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
     let mut routes = vec![
-        http::health::routes(probes),
+        http::health::routes(probes(settings, readiness, telemetry)),
         http::connection::routes(edge, connect),
         http::api::routes(api, &settings.http_api, settings.http.body_limit),
     ];
@@ -181,6 +180,16 @@ fn router(
         routes.push(http::demo::routes());
     }
     http::compose(routes, telemetry)
+}
+
+fn probes(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Probes {
+    let readiness = Arc::clone(readiness);
+    Probes {
+        node: settings.node.name.clone(),
+        started: Instant::now(),
+        obstacles: Box::new(move || readiness.obstacles()),
+        telemetry: Arc::clone(telemetry),
+    }
 }
 
 /// Measures what waits, every second.

@@ -22,10 +22,10 @@ use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::{debug, warn};
 
-/// Connections the kernel completes before we accept them: a storm of reconnects must not be refused.
+/// HttpConnections the kernel completes before we accept them: a storm of reconnects must not be refused.
 const BACKLOG: u32 = 4096;
 
-/// Connections that speak HTTP at one time, WebSockets not counted. At 16 KB each the worst case stays small; the rest
+/// HttpConnections that speak HTTP at one time, WebSockets not counted. At 16 KB each the worst case stays small; the rest
 /// waits in the backlog.
 const HTTP_CONNECTIONS: usize = 8192;
 
@@ -67,23 +67,30 @@ impl Server {
     /// Serves until `stop`; then accepts nothing more and waits a little for the requests in flight. WebSockets live on
     /// beside it: who closes them is not decided here.
     pub async fn serve(self, router: Router, stop: impl Future<Output = ()> + Send) {
+        let ((), connections) = self.accept_until(&router, stop).await;
+        drop(self.listener);
+        connections.finish().await;
+    }
+
+    /// Serves `router` while `work` is done, and goes on listening afterwards.
+    pub async fn serve_while<T>(&self, router: &Router, work: impl Future<Output = T>) -> T {
+        let (done, connections) = self.accept_until(router, work).await;
+        connections.finish().await;
+        done
+    }
+
+    async fn accept_until<T>(&self, router: &Router, end: impl Future<Output = T>) -> (T, HttpConnections) {
         let connections = TaskTracker::new();
         let stopping = CancellationToken::new();
         let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
-        let mut stop = pin!(stop);
+        let mut end = pin!(end);
         loop {
             let (stream, peer, place) = tokio::select! {
-                () = &mut stop => break,
+                end = &mut end => return (end, HttpConnections { connections, stopping }),
                 accepted = self.accept(&places) => accepted,
             };
             let connection = Connection { peer, router: router.clone(), header_timeout: self.header_timeout };
             connections.spawn(connection.serve(stream, stopping.clone(), place));
-        }
-        drop(self.listener);
-        stopping.cancel();
-        connections.close();
-        if tokio::time::timeout(GRACE, connections.wait()).await.is_err() {
-            warn!(requests = connections.len(), "stopped with requests in flight");
         }
     }
 
@@ -103,6 +110,23 @@ impl Server {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
+        }
+    }
+}
+
+/// HttpConnections that speak HTTP.
+struct HttpConnections {
+    connections: TaskTracker,
+    stopping: CancellationToken,
+}
+
+impl HttpConnections {
+    /// Takes no further request on them, and waits a little for those in flight.
+    async fn finish(self) {
+        self.stopping.cancel();
+        self.connections.close();
+        if tokio::time::timeout(GRACE, self.connections.wait()).await.is_err() {
+            warn!(requests = self.connections.len(), "stopped with requests in flight");
         }
     }
 }

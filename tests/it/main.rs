@@ -14,5 +14,6 @@ mod nats_servers;
 mod relay;
 mod services;
 mod session;
+mod starting;
 mod tidy;
 mod tokens;
