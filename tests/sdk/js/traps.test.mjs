@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { App, Raw, embedded, eventually, fresh, now, token, twoNodes } from './harness.mjs';
+import { App, Node, Raw, embedded, eventually, fresh, now, token, twoNodes } from './harness.mjs';
 import { withApps } from './suite.mjs';
 
 const isPing = message => Object.keys(message).length === 0;
@@ -10,10 +10,16 @@ const isPing = message => Object.keys(message).length === 0;
 for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoNodes]]) {
   describe(`traps: ${name}`, { timeout: 300_000 }, () => {
     let topology;
+    let impatient; // a node that pings every second
     before(async () => {
       topology = await start({ MIDPLANE_CLIENT__PING_INTERVAL: '30s' });
+      const pings = { MIDPLANE_CLIENT__PING_INTERVAL: '1s', MIDPLANE_CLIENT__PONG_TIMEOUT: '500ms' };
+      impatient = await Node.start('impatient', { ...topology.environment, ...pings });
     });
-    after(() => topology?.stop());
+    after(async () => {
+      await impatient?.stop();
+      await topology?.stop();
+    });
 
     const trap = (title, body) => test(title, withApps(async keep => {
       const guest = async (options = {}, connect = {}) => keep(await Raw.connect(topology.first, connect, options));
@@ -249,30 +255,25 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
     });
 
     trap('18: in Protobuf a ping is the single byte 00, and so is the pong', async ({ keep }) => {
-      const { Node } = await import('./harness.mjs');
-      const node = await Node.start('pings', { ...topology.environment, MIDPLANE_CLIENT__PING_INTERVAL: '1s', MIDPLANE_CLIENT__PONG_TIMEOUT: '500ms' });
-      try {
-        const connection = keep(await Raw.connect(node, {}, { subprotocol: 'centrifuge-protobuf' }));
-        let answered = 0;
-        await eventually('three pings', () => {
-          const pings = connection.frames.filter(({ data }) => data.equals(Buffer.from([0]))).length;
-          for (; answered < pings; answered += 1) connection.send(Buffer.from([0]));
-          return answered >= 3;
-        });
-        assert.equal(connection.farewell, undefined);
+      const connection = keep(await Raw.connect(impatient, {}, { subprotocol: 'centrifuge-protobuf' }));
+      let answered = 0;
+      await eventually('three pings', () => {
+        const pings = connection.frames.filter(({ data }) => data.equals(Buffer.from([0]))).length;
+        for (; answered < pings; answered += 1) connection.send(Buffer.from([0]));
+        return answered >= 3;
+      });
+      assert.equal(connection.farewell, undefined);
+    });
 
-        // 19
-        const two = keep(await Raw.connect(node));
-        await eventually('a ping', () => two.messages.some(isPing));
-        two.send('{}');
-        two.send('{}');
-        assert.equal(await two.closeCode(), 3501, 'two pongs for one ping');
-        const early = keep(await Raw.connect(node));
-        early.send('{}');
-        assert.equal(await early.closeCode(), 3501, 'a pong before the first ping');
-      } finally {
-        await node.stop();
-      }
+    trap('19: two pongs for one ping, or one before the first ping, close with 3501', async ({ keep }) => {
+      const twice = keep(await Raw.connect(impatient));
+      await eventually('a ping', () => twice.messages.some(isPing));
+      twice.send('{}');
+      twice.send('{}');
+      assert.equal(await twice.closeCode(), 3501);
+      const early = keep(await Raw.connect(impatient));
+      early.send('{}');
+      assert.equal(await early.closeCode(), 3501);
     });
 
     trap('21: a recovery that is too large for the queue is refused, not a loop of 3008', async ({ node, keep }) => {
