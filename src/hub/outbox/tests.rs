@@ -1,0 +1,103 @@
+use super::*;
+
+/// A socket that takes `room` bytes in writes of at most `chunk`.
+#[derive(Clone)]
+struct Narrow(Arc<Mutex<(usize, usize, Vec<u8>)>>);
+
+impl Narrow {
+    fn new(room: usize, chunk: usize) -> Self {
+        Self(Arc::new(Mutex::new((room, chunk, Vec::new()))))
+    }
+    fn make_room(&self, room: usize) {
+        self.0.lock().0 = room;
+    }
+    fn got(&self) -> Vec<u8> {
+        self.0.lock().2.clone()
+    }
+}
+
+impl Wire for Narrow {
+    fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut inner = self.0.lock();
+        if inner.0 == 0 {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let all: Vec<u8> = frames.iter().flat_map(|slice| slice.iter().copied()).collect();
+        let taken = all.len().min(inner.0).min(inner.1);
+        inner.0 -= taken;
+        inner.2.extend(&all[..taken]);
+        Ok(taken)
+    }
+}
+
+fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
+    let backlog = Backlog::default();
+    let outbox = Outbox::new(Encoding::Json, limit, Arc::clone(&backlog));
+    outbox.attach(Box::new(wire.clone()));
+    (outbox, backlog)
+}
+
+#[test]
+fn frames_leave_whole_and_in_order_whatever_the_socket_takes() {
+    let wire = Narrow::new(3, 2);
+    let (outbox, backlog) = outbox(100, &wire);
+    for frame in ["abcd", "ef", "ghi"] {
+        assert!(matches!(outbox.deliver(Bytes::from(frame)), Taken::First | Taken::Again));
+    }
+    assert_eq!(outbox.flush(), Flushed::Blocked);
+    assert_eq!(backlog.load(Ordering::Relaxed), 6);
+    wire.make_room(100);
+    assert_eq!(outbox.flush(), Flushed::Blocked, "only the session tries again");
+    assert_eq!(outbox.flush_writable(), Flushed::Empty);
+    assert_eq!(wire.got(), b"abcdefghi");
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn deliveries_wait_for_the_reply_that_goes_before_them() {
+    let wire = Narrow::new(100, 100);
+    let (outbox, _) = outbox(100, &wire);
+    let (outer, inner) = (outbox.hold(), outbox.hold());
+    outbox.deliver(Bytes::from("push"));
+    drop(inner);
+    outbox.reply(Bytes::from("reply "));
+    drop(outer);
+    outbox.flush();
+    assert_eq!(wire.got(), b"reply push");
+}
+
+#[test]
+fn a_slow_reader_is_closed_and_a_half_written_frame_is_finished_first() {
+    let wire = Narrow::new(2, 2);
+    let (outbox, backlog) = outbox(6, &wire);
+    outbox.deliver(Bytes::from("abcd"));
+    outbox.flush();
+    outbox.deliver(Bytes::from("efgh"));
+    assert_eq!(outbox.deliver(Bytes::from("ijkl")), Taken::Overflow);
+    assert_eq!(outbox.take_requests().0, [Control::Close(DisconnectCode::Slow.into())]);
+    outbox.finish(Some(Bytes::from("close")));
+    wire.make_room(100);
+    assert_eq!(outbox.flush_writable(), Flushed::Empty);
+    assert_eq!(wire.got(), b"abcdclose");
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn a_burst_larger_than_the_limit_does_not_make_a_quick_reader_slow() {
+    let wire = Narrow::new(100, 5);
+    let (outbox, backlog) = outbox(6, &wire);
+    for _ in 0..5 {
+        assert!(matches!(outbox.deliver(Bytes::from("abcd")), Taken::First | Taken::Again));
+        outbox.reply(Bytes::from("ef"));
+    }
+    outbox.flush();
+    assert_eq!(wire.got(), b"abcdef".repeat(5));
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}
+
+#[test]
+fn one_frame_larger_than_the_limit_still_goes_when_nothing_waits() {
+    let wire = Narrow::new(100, 100);
+    let (outbox, _) = outbox(2, &wire);
+    assert_eq!(outbox.deliver(Bytes::from("large")), Taken::First);
+}
