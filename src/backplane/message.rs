@@ -1,5 +1,7 @@
 //! Messages as the backplane carries them: the data untouched, metadata beside it.
 
+use std::time::SystemTime;
+
 use bytes::Bytes;
 
 use crate::protocol::{Channel, Offset, Position};
@@ -63,6 +65,13 @@ pub struct Link {
     pub previous: Offset,
     /// When it was stored, by the store's clock: nanoseconds since the Unix epoch.
     pub stored_at: i64,
+}
+
+/// The time by this host's clock, as [`Stored::stored_at`] gives it by the store's.
+#[must_use]
+pub fn now() -> i64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A message read back from history.

@@ -67,15 +67,14 @@ pub trait History: Send + Sync {
     /// First and last offset stored in the namespace, from its authority.
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError>;
 
-    /// Those of `channels` (all of `namespace`) whose newest message lies above `floor`, with its offset.
+    /// Those of `channels` (all of `namespace`) whose newest message lies above `floor`.
     ///
     /// Never misses a message that was stored before the call.
-    async fn newer(
-        &self,
-        namespace: &str,
-        channels: &[Channel],
-        floor: Offset,
-    ) -> Result<Vec<(Channel, Offset)>, HistoryError>;
+    async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError>;
+
+    /// How long a message of `namespace` surely stays, unless newer ones of its channel push it out or somebody removes
+    /// it. Zero where it may have to go for want of room.
+    fn retention(&self, namespace: &str) -> Duration;
 
     /// Forgets the channel's messages: stores a tombstone ([`Meta::tombstone`]), then removes what lies before it.
     /// Offsets go on. Without the tombstone nobody could tell "nothing was missed" from "what was missed is gone".
@@ -123,12 +122,14 @@ pub struct Top {
     pub epoch: Epoch,
     /// The channel's newest stored message; `None` when nothing of it is stored.
     pub newest: Option<Offset>,
-    /// The last offset given out in the whole namespace.
+    /// The last offset given out in the whole namespace: not 0, also where nothing was published yet.
     pub last: Offset,
+    /// Up to here the channel has nothing behind `newest`. At most `last`.
+    pub through: Offset,
 }
 
 impl Top {
-    /// Where a reader that has seen everything stands: never 0 once anything was published in the namespace.
+    /// Where a reader that has seen everything stands. Never 0: clients of the protocol take 0 for "no position".
     #[must_use]
     pub fn position(&self) -> Position {
         Position { offset: self.newest.unwrap_or(self.last), epoch: self.epoch.clone() }
@@ -148,8 +149,17 @@ pub struct Page {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Bounds {
     pub epoch: Epoch,
-    /// The oldest stored offset; `last + 1` when nothing is stored.
+    /// From here on nothing was removed, unless newer messages of its channel pushed it out or somebody removed it.
     pub first: Offset,
+    pub last: Offset,
+}
+
+/// Channels that go on above a floor.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Newer {
+    /// Each with its newest message.
+    pub tops: Vec<(Channel, Offset)>,
+    /// The namespace's last offset when this was asked: no other channel has anything between the floor and it.
     pub last: Offset,
 }
 

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::pulse::Appointment;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Encoding;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
@@ -72,6 +73,7 @@ pub struct Outbox {
     backlog: Backlog,
     state: Mutex<State>,
     attention: Notify,
+    appointment: Appointment,
 }
 
 #[derive(Default)]
@@ -106,13 +108,24 @@ impl Outbox {
     /// An empty outbox that closes its connection as slow beyond `limit` waiting bytes.
     #[must_use]
     pub fn new(encoding: Encoding, limit: usize, backlog: Backlog) -> Arc<Self> {
-        Arc::new(Self { encoding, limit, backlog, state: Mutex::default(), attention: Notify::new() })
+        Arc::new(Self {
+            encoding,
+            limit,
+            backlog,
+            state: Mutex::default(),
+            attention: Notify::new(),
+            appointment: Appointment::default(),
+        })
     }
 
     /// How the connection's messages are encoded.
     #[must_use]
     pub const fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    pub(super) const fn appointment(&self) -> &Appointment {
+        &self.appointment
     }
 
     /// Sets the socket that [`flush`](Self::flush) writes to.

@@ -16,7 +16,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Relay;
-use super::topic::{Course, Topic};
+use super::topic::Topic;
+use crate::backplane::message::now;
 use crate::backplane::{GapCause, HistoryError};
 use crate::protocol::{Channel, Offset};
 use crate::settings::Namespaces;
@@ -53,8 +54,8 @@ struct Space {
 struct Fresh {
     opened: Instant,
     topic: Arc<Topic>,
-    /// The stream's last offset when it was opened.
-    last: Offset,
+    /// Up to here it was known when it was opened.
+    through: Offset,
 }
 
 impl Audits {
@@ -79,13 +80,13 @@ impl Audits {
     }
 
     /// Notes a freshly opened channel, for a second look.
-    pub(super) fn opened(&self, topic: &Arc<Topic>, last: Offset) {
+    pub(super) fn opened(&self, topic: &Arc<Topic>, through: Offset) {
         if let Some(space) = self.spaces.get(&topic.namespace.name) {
             // Nothing was listened to before the first channel: what lies below its beginning is nobody's loss.
-            let _ = space.floor.compare_exchange(0, last.0, Ordering::Relaxed, Ordering::Relaxed);
-            space.highest.fetch_max(last.0, Ordering::Relaxed);
+            let _ = space.floor.compare_exchange(0, through.0, Ordering::Relaxed, Ordering::Relaxed);
+            space.highest.fetch_max(through.0, Ordering::Relaxed);
         }
-        self.fresh.lock().push_back(Fresh { opened: Instant::now(), topic: Arc::clone(topic), last });
+        self.fresh.lock().push_back(Fresh { opened: Instant::now(), topic: Arc::clone(topic), through });
     }
 
     /// Something may be missing in a namespace.
@@ -167,7 +168,9 @@ impl Relay {
                 continue;
             }
             if cause == GapCause::EpochChanged {
-                topics.iter().for_each(|topic| self.suspect(topic, cause, Offset::NONE));
+                topics.iter().for_each(|topic| {
+                    self.suspect(topic, cause, Offset::NONE);
+                });
                 space.forget();
                 continue;
             }
@@ -202,9 +205,9 @@ impl Relay {
             while fresh.front().is_some_and(|entry| entry.opened.elapsed() >= FRESH) {
                 let Some(entry) = fresh.pop_front() else { break };
                 let name = Arc::clone(&entry.topic.namespace.name);
-                let (topics, floor) = by_namespace.entry(name).or_insert((Vec::new(), entry.last));
+                let (topics, floor) = by_namespace.entry(name).or_insert((Vec::new(), entry.through));
                 topics.push(entry.topic);
-                *floor = (*floor).min(entry.last);
+                *floor = (*floor).min(entry.through);
             }
         }
         for (namespace, (topics, floor)) in by_namespace {
@@ -226,20 +229,25 @@ impl Relay {
         let Some(history) = self.backplane.history() else { return Ok(()) };
         for topics in topics.chunks(CHUNK) {
             let channels: Vec<Channel> = topics.iter().map(|topic| topic.channel.clone()).collect();
-            let newer: HashMap<_, _> = history.newer(namespace, &channels, floor).await?.into_iter().collect();
+            let asked = now();
+            let newer = history.newer(namespace, &channels, floor).await?;
+            let tops: HashMap<_, _> = newer.tops.into_iter().collect();
             for topic in topics {
-                let Some(newest) = newer.get(&topic.channel) else { continue };
-                let behind = match &topic.state.lock().course {
-                    Course::Chained(chained) => chained.healing.is_none() && chained.chain.had < *newest,
-                    Course::Plain | Course::Unopened(_) => false,
-                };
-                if behind {
-                    self.count_gap(cause);
-                    self.suspect(topic, cause, *newest);
+                match tops.get(&topic.channel) {
+                    Some(newest) => self.compare_with(topic, *newest, cause),
+                    None => topic.state.lock().confirm(floor, newer.last, asked, history.retention(namespace)),
                 }
             }
         }
         Ok(())
+    }
+
+    /// Has a channel healed that reaches further than what passed here.
+    fn compare_with(&self, topic: &Arc<Topic>, newest: Offset, cause: GapCause) {
+        let had = topic.state.lock().had();
+        if had.is_some_and(|had| had < newest) && self.suspect(topic, cause, newest) {
+            self.count_gap(cause);
+        }
     }
 
     /// Without history a loss cannot be healed: it is told.

@@ -13,10 +13,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 use super::Relay;
+use super::chain::Chain;
 use super::publication::push_frames;
 use super::pump::flush;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, catch_up};
 use super::topic::{Course, Topic, stored};
+use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, Stored};
 use crate::hub::{Outbox, Reach};
 use crate::protocol::{Epoch, Offset};
@@ -72,14 +74,27 @@ struct Hole {
     cause: GapCause,
     epoch: Epoch,
     had: Offset,
+    /// Nothing of the channel lies between `had` and here.
+    known: Offset,
     goal: Offset,
+    /// The first message that waits for what is missing.
+    waiting: Option<Offset>,
+    counted: bool,
 }
 
 fn hole(topic: &Topic) -> Option<Hole> {
     let state = topic.state.lock();
     let Course::Chained(chained) = &state.course else { return None };
     let healing = chained.healing.as_ref()?;
-    Some(Hole { cause: healing.cause, epoch: chained.chain.epoch.clone(), had: chained.chain.had, goal: healing.goal })
+    Some(Hole {
+        cause: healing.cause,
+        epoch: chained.chain.epoch.clone(),
+        had: chained.chain.had,
+        known: chained.chain.proven(),
+        goal: healing.goal,
+        waiting: healing.pending.first(),
+        counted: healing.counted,
+    })
 }
 
 /// Heals one topic, to the end.
@@ -92,36 +107,35 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;
     while let Some(hole) = hole(&topic) {
-        match catch_up(history, &topic.channel, &hole.epoch, hole.had, bound).await {
+        let asked = now();
+        match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, bound).await {
             // What the store has now may read well and still not be what it had.
             Ok(_) if hole.cause == GapCause::EpochChanged => {
-                start_over(relay, &topic, history, hole.cause, "the store went back in time").await;
+                start_over(relay, &topic, history, &hole, "the store went back in time").await;
                 return;
             }
             Ok(caught) => {
-                let reached = caught.proven.max(hole.had);
-                if reached < hole.goal {
-                    unknown_goal += 1;
-                }
-                if unknown_goal > UNKNOWN_GOAL_RETRIES {
-                    start_over(relay, &topic, history, hole.cause, "the store does not know what it sent").await;
-                    return;
-                }
-                let short = reached < hole.goal;
-                if deliver_missed(relay, &topic, caught, short).await {
+                relay.count_found(&topic, &hole, &caught);
+                let short = caught.top.offset.max(hole.had) < hole.goal;
+                if deliver_missed(relay, &topic, caught, asked).await {
                     return;
                 }
                 if short {
+                    unknown_goal += 1;
+                    if unknown_goal > UNKNOWN_GOAL_RETRIES {
+                        start_over(relay, &topic, history, &hole, "the store does not know what it sent").await;
+                        return;
+                    }
                     sleep(BACKOFF_FIRST).await;
                 }
             }
             Err(CatchUpError::Refused(refusal)) => {
                 let cause = if refusal == Refusal::Epoch { GapCause::EpochChanged } else { hole.cause };
-                start_over(relay, &topic, history, cause, &refusal.to_string()).await;
+                start_over(relay, &topic, history, &Hole { cause, ..hole }, &refusal.to_string()).await;
                 return;
             }
             Err(CatchUpError::Unavailable(error)) if started.elapsed() > PATIENCE => {
-                start_over(relay, &topic, history, hole.cause, &error.to_string()).await;
+                start_over(relay, &topic, history, &hole, &error.to_string()).await;
                 return;
             }
             Err(CatchUpError::Unavailable(_)) if topic.state.lock().closed => return,
@@ -134,13 +148,13 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
 }
 
 /// Delivers what was read, a chunk at a time, and then what waited. Returns whether the topic is whole now.
-async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, short: bool) -> bool {
+async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, asked: i64) -> bool {
     let mut touched = Vec::new();
     for chunk in caught.messages.chunks(CHUNK) {
         deliver_chunk(relay, topic, chunk, &mut touched);
         flush(&mut touched).await;
     }
-    let whole = !short && follow_up(relay, topic, caught.proven, &mut touched);
+    let whole = follow_up(relay, topic, caught.top.offset, asked, &mut touched);
     flush(&mut touched).await;
     whole
 }
@@ -162,14 +176,18 @@ fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut 
     relay.count_reach(reach);
 }
 
-/// Passes on what waited while the hole was read. Returns whether it shows no further hole.
-fn follow_up(relay: &Relay, topic: &Topic, proven: Offset, touched: &mut Vec<Arc<Outbox>>) -> bool {
+/// Passes on what waited while the hole was read up to `through`. Returns whether nothing more is missing.
+fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched: &mut Vec<Arc<Outbox>>) -> bool {
     let mut state = topic.state.lock();
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return true };
     let Some(healing) = chained.healing.take() else { return true };
-    if proven > chained.chain.had {
-        chained.restart_at(proven, relay.tails.clone());
+    chained.chain.prove(through, asked, relay.retention(topic));
+    // Somebody may have learned meanwhile that the channel reaches further, although nothing of that has arrived.
+    let known = healing.pending.last().map_or(chained.chain.proven(), |last| last.max(chained.chain.proven()));
+    if healing.goal > known {
+        chained.healing = Some(healing);
+        return false;
     }
     let mut reach = Reach::default();
     let hole = chained.follow(healing.pending, |chained, message| {
@@ -181,8 +199,26 @@ fn follow_up(relay: &Relay, topic: &Topic, proven: Offset, touched: &mut Vec<Arc
     !hole
 }
 
+impl Relay {
+    /// Counts a hole that was only suspected, once something is found in it.
+    fn count_found(&self, topic: &Topic, hole: &Hole, caught: &CaughtUp) {
+        let first = caught.messages.first().map(|message| message.offset);
+        if hole.counted || first.is_none_or(|first| hole.waiting.is_some_and(|waiting| waiting <= first)) {
+            return;
+        }
+        self.count_gap(hole.cause);
+        if let Course::Chained(chained) = &mut topic.state.lock().course
+            && let Some(healing) = &mut chained.healing
+        {
+            healing.counted = true;
+        }
+    }
+}
+
 /// What is missing cannot be had: tells everybody who was promised to be told, and goes on from the channel's top.
-async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn History, cause: GapCause, why: &str) {
+async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn History, hole: &Hole, why: &str) {
+    let cause = hole.cause;
+    let asked = now();
     let told = topic.state.lock().audience.lose(&topic.channel);
     let top = match history.top(&topic.channel).await {
         Ok(top) => top,
@@ -194,13 +230,17 @@ async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn Histor
             return;
         }
     };
+    if !hole.counted {
+        relay.count_gap(cause);
+    }
     relay.count_unhealed(cause);
+    let chain = Chain::new(&top, asked, relay.retention(topic));
     let mut touched = Vec::new();
     let (late, hole) = {
         let mut state = topic.state.lock();
         // Who joined meanwhile stands at the old position, and has the same hole.
         let late = state.audience.lose(&topic.channel);
-        let (reach, hole) = state.go_on_from(topic, top.position(), relay.tails.clone(), &mut touched);
+        let (reach, hole) = state.go_on_from(topic, chain, relay.tails.clone(), &mut touched);
         relay.count_reach(reach);
         (late, hole)
     };

@@ -6,9 +6,11 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Relay;
+use super::chain::Chain;
 use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up, latest};
 use super::topic::{Course, Topic, TopicState};
+use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
 use crate::protocol::{Channel, Epoch, Offset, Position};
@@ -157,12 +159,14 @@ impl Relay {
             return Ok(());
         };
         // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
+        let asked = now();
         let top = history.top(&topic.channel).await?;
-        let hole = topic.state.lock().open_chained(top.position(), self.tails.clone());
+        let chain = Chain::new(&top, asked, self.retention(topic));
+        let hole = topic.state.lock().open_chained(chain, self.tails.clone());
         if hole {
             self.heals.push(Arc::clone(topic));
         }
-        self.audits.opened(topic, top.last);
+        self.audits.opened(topic, top.through);
         Ok(())
     }
 
@@ -194,7 +198,7 @@ impl Relay {
                 return Ok(joined);
             }
             let bound = bound(options, wish);
-            let caught = catch_up(history, &topic.channel, &epoch, since.offset, bound).await;
+            let caught = catch_up(history, &topic.channel, &epoch, since.offset, since.offset, bound).await;
             self.time_recovery(RecoverySource::Stream, started.elapsed());
             match caught {
                 Ok(caught) => {
@@ -231,7 +235,7 @@ impl Relay {
     ) -> Option<Joined> {
         let mut state = topic.state.lock();
         let Course::Chained(chained) = &state.course else { return None };
-        if since.offset > chained.chain.had || chained.chain.epoch != *epoch {
+        if since.offset > chained.chain.proven() || chained.chain.epoch != *epoch {
             return None;
         }
         let messages = chained.tail.since(since.offset)?;
@@ -255,7 +259,7 @@ impl Relay {
         outbox: &Arc<Outbox>,
         caught: CaughtUp,
     ) -> Option<Joined> {
-        let CaughtUp { mut messages, top, proven, newest } = caught;
+        let CaughtUp { mut messages, top, newest } = caught;
         let mut state = topic.state.lock();
         let Course::Chained(chained) = &mut state.course else { return None };
         // The channel may have started over while its history was read.
@@ -264,12 +268,12 @@ impl Relay {
         }
         let had = chained.chain.had;
         let floor = chained.tail.floor();
-        if proven >= floor {
+        if top.offset >= floor {
             let older: Vec<_> = messages.iter().filter(|message| message.offset <= floor).cloned().collect();
             chained.tail.reach_back(since.offset, &older);
         }
-        if proven < had {
-            messages.extend(chained.tail.since(proven)?);
+        if top.offset < had {
+            messages.extend(chained.tail.since(top.offset)?);
         }
         let stand = Position { offset: top.offset.max(had), epoch: top.epoch };
         let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
@@ -378,11 +382,13 @@ impl Relay {
         Some(Joined { membership, position, outcome, hold })
     }
 
-    /// Marks a topic as having a hole, and has it healed.
-    pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) {
-        if topic.state.lock().suspect(cause, goal) {
+    /// Marks a topic as having a hole, and has it healed. Returns whether it was taken for whole until now.
+    pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) -> bool {
+        let news = topic.state.lock().suspect(cause, goal);
+        if news {
             self.heals.push(Arc::clone(topic));
         }
+        news
     }
 }
 

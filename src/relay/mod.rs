@@ -21,6 +21,7 @@ mod tail;
 mod topic;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -84,6 +85,11 @@ impl Relay {
         let published = self.backplane.publish(channel, message).await;
         self.count_publish(channel, source, published.as_ref().err());
         published
+    }
+
+    /// How long the store surely keeps a message of `topic`.
+    fn retention(&self, topic: &topic::Topic) -> Duration {
+        self.backplane.history().map_or(Duration::ZERO, |history| history.retention(&topic.namespace.name))
     }
 
     /// Channels with listeners on this node, with their number.

@@ -10,9 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::publication::push_frames;
-use super::topic::{Arrival, stored};
+use super::topic::{Arrival, Topic, stored};
 use crate::backplane::{Delivery, Feed, Gap, GapCause, Incoming, Scope};
 use crate::hub::{Flushed, Outbox};
+use crate::protocol::Offset;
 
 /// Deliveries handled before the sockets are written.
 const BATCH: usize = 64;
@@ -83,7 +84,7 @@ impl Relay {
             Arrival::Dropped | Arrival::Held { overflow: false } => {}
             Arrival::Held { overflow: true } => self.count_overflow(),
             Arrival::Hole(cause) => {
-                self.count_gap(cause);
+                cause.into_iter().for_each(|cause| self.count_gap(cause));
                 self.heals.push(Arc::clone(&topic));
             }
         }
@@ -102,15 +103,15 @@ impl Relay {
         }
     }
 
-    fn take_channel_gap(&self, topic: &Arc<super::topic::Topic>, cause: GapCause, up_to: crate::protocol::Offset) {
+    fn take_channel_gap(&self, topic: &Arc<Topic>, cause: GapCause, up_to: Offset) {
         if !topic.has_history() {
             self.tell_loss(topic, cause);
             return;
         }
-        let had = topic.state.lock().position().map(|position| position.offset);
-        if up_to == crate::protocol::Offset::NONE || had.is_some_and(|had| had < up_to) {
+        let had = topic.state.lock().had();
+        let behind = up_to == Offset::NONE || had.is_some_and(|had| had < up_to);
+        if behind && self.suspect(topic, cause, up_to) {
             self.count_gap(cause);
-            self.suspect(topic, cause, up_to);
         }
     }
 }

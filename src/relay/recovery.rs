@@ -3,10 +3,11 @@
 //! Offsets have holes, so "first == position + 1" proves nothing. What proves is this: removal takes a channel's oldest
 //! message first, so if any message at or before the position is still stored, nothing behind the position was removed.
 
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::sleep;
 
+use crate::backplane::message::now;
 use crate::backplane::{Bounds, History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
@@ -22,10 +23,8 @@ const STALE_WAIT: Duration = Duration::from_millis(25);
 pub(super) struct CaughtUp {
     /// Ascending, without a hole.
     pub(super) messages: Vec<Stored>,
-    /// Where a reader stands who has them.
+    /// Where a reader stands who has them: the channel has nothing else up to here.
     pub(super) top: Position,
-    /// The channel has nothing else up to here: beyond `top` where nothing at all is stored.
-    pub(super) proven: Offset,
     /// The channel's newest stored message.
     pub(super) newest: Option<Offset>,
 }
@@ -77,12 +76,14 @@ pub(super) struct Bound {
     pub(super) whole: bool,
 }
 
-/// Reads everything of `channel` behind `from`, and proves that nothing is missing.
+/// Reads everything of `channel` behind `from`, and proves that nothing is missing. There is nothing between `from` and
+/// `known`, which the caller proved before, or has from somebody who did.
 pub(super) async fn catch_up(
     history: &dyn History,
     channel: &Channel,
     epoch: &Epoch,
     from: Offset,
+    known: Offset,
     bound: Bound,
 ) -> Result<CaughtUp, CatchUpError> {
     let (top, first) = tokio::join!(history.top(channel), history.page(channel, from, PAGE));
@@ -90,18 +91,17 @@ pub(super) async fn catch_up(
     if top.epoch != *epoch {
         return Err(Refusal::Epoch.into());
     }
-    if from > top.last {
+    if known > top.last {
         return Err(Refusal::Ahead.into());
     }
-    let nothing = |proven| CaughtUp {
+    let nothing = |through| CaughtUp {
         messages: Vec::new(),
-        top: Position { offset: from, epoch: epoch.clone() },
-        proven,
+        top: Position { offset: through, epoch: epoch.clone() },
         newest: top.newest,
     };
     let Some(newest) = top.newest else {
         // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
-        let complete = from == top.last || removed_nothing_since(from, &history.bounds(channel.namespace()).await?);
+        let complete = known == top.last || removed_nothing_since(known, &history.bounds(channel.namespace()).await?);
         return if complete { Ok(nothing(top.last)) } else { Err(Refusal::Trimmed.into()) };
     };
     if newest <= from {
@@ -113,7 +113,7 @@ pub(super) async fn catch_up(
     }
     if !read.position_is_stored {
         let few = read.messages.len() < bound.depth;
-        if !few || !removed_nothing_since(from, &history.bounds(channel.namespace()).await?) {
+        if !few || !removed_nothing_since(known, &history.bounds(channel.namespace()).await?) {
             return Err(Refusal::Trimmed.into());
         }
     }
@@ -124,7 +124,7 @@ pub(super) async fn catch_up(
     }
     let offset = read.messages.last().map_or(newest, |last| last.offset);
     let top = Position { offset, epoch: epoch.clone() };
-    Ok(CaughtUp { messages: read.messages, top, proven: offset, newest: Some(newest) })
+    Ok(CaughtUp { messages: read.messages, top, newest: Some(newest) })
 }
 
 /// Reads everything of `channel` behind `from` up to `newest`, without asking what was removed in between.
@@ -198,8 +198,7 @@ fn removed_nothing_since(from: Offset, bounds: &Bounds) -> bool {
 
 /// How long ago a message was stored; clocks of two hosts differ, which at the scale of a time to live does not matter.
 pub(super) fn age(message: &Stored) -> Duration {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    now.saturating_sub(Duration::from_nanos(u64::try_from(message.stored_at).unwrap_or(0)))
+    Duration::from_nanos(u64::try_from(now() - message.stored_at).unwrap_or(0))
 }
 
 /// The newest message only, for channels whose subscribers want the latest state.

@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 use super::chain::{Chain, Judgement};
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
+use crate::backplane::message::now;
 use crate::backplane::{GapCause, Incoming, Stored};
 use crate::hub::{Audience, Frames, Outbox, Reach};
 use crate::protocol::{Channel, Offset, Position};
@@ -58,6 +60,8 @@ pub(super) struct Chained {
 /// A hole that is being healed.
 pub(super) struct Healing {
     pub(super) cause: GapCause,
+    /// That something is missing is certain, and was counted.
+    pub(super) counted: bool,
     /// The channel is known to reach this far.
     pub(super) goal: Offset,
     pub(super) pending: Pending,
@@ -88,6 +92,16 @@ impl Pending {
         if next.offset <= end { self.0.pop_front() } else { None }
     }
 
+    /// The offset of the last that waits.
+    pub(super) fn last(&self) -> Option<Offset> {
+        self.0.back().and_then(|message| message.link).map(|link| link.offset)
+    }
+
+    /// The offset of the first that waits.
+    pub(super) fn first(&self) -> Option<Offset> {
+        self.0.front().and_then(|message| message.link).map(|link| link.offset)
+    }
+
     fn unpop(&mut self, message: Incoming) {
         self.0.push_front(message);
     }
@@ -104,8 +118,8 @@ pub(super) enum Arrival {
         /// An older one that waited had to go for it.
         overflow: bool,
     },
-    /// It shows a hole; it waits, and the topic must be healed.
-    Hole(GapCause),
+    /// It shows a hole, or may: it waits, and the topic must be healed. Named is what certainly is one.
+    Hole(Option<GapCause>),
 }
 
 impl Topic {
@@ -130,8 +144,26 @@ impl TopicState {
     /// Where a reader stands who has everything that passed here; `None` without history.
     pub(super) fn position(&self) -> Option<Position> {
         match &self.course {
-            Course::Chained(chained) => Some(chained.chain.position()),
+            Course::Chained(chained) => Some(chained.chain.position(now())),
             Course::Plain | Course::Unopened(_) => None,
+        }
+    }
+
+    /// The newest publication that passed here, or where the channel was opened; `None` without history.
+    pub(super) fn had(&self) -> Option<Offset> {
+        match &self.course {
+            Course::Chained(chained) => Some(chained.chain.had),
+            Course::Plain | Course::Unopened(_) => None,
+        }
+    }
+
+    /// Notes that, when it was `asked`, the channel had nothing between `floor` and `through`.
+    pub(super) fn confirm(&mut self, floor: Offset, through: Offset, asked: i64, retention: Duration) {
+        if let Course::Chained(chained) = &mut self.course
+            && chained.healing.is_none()
+            && floor <= chained.chain.proven()
+        {
+            chained.chain.prove(through, asked, retention);
         }
     }
 
@@ -154,10 +186,9 @@ impl TopicState {
                         let reach = chained.pass(&mut self.audience, stored(message), frames, touched);
                         Arrival::Delivered(reach)
                     }
-                    Judgement::Gap => Arrival::Hole(chained.hold_back(message, link.offset, GapCause::Hole)),
-                    Judgement::StepBack => {
-                        Arrival::Hole(chained.hold_back(message, link.offset, GapCause::EpochChanged))
-                    }
+                    Judgement::Gap => chained.hold_back(message, link.offset, GapCause::Hole, true),
+                    Judgement::Unproven => chained.hold_back(message, link.offset, GapCause::Hole, false),
+                    Judgement::StepBack => chained.hold_back(message, link.offset, GapCause::EpochChanged, true),
                 }
             }
         }
@@ -175,20 +206,20 @@ impl TopicState {
                 false
             }
             None => {
-                chained.healing = Some(Box::new(Healing { cause, goal, pending: Pending::default() }));
+                chained.healing = Some(Box::new(Healing { cause, counted: true, goal, pending: Pending::default() }));
                 true
             }
         }
     }
 
-    /// Opens the course at `position`; what arrived meanwhile is passed on, and a hole in it found.
-    pub(super) fn open_chained(&mut self, position: Position, budget: TailBudget) -> bool {
+    /// Opens the course at `chain`; what arrived meanwhile is passed on, and a hole in it found.
+    pub(super) fn open_chained(&mut self, chain: Chain, budget: TailBudget) -> bool {
         let pending = match &mut self.course {
             Course::Unopened(pending) => std::mem::take(pending),
             Course::Plain | Course::Chained(_) => return false,
         };
-        let tail = Tail::new(position.offset, budget);
-        let mut chained = Chained { chain: Chain::new(position), tail, healing: None };
+        let tail = Tail::new(chain.had, budget);
+        let mut chained = Chained { chain, tail, healing: None };
         // Nobody listens yet, so what arrived needs no delivery: it only moves the chain.
         let hole = chained.follow(pending, Chained::skip);
         self.course = Course::Chained(chained);
@@ -197,20 +228,20 @@ impl TopicState {
 }
 
 impl TopicState {
-    /// Gives up what is missing and goes on from `position`. What waited is delivered to those who were promised
-    /// nothing. Returns whether what came after `position` shows another hole.
+    /// Gives up what is missing and goes on from `chain`. What waited is delivered to those who were promised
+    /// nothing. Returns whether what came after it shows another hole.
     pub(super) fn go_on_from(
         &mut self,
         topic: &Topic,
-        position: Position,
+        chain: Chain,
         budget: TailBudget,
         touched: &mut Vec<Arc<Outbox>>,
     ) -> (Reach, bool) {
         let mut reach = Reach::default();
         let Course::Chained(chained) = &mut self.course else { return (reach, false) };
         let mut pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
-        let top = position.offset;
-        *chained = Chained { tail: Tail::new(top, budget), chain: Chain::new(position), healing: None };
+        let top = chain.had;
+        *chained = Chained { tail: Tail::new(top, budget), chain, healing: None };
         while let Some(message) = pending.pop_up_to(top) {
             let message = stored(message);
             if !message.meta.tombstone {
@@ -228,12 +259,6 @@ impl TopicState {
 }
 
 impl Chained {
-    /// Nothing is stored up to `proven`: there is nothing more to wait for before it.
-    pub(super) fn restart_at(&mut self, proven: Offset, budget: TailBudget) {
-        self.chain.advance(proven, 0);
-        self.tail = Tail::new(proven, budget);
-    }
-
     /// Moves on over a message that nobody needs.
     fn skip(&mut self, message: Incoming) {
         if let Some(link) = message.link {
@@ -264,11 +289,12 @@ impl Chained {
             match self.chain.judge(&link) {
                 Judgement::Old => {}
                 Judgement::Next => pass(self, message),
-                judgement @ (Judgement::Gap | Judgement::StepBack) => {
+                judgement @ (Judgement::Gap | Judgement::Unproven | Judgement::StepBack) => {
                     pending.unpop(message);
-                    let goal = pending.0.back().and_then(|last| last.link).map_or(link.offset, |last| last.offset);
-                    let cause = if judgement == Judgement::Gap { GapCause::Hole } else { GapCause::EpochChanged };
-                    self.healing = Some(Box::new(Healing { cause, goal, pending }));
+                    let goal = pending.last().unwrap_or(link.offset);
+                    let stepped_back = judgement == Judgement::StepBack;
+                    let cause = if stepped_back { GapCause::EpochChanged } else { GapCause::Hole };
+                    self.healing = Some(Box::new(Healing { cause, counted: false, goal, pending }));
                     return true;
                 }
             }
@@ -276,11 +302,11 @@ impl Chained {
         false
     }
 
-    fn hold_back(&mut self, message: Incoming, goal: Offset, cause: GapCause) -> GapCause {
+    fn hold_back(&mut self, message: Incoming, goal: Offset, cause: GapCause, certain: bool) -> Arrival {
         let mut pending = Pending::default();
         pending.push(message);
-        self.healing = Some(Box::new(Healing { cause, goal, pending }));
-        cause
+        self.healing = Some(Box::new(Healing { cause, counted: certain, goal, pending }));
+        Arrival::Hole(certain.then_some(cause))
     }
 }
 

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// One connection's heartbeat: at most one ping is unanswered at a time.
+/// One connection's heartbeat. At most one ping is unanswered at a time, unless the session is too busy to read pongs.
 #[derive(Debug)]
 pub(super) struct Heart {
     interval: Duration,
     /// How long a pong may take; `None` when pongs are not asked for.
     timeout: Option<Duration>,
     next_ping: Instant,
-    /// When the unanswered ping went out.
-    pinged: Option<Instant>,
+    /// Pings that were not answered yet, and when the last of them went out.
+    unanswered: u32,
+    pinged: Instant,
 }
 
 /// What the clock wants of the heart.
@@ -33,35 +34,46 @@ impl Heart {
     /// came together must not be pinged together.
     pub(super) fn new(interval: Duration, timeout: Option<Duration>, now: Instant, first: f64) -> Self {
         let first = interval.mul_f64(0.5 + 0.5 * first.clamp(0.0, 1.0));
-        Self { interval, timeout, next_ping: now + first, pinged: None }
+        Self { interval, timeout, next_ping: now + first, unanswered: 0, pinged: now }
     }
 
     /// When the clock should be asked again.
     pub(super) fn next(&self) -> Instant {
-        match self.pinged.zip(self.timeout) {
-            Some((pinged, timeout)) => self.next_ping.min(pinged + timeout),
-            None => self.next_ping,
-        }
+        self.pong_by().map_or(self.next_ping, |by| by.min(self.next_ping))
+    }
+
+    /// When the next ping is due.
+    pub(super) const fn next_ping(&self) -> Instant {
+        self.next_ping
     }
 
     /// What is due at `now`.
     pub(super) fn beat(&mut self, now: Instant) -> Beat {
-        if let Some((pinged, timeout)) = self.pinged.zip(self.timeout)
-            && now >= pinged + timeout
-        {
+        if self.pong_by().is_some_and(|by| now >= by) {
             return Beat::NoPong;
         }
-        if now < self.next_ping {
-            return Beat::Rest;
-        }
-        self.next_ping = now + self.interval;
-        self.pinged = Some(now);
-        Beat::Ping
+        if self.ping_due(now) { Beat::Ping } else { Beat::Rest }
     }
 
-    /// A pong came; answers when its ping went out.
-    pub(super) fn pong(&mut self) -> Result<Instant, UnaskedPong> {
-        self.pinged.take().ok_or(UnaskedPong)
+    /// Whether to ping at `now`, whatever became of the pings before: for while pongs cannot be read.
+    pub(super) fn ping_due(&mut self, now: Instant) -> bool {
+        let due = now >= self.next_ping;
+        if due {
+            self.next_ping = now + self.interval;
+            self.unanswered += 1;
+            self.pinged = now;
+        }
+        due
+    }
+
+    /// A pong came; answers when its ping went out, where that can be told.
+    pub(super) fn pong(&mut self) -> Result<Option<Instant>, UnaskedPong> {
+        self.unanswered = self.unanswered.checked_sub(1).ok_or(UnaskedPong)?;
+        Ok((self.unanswered == 0).then_some(self.pinged))
+    }
+
+    fn pong_by(&self) -> Option<Instant> {
+        self.timeout.filter(|_| self.unanswered > 0).map(|timeout| self.pinged + timeout)
     }
 }
 
@@ -79,11 +91,23 @@ mod tests {
         assert_eq!(heart.beat(start + 9 * SECOND), Beat::Rest);
         assert_eq!(heart.beat(start + 10 * SECOND), Beat::Ping);
         assert_eq!(heart.next(), start + 13 * SECOND);
-        assert_eq!(heart.pong(), Ok(start + 10 * SECOND));
+        assert_eq!(heart.pong(), Ok(Some(start + 10 * SECOND)));
         assert_eq!(heart.pong(), Err(UnaskedPong), "a second one");
         assert_eq!(heart.beat(start + 20 * SECOND), Beat::Ping);
         assert_eq!(heart.beat(start + 22 * SECOND), Beat::Rest);
         assert_eq!(heart.beat(start + 23 * SECOND), Beat::NoPong);
+    }
+
+    #[test]
+    fn a_busy_session_goes_on_pinging_and_takes_the_pongs_when_it_can() {
+        let start = Instant::now();
+        let mut heart = Heart::new(10 * SECOND, Some(3 * SECOND), start, 1.0);
+        assert!(heart.ping_due(start + 10 * SECOND));
+        assert!(heart.ping_due(start + 20 * SECOND));
+        assert_eq!(heart.beat(start + 24 * SECOND), Beat::NoPong, "for a session that has nothing to read");
+        assert_eq!(heart.pong(), Ok(None), "of which ping, nobody can say");
+        assert_eq!(heart.pong(), Ok(Some(start + 20 * SECOND)));
+        assert_eq!(heart.beat(start + 24 * SECOND), Beat::Rest);
     }
 
     #[test]

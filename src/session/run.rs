@@ -78,6 +78,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             event = transport.event(outbox.is_blocked()) => Some(event),
             () = outbox.attention() => None,
         };
+        let quiet = event.is_none();
         let outcome = match event {
             // What an idle client says twice a minute goes the short way.
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data))))
@@ -92,7 +93,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             Some(event) => handle(session, heart, event),
             None => Ok(()),
         };
-        let mut outcome = outcome.and_then(|()| attend(session, heart, &mut reminder));
+        let mut outcome = outcome.and_then(|()| attend(session, heart, &mut reminder, quiet));
         if outcome.is_ok() && session.owes_refresh(Instant::now()) {
             outcome = Box::pin(serve(transport, session, heart, Work::Refresh)).await;
         }
@@ -105,10 +106,10 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
     }
 }
 
-/// Asks the clock for the session's next deadline, unless it was asked for an earlier one.
+/// Tells the clock the session's next deadline where it is another than before.
 fn remind(session: &Session, heart: &Heart, reminder: &mut Option<Instant>) {
     let next = session.next_deadline(heart);
-    if reminder.is_none_or(|asked| asked > next) {
+    if *reminder != Some(next) {
         session.services.pulse.remind_at(&session.outbox, next);
         *reminder = Some(next);
     }
@@ -162,11 +163,11 @@ async fn serve<T: Transport>(
                 }
                 () = outbox.attention() => {
                     // Whatever else was asked for is still there when the work is done.
-                    if connected && heart.beat(Instant::now()) == Beat::Ping {
+                    if connected && heart.ping_due(Instant::now()) {
                         outbox.reply(ping(&outbox, frame_pings));
                         outbox.flush();
                     }
-                    services.pulse.remind_at(&outbox, heart.next());
+                    services.pulse.remind_at(&outbox, heart.next_ping());
                 }
             }
         }
@@ -204,8 +205,9 @@ fn handle(session: &mut Session, heart: &mut Heart, event: Event) -> Result<(), 
     }
 }
 
-/// Does what others asked of the session, and what is due.
-fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>) -> Result<(), End> {
+/// Does what others asked of the session, and what is due. Only when it is `quiet`, with nothing to read, is a pong that
+/// did not come really missing: it may stand behind other messages, and those have waited for the backplane.
+fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>, quiet: bool) -> Result<(), End> {
     let (controls, due) = session.outbox.take_requests();
     for control in controls {
         match control {
@@ -222,8 +224,8 @@ fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instan
     if session.client().is_some() {
         match heart.beat(now) {
             Beat::Ping => session.outbox.reply(ping(&session.outbox, session.peer.frame_pings)),
-            Beat::NoPong => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
-            Beat::Rest => {}
+            Beat::NoPong if quiet => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
+            Beat::NoPong | Beat::Rest => {}
         }
     }
     session.deadlines(now).map_err(End::Disconnect)
@@ -241,7 +243,9 @@ impl Session {
     fn pong(&self, heart: &mut Heart) -> Result<(), End> {
         match heart.pong() {
             Ok(pinged) => {
-                self.services.counted_pong(pinged.elapsed());
+                if let Some(pinged) = pinged {
+                    self.services.counted_pong(pinged.elapsed());
+                }
                 Ok(())
             }
             Err(_) => Err(End::Disconnect(DisconnectCode::BadRequest.into())),

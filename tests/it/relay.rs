@@ -23,6 +23,7 @@ struct Stage {
     backplane: Arc<Faulty>,
     faults: Arc<Faults>,
     namespaces: Namespaces,
+    telemetry: Arc<Telemetry>,
     stop: CancellationToken,
 }
 
@@ -34,10 +35,18 @@ impl Stage {
         let faults = Arc::new(Faults::default());
         let embedded = Embedded::new(&namespaces, sender);
         let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
-        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Telemetry::new(&namespaces));
+        let telemetry = Telemetry::new(&namespaces);
+        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
         relay.start(feeds, &TaskTracker::new(), &stop);
-        Self { relay, backplane, faults, namespaces, stop }
+        Self { relay, backplane, faults, namespaces, telemetry, stop }
+    }
+
+    /// The lines of the metric of gaps, as an operator sees them.
+    fn gaps(&self) -> Vec<String> {
+        let metrics = self.telemetry.render();
+        let gaps = metrics.lines().filter(|line| line.starts_with("midplane_gaps"));
+        gaps.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
     }
 
     async fn join(&self, ear: &Ear, channel: &str, since: Option<&Position>) -> Joined {
@@ -128,6 +137,44 @@ async fn a_loss_on_a_channel_that_falls_quiet_is_found_when_the_backplane_reconn
     stage.publish("chat:room", [2, 3]).await;
     stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
     hears(&ear, [1, 2, 3]).await;
+}
+
+#[tokio::test]
+async fn a_nudge_that_comes_while_the_channel_is_healed_is_not_forgotten() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.faults.judge(|message| if number(message) == 3 { Fate::Pass } else { Fate::Drop });
+    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.publish("chat:room", [2, 3]).await;
+    eventually("the hole is found", async || (stage.gaps().len() == 1).then_some(())).await;
+    stage.faults.history_read.notified().await;
+    let at = stage.publish("chat:room", [4]).await.expect("stored");
+    let scope = Scope::Channel { channel: channel_of("chat:room"), up_to: at.offset };
+    stage.backplane.announce(Gap { scope, cause: GapCause::Nudge }).await;
+    // What is not stored passes at once, behind the nudge.
+    stage.faults.judge(|_| Fate::Pass);
+    let marker = Outgoing { data: "99".into(), skip_history: true, ..Outgoing::default() };
+    stage.relay.publish(&channel_of("chat:room"), marker, Source::Http).await.expect("publishes");
+    hears(&ear, [1, 99]).await;
+    stage.faults.history_held.store(false, Ordering::SeqCst);
+    hears(&ear, [1, 99, 2, 3, 4]).await;
+}
+
+#[tokio::test]
+async fn the_first_publication_of_an_empty_channel_is_no_gap_however_busy_others_are() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:busy", 0..50).await;
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    assert_eq!(stage.gaps(), Vec::<String>::new());
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
 }
 
 #[tokio::test]
@@ -248,7 +295,7 @@ async fn who_left_an_empty_channel_comes_back_to_it_on_a_node_that_never_heard_o
     let stage = Stage::set();
     // A position of the namespace, as a subscriber to an empty channel gets it.
     let start = stage.publish("chat:other", [1]).await.expect("stored");
-    stage.publish("chat:other", [2]).await;
+    stage.publish("chat:other", 2..50).await;
     let ear = Ear::new();
     let joined = stage.join(&ear, "chat:room", Some(&start)).await;
     assert_eq!(recovered(&joined), Ok(vec![]));

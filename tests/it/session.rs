@@ -30,7 +30,7 @@ async fn a_client_connects_subscribes_publishes_and_hears_itself() {
     let [push, reply] = heard;
     assert_eq!(reply, json!({"id": 3, "publish": {}}));
     assert_eq!(push["push"]["pub"]["data"], json!({"n": 1}));
-    assert_eq!(push["push"]["pub"]["offset"], 1);
+    assert_eq!(push["push"]["pub"]["offset"], 2);
     assert_eq!(push["push"]["channel"], "news");
     let history = client.ask(json!({"id": 4, "history": {"channel": "news", "limit": -1}})).await;
     assert_eq!(history["history"]["publications"][0]["data"], json!({"n": 1}));
@@ -47,9 +47,10 @@ async fn a_client_that_returns_gets_what_it_missed() {
     for n in 1..=3 {
         assert_eq!(bob.ask(json!({"id": 9, "publish": {"channel": "news", "data": n}})).await["id"], 9);
     }
-    let epoch = &start["subscribe"]["epoch"];
+    let (offset, epoch) = (&start["subscribe"]["offset"], &start["subscribe"]["epoch"]);
     let mut ada = node.client().await;
-    let back = ada.ask(json!({"id": 2, "subscribe": {"channel": "news", "recover": true, "epoch": epoch}})).await;
+    let since = json!({"channel": "news", "recover": true, "offset": offset, "epoch": epoch});
+    let back = ada.ask(json!({"id": 2, "subscribe": since})).await;
     assert_eq!(back["subscribe"]["recovered"], true, "{back}");
     let data: Vec<_> =
         back["subscribe"]["publications"].as_array().expect("publications").iter().map(|p| &p["data"]).collect();

@@ -16,9 +16,9 @@ async fn a_batch_is_answered_item_by_item_without_results_inside() {
         null
     ]"#;
     let replies = [
-        r#"{"publish":{"offset":1,"epoch":"EPOCH"}}"#,
+        r#"{"publish":{"offset":2,"epoch":"EPOCH"}}"#,
         r#"{"broadcast":{"responses":[{"result":{}}]}}"#,
-        r#"{"history":{"publications":[{"data":1,"offset":1}],"epoch":"EPOCH","offset":1}}"#,
+        r#"{"history":{"publications":[{"data":1,"offset":2}],"epoch":"EPOCH","offset":2}}"#,
         r#"{"error":{"code":102,"message":"unknown channel"}}"#,
         r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#,
         r#"{"history_remove":{}}"#,

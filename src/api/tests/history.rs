@@ -11,9 +11,10 @@ async fn with_four() -> Stage {
 }
 
 fn entries(numbers: &[u64]) -> String {
-    let entry = |n: &u64| format!(r#"{{"data":{{"n":{n}}},"offset":{n},"tags":{{"a":"1","b":"2"}}}}"#);
+    // The first publication has offset 2: 1 is the beginning of the stream.
+    let entry = |n: &u64| format!(r#"{{"data":{{"n":{n}}},"offset":{},"tags":{{"a":"1","b":"2"}}}}"#, n + 1);
     let entries: Vec<_> = numbers.iter().map(entry).collect();
-    format!(r#"{{"result":{{"publications":[{}],"epoch":"EPOCH","offset":4}}}}"#, entries.join(","))
+    format!(r#"{{"result":{{"publications":[{}],"epoch":"EPOCH","offset":5}}}}"#, entries.join(","))
 }
 
 #[tokio::test]
@@ -25,8 +26,8 @@ async fn history_is_read_in_parts_from_either_end() {
         (r#"{"channel":"chat:a","limit":-1}"#, &[2, 3, 4]),
         (r#"{"channel":"chat:a","limit":2}"#, &[2, 3]),
         (r#"{"channel":"chat:a","limit":-1,"reverse":true}"#, &[4, 3, 2]),
-        (r#"{"channel":"chat:a","limit":-1,"since":{"offset":3}}"#, &[4]),
-        (r#"{"channel":"chat:a","limit":-1,"since":{"offset":4},"reverse":true}"#, &[3, 2]),
+        (r#"{"channel":"chat:a","limit":-1,"since":{"offset":4}}"#, &[4]),
+        (r#"{"channel":"chat:a","limit":-1,"since":{"offset":5},"reverse":true}"#, &[3, 2]),
         (r#"{"channel":"chat:a","limit":-1,"since":null}"#, &[2, 3, 4]),
     ] {
         assert_eq!(stage.call("history", query).await, entries(numbers), "{query}");
@@ -66,7 +67,7 @@ async fn data_that_is_no_json_comes_back_in_base64() {
     let stage = Stage::set();
     stage.call("publish", r#"{"channel":"binary:a","b64data":"AP8=","data":"loses"}"#).await;
     let history = stage.call("history", r#"{"channel":"binary:a","limit":-1}"#).await;
-    assert!(history.contains(r#""publications":[{"data":null,"offset":1,"b64data":"AP8="}]"#), "{history}");
+    assert!(history.contains(r#""publications":[{"data":null,"offset":2,"b64data":"AP8="}]"#), "{history}");
 }
 
 #[tokio::test]
@@ -74,5 +75,5 @@ async fn what_was_published_over_several_lines_is_kept_on_one() {
     let stage = Stage::set();
     stage.call("publish", "{\"channel\":\"chat:a\",\"data\":{\n  \"a\": \"x\\n\"\r\n}}").await;
     let history = stage.call("history", r#"{"channel":"chat:a","limit":-1}"#).await;
-    assert!(history.contains(r#"{"data":{  "a": "x\n"},"offset":1}"#), "{history}");
+    assert!(history.contains(r#"{"data":{  "a": "x\n"},"offset":2}"#), "{history}");
 }

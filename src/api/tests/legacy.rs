@@ -19,8 +19,8 @@ async fn commands_are_answered_line_by_line() {
         r#"{"method":"batch","params":{}}"#,
     ];
     let replies = [
-        r#"{"result":{"offset":1,"epoch":"EPOCH"}}"#,
-        r#"{"id":7,"result":{"publications":[],"epoch":"EPOCH","offset":1}}"#,
+        r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#,
+        r#"{"id":7,"result":{"publications":[],"epoch":"EPOCH","offset":2}}"#,
         r#"{"result":{}}"#,
         r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
@@ -38,5 +38,5 @@ async fn a_malformed_line_stops_all_of_them() {
         assert_eq!(call(&stage, body).await, None, "{body}");
     }
     let history = stage.call("history", r#"{"channel":"chat:a"}"#).await;
-    assert_eq!(history, r#"{"result":{"publications":[],"epoch":"EPOCH","offset":0}}"#);
+    assert_eq!(history, r#"{"result":{"publications":[],"epoch":"EPOCH","offset":1}}"#);
 }

@@ -12,9 +12,9 @@ use crate::protocol::Channel;
 async fn a_publication_with_history_is_answered_with_its_place() {
     let stage = Stage::set();
     let first = stage.call("publish", r#"{"channel":"chat:a","data":{"n":1}}"#).await;
-    assert_eq!(first, r#"{"result":{"offset":1,"epoch":"EPOCH"}}"#);
+    assert_eq!(first, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#);
     let second = stage.call("publish", r#"{"channel":"chat:b","data":"text"}"#).await;
-    assert_eq!(second, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#);
+    assert_eq!(second, r#"{"result":{"offset":3,"epoch":"EPOCH"}}"#);
 }
 
 #[tokio::test]
@@ -65,7 +65,7 @@ async fn the_same_idempotency_key_publishes_once() {
     let first = stage.call("publish", body).await;
     assert_eq!(stage.call("publish", body).await, first);
     let history = stage.call("history", r#"{"channel":"chat:a","limit":-1}"#).await;
-    assert_eq!(history, r#"{"result":{"publications":[{"data":1,"offset":1}],"epoch":"EPOCH","offset":1}}"#);
+    assert_eq!(history, r#"{"result":{"publications":[{"data":1,"offset":2}],"epoch":"EPOCH","offset":2}}"#);
 }
 
 #[tokio::test]
@@ -75,8 +75,8 @@ async fn an_older_version_is_dropped() {
         format!(r#"{{"channel":"chat:a","data":{version},"version":{version},"version_epoch":"{epoch}"}}"#)
     };
     stage.call("publish", &publish(5, "x")).await;
-    assert_eq!(stage.call("publish", &publish(4, "x")).await, r#"{"result":{"offset":1,"epoch":"EPOCH"}}"#);
-    assert_eq!(stage.call("publish", &publish(1, "y")).await, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#);
+    assert_eq!(stage.call("publish", &publish(4, "x")).await, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#);
+    assert_eq!(stage.call("publish", &publish(1, "y")).await, r#"{"result":{"offset":3,"epoch":"EPOCH"}}"#);
 }
 
 #[tokio::test]
@@ -88,7 +88,7 @@ async fn a_broadcast_answers_for_each_channel_in_its_order() {
         r#"{"result":{}}"#,
         bad,
         r#"{"error":{"code":102,"message":"unknown channel"}}"#,
-        r#"{"result":{"offset":1,"epoch":"EPOCH"}}"#,
+        r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#,
         bad,
     ];
     let expected = format!(r#"{{"result":{{"responses":[{}]}}}}"#, expected.join(","));

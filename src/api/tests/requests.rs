@@ -97,7 +97,7 @@ async fn requests_are_answered_as_over_http_and_an_empty_body_is_an_empty_object
     let (stage, ask) = stage();
     let _serving = serve(&stage.api).await.unwrap();
     for (subject, body, expected) in [
-        ("api.publish", r#"{"channel":"chat:a","data":1}"#, r#"{"result":{"offset":1,"epoch":"EPOCH"}}"#),
+        ("api.publish", r#"{"channel":"chat:a","data":1}"#, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#),
         ("api.channels", "", r#"{"result":{"channels":{}}}"#),
         ("api.publish", "rubbish", r#"{"error":{"code":107,"message":"bad request"}}"#),
         ("api.nonsense", "", r#"{"error":{"code":104,"message":"not found"}}"#),

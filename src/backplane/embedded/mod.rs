@@ -18,7 +18,7 @@ use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
-    Backplane, Bounds, FeedSender, Health, History, HistoryError, Incoming, Meta, Outgoing, Page, PublishError,
+    Backplane, Bounds, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing, Page, PublishError,
     Published, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
@@ -157,22 +157,17 @@ impl History for Embedded {
         Ok(self.stream(namespace)?.lock().bounds())
     }
 
-    async fn newer(
-        &self,
-        namespace: &str,
-        channels: &[Channel],
-        floor: Offset,
-    ) -> Result<Vec<(Channel, Offset)>, HistoryError> {
+    async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError> {
         let mut stream = self.stream(namespace)?.lock();
-        let newest = |channel: &Channel| stream.top(channel).newest;
-        Ok(channels
-            .iter()
-            .map(newest)
-            .zip(channels)
-            .filter_map(|(newest, channel)| {
-                newest.filter(|newest| *newest > floor).map(|newest| (channel.clone(), newest))
-            })
-            .collect())
+        let newest = |channel: &Channel| {
+            stream.top(channel).newest.filter(|newest| *newest > floor).map(|newest| (channel.clone(), newest))
+        };
+        let tops = channels.iter().filter_map(newest).collect();
+        Ok(Newer { tops, last: stream.bounds().last })
+    }
+
+    fn retention(&self, namespace: &str) -> Duration {
+        self.streams.get(namespace).map_or(Duration::ZERO, |stream| stream.lock().retention())
     }
 
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {

@@ -1,8 +1,9 @@
 //! One namespace's history: a single sequence over all its channels, as a JetStream stream has it.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
+use crate::backplane::message::now;
 use crate::backplane::{Bounds, Link, Outgoing, Page, Stored, Top, Version};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::HistoryOptions;
@@ -14,6 +15,8 @@ pub(super) struct Stream {
     depth: usize,
     max_age: Duration,
     last: u64,
+    /// The newest offset that was let go of because of its age.
+    aged: u64,
     channels: HashMap<Channel, Log>,
     /// Every stored offset with its channel, oldest first.
     order: BTreeMap<u64, Channel>,
@@ -31,7 +34,9 @@ impl Stream {
             epoch,
             depth: history.size + 1,
             max_age: history.horizon,
-            last: 0,
+            // As in a cluster's streams, where the first offset is a mark's.
+            last: 1,
+            aged: 1,
             channels: HashMap::new(),
             order: BTreeMap::new(),
         }
@@ -66,7 +71,7 @@ impl Stream {
     pub(super) fn top(&mut self, channel: &Channel) -> Top {
         self.expire();
         let newest = self.channels.get(channel).and_then(|log| log.messages.back()).map(|message| message.offset);
-        Top { epoch: self.epoch.clone(), newest, last: Offset(self.last) }
+        Top { epoch: self.epoch.clone(), newest, last: Offset(self.last), through: Offset(self.last) }
     }
 
     pub(super) fn page(&mut self, channel: &Channel, from: Offset, limit: usize) -> Page {
@@ -79,8 +84,11 @@ impl Stream {
 
     pub(super) fn bounds(&mut self) -> Bounds {
         self.expire();
-        let first = self.order.first_key_value().map_or(self.last + 1, |(first, _)| *first);
-        Bounds { epoch: self.epoch.clone(), first: Offset(first), last: Offset(self.last) }
+        Bounds { epoch: self.epoch.clone(), first: Offset(self.aged + 1), last: Offset(self.last) }
+    }
+
+    pub(super) const fn retention(&self) -> Duration {
+        self.max_age
     }
 
     pub(super) fn remove_before(&mut self, channel: &Channel, end: Offset) {
@@ -104,6 +112,7 @@ impl Stream {
             if log.messages.is_empty() {
                 self.channels.remove(entry.get());
             }
+            self.aged = *entry.key();
             entry.remove();
         }
     }
@@ -112,9 +121,4 @@ impl Stream {
 fn newer(version: &Version, had: &Version) -> bool {
     let comparable = version.epoch.is_empty() || version.epoch == had.epoch;
     !comparable || version.number > had.number
-}
-
-fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
 }

@@ -7,13 +7,17 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
+use tokio::time::sleep;
 
 use super::{
-    Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Outgoing, Page,
+    Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer, Outgoing, Page,
     PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Offset};
+
+/// How long what is held waits before it looks again.
+const HELD_FOR: Duration = Duration::from_millis(1);
 
 /// What happens to one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,10 @@ pub struct Faults {
     pub history_down: AtomicBool,
     /// Reads of pages end this many messages before the newest, as those of a lagging replica do.
     pub history_lag: AtomicUsize,
+    /// Pages that were read are not handed out yet.
+    pub history_held: AtomicBool,
+    /// Told of every page that was read.
+    pub history_read: Notify,
     /// Publications are stored, their acknowledgements are lost.
     pub acks_lost: AtomicBool,
     /// Subscriptions are refused.
@@ -52,6 +60,7 @@ impl Faults {
         *self.judge.lock() = None;
         self.history_down.store(false, Ordering::SeqCst);
         self.history_lag.store(0, Ordering::SeqCst);
+        self.history_held.store(false, Ordering::SeqCst);
         self.acks_lost.store(false, Ordering::SeqCst);
         self.subscribe_down.store(false, Ordering::SeqCst);
     }
@@ -173,6 +182,10 @@ impl History for Faulty {
             page.messages.truncate(page.messages.len().saturating_sub(lag));
             self.faults.history_lag.store(lag - 1, Ordering::SeqCst);
         }
+        self.faults.history_read.notify_one();
+        while self.faults.history_held.load(Ordering::SeqCst) {
+            sleep(HELD_FOR).await;
+        }
         Ok(page)
     }
 
@@ -180,13 +193,12 @@ impl History for Faulty {
         self.readable(namespace)?.bounds(namespace).await
     }
 
-    async fn newer(
-        &self,
-        namespace: &str,
-        channels: &[Channel],
-        floor: Offset,
-    ) -> Result<Vec<(Channel, Offset)>, HistoryError> {
+    async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError> {
         self.readable(namespace)?.newer(namespace, channels, floor).await
+    }
+
+    fn retention(&self, namespace: &str) -> Duration {
+        self.inner.history().map_or(Duration::ZERO, |history| history.retention(namespace))
     }
 
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {

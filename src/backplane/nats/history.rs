@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -15,7 +16,7 @@ use super::keep::Keep;
 use super::streams::Info;
 use super::subjects::Purpose;
 use super::vigil::is_gone;
-use crate::backplane::{Bounds, History, HistoryError, Meta, Outgoing, Page, Top};
+use crate::backplane::{Bounds, History, HistoryError, Meta, Newer, Outgoing, Page, Top};
 use crate::protocol::{Channel, Epoch, Offset};
 
 /// Messages that one question brings at most.
@@ -144,6 +145,7 @@ impl History for Nats {
     async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
         let keep = self.keep(channel.namespace())?;
         let newest = async || self.leader(keep, json!({ "last_by_subj": self.subject(channel) })).await;
+        let seen = Offset(keep.seen());
         let (described, mut found) = tokio::join!(self.described(keep), newest());
         let (info, epoch) = described?;
         if !matches!(found, Ok(Some(_))) {
@@ -152,7 +154,9 @@ impl History for Nats {
         }
         let newest = found?.map(|found| found.stored.offset);
         let last = Offset(info.state.last_seq).max(newest.unwrap_or_default());
-        Ok(Top { epoch, newest, last })
+        // What was known before the question was asked is covered by its answer.
+        let through = newest.map_or(last, |newest| newest.max(seen));
+        Ok(Top { epoch, newest, last, through })
     }
 
     async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError> {
@@ -185,21 +189,16 @@ impl History for Nats {
         Ok(Bounds { epoch, first, last })
     }
 
-    async fn newer(
-        &self,
-        namespace: &str,
-        channels: &[Channel],
-        floor: Offset,
-    ) -> Result<Vec<(Channel, Offset)>, HistoryError> {
+    async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError> {
         let keep = self.keep(namespace)?;
         let (info, _) = self.described(keep).await?;
         let last = Offset(info.state.last_seq);
         if channels.is_empty() || last <= floor {
-            return Ok(Vec::new());
+            return Ok(Newer { tops: Vec::new(), last });
         }
         // A replica that finds nothing does not say how far it is. One that has the newest message finds at least that.
         let witness = self.leader(keep, json!({ "seq": last.0 })).await?.map(|found| found.subject);
-        let mut newer = Vec::new();
+        let mut tops = Vec::new();
         for chunk in channels.chunks(NAMES) {
             let subjects: HashMap<String, &Channel> =
                 chunk.iter().map(|channel| (self.subject(channel), channel)).collect();
@@ -212,9 +211,13 @@ impl History for Nats {
                 Some(found) => found,
                 None => self.newer_from_leader(keep, &names, floor, last).await?,
             };
-            newer.extend(found.into_iter().filter_map(|(name, top)| Some(((*subjects.get(&name)?).clone(), top))));
+            tops.extend(found.into_iter().filter_map(|(name, top)| Some(((*subjects.get(&name)?).clone(), top))));
         }
-        Ok(newer)
+        Ok(Newer { tops, last })
+    }
+
+    fn retention(&self, namespace: &str) -> Duration {
+        self.keeps.get(namespace).map_or(Duration::ZERO, |keep| keep.retention())
     }
 
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {

@@ -2,23 +2,29 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use arc_swap::ArcSwap;
+use async_nats::HeaderMap;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::connection::{ApiError, Link};
+use super::connection::{ApiError, Link, Refusal, parse_answer};
 use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, stepped_back};
+use super::publish::Ack;
 use super::streams::{Info, Plan};
+use super::subjects::Subjects;
 use crate::backplane::message;
 use crate::protocol::Epoch;
 use crate::settings::{HistoryOptions, Nats};
 
 /// Acknowledgements awaited from one stream at a time: more would only lengthen the wait for each.
 pub const IN_FLIGHT: usize = 256;
+/// Marks that a stream holds: the horizon is known to this part of it.
+const MARKS: u64 = 16;
+const MARK_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What this node knows of a stream.
 pub struct Keep {
@@ -27,6 +33,11 @@ pub struct Keep {
     /// Messages stored of one channel.
     pub depth: usize,
     life: ArcSwap<(Life, Epoch)>,
+    horizon: Duration,
+    /// The stream may let go of messages for want of room.
+    cramped: AtomicBool,
+    /// The newest mark that is known to be there.
+    marked: AtomicU64,
     /// The highest sequence seen in this life.
     seen: AtomicU64,
     witnesses: Mutex<Witnesses>,
@@ -52,6 +63,9 @@ impl Keep {
             plan,
             depth: history.size + 1,
             life: ArcSwap::from_pointee((life, epoch)),
+            horizon: history.horizon,
+            cramped: AtomicBool::new(true),
+            marked: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             witnesses: Mutex::default(),
             contradicted: AtomicBool::new(false),
@@ -81,6 +95,37 @@ impl Keep {
     pub async fn known_after(&self, losses: u64, deadline: Instant) -> bool {
         let mut confirmed = self.confirmed.subscribe();
         timeout_at(deadline, confirmed.wait_for(|confirmed| *confirmed >= losses)).await.is_ok_and(|it| it.is_ok())
+    }
+
+    /// How long a message surely stays, as [`History::retention`](crate::backplane::History::retention) says.
+    pub fn retention(&self) -> Duration {
+        if self.cramped.load(Ordering::Relaxed) { Duration::ZERO } else { self.horizon }
+    }
+
+    /// Leaves a mark in the stream unless this part of the horizon has one; returns how the stream answered.
+    ///
+    /// The stream's first sequence tells what age has removed only as long as the oldest message is old: one busy channel
+    /// that pushes out its own messages would move it up to the present. Marks stay for the whole horizon.
+    pub async fn mark(&self, link: &Link, subjects: &Subjects) -> Result<(), ApiError> {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let part = (since.as_nanos() / (self.horizon.as_nanos() / u128::from(MARKS)).max(1)) as u64;
+        if self.marked.load(Ordering::Relaxed) == part {
+            return Ok(());
+        }
+        // Twice as many subjects as live at a time: the one that was here before has gone.
+        let subject = subjects.mark(&self.namespace, part % (2 * MARKS));
+        let mut headers = HeaderMap::new();
+        headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
+        let answer = link.request(&subject, Some(headers), Default::default(), MARK_PATIENCE).await?;
+        match parse_answer::<Ack>(&answer.payload) {
+            Ok(ack) => self.acknowledged(ack.seq),
+            // Another node was faster.
+            Err(ApiError::Refused(refusal))
+                if matches!(refusal.err_code, Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {}
+            Err(error) => return Err(error),
+        }
+        self.marked.store(part, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The highest sequence seen.
@@ -146,6 +191,7 @@ impl Keep {
         let seen = self.seen();
         let contradicted = self.contradicted.swap(false, Ordering::Relaxed);
         let info = self.plan.info(link).await?;
+        self.cramped.store(info.is_cramped(), Ordering::Relaxed);
         let (mut generation, _) = read_generation(link, bucket, &self.plan.name).await?;
         let known = self.life.load().0.clone();
         let first = known.created.is_empty();
@@ -177,6 +223,7 @@ impl Keep {
         info!(stream = self.plan.name, %epoch, "stream's epoch");
         let mut witnesses = self.witnesses.lock();
         witnesses.clear();
+        self.marked.store(0, Ordering::Relaxed);
         if let Some((sequence, stored_at)) = last_of(info) {
             witnesses.note(sequence, stored_at);
         }

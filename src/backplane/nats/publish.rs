@@ -252,7 +252,8 @@ impl Sending<'_> {
             // It is stored, but of which stream nobody can say.
             return Err(PublishError::Unknown(self.publisher.patience));
         }
-        if duplicate && retried {
+        // A repeat of somebody else's attempt as well: whoever made that may not know that it was stored.
+        if duplicate {
             let subject = self.publisher.subjects.of(Purpose::Nudge, self.channel);
             debug!(channel = %self.channel, sequence, "stored without an acknowledgement: nudging");
             if let Err(error) = self.publisher.link.client.publish(subject, sequence.to_string().into()).await {

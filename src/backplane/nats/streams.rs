@@ -33,6 +33,13 @@ pub struct Info {
     pub state: State,
 }
 
+impl Info {
+    /// Whether messages may have to go for want of room.
+    pub fn is_cramped(&self) -> bool {
+        ["max_bytes", "max_msgs"].iter().any(|limit| self.config.get(*limit).and_then(Value::as_i64).unwrap_or(0) > 0)
+    }
+}
+
 /// What a stream holds.
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct State {

@@ -74,6 +74,12 @@ impl Subjects {
         subject
     }
 
+    /// A subject in a namespace that no channel maps to, for one of its stream's marks.
+    #[must_use]
+    pub fn mark(&self, namespace: &str, number: u64) -> String {
+        format!("{}.mark.{number}", self.probe(namespace))
+    }
+
     /// Where nodes tell each other that a namespace's epoch changed.
     #[must_use]
     pub fn epoch(&self, namespace: &str) -> String {

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::connection::{ApiError, Link, Refusal, parse_answer};
 use super::keep::Keep;
@@ -80,6 +80,14 @@ impl Signals {
         pending.suspect.clear();
         taken
     }
+
+    /// Leaves what could not be looked at to the next round. Nobody is woken: that round would come at once, again and
+    /// again, and nothing else would get its turn.
+    fn put_back(&self, taken: Pending) {
+        let mut pending = self.pending.lock();
+        pending.elected.extend(taken.elected);
+        pending.suspect.extend(taken.suspect);
+    }
 }
 
 /// The task that watches.
@@ -130,15 +138,12 @@ impl Vigil {
             self.restore(restored, &pending, link.losses).await?;
         } else {
             self.look_after(&pending).await?;
+            self.mark().await;
             self.judge().await;
             self.measure_round_trip(restored).await;
             return Ok(());
         }
-        // What could not be looked at now stays to be done.
-        for namespace in &pending.elected {
-            self.signals.leader_elected(namespace);
-        }
-        self.signals.pending.lock().suspect.extend(pending.suspect);
+        self.signals.put_back(pending);
         Ok(())
     }
 
@@ -175,6 +180,8 @@ impl Vigil {
             keep.plan.ensure(&self.link).await?;
             let changed = keep.check(&self.link, &self.bucket).await;
             let changed = changed.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
+            let marked = keep.mark(&self.link, &self.subjects).await;
+            marked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
             Ok::<_, StreamError>(changed.then(|| Arc::clone(keep)))
         });
         Ok(try_join_all(checks).await?.into_iter().flatten().collect())
@@ -226,6 +233,16 @@ impl Vigil {
             warn!(%error, "other nodes were not told of the new epoch");
         }
         self.gap(Scope::Namespace(Arc::clone(&keep.namespace)), GapCause::EpochChanged).await
+    }
+
+    /// Keeps the streams' marks complete; one that is late costs nothing yet.
+    async fn mark(&self) {
+        let marks = self.keeps.values().map(async |keep| {
+            if let Err(error) = keep.mark(&self.link, &self.subjects).await {
+                debug!(stream = keep.plan.name, %error, "no mark yet");
+            }
+        });
+        join_all(marks).await;
     }
 
     async fn gap(&self, scope: Scope, cause: GapCause) -> Result<(), FeedClosed> {
@@ -296,4 +313,23 @@ struct Restored {
     live: u64,
     /// When the round trip was measured last.
     measured: Option<Instant>,
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn what_is_put_back_waits_for_the_next_round_and_wakes_nobody() {
+        let signals = Signals::default();
+        signals.leader_elected(&"chat".into());
+        assert!(signals.wake.notified().now_or_never().is_some(), "an election wakes");
+        let taken = signals.take();
+        assert!(signals.pending.lock().elected.is_empty());
+        signals.put_back(taken);
+        assert!(signals.wake.notified().now_or_never().is_none(), "the round would never end");
+        assert!(signals.take().elected.contains("chat"));
+    }
 }

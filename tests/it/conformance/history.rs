@@ -12,6 +12,7 @@ pub async fn suite(node: &Member) {
     pages_follow_each_other(node).await;
     a_page_may_be_longer_than_any_answer(node).await;
     an_empty_channel_stands_at_the_last_offset(node).await;
+    a_busy_channel_says_nothing_about_the_others(node).await;
     the_top_is_never_behind_what_was_acknowledged(node).await;
     newer_finds_what_lies_above_the_floor_and_nothing_else(node).await;
     newer_takes_more_channels_than_one_question_can(node).await;
@@ -85,6 +86,18 @@ async fn an_empty_channel_stands_at_the_last_offset(node: &Member) {
     assert_eq!(top.epoch, published.epoch);
 }
 
+async fn a_busy_channel_says_nothing_about_the_others(node: &Member) {
+    let empty = node.history().top(&channel("kept:quiet")).await.unwrap();
+    assert_eq!((empty.newest, empty.through), (None, empty.last));
+    assert_ne!(empty.position().offset, Offset::NONE, "0 would be no position");
+    for n in 0..3 * SIZE {
+        node.store(&channel("kept:busy"), &n.to_string()).await;
+    }
+    let bounds = node.history().bounds("kept").await.unwrap();
+    assert!(bounds.first <= empty.last.next(), "what pushed out its own did not age: {bounds:?}");
+    assert!(!node.history().retention("kept").is_zero());
+}
+
 async fn the_top_is_never_behind_what_was_acknowledged(node: &Member) {
     let channel = channel("long:top");
     for n in 0..100 {
@@ -101,10 +114,10 @@ async fn newer_finds_what_lies_above_the_floor_and_nothing_else(node: &Member) {
         node.store(channel, "old").await;
     }
     let floor = node.history().bounds("kept").await.unwrap().last;
-    assert!(node.history().newer("kept", &channels, floor).await.unwrap().is_empty());
+    assert!(node.history().newer("kept", &channels, floor).await.unwrap().tops.is_empty());
     for round in 0..20 {
         let offset = node.store(&channels[round], "new").await;
-        let mut newer = node.history().newer("kept", &channels, floor).await.unwrap();
+        let mut newer = node.history().newer("kept", &channels, floor).await.unwrap().tops;
         newer.sort();
         assert_eq!(newer.len(), round + 1, "never misses what was acknowledged");
         assert!(newer.contains(&(channels[round].clone(), Offset(offset))));
@@ -112,15 +125,15 @@ async fn newer_finds_what_lies_above_the_floor_and_nothing_else(node: &Member) {
     node.store(&channel("kept:somebody else"), "new").await;
     let top = node.history().bounds("kept").await.unwrap().last;
     let quiet = [channel("kept:newer.none"), channels[0].clone()];
-    assert!(node.history().newer("kept", &quiet, top).await.unwrap().is_empty());
-    assert!(node.history().newer("kept", &quiet, Offset(top.0 - 1)).await.unwrap().is_empty());
+    assert!(node.history().newer("kept", &quiet, top).await.unwrap().tops.is_empty());
+    assert!(node.history().newer("kept", &quiet, Offset(top.0 - 1)).await.unwrap().tops.is_empty());
 }
 
 async fn newer_takes_more_channels_than_one_question_can(node: &Member) {
     let channels: Vec<_> = (0..2_500).map(|n| channel(&format!("long:many.{n}"))).collect();
     let floor = node.history().bounds("long").await.unwrap().last;
     futures_util::future::join_all(channels.iter().map(|channel| node.store(channel, "x"))).await;
-    let mut newer = node.history().newer("long", &channels, floor).await.unwrap();
+    let mut newer = node.history().newer("long", &channels, floor).await.unwrap().tops;
     newer.sort();
     newer.dedup();
     assert_eq!(newer.len(), channels.len());

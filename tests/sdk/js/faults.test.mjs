@@ -7,6 +7,24 @@ import { App, Publisher, Raw, eventually, fresh, jetstream, streamOf, threeNodes
 
 const CHANNELS = 24;
 
+/** Which listener misses what, and whether history has it: tells a message that was not delivered from one not stored. */
+async function whoMisses(publisher, listeners) {
+  const lines = [];
+  for (const { app, channel, data } of listeners) {
+    const missing = publisher.expected(channel).filter(number => !data.includes(number));
+    if (missing.length === 0) continue;
+    const call = { signal: AbortSignal.timeout(10_000) };
+    const newest = await app.node.api('history', { channel, limit: 1, reverse: true }, call).catch(error => error.message);
+    lines.push(`${channel} on ${app.node.name} (${app.wire}) misses ${missing.slice(0, 20)} of ${publisher.acknowledged(channel)}; newest stored: ${JSON.stringify(newest.result ?? newest)}`);
+  }
+  for (const node of new Set(listeners.map(({ app }) => app.node))) {
+    const metrics = await (await fetch(`${node.url}/metrics`)).text();
+    const telling = metrics.split('\n').filter(line => /^midplane_[a-z_]*(gaps|heal|loss|lost|unhealed|reconnects|overflow|healing)[a-z_]*.* [1-9]/.test(line));
+    lines.push(`${node.name}: ${telling.join('; ')}`, `${node.name} logs to ${node.process.logFile}`);
+  }
+  return lines.join('\n');
+}
+
 /** Everybody in every channel has exactly what was acknowledged. */
 async function nothingLost(publisher, listeners) {
   await publisher.finish();
@@ -15,8 +33,7 @@ async function nothingLost(publisher, listeners) {
     try {
       await listener.received(expected.length, 60);
     } catch (error) {
-      const missing = expected.filter(number => !listener.data.includes(number));
-      throw new Error(`${listener.channel}: missing ${JSON.stringify(missing.slice(0, 20))} of ${expected.length}: ${error.message}`);
+      throw new Error(`${await whoMisses(publisher, listeners)}\n${error.message}`);
     }
     assert.deepEqual(listener.data, expected, `${listener.channel} on ${listener.app.node.name}`);
     for (const each of listener.subscribed.slice(1)) {
