@@ -14,13 +14,16 @@ use crate::session::Peer;
 use crate::settings::{Rate, Settings};
 use crate::socket::{RawTransport, RawWire, Upgrade};
 
+/// Messages up to so many times their limit are read, so that their commands can be answered with an error.
+const READABLE: usize = 4;
+
 /// What stands between a handshake and its session.
 pub struct Edge {
     pub admission: Arc<Admission>,
     pub origins: Origins,
     pub proxies: Arc<TrustedProxies>,
     pub handshake_rate: Option<Rate>,
-    /// Bytes of one inbound message.
+    /// Bytes of an inbound message that is read at all.
     pub message_limit: usize,
     /// Headers that hooks want of the handshake, in lower case.
     pub headers: Vec<String>,
@@ -40,7 +43,7 @@ impl Edge {
             origins: Origins::new(&settings.client.allowed_origins, settings.development),
             proxies: Arc::new(TrustedProxies::new(settings.http.trusted_proxies.clone())),
             handshake_rate: settings.http.handshake_rate,
-            message_limit: settings.client.message_size_limit,
+            message_limit: settings.client.message_size_limit.saturating_mul(READABLE),
             headers,
         })
     }

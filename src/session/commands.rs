@@ -31,6 +31,7 @@ impl Session {
     /// Handles the commands of one message, in order.
     pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
         self.count_received(message.len());
+        let oversized = message.len() > self.services.client.message_size_limit;
         let decoded = decode(self.outbox.encoding(), &message, COMMANDS);
         drop(message);
         let commands = decoded.map_err(|error| {
@@ -38,7 +39,7 @@ impl Session {
             Disconnect::from(DisconnectCode::BadRequest)
         })?;
         for command in commands {
-            self.command(command, pongs).await?;
+            self.command(command, oversized, pongs).await?;
             if self.outbox.is_closing() {
                 return Ok(());
             }
@@ -50,7 +51,7 @@ impl Session {
         Ok(())
     }
 
-    async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
+    async fn command(&mut self, command: Command, oversized: bool, pongs: &mut u32) -> Result<(), Disconnect> {
         let Command { id, method } = command;
         match (&self.phase, &method) {
             (Phase::Opening(_), Method::Connect(_)) => {}
@@ -67,6 +68,8 @@ impl Session {
         let started = Instant::now();
         let answer = match method {
             Method::Connect(request) => Box::pin(self.connect(id, *request)).await,
+            // It could be read, so it gets an error of its own: a close by 1009 would end an official client for good.
+            _ if oversized => Err(ErrorCode::BadRequest.into()),
             Method::Subscribe(request) => Box::pin(self.subscribe(id, *request)).await,
             Method::Unsubscribe(request) => self.unsubscribe(&request),
             Method::Publish(request) => self.publish(request).await,

@@ -26,7 +26,8 @@ async fn serve(
 ) -> mpsc::Receiver<Message> {
     let (sender, asked) = mpsc::channel(16);
     let mut requests = client.subscribe(subject).await.unwrap();
-    client.flush().await.unwrap();
+    // An answer proves that the server has read the subscription before it; a flush would not.
+    client.request("nobody.serves.this", "".into()).await.expect_err("nobody answers");
     let client = client.clone();
     tokio::spawn(async move {
         while let Some(request) = requests.next().await {

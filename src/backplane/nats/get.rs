@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::{Message, Subscriber};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
-use futures_util::StreamExt;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
+use tracing::warn;
 
 use super::connection::{ApiError, Link, Refusal};
 use super::headers::{Envelope, nanoseconds, number};
+use super::live::{ConnectError, Headers, Live, LiveEvent, LiveOptions, LiveState, LiveSubscribeError};
 use crate::backplane::{Stored, Version};
 use crate::protocol::Offset;
 
@@ -55,9 +55,29 @@ pub enum ReadError {
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Message>>>>;
 
-/// Reads batches; all answers come over one subscription.
+/// A message of an answer.
+struct Message {
+    headers: Bytes,
+    payload: Bytes,
+}
+
+/// Answers that wait for the task which sorts them; beyond it the socket waits.
+const EVENTS: usize = 512;
+
+/// Why there is no reader.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error(transparent)]
+    Subscribe(#[from] LiveSubscribeError),
+}
+
+/// Reads batches; all answers come over one subscription, on a connection of its own: what is read back must not hold up
+/// what is live, and stored headers are a publisher's, whom a stricter client would answer by disconnecting.
 pub struct Reader {
     link: Link,
+    answers: Live,
     inbox: String,
     waiting: Waiting,
     next: AtomicU64,
@@ -65,13 +85,25 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Subscribes to the answers; `patience` is how long one may take.
-    pub async fn start(link: Link, patience: Duration) -> Result<Self, async_nats::SubscribeError> {
-        let inbox = link.client.new_inbox();
-        let answers = link.client.subscribe(format!("{inbox}.*")).await?;
+    /// Connects and subscribes to the answers; `patience` is how long one may take.
+    pub async fn start(link: Link, options: LiveOptions, patience: Duration) -> Result<Self, ReaderError> {
+        let (sender, events) = mpsc::channel(EVENTS);
+        let answers = Live::start(options, sender).await?;
         let waiting = Waiting::default();
-        tokio::spawn(route(answers, Arc::clone(&waiting), inbox.len() + 1));
-        Ok(Self { link, inbox, waiting, next: AtomicU64::new(0), patience })
+        let inbox = link.client.new_inbox();
+        tokio::spawn(route(events, Arc::clone(&waiting), inbox.len() + 1));
+        answers.subscribe(&format!("{inbox}.*")).await?;
+        Ok(Self { link, answers, inbox, waiting, next: AtomicU64::new(0), patience })
+    }
+
+    /// How the connection stands that answers come over.
+    pub fn state(&self) -> watch::Receiver<LiveState> {
+        self.answers.state()
+    }
+
+    /// Ends the connection.
+    pub async fn close(&self) {
+        self.answers.close().await;
     }
 
     /// Reads once more when nothing came; what still does not answer is for the leader. At most `room` messages come.
@@ -83,7 +115,7 @@ impl Reader {
     }
 
     async fn attempt(&self, stream: &str, question: &impl Serialize, room: usize) -> Result<Batch, ReadError> {
-        if !self.link.is_up() {
+        if !self.link.is_up() || !matches!(*self.answers.state().borrow(), LiveState::Connected { .. }) {
             return Err(ReadError::Disconnected);
         }
         let token = self.next.fetch_add(1, Ordering::Relaxed);
@@ -100,18 +132,21 @@ impl Reader {
             let Some(message) = answer.map_err(|_| ReadError::Timeout(self.patience))? else {
                 return Err(ReadError::Disconnected);
             };
-            match message.status.map(|status| status.as_u16()) {
+            let status = Headers::new(&message.headers).status();
+            match status.map(|status| status.code) {
                 None => batch.found.push(Found::of_message(message)),
                 Some(204) => {
-                    if let Some(envelope) = message.headers.as_ref().map(Envelope::of_map) {
-                        batch.pending = number(envelope.pending);
-                        batch.up_to = number(envelope.up_to);
-                    }
+                    let envelope = Envelope::of_block(&message.headers);
+                    batch.pending = number(envelope.pending);
+                    batch.up_to = number(envelope.up_to);
                     return Ok(batch);
                 }
                 Some(404) => return Ok(batch),
                 Some(503) => return Err(ReadError::Timeout(self.patience)),
-                Some(_) => return Err(ReadError::Refused(message.description.unwrap_or_default())),
+                Some(_) => {
+                    let why = status.map_or("", |status| status.description);
+                    return Err(ReadError::Refused(why.to_owned()));
+                }
             }
         }
     }
@@ -129,15 +164,26 @@ impl Drop for Ticket<'_> {
     }
 }
 
-async fn route(mut answers: Subscriber, waiting: Waiting, prefix: usize) {
-    while let Some(message) = answers.next().await {
-        let token = message.subject.get(prefix..).and_then(|token| token.parse::<u64>().ok());
-        let reader = token.and_then(|token| waiting.lock().get(&token).cloned());
-        if let Some(reader) = reader {
-            // Its room is what was asked for: more than that would not be an answer to it.
-            let _ = reader.try_send(message);
+async fn route(mut events: mpsc::Receiver<LiveEvent>, waiting: Waiting, prefix: usize) {
+    while let Some(event) = events.recv().await {
+        match event {
+            LiveEvent::Message { subject, headers, payload, .. } => {
+                let reader = token(&subject, prefix).and_then(|token| waiting.lock().get(&token).cloned());
+                if let Some(reader) = reader {
+                    // Its room is what was asked for: more than that would not be an answer to it.
+                    let _ = reader.try_send(Message { headers, payload });
+                }
+            }
+            // No answer that was on its way comes any more.
+            LiveEvent::Disconnected { .. } => waiting.lock().clear(),
+            LiveEvent::Connected { .. } => {}
+            LiveEvent::Refused { why, .. } => warn!(why, "the server takes back the subscription to what is read"),
         }
     }
+}
+
+fn token(subject: &[u8], prefix: usize) -> Option<u64> {
+    std::str::from_utf8(subject.get(prefix..)?).ok()?.parse().ok()
 }
 
 #[derive(Deserialize)]
@@ -167,7 +213,7 @@ pub async fn leader_get(link: &Link, stream: &str, question: &impl Serialize) ->
 
 impl Found {
     fn of_message(message: Message) -> Self {
-        let mut envelope = message.headers.as_ref().map(Envelope::of_map).unwrap_or_default();
+        let mut envelope = Envelope::of_block(&message.headers);
         let stored_at = envelope.stored_at();
         Self::new(
             envelope.subject.unwrap_or_default().to_owned(),

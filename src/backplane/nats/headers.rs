@@ -69,17 +69,6 @@ impl<'a> Envelope<'a> {
         envelope
     }
 
-    /// Reads headers that async-nats parsed.
-    pub fn of_map(map: &'a HeaderMap) -> Self {
-        let mut envelope = Self::default();
-        for (name, values) in map.iter() {
-            if let Some(value) = values.last() {
-                envelope.note(name.as_ref(), value.as_str());
-            }
-        }
-        envelope
-    }
-
     /// The server's own names are matched exactly: it writes them so, and others are a publisher's.
     fn note(&mut self, name: &'a str, value: &'a str) {
         match name {
@@ -248,6 +237,13 @@ mod tests {
         assert_eq!(envelope.version().map(|version| version.number), Some(3));
     }
 
+    /// Headers as they go over the wire.
+    fn block(headers: &HeaderMap) -> Vec<u8> {
+        let lines =
+            headers.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {value}\r\n")));
+        format!("NATS/1.0\r\n{}\r\n", lines.collect::<String>()).into_bytes()
+    }
+
     proptest! {
         #[test]
         fn metadata_comes_back(
@@ -261,7 +257,9 @@ mod tests {
             let version = Version { number, epoch };
             let mut headers = HeaderMap::new();
             write(&mut headers, &meta, Some(&version));
-            let mut envelope = Envelope::of_map(&headers);
+            let block = block(&headers);
+            prop_assert_eq!(block.len(), if headers.is_empty() { "NATS/1.0\r\n\r\n".len() } else { wire_length(&headers) });
+            let mut envelope = Envelope::of_block(&block);
             let mut read = envelope.meta();
             read.tags.sort();
             prop_assert_eq!(read.tags, meta.tags);

@@ -172,7 +172,9 @@ impl History for Nats {
                     page.messages.extend(batch.found.into_iter().map(|found| found.stored));
                     page.more = batch.pending > 0;
                 }
-                Err(ReadError::Timeout(_)) => return self.page_from_leader(keep, &subject, from, limit).await,
+                Err(ReadError::Timeout(_) | ReadError::Disconnected) => {
+                    return self.page_from_leader(keep, &subject, from, limit).await;
+                }
                 Err(error) => return Err(HistoryError::Unavailable(error.to_string())),
             }
             match page.messages.last() {

@@ -40,7 +40,7 @@ pub use self::subjects::{Purpose, Subjects};
 
 use self::connection::Link;
 use self::deliveries::{Interests, Pump, Target};
-use self::get::Reader;
+use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
 use self::publish::Publisher;
@@ -67,6 +67,8 @@ pub enum ConnectError {
     Link(#[from] LinkError),
     #[error("live connection to NATS: {0}")]
     Live(#[from] live::ConnectError),
+    #[error("connection to NATS for what is read: {0}")]
+    Reader(#[from] ReaderError),
     #[error(transparent)]
     Stream(#[from] StreamError),
     #[error("subscribe to {subject}: {why}")]
@@ -107,6 +109,11 @@ impl Nats {
         let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
         let live = patiently(deadline, |_| true, start).await?;
         drop(sender);
+        let start = async || {
+            let options_of_answers = LiveOptions::new(options, "midplane answers");
+            Reader::start(link.clone(), options_of_answers, options.read_timeout).await
+        };
+        let reader = Arc::new(patiently(deadline, |_| true, start).await?);
         let subjects = Subjects::new(&options.prefix);
         let keeps: HashMap<_, _> = namespaces
             .iter()
@@ -123,6 +130,7 @@ impl Nats {
             epochs: (!keeps.is_empty()).then(|| Plan::of_epochs(options)),
             bucket: epochs_bucket(&options.prefix),
             keeps: keeps.clone(),
+            answers: reader.state(),
             feed: feed.clone(),
             signals: Arc::clone(&signals),
             health: health_sender,
@@ -130,10 +138,6 @@ impl Nats {
             stop: CancellationToken::new(),
         });
         patiently(deadline, StreamError::is_transient, async || vigil.ensure_all().await).await?;
-        let reader = Reader::start(link.clone(), options.read_timeout).await;
-        let reader = reader
-            .map_err(|error| ConnectError::Subscribe { subject: "an inbox".to_owned(), why: error.to_string() })?;
-        let reader = Arc::new(reader);
         let interests = Arc::new(Interests::new(Arc::clone(telemetry)));
         let nats = Arc::new(Self {
             publisher: Publisher::new(
@@ -265,6 +269,7 @@ impl Backplane for Nats {
         join_all(self.keeps.values().map(|keep| self.publisher.finish(keep))).await;
         self.vigil.stop.cancel();
         self.live.close().await;
+        self.reader.close().await;
         if let Err(error) = self.link.client.drain().await {
             warn!(%error, "connection to NATS not drained");
         }

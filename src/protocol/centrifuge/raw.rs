@@ -6,6 +6,10 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+/// How deep objects and arrays may lie in one another. Clients' parsers give up, some with the whole connection, at 512
+/// levels (Swift) or about 1,000 (Python, Java); the protocol's own message takes a few.
+const DEPTH: usize = 500;
+
 /// The payload as the JSON wire carries it, or `None` where it is no JSON: one value, no spaces around it, on one line.
 ///
 /// Cheap for what is so already. A line break inside a value would end the protocol's message, so what people write
@@ -19,7 +23,7 @@ pub fn one_line(payload: &Bytes) -> Option<Bytes> {
     })
 }
 
-/// Whether the payload is one JSON value.
+/// Whether the payload is one JSON value, not too deep for clients.
 #[must_use]
 pub fn is_json(payload: &[u8]) -> bool {
     json(payload).is_some()
@@ -41,7 +45,28 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<
 }
 
 fn json(payload: &[u8]) -> Option<&RawValue> {
-    serde_json::from_slice(payload).ok()
+    serde_json::from_slice(payload).ok().filter(|_| nests_at_most(payload, DEPTH))
+}
+
+/// Whether objects and arrays in `json`, which is valid, lie no deeper in one another than `depth`.
+fn nests_at_most(json: &[u8], depth: usize) -> bool {
+    let is_opening = |byte: &&u8| matches!(byte, b'{' | b'[');
+    if json.iter().filter(is_opening).count() <= depth {
+        return true;
+    }
+    let (mut open, mut in_string, mut escaped) = (0, false, false);
+    json.iter().all(|byte| {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            _ if in_string => {}
+            b'{' | b'[' => open += 1,
+            b'}' | b']' => open -= 1,
+            _ => {}
+        }
+        open <= depth
+    })
 }
 
 fn single_line(json: &str) -> Cow<'_, str> {
@@ -64,6 +89,18 @@ mod tests {
         let line = one_line(&payload).unwrap();
         assert_eq!(line, &b"{\"a\":[1,2]}"[..]);
         assert_eq!(line.as_ptr(), payload[1..].as_ptr());
+    }
+
+    #[test]
+    fn json_too_deep_for_clients_is_none() {
+        let nested = |depth: usize| format!("{}{}", "[".repeat(depth), "]".repeat(depth));
+        assert!(is_json(nested(DEPTH).as_bytes()));
+        assert!(!is_json(nested(DEPTH + 1).as_bytes()));
+        assert!(!is_json(format!("{{\"a\":{}}}", nested(DEPTH)).as_bytes()));
+        let broad = format!("[{}[]]", "[],{},".repeat(DEPTH));
+        assert!(is_json(broad.as_bytes()));
+        let text = format!("[\"{}\\\"[\"]", "[{".repeat(DEPTH));
+        assert!(is_json(text.as_bytes()), "brackets in a string");
     }
 
     #[test]

@@ -122,7 +122,7 @@ async fn a_leader_that_steps_down_loses_nothing_unsaid() {
     listener.forget();
     let load = Load::start(&publisher);
     // About every third election swallows acknowledgements and deliveries of what was stored.
-    for election in 0..20 {
+    for election in 0..40 {
         let before = listener.gaps().len();
         operator.leader().await;
         operator.ask(&format!("STREAM.LEADER.STEPDOWN.{STREAM}"), json!({})).await;
@@ -141,6 +141,7 @@ async fn a_leader_that_steps_down_loses_nothing_unsaid() {
     losses_are_told(&listener, &acknowledged).await;
     losses_are_told(&publisher, &acknowledged).await;
     assert!(listener.gaps().iter().all(|gap| gap.cause != GapCause::EpochChanged), "no step back");
+    assert!(listener.gaps().iter().any(|gap| gap.cause == GapCause::Nudge), "no election swallowed an acknowledgement");
 }
 
 #[tokio::test]

@@ -39,6 +39,18 @@ async fn all_nodes_see_one_epoch_and_a_restart_does_not_change_it() {
 }
 
 #[tokio::test]
+async fn nodes_share_one_mark_of_the_stream() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let nodes = futures_util::future::join_all((0..4).map(|_| join(&settings))).await;
+    assert_eq!(nodes[0].store(&channel("kept:a"), "x").await, 2);
+    let operator = Operator::of(&settings).await;
+    let mark = operator.ask(&format!("STREAM.MSG.GET.{STREAM}"), json!({ "seq": 1 })).await;
+    let subject = mark["message"]["subject"].as_str().expect("a message");
+    assert!(subject.starts_with("midplane.pub.kept.%.mark."), "{subject}");
+}
+
+#[tokio::test]
 async fn a_memory_stream_that_vanished_is_made_again_under_a_new_epoch() {
     let mut server = NatsServer::start().await;
     let mut settings = nats([server.url()], 1);

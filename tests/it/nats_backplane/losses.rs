@@ -1,13 +1,15 @@
 //! Connections break and messages are forged: what is lost is told, what is false is not believed.
 
-use midplane::backplane::{GapCause, Health, Scope};
+use midplane::backplane::{Backplane, Delivery, GapCause, Health, Scope, feed};
 use midplane::protocol::Offset;
 
-use super::{Operator, join};
-use crate::support::eventually;
+use tokio::time::timeout;
+
+use super::{Operator, join, namespaces};
 use crate::support::member::{channel, text};
 use crate::support::nats_server::NatsServer;
-use crate::support::nats_settings::nats;
+use crate::support::nats_settings::{connect, nats};
+use crate::support::{PATIENCE, eventually};
 
 #[tokio::test]
 async fn a_restarted_server_is_a_gap_and_then_everything_goes_on() {
@@ -34,6 +36,59 @@ async fn a_restarted_server_is_a_gap_and_then_everything_goes_on() {
     let message = &node.received(&kept, 1).await[0];
     assert_eq!(message.link.map(|link| link.previous), Some(before.offset));
     node.received(&plain, 1).await;
+}
+
+#[tokio::test]
+async fn deliveries_that_the_server_drops_because_a_node_is_too_slow_are_a_gap() {
+    const MESSAGES: usize = 20_000;
+    let server = NatsServer::with_config("max_pending: 2MB").await;
+    let settings = nats([server.url()], 1);
+    let (sender, mut feeds) = feed::open(1);
+    let node = connect(&settings, &namespaces(), sender).await.unwrap();
+    let plain = channel("plain:flood");
+    node.subscribe(&plain).await.unwrap();
+    let operator = Operator::of(&settings).await;
+    let filling = "x".repeat(5_000);
+    // Nobody takes what comes, until the server has had enough.
+    for _ in 0..MESSAGES {
+        operator.0.publish("midplane.pub.plain.flood", filling.clone().into()).await.unwrap();
+    }
+    operator.0.flush().await.unwrap();
+    eventually("the server gives up on the node", async || server.log().contains("Slow Consumer").then_some(())).await;
+    let mut delivered = 0;
+    let gap = loop {
+        match timeout(PATIENCE, feeds[0].next()).await.expect("something comes").expect("the feed goes on") {
+            Delivery::Message(_) => delivered += 1,
+            Delivery::Gap(gap) => break gap,
+        }
+    };
+    assert_eq!((gap.scope, gap.cause), (Scope::Everything, GapCause::Reconnect));
+    assert!(delivered < MESSAGES, "{delivered} are all of them");
+}
+
+#[tokio::test]
+async fn headers_that_are_no_text_cost_neither_their_message_nor_the_connection() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let kept = channel("kept:latin");
+    node.subscribe(&kept).await;
+    node.store(&kept, "before").await;
+    server.publish_raw("midplane.pub.kept.latin", b"Name: Andr\xe9\r\nMidplane-Tag-a: b\r\n", b"latin").await;
+    node.store(&kept, "after").await;
+
+    let page = node.history().page(&kept, Offset(1), 10).await.unwrap();
+    let texts: Vec<_> = page.messages.iter().map(|message| text(&message.data)).collect();
+    assert_eq!(texts, ["before", "latin", "after"]);
+    assert_eq!(page.messages[1].meta.tags, [("a".to_owned(), "b".to_owned())]);
+    node.received(&kept, 3).await;
+    assert_eq!(node.texts(&kept), texts);
+    assert_eq!(server.monitor("/varz").await.and_then(|page| total_connections(&page)), Some(4), "nobody came back");
+}
+
+/// Connections that the server ever had, by its own account.
+fn total_connections(varz: &str) -> Option<u64> {
+    serde_json::from_str::<serde_json::Value>(varz).ok()?["total_connections"].as_u64()
 }
 
 #[tokio::test]
@@ -121,7 +176,7 @@ async fn a_closed_node_has_published_what_it_took() {
     eventually("its connections are gone", async || {
         let page = server.monitor("/connz").await?;
         let connections: serde_json::Value = serde_json::from_str(&page).ok()?;
-        (connections["num_connections"] == 2).then_some(())
+        (connections["num_connections"] == 3).then_some(())
     })
     .await;
 }

@@ -55,6 +55,19 @@ impl NatsServer {
         }
     }
 
+    /// Publishes with headers that no client library would write; returns once the server has taken it.
+    pub async fn publish_raw(&self, subject: &str, headers: &[u8], payload: &[u8]) {
+        let mut socket = TcpStream::connect(("127.0.0.1", self.ports.client)).await.unwrap();
+        let head = "NATS/1.0\r\n".len() + headers.len() + "\r\n".len();
+        let line = format!("HPUB {subject} {head} {}\r\nNATS/1.0\r\n", head + payload.len());
+        let parts = [b"CONNECT {\"headers\":true,\"verbose\":false}\r\n", line.as_bytes(), headers, b"\r\n", payload];
+        socket.write_all(&[&parts.concat()[..], b"\r\nPING\r\n"].concat()).await.unwrap();
+        let mut heard = Vec::new();
+        while !heard.ends_with(b"PONG\r\n") {
+            assert_ne!(socket.read_buf(&mut heard).await.unwrap(), 0, "{}", String::from_utf8_lossy(&heard));
+        }
+    }
+
     /// What clients connect to, without credentials.
     pub fn url(&self) -> Url {
         Url::parse(&format!("nats://127.0.0.1:{}", self.ports.client)).unwrap()

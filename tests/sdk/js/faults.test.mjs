@@ -215,6 +215,24 @@ describe('three nodes on a cluster of three, under publishing', { timeout: 600_0
     t.diagnostic(`${total} publications, ${publisher.retries} retries`);
   });
 
+  test('who joins under fire misses nothing, whichever server its node sits on', async t => {
+    await flowing(publisher);
+    const [channel] = channels;
+    const { epoch } = await topology.first.publish(fresh('chat'), 'for its epoch');
+    for (let round = 0; round < 60; round += 1) {
+      const raw = await Raw.connect(topology.nodes[round % topology.nodes.length]);
+      const { subscribe } = await raw.ask({ id: 2, subscribe: { channel } });
+      assert.equal(subscribe.epoch, epoch);
+      await eventually('some follow', () => raw.publications(channel).length >= 3);
+      const heard = raw.publications(channel).map(({ data }) => data);
+      const { result } = await topology.first.api('history', { channel, limit: 3, since: { offset: subscribe.offset, epoch } });
+      assert.deepEqual(heard.slice(0, 3), result.publications.map(({ data }) => data), 'what follows the position');
+      raw.end();
+    }
+    const total = await nothingLost(publisher, crowd.listeners);
+    t.diagnostic(`${total} publications, ${publisher.retries} retries`);
+  });
+
   test('NATS is restarted server by server: nothing is lost', async t => {
     for (const server of topology.nats.servers) {
       await flowing(publisher);

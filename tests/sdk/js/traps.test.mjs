@@ -42,13 +42,13 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
       assert.deepEqual(subscribe.publications.map(({ data }) => data), [4, 5, 6, 7, 8, 9, 10]);
     });
 
-    trap('2: the position of an empty channel can be proved later', async ({ node, other, keep, guest }) => {
-      await node.publish(fresh('chat'), 'somewhere else');
-      const channel = fresh('chat');
+    trap('2: the position of an empty channel can be proved later, however busy others are', async ({ node, other, keep, guest }) => {
+      const channel = fresh('short');
       const { subscribe } = await (await guest()).ask({ id: 2, subscribe: { channel } });
       assert.ok(subscribe.offset > 0, JSON.stringify(subscribe));
       const position = { offset: subscribe.offset, epoch: subscribe.epoch };
-      await node.publish(fresh('chat'), 'elsewhere again');
+      const busy = fresh('short'); // pushes out its own publications, and so moves the stream's first sequence
+      for (let number = 0; number < 20; number += 1) await node.publish(busy, number);
       const quiet = await keep(await Raw.connect(other)).ask({ id: 2, subscribe: { channel, recover: true, ...position } });
       assert.equal(quiet.subscribe.recovered, true, JSON.stringify(quiet));
       await node.publish(channel, 'first');
@@ -149,6 +149,26 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
       assert.ok(connection.messages.every(({ error }) => !error));
     });
 
+    trap('10: a gap costs a client-side subscription one push 2500, a server-side one the connection (3010)', async ({ node, guest }) => {
+      if (!topology.nats) return; // one process loses nothing on the way
+      const [channel, own] = [fresh('lost'), fresh('lost')];
+      const client = await guest();
+      await client.ask({ id: 2, subscribe: { channel } });
+      const server = await guest({}, { token: token({ sub: 'ada', channels: [own] }) });
+      for (const each of [channel, own]) await node.publish(each, 1);
+      await client.push('pub', channel);
+      await server.push('pub', own);
+      // The store is gone and with it everything that nobody has read yet.
+      await topology.nats.kill();
+      topology.nats.wipe();
+      await topology.nats.run();
+      assert.equal((await client.push('unsubscribe', channel)).code, 2500);
+      assert.equal(client.pushes.filter(push => push.unsubscribe).length, 1);
+      assert.equal(client.farewell, undefined);
+      assert.equal(await server.closeCode(), 3010);
+      for (const each of [...topology.nodes, impatient]) await each.ready();
+    });
+
     trap('11: a channel can be left and joined again in one frame', async ({ node, guest }) => {
       const channel = fresh('chat');
       const connection = await guest();
@@ -247,6 +267,17 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
       assert.equal(error.code, 107);
     });
 
+    trap('16: nor one nested so deep that its parser gives up', async ({ node, guest }) => {
+      const channel = fresh('plain');
+      const connection = await guest();
+      await connection.ask({ id: 2, subscribe: { channel } });
+      const nested = depth => JSON.parse(`${'['.repeat(depth)}${']'.repeat(depth)}`);
+      assert.equal((await connection.ask({ id: 3, publish: { channel, data: nested(501) } })).error.code, 107);
+      assert.equal((await node.api('publish', { channel, data: nested(501) })).error.code, 107);
+      assert.deepEqual(await connection.ask({ id: 4, publish: { channel, data: nested(500) } }), { id: 4, publish: {} });
+      assert.deepEqual((await connection.push('pub', channel)).data, nested(500));
+    });
+
     trap('17: command ids are any numbers of 32 bits', async ({ guest }) => {
       const connection = await guest();
       for (const id of [4294967295, 2, 1000]) {
@@ -274,6 +305,18 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
       const early = keep(await Raw.connect(impatient));
       early.send('{}');
       assert.equal(await early.closeCode(), 3501);
+    });
+
+    trap('20: a publication that is too large but could be read is answered with 107, and the client lives', async ({ node, guest }) => {
+      const channel = fresh('chat');
+      const connection = await guest();
+      for (const [id, size] of [[2, 70_000], [3, 200_000]]) {
+        const { error } = await connection.ask({ id, publish: { channel, data: 'x'.repeat(size) } });
+        assert.equal(error.code, 107);
+      }
+      assert.deepEqual(await connection.ask({ id: 4, publish: { channel, data: 'fits' } }), { id: 4, publish: {} });
+      const { result } = await node.api('history', { channel, limit: -1 });
+      assert.deepEqual(result.publications.map(({ data }) => data), ['fits']);
     });
 
     trap('21: a recovery that is too large for the queue is refused, not a loop of 3008', async ({ node, keep }) => {
@@ -307,6 +350,25 @@ for (const [name, start] of [['one embedded node', embedded], ['two nodes', twoN
         }
       }
       assert.ok(Date.now() - start < 5000, `${Date.now() - start} ms`);
+    });
+
+    trap('23: while the backplane is away errors are temporary, or the close reconnects', async ({ node, guest }) => {
+      if (!topology.nats) return; // it is in the process
+      const channel = fresh('chat');
+      const connection = await guest();
+      await topology.nats.kill();
+      try {
+        const answer = await eventually('an answer', async () => {
+          connection.command({ id: 2, subscribe: { channel } });
+          await Promise.race([connection.closed, connection.reply(2).catch(() => {})]);
+          return connection.farewell ?? connection.messages.find(({ id }) => id === 2);
+        });
+        if (answer.error) assert.deepEqual([answer.error.code, answer.error.temporary], [100, true]);
+        else assert.ok(answer.code >= 3000 && answer.code < 3500, JSON.stringify(answer));
+      } finally {
+        await topology.nats.run();
+        for (const each of [...topology.nodes, impatient]) await each.ready();
+      }
     });
 
     trap('24: a publisher\'s own publication comes to it as to all others', async ({ guest }) => {

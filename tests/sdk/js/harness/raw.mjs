@@ -14,6 +14,7 @@ export class Raw {
   /** Opens the socket, no more. */
   static async open(node, { subprotocol, headers, query = '' } = {}) {
     const raw = new Raw();
+    raw.node = node;
     raw.binary = subprotocol === 'centrifuge-protobuf' || query.includes('protobuf');
     raw.frames = [];
     raw.taken = 0;

@@ -1,0 +1,44 @@
+// What one client may do, and what it is told when it wants more.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+
+import { Raw, eventually, fresh, embedded } from './harness.mjs';
+import { withApps } from './suite.mjs';
+
+describe('rates of one connection', { timeout: 120_000 }, () => {
+  let topology;
+  before(async () => {
+    topology = await embedded({ MIDPLANE_CLIENT__PUBLISH_RATE: '1/s burst 5', MIDPLANE_CLIENT__SUBSCRIBE_RATE: '1/s burst 5' });
+  });
+  after(() => topology?.stop());
+
+  for (const [what, request] of [
+    ['publications', channel => ({ publish: { channel, data: 1 } })],
+    ['subscriptions', () => ({ subscribe: { channel: fresh('plain') } })],
+  ]) {
+    test(`more ${what} than allowed fail with 111 for the moment, and who does not stop is closed with 3013`, withApps(async keep => {
+      const node = topology.first;
+      const limited = () => node.metric('midplane_rate_limited_total{scope="connection"}');
+      const before = await limited();
+      const connection = keep(await Raw.connect(node));
+      const channel = fresh('plain');
+      const commands = count => Array.from({ length: count }, (_, index) => ({ id: 10 + index, ...request(channel) }));
+      connection.command(...commands(8));
+      await connection.reply(17);
+      const refused = connection.messages.filter(({ error }) => error);
+      assert.ok(refused.length >= 2 && refused.length <= 3, JSON.stringify(refused));
+      for (const { error } of refused) assert.deepEqual([error.code, error.temporary], [111, true]);
+      assert.equal(connection.farewell, undefined);
+
+      connection.command(...commands(200).map(command => ({ ...command, id: command.id + 100 })));
+      assert.equal(await connection.closeCode(), 3013);
+      await eventually('all are counted', async () => (await limited()) - before >= 100);
+    }));
+  }
+
+  test('a client that stays below its rate is served on and on', withApps(async keep => {
+    const connection = keep(await Raw.connect(topology.first));
+    const channel = fresh('plain');
+    for (let id = 10; id < 15; id += 1) assert.deepEqual(await connection.ask({ id, publish: { channel, data: 1 } }), { id, publish: {} });
+  }));
+});
