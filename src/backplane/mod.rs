@@ -112,6 +112,8 @@ pub struct Request {
     pub subject: String,
     pub headers: Vec<(String, String)>,
     pub body: Bytes,
+    /// Bytes that an answer may have.
+    pub room: usize,
     /// Where the answer goes; dropping it leaves the asker to its timeout.
     pub reply: oneshot::Sender<Bytes>,
 }

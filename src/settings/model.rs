@@ -21,6 +21,7 @@ pub struct Settings {
     pub channel: Channels,
     pub http_api: HttpApi,
     pub hooks: Hooks,
+    pub embedded: Embedded,
     pub nats: Option<Nats>,
     pub log: Log,
     /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
@@ -305,6 +306,13 @@ pub struct Nats {
     pub duplicate_window: Duration,
     /// Bytes of one stream; `None` is without limit.
     pub max_bytes: Option<u64>,
+}
+
+/// The backplane of a node without NATS.
+#[derive(Debug, Clone)]
+pub struct Embedded {
+    /// Bytes of one namespace's history.
+    pub max_bytes: usize,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -13,6 +13,13 @@ use crate::backplane::GapCause;
 pub struct Node {
     /// 1 while it serves.
     pub ready: Gauge,
+    pub drain_remaining: Gauge,
+    /// Seconds since the Unix epoch.
+    pub drain_deadline: Gauge,
+    /// 0 to 1.
+    pub busy_ratio: Gauge,
+    /// Seconds.
+    pub poll_delay: Gauge,
 }
 
 impl Node {
@@ -21,7 +28,13 @@ impl Node {
         let revision = Pair::new("revision", option_env!("MIDPLANE_REVISION").unwrap_or("unknown"));
         let build: Gauge = registry.labelled(&names::BUILD_INFO, vec![version, revision]);
         build.set(1);
-        Self { ready: registry.one(&names::READY) }
+        Self {
+            ready: registry.one(&names::READY),
+            drain_remaining: registry.one(&names::DRAIN_REMAINING_CONNECTIONS),
+            drain_deadline: registry.one(&names::DRAIN_DEADLINE),
+            busy_ratio: registry.one(&names::RUNTIME_BUSY_RATIO),
+            poll_delay: registry.one(&names::RUNTIME_POLL_DELAY),
+        }
     }
 }
 
@@ -141,10 +154,14 @@ pub struct Backplane {
     pub pending_acks: Gauge,
     pub subscriptions: Gauge,
     pub malformed_metadata: Counter,
+    pub stream_bytes: ByNamespace<Gauge>,
+    pub stream_bytes_limit: ByNamespace<Gauge>,
+    pub stream_messages: ByNamespace<Gauge>,
 }
 
 impl Backplane {
-    pub(super) fn new(registry: &Registry) -> Self {
+    /// `stored` are the namespaces with history.
+    pub(super) fn new(registry: &Registry, stored: &[Arc<str>]) -> Self {
         Self {
             connections: registry.family(&names::BACKPLANE_CONNECTIONS),
             reconnects: registry.one(&names::BACKPLANE_RECONNECTS),
@@ -153,7 +170,17 @@ impl Backplane {
             pending_acks: registry.one(&names::BACKPLANE_PENDING_ACKS),
             subscriptions: registry.one(&names::BACKPLANE_SUBSCRIPTIONS),
             malformed_metadata: registry.one(&names::BACKPLANE_MALFORMED_METADATA),
+            stream_bytes: registry.by_namespace(&names::STREAM_BYTES, stored),
+            stream_bytes_limit: registry.by_namespace(&names::STREAM_BYTES_LIMIT, stored),
+            stream_messages: registry.by_namespace(&names::STREAM_MESSAGES, stored),
         }
+    }
+
+    /// Notes what a namespace's history holds, and may.
+    pub fn note_stream(&self, namespace: &str, messages: u64, bytes: u64, limit: u64) {
+        self.stream_messages.of(namespace).set(messages as f64);
+        self.stream_bytes.of(namespace).set(bytes as f64);
+        self.stream_bytes_limit.of(namespace).set(limit as f64);
     }
 }
 

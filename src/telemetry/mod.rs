@@ -13,6 +13,7 @@ pub mod logging;
 pub mod metrics;
 pub mod names;
 mod registry;
+mod runtime;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +27,7 @@ pub use self::metrics::{Backplane, Clients, Http, Node, Queues, Relay};
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
 use self::registry::Registry;
+use self::runtime::RuntimeWatch;
 use crate::settings::Namespaces;
 
 /// How often samples of histograms are folded away.
@@ -51,12 +53,14 @@ impl Telemetry {
         let process = Collector::default();
         ::metrics::with_local_recorder(registry.recorder(), || process.describe());
         let names: Vec<Arc<str>> = namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect();
+        let stored = namespaces.iter().filter(|namespace| namespace.history.is_some());
+        let stored: Vec<Arc<str>> = stored.map(|namespace| Arc::clone(&namespace.name)).collect();
         Arc::new(Self {
             node: Node::new(&registry),
             http: Http::new(&registry),
             clients: Clients::new(&registry),
             relay: Relay::new(&registry, &names),
-            backplane: Backplane::new(&registry),
+            backplane: Backplane::new(&registry, &stored),
             queues: Queues::new(&registry),
             registry,
             process,
@@ -70,14 +74,19 @@ impl Telemetry {
         self.registry.render()
     }
 
-    /// Keeps what histograms hold small until `stop`.
+    /// Keeps what histograms hold small, and watches the runtime, until `stop`.
     pub async fn run(self: Arc<Self>, stop: CancellationToken) {
         let mut ticks = tokio::time::interval(UPKEEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut runtime = RuntimeWatch::begin();
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.registry.upkeep(),
+                due = ticks.tick() => {
+                    self.node.poll_delay.set(due.elapsed().as_secs_f64());
+                    self.node.busy_ratio.set(runtime.busy_ratio());
+                    self.registry.upkeep();
+                }
             }
         }
     }

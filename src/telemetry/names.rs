@@ -52,6 +52,11 @@ metrics! {
     BUILD_INFO: Gauge "midplane_build_info" Count, "1, with the version that runs.";
     READY: Gauge "midplane_ready" Count, "1 while this node serves, 0 while it does not.";
 
+    DRAIN_REMAINING_CONNECTIONS: Gauge "midplane_drain_remaining_connections" Count, "Connections that a stopping node still waits for.";
+    DRAIN_DEADLINE: Gauge "midplane_drain_deadline_timestamp_seconds" Seconds, "When a stopping node ends at the latest; 0 while it is not stopping.";
+    RUNTIME_BUSY_RATIO: Gauge "midplane_runtime_busy_ratio" Count, "Part of the last seconds in which the runtime's threads were at work.";
+    RUNTIME_POLL_DELAY: Gauge "midplane_runtime_poll_delay_seconds" Seconds, "How late the runtime came to a task whose time had come.";
+
     CONNECTIONS: Gauge "midplane_connections" Count, "Connections of clients.";
     CONNECTIONS_LIMIT: Gauge "midplane_connections_limit" Count, "Connections that this node takes; 0 is without limit.";
     CONNECTIONS_OPENED: Counter "midplane_connections_opened_total" Count, "Connections opened.";
@@ -98,6 +103,10 @@ metrics! {
     BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";
     BACKPLANE_SUBSCRIPTIONS: Gauge "midplane_backplane_subscriptions" Count, "Subscriptions of this node to the backplane.";
     BACKPLANE_MALFORMED_METADATA: Counter "midplane_backplane_malformed_metadata_total" Count, "Metadata of delivered publications that was left out.";
+
+    STREAM_BYTES: Gauge "midplane_stream_bytes" Bytes, "Bytes of the histories, as this node saw them last.";
+    STREAM_BYTES_LIMIT: Gauge "midplane_stream_bytes_limit" Bytes, "Bytes that the histories may take; 0 is without limit.";
+    STREAM_MESSAGES: Gauge "midplane_stream_messages" Count, "Messages in the histories, as this node saw them last.";
 
     QUEUE_BYTES: Gauge "midplane_queue_bytes" Bytes, "Bytes in each bounded queue.";
     QUEUE_OVERFLOWS: Counter "midplane_queue_overflows_total" Count, "Times that a bounded queue had no room.";

@@ -33,7 +33,7 @@ impl Stage {
         let namespaces = namespaces::registry([namespaces::open("chat", Some(10)), namespaces::open("live", None)]);
         let (sender, feeds) = feed::open(2);
         let faults = Arc::new(Faults::default());
-        let embedded = Embedded::new(&namespaces, sender);
+        let embedded = Embedded::new(&namespaces, 1 << 20, sender);
         let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
         let telemetry = Telemetry::new(&namespaces);
         let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Arc::clone(&telemetry));

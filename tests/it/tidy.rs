@@ -91,3 +91,46 @@ fn only_the_settings_read_the_environment() {
         .collect();
     assert!(readers.is_empty(), "{readers:?}");
 }
+
+/// Every document that is ours, with its path.
+fn documents() -> Vec<(PathBuf, String)> {
+    let folders = ["", "docs", "bench", "fuzz"].map(|folder| root().join(folder));
+    let files = folders.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder"));
+    let files = files.map(|entry| entry.expect("an entry").path());
+    let documents = files.filter(|file| file.extension().is_some_and(|extension| extension == "md"));
+    documents.map(|file| (file.clone(), fs::read_to_string(&file).expect("a document"))).collect()
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    let mut links = 0;
+    for (file, text) in documents() {
+        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+            let path = link.split('#').next().unwrap_or_default();
+            if link.contains("://") || path.is_empty() {
+                continue;
+            }
+            links += 1;
+            assert!(file.parent().expect("a folder").join(path).exists(), "{}: {link}", file.display());
+        }
+    }
+    assert!(links >= 10, "{links} links are not all of them");
+}
+
+#[test]
+fn configurations_in_the_documents_are_accepted() {
+    let mut configurations = 0;
+    for (file, text) in documents().into_iter().filter(|(file, _)| !file.ends_with("configuration.md")) {
+        for block in text.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next()) {
+            configurations += 1;
+            let mut settings = block.replace('…', "a secret of 32 bytes, at the least");
+            if settings.contains("\"nats:") && !settings.contains("nats.servers") {
+                settings = format!("nats.servers = [\"nats://127.0.0.1:4222\"]\n{settings}");
+            }
+            if let Err(refused) = midplane::settings::Settings::from_toml(&settings) {
+                panic!("{}: {refused}\n{settings}", file.display());
+            }
+        }
+    }
+    assert!(configurations >= 2, "{configurations} configurations are not all of them");
+}

@@ -70,7 +70,7 @@ impl Stage {
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let (sender, feeds) = feed::open(1);
-        let backplane = around(Embedded::new(namespaces, sender));
+        let backplane = around(Embedded::new(namespaces, 1 << 20, sender));
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
         relay.start(feeds, &TaskTracker::new(), &stop);

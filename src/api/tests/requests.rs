@@ -89,7 +89,7 @@ fn stage() -> (Stage, mpsc::Sender<Request>) {
 
 fn request(subject: &str, body: &'static str) -> (Request, oneshot::Receiver<Bytes>) {
     let (reply, answer) = oneshot::channel();
-    (Request { subject: subject.to_owned(), headers: Vec::new(), body: body.into(), reply }, answer)
+    (Request { subject: subject.to_owned(), headers: Vec::new(), body: body.into(), room: 1 << 20, reply }, answer)
 }
 
 #[tokio::test]
@@ -107,6 +107,17 @@ async fn requests_are_answered_as_over_http_and_an_empty_body_is_an_empty_object
         ask.send(request).await.unwrap();
         assert_eq!(without_epochs(std::str::from_utf8(&answer.await.unwrap()).unwrap()), expected);
     }
+}
+
+#[tokio::test]
+async fn an_answer_that_cannot_be_carried_says_so() {
+    let (stage, ask) = stage();
+    let _serving = serve(&stage.api).await.unwrap();
+    stage.call("publish", &format!(r#"{{"channel":"chat:a","data":"{}"}}"#, "x".repeat(2_000))).await;
+    let (request, answer) = request("api.history", r#"{"channel":"chat:a","limit":-1}"#);
+    ask.send(Request { room: 1_000, ..request }).await.unwrap();
+    let answer = String::from_utf8(answer.await.unwrap().to_vec()).unwrap();
+    assert!(answer.starts_with(r#"{"error":{"code":106,"message":"the answer of 2"#), "{answer}");
 }
 
 #[tokio::test]

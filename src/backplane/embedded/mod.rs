@@ -41,15 +41,16 @@ pub struct Embedded {
 }
 
 impl Embedded {
-    /// A backplane with a stream for each of `namespaces` that has history. Needs a runtime: it sweeps in the background.
+    /// A backplane with a stream for each of `namespaces` that has history, of at most `max_bytes` each. Needs a runtime:
+    /// it sweeps in the background.
     #[must_use]
-    pub fn new(namespaces: &Namespaces, feed: FeedSender) -> Arc<Self> {
+    pub fn new(namespaces: &Namespaces, max_bytes: usize, feed: FeedSender) -> Arc<Self> {
         let epoch = Epoch::new(&Uuid::new_v4().simple().to_string()[..8]);
         let streams = namespaces
             .iter()
             .filter_map(|namespace| {
                 let history = namespace.history.as_ref()?;
-                Some((Arc::clone(&namespace.name), Mutex::new(Stream::new(history, epoch.clone()))))
+                Some((Arc::clone(&namespace.name), Mutex::new(Stream::new(history, max_bytes, epoch.clone()))))
             })
             .collect();
         let embedded = Arc::new(Self {

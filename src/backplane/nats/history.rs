@@ -45,6 +45,9 @@ impl Nats {
                 }
             };
             if let Some(epoch) = keep.confirm(&info, seen) {
+                let (messages, bytes) = (info.state.messages, info.state.bytes);
+                let stored = &self.vigil.telemetry.backplane;
+                stored.note_stream(&keep.namespace, messages, bytes, info.limit("max_bytes"));
                 return Ok((info, epoch));
             }
             // The stream is another, or went back: everybody must know before anybody gets an answer.

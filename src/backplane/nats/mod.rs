@@ -55,6 +55,8 @@ use crate::telemetry::Telemetry;
 /// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
 const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
 const STARTUP_PAUSE: Duration = Duration::from_millis(250);
+/// How often it says that it waits.
+const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Events of the live connection that wait for the pump; beyond it the socket waits.
 const EVENTS: usize = 512;
 /// How long closing may take after everything was acknowledged.
@@ -103,17 +105,17 @@ impl Nats {
         feed: FeedSender,
         telemetry: &Arc<Telemetry>,
     ) -> Result<Arc<Self>, ConnectError> {
-        let deadline = Instant::now() + STARTUP_PATIENCE;
-        let link = patiently(deadline, LinkError::is_transient, async || Link::establish(options).await).await?;
+        let patience = Patience::new(options);
+        let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
-        let live = patiently(deadline, |_| true, start).await?;
+        let live = patience.with(|_| true, start).await?;
         drop(sender);
         let start = async || {
             let options_of_answers = LiveOptions::new(options, "midplane answers");
             Reader::start(link.clone(), options_of_answers, options.read_timeout).await
         };
-        let reader = Arc::new(patiently(deadline, |_| true, start).await?);
+        let reader = Arc::new(patience.with(|_| true, start).await?);
         let subjects = Subjects::new(&options.prefix);
         let keeps: HashMap<_, _> = namespaces
             .iter()
@@ -137,7 +139,7 @@ impl Nats {
             telemetry: Arc::clone(telemetry),
             stop: CancellationToken::new(),
         });
-        patiently(deadline, StreamError::is_transient, async || vigil.ensure_all().await).await?;
+        patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
         let interests = Arc::new(Interests::new(Arc::clone(telemetry)));
         let nats = Arc::new(Self {
             publisher: Publisher::new(
@@ -198,18 +200,36 @@ impl Nats {
 }
 
 /// Tries again while that may help, until the deadline.
-async fn patiently<T, E: std::fmt::Display>(
+struct Patience {
+    servers: String,
     deadline: Instant,
-    transient: impl Fn(&E) -> bool,
-    mut attempt: impl AsyncFnMut() -> Result<T, E>,
-) -> Result<T, E> {
-    loop {
-        match attempt().await {
-            Err(error) if transient(&error) && Instant::now() < deadline => {
-                warn!(%error, "NATS is not ready yet");
-                sleep(STARTUP_PAUSE).await;
+}
+
+impl Patience {
+    fn new(options: &settings::Nats) -> Self {
+        let address = |url: &url::Url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(4222));
+        let servers = options.servers.iter().map(address).collect::<Vec<_>>().join(", ");
+        Self { servers, deadline: Instant::now() + STARTUP_PATIENCE }
+    }
+
+    async fn with<T, E: std::fmt::Display>(
+        &self,
+        transient: impl Fn(&E) -> bool,
+        mut attempt: impl AsyncFnMut() -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut said = None;
+        loop {
+            match attempt().await {
+                Err(error) if transient(&error) && Instant::now() < self.deadline => {
+                    if said.is_none_or(|said: Instant| said.elapsed() >= SAY_EVERY) {
+                        said = Some(Instant::now());
+                        let left = self.deadline.saturating_duration_since(Instant::now());
+                        warn!(servers = self.servers, "NATS is not ready yet, waiting {left:.0?} more: {error}");
+                    }
+                    sleep(STARTUP_PAUSE).await;
+                }
+                outcome => return outcome,
             }
-            outcome => return outcome,
         }
     }
 }

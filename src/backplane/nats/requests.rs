@@ -73,7 +73,8 @@ async fn serve(mut requests: Subscriber, sender: mpsc::Sender<Request>, link: Li
                     continue;
                 };
                 let (answer, answered) = oneshot::channel::<Bytes>();
-                let Some(request) = taken_apart(message, &subjects, answer) else { continue };
+                let room = link.client.max_payload();
+                let Some(request) = taken_apart(message, &subjects, room, answer) else { continue };
                 if sender.send(request).await.is_err() {
                     break;
                 }
@@ -91,9 +92,9 @@ async fn serve(mut requests: Subscriber, sender: mpsc::Sender<Request>, link: Li
     }
 }
 
-fn taken_apart(message: Message, subjects: &Subjects, reply: oneshot::Sender<Bytes>) -> Option<Request> {
+fn taken_apart(message: Message, subjects: &Subjects, room: usize, reply: oneshot::Sender<Bytes>) -> Option<Request> {
     let subject = subjects.strip(&message.subject)?.to_owned();
-    Some(Request { subject, headers: pairs(message.headers.as_ref()), body: message.payload, reply })
+    Some(Request { subject, headers: pairs(message.headers.as_ref()), body: message.payload, room, reply })
 }
 
 fn pairs(headers: Option<&HeaderMap>) -> Vec<(String, String)> {

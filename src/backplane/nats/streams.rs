@@ -36,7 +36,12 @@ pub struct Info {
 impl Info {
     /// Whether messages may have to go for want of room.
     pub fn is_cramped(&self) -> bool {
-        ["max_bytes", "max_msgs"].iter().any(|limit| self.config.get(*limit).and_then(Value::as_i64).unwrap_or(0) > 0)
+        self.limit("max_bytes") > 0 || self.limit("max_msgs") > 0
+    }
+
+    /// A limit of the stream, 0 for none.
+    pub fn limit(&self, field: &str) -> u64 {
+        self.config.get(field).and_then(Value::as_u64).unwrap_or(0)
     }
 }
 
@@ -44,6 +49,8 @@ impl Info {
 #[derive(Debug, Clone, Default, Deserialize)]
 pub struct State {
     pub messages: u64,
+    #[serde(default)]
+    pub bytes: u64,
     pub first_seq: u64,
     pub last_seq: u64,
     #[serde(default)]

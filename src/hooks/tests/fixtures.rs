@@ -47,5 +47,5 @@ pub fn with(settings: &settings::Hooks, backplane: Arc<dyn Backplane>) -> Hooks 
 }
 
 pub fn lonely() -> Arc<dyn Backplane> {
-    Embedded::new(&Settings::from_toml("").unwrap().channel.namespaces, feed::open(1).0)
+    Embedded::new(&Settings::from_toml("").unwrap().channel.namespaces, 1 << 20, feed::open(1).0)
 }

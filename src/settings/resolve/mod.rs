@@ -10,11 +10,14 @@ mod token;
 
 use config::{Value, ValueKind};
 
-use super::model::{Log, Settings};
+use super::model::{Embedded, Log, Settings};
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;
 use super::unknown;
+use super::value::Bytes;
+
+const SMALLEST_HISTORY: usize = 1 << 20;
 
 pub(super) use channel::is_foreign;
 
@@ -32,6 +35,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let clients_told_apart = client::told_apart(&values);
     let http = http::read(&root.section("http"), development, clients_told_apart);
     let nats = nats::read(&root.section("nats"));
+    let embedded = embedded(&root.section("embedded"));
     let channel = channel::read(&root.section("channel"));
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
@@ -49,6 +53,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         channel,
         http_api,
         hooks,
+        embedded,
         nats,
         log,
         development,
@@ -59,6 +64,14 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let mut refusals = findings.into_refusals();
     refusals.dedup();
     if refusals.is_empty() { Ok((settings, values)) } else { Err(Refusals(refusals)) }
+}
+
+fn embedded(section: &Section<'_>) -> Embedded {
+    let Bytes(max_bytes) = section.take("max_bytes");
+    if max_bytes < SMALLEST_HISTORY {
+        section.refuse("max_bytes", "less than \"1MiB\", too little for a history (try \"256MiB\")");
+    }
+    Embedded { max_bytes }
 }
 
 fn log(section: &Section<'_>) -> Log {
@@ -74,6 +87,15 @@ fn notes(settings: &Settings) -> Vec<String> {
     let mut notes = Vec::new();
     if settings.client.allowed_origins.is_empty() && !settings.development {
         notes.push("no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set".to_owned());
+    }
+    let namespaces = &settings.channel.namespaces;
+    let default_only = namespaces.iter().all(|namespace| namespace.name.is_empty() && !namespace.subscribe_hook);
+    if default_only && namespaces.iter().all(|namespace| !namespace.allow_subscribe_for_client) {
+        notes.push(
+            "clients can subscribe with subscription tokens only: no [[channel.namespaces]] is set, and \
+             channel.without_namespace.allow_subscribe_for_client is false"
+                .to_owned(),
+        );
     }
     if settings.http_api.insecure && !settings.http.bind.ip().is_loopback() {
         notes.push("whoever reaches the port may publish everything: http_api.insecure = true".to_owned());

@@ -35,7 +35,7 @@ async fn suite(node: &Member) {
 }
 
 async fn embedded(feed: FeedSender) -> Arc<dyn Backplane> {
-    Embedded::new(&namespaces(), feed)
+    Embedded::new(&namespaces(), 64 << 20, feed)
 }
 
 #[tokio::test]
