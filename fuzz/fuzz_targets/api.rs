@@ -21,7 +21,7 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let (sender, _feeds) = feed::open(1);
-        let backplane: Arc<dyn Backplane> = Embedded::new(namespaces, sender);
+        let backplane: Arc<dyn Backplane> = Embedded::new(namespaces, 1 << 20, sender);
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
         let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), telemetry).expect("no hooks");
         Api::new(relay, backplane, Connections::new(), Arc::new(hooks), &settings)

@@ -26,3 +26,11 @@ mod verifier;
 pub use error::{KeyError, TokenError, TokenKind};
 pub use grant::{ConnectionGrant, Overrides, ServerSub, SubscriptionGrant};
 pub use verifier::Verifier;
+
+/// How many keys of a set could verify tokens; `None` where it is no set. Nodes read sets by themselves: this is for
+/// fuzzing.
+#[doc(hidden)]
+#[must_use]
+pub fn usable_keys(json: &[u8]) -> Option<usize> {
+    jwk::KeySet::parse(json).ok().map(|set| set.len())
+}
