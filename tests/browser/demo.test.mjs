@@ -85,7 +85,7 @@ describe('the demo page', { timeout: 300_000 }, () => {
       assert.notEqual(await carol.page.textContent('#offset'), '–');
       assert.equal(await carol.page.textContent('#recoverable'), 'yes');
       await carol.page.click('#history');
-      await carol.page.getByText(/history: \d+ kept/).first().waitFor();
+      await carol.page.getByText(/history: \d+/).first().waitFor();
       for (const tab of tabs) assert.deepEqual(tab.problems, []);
     });
 
@@ -121,16 +121,67 @@ describe('the demo page', { timeout: 300_000 }, () => {
       const ada = await open(node.url);
       await ada.page.fill('#channel', 'nowhere:x');
       await ada.page.click('#join button');
-      await ada.page.locator('#problem', { hasText: 'unknown channel' }).waitFor();
+      await ada.page.getByText('cannot join nowhere:x: unknown channel (102)', { exact: true }).waitFor();
+      assert.equal(await ada.page.locator('#empty').isVisible(), false, 'nobody knows whether anything was said there');
+      await ada.page.fill('#channel', 'chat:elsewhere');
+      await ada.page.click('#join button');
+      await ada.page.locator('#empty').waitFor();
+      assert.equal(await ada.page.locator('#problem').isVisible(), false);
+    });
+
+    test('a tab that is disconnected for good says so, and connects again when it is asked to', async () => {
+      const ada = await open(`${node.url}/?name=Ada&channel=plain`); // a channel that takes more than JSON
+      await ada.page.locator('#send:enabled').waitFor();
+      await node.api('publish', { channel: 'plain', b64data: Buffer.from('no JSON').toString('base64') });
+      await ada.page.getByText(/^disconnected for good: .* \(3506\)$/).first().waitFor();
+      await picture(ada.page, 'demo-disconnected');
+      assert.equal(await ada.page.getByText('reconnecting').count(), 0);
+      await ada.page.getByRole('button', { name: 'Connect again' }).click();
+      await state(ada.page, 'connected');
+      assert.equal(await ada.page.locator('#again').isVisible(), false);
+      await say(ada.page, 'here again');
+      await sees(ada.page, ['here again']);
+    });
+
+    test('what is not acknowledged stays in its field', async () => {
+      const ada = await open(`${node.url}/?name=Ada&channel=chat:kept`);
+      await ada.page.locator('#send:enabled').waitFor();
+      await ada.page.fill('#text', 'kept');
+      await ada.page.evaluate(() => {
+        globalThis.whole = subscription.publish;
+        subscription.publish = () => new Promise((_, reject) => (globalThis.refuse = reject));
+      });
+      await ada.page.press('#text', 'Enter');
+      await ada.page.waitForFunction(() => globalThis.refuse);
+      assert.equal(await ada.page.inputValue('#text'), 'kept');
+      await ada.page.evaluate(() => {
+        subscription.publish = globalThis.whole;
+        globalThis.refuse({ code: 1, message: 'timeout' });
+      });
+      await ada.page.getByText('not sent: timeout (1)', { exact: true }).waitFor();
+      assert.equal(await ada.page.inputValue('#text'), 'kept');
+      await ada.page.locator('#send:enabled').waitFor();
+      await ada.page.press('#text', 'Enter');
+      await sees(ada.page, ['kept']);
+      await eventually('the field is empty', async () => (await ada.page.inputValue('#text')) === '');
     });
 
     test('it works on a phone, and by keyboard alone', async () => {
-      const ada = await open(`${node.url}/?channel=chat:phone`, { width: 390, height: 844 });
+      const ada = await open(`${node.url}/?channel=chat:phone`, { width: 375, height: 800 });
       await ada.page.focus('#text');
       await ada.page.keyboard.type('from a phone');
       await ada.page.locator('#send:enabled').waitFor();
       await ada.page.keyboard.press('Enter');
       await sees(ada.page, ['from a phone']);
+      const cut = await ada.page.evaluate(() => {
+        const placeholder = document.getElementById('text');
+        placeholder.value = placeholder.placeholder;
+        const inputs = [...document.querySelectorAll('#compose input')];
+        const found = inputs.filter(input => input.scrollWidth > input.clientWidth).map(input => input.id);
+        placeholder.value = '';
+        return found;
+      });
+      assert.deepEqual(cut, [], 'nothing in a field is cut');
       assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'nothing sticks out');
       await picture(ada.page, 'demo-phone');
     });

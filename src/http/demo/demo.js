@@ -52,8 +52,10 @@ function tell(text) {
   while (element('events').children.length > 100) element('events').lastElementChild.remove();
 }
 
-function complain(text) {
+/** Says what is wrong, and with `again` offers the only way out. */
+function complain(text, again = false) {
   element('problem').textContent = text;
+  element('again').hidden = !again;
 }
 
 function note(text, kind) {
@@ -96,7 +98,7 @@ function showPosition(position) {
 
 function showReadiness() {
   const ready = client.state === 'connected' && subscription?.state === 'subscribed';
-  element('send').disabled = !ready;
+  element('send').disabled = !ready || sending;
   element('history').disabled = !ready;
 }
 
@@ -112,6 +114,7 @@ const client = new Centrifuge(nodes[0], {
 });
 let subscription = null;
 let connects = 0;
+let sending = false;
 
 client.on('state', ({ newState }) => {
   document.body.dataset.state = newState;
@@ -129,7 +132,11 @@ client.on('connected', context => {
 client.on('connecting', ({ code, reason }) => {
   if (connects > 0) tell(`connection lost (${code} ${reason})`);
 });
-client.on('disconnected', ({ code, reason }) => tell(`disconnected (${code} ${reason})`));
+client.on('disconnected', ({ code, reason }) => {
+  const text = `disconnected for good: ${reason} (${code})`;
+  tell(text);
+  complain(text, true);
+});
 client.on('error', ({ error }) => line.cut || tell(`${error.message || 'error'}${error.code ? ` (${error.code})` : ''}`));
 
 // ---- The channel.
@@ -140,10 +147,11 @@ function join(channel) {
     client.removeSubscription(subscription);
   }
   element('messages').replaceChildren();
+  element('empty').classList.remove('unknown');
   element('channel-title').textContent = channel;
   element('channel').value = channel;
   for (const id of ['offset', 'epoch', 'recoverable']) element(id).textContent = '–';
-  complain('');
+  if (client.state !== 'disconnected') complain('');
 
   const joined = client.newSubscription(channel);
   subscription = joined;
@@ -176,11 +184,13 @@ function join(channel) {
   });
   joined.on('subscribing', ({ code, reason }) => {
     showReadiness();
-    if (!first) note(code === 1 ? 'connection lost, reconnecting' : `resubscribing: ${reason}`);
+    if (!first && client.state !== 'disconnected') note(code === 1 ? 'connection lost, reconnecting' : `resubscribing: ${reason}`);
   });
   joined.on('unsubscribed', ({ code, reason }) => {
     showReadiness();
-    if (code !== 0) complain(`left ${channel}: ${reason} (${code})`);
+    if (code === 0) return;
+    complain(`${first ? 'cannot join' : 'left'} ${channel}: ${reason} (${code})`);
+    element('empty').classList.toggle('unknown', first);
   });
   joined.on('error', ({ error }) => tell(`${channel}: ${error.message} (${error.code})`));
   joined.subscribe();
@@ -205,12 +215,11 @@ async function showHistory(of, quietly) {
     const { publications } = await of.history({ limit: HISTORY_LIMIT, reverse: true });
     if (of !== subscription) return;
     const shown = new Set([...element('messages').querySelectorAll('[data-offset]')].map(item => Number(item.dataset.offset)));
-    const missing = publications.filter(publication => !shown.has(publication.offset));
+    // Bytes that are no JSON come as null: there is nothing to show of them here.
+    const missing = publications.filter(({ data, offset }) => data !== null && data !== undefined && !shown.has(offset));
     for (const publication of missing) insertByOffset(messageItem(publication, false), publication.offset);
     element('messages').scrollTop = element('messages').scrollHeight;
-    if (!quietly || missing.length > 0) {
-      tell(`history: ${publications.length} kept, ${missing.length} of them not shown before`);
-    }
+    if (!quietly || missing.length > 0) tell(`history: ${publications.length}`);
   } catch (error) {
     if (!quietly) complain(`no history: ${error.message} (${error.code})`);
   }
@@ -233,13 +242,22 @@ element('compose').addEventListener('submit', async event => {
   const name = element('name').value.trim();
   localStorage.setItem('midplane-name', name);
   complain('');
+  sending = true;
+  showReadiness();
   try {
-    element('text').value = '';
     await subscription.publish({ name, text, tab });
+    // Acknowledged: only now it may go, unless something else was written meanwhile.
+    if (element('text').value === text) element('text').value = '';
   } catch (error) {
-    if (!element('text').value) element('text').value = text;
-    complain(`not sent: ${error.message} (${error.code})`);
+    if (client.state !== 'disconnected') complain(`not sent: ${error.message} (${error.code})`);
+  } finally {
+    sending = false;
+    showReadiness();
   }
+});
+element('again').addEventListener('click', () => {
+  complain('');
+  client.connect();
 });
 element('drop').addEventListener('click', () => {
   tell(`the line is cut for ${CUT_MILLISECONDS / 1000} seconds`);
