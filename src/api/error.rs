@@ -12,6 +12,9 @@ pub enum ApiError {
     /// The backplane could not do it; trying again may help.
     #[error("internal server error")]
     Internal,
+    /// The backplane is away: nothing was published. Centrifugo's number for what a server cannot do, and our words.
+    #[error("backplane unavailable: {0}")]
+    Unavailable(String),
     /// The publication may or may not be stored.
     #[error("outcome unknown, retry with the same idempotency_key")]
     OutcomeUnknown,
@@ -46,7 +49,7 @@ impl ApiError {
     #[must_use]
     pub fn code(&self) -> u32 {
         match self {
-            Self::Internal | Self::OutcomeUnknown => 100,
+            Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown => 100,
             Self::UnknownChannel => 102,
             Self::NotFound => 104,
             Self::AnswerTooLarge { .. } => 106,
@@ -61,7 +64,7 @@ impl ApiError {
     #[must_use]
     pub const fn status(&self) -> u16 {
         match self {
-            Self::Internal | Self::OutcomeUnknown | Self::Service(_) => 500,
+            Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown | Self::Service(_) => 500,
             Self::UnknownChannel | Self::NotFound => 404,
             Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable | Self::NotYetAvailable => 400,
             Self::UnrecoverablePosition => 416,

@@ -134,7 +134,11 @@ fn refusal(channel: &Channel, error: &PublishError) -> ApiError {
         PublishError::Unavailable(_) | PublishError::Refused(_) | PublishError::Unknown(_) => {}
     }
     warn!(namespace = channel.namespace(), %error, "publication of a backend not acknowledged");
-    if matches!(error, PublishError::Unknown(_)) { ApiError::OutcomeUnknown } else { ApiError::Internal }
+    match error {
+        PublishError::Unknown(_) => ApiError::OutcomeUnknown,
+        PublishError::Unavailable(why) => ApiError::Unavailable(why.clone()),
+        PublishError::Refused(_) | PublishError::TooLarge { .. } => ApiError::Internal,
+    }
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes fields by reference")]

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tracing::warn;
+use tracing::debug;
 
 use super::command::{or_null, payload};
 use super::{Api, ApiError};
@@ -52,7 +52,7 @@ fn refusal(error: RpcError) -> ApiError {
         RpcError::User => ApiError::BadRequest,
         RpcError::Service(error) => ApiError::Service(error),
         RpcError::Timeout(_) | RpcError::Unavailable(_) | RpcError::NotJson | RpcError::Failed(_) => {
-            warn!(%error, "a backend's call to a service failed");
+            debug!(%error, "a backend's call to a service failed");
             ApiError::Internal
         }
     }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 
 use crate::backplane::Backplane;
 use crate::settings::Hooks as Settings;
-use crate::telemetry::{HookEvent, Telemetry};
+use crate::telemetry::{HookEvent, Pace, Telemetry};
 
 pub use answer::{Connected, Publishable, Refreshed, SubRefreshed, Subscribed, Verdict};
 pub use caller::Caller;
@@ -40,6 +40,9 @@ pub struct Hooks {
     publish: Option<Endpoint>,
     sub_refresh: Option<Endpoint>,
     rpc: crate::settings::Rpc,
+    /// Of lines about services that fail, and about methods that nobody serves: clients make those up as well.
+    failing: Pace,
+    unserved: Pace,
 }
 
 impl Hooks {
@@ -62,6 +65,8 @@ impl Hooks {
             publish: endpoint(HookEvent::Publish, &settings.publish)?,
             sub_refresh: endpoint(HookEvent::SubRefresh, &settings.sub_refresh)?,
             rpc: settings.rpc.clone(),
+            failing: Pace::default(),
+            unserved: Pace::default(),
             backplane,
         })
     }

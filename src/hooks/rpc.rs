@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use tracing::warn;
 
 use super::answer::client_error;
 use super::{Caller, Hooks};
@@ -100,7 +101,22 @@ impl Hooks {
         let result = label(&outcome);
         self.telemetry.clients.rpc.of(result).increment(1);
         self.telemetry.clients.rpc_duration.of(result).record(started.elapsed());
+        if let Err(error) = &outcome {
+            self.note_rpc(method, error);
+        }
         outcome
+    }
+
+    /// Takes note of a call that failed: one line now and then for all methods, since there are as many as clients like.
+    fn note_rpc(&self, method: &str, error: &RpcError) {
+        let pace = match error {
+            RpcError::Timeout(_) | RpcError::Unavailable(_) | RpcError::NotJson | RpcError::Failed(_) => &self.failing,
+            RpcError::NoResponder(_) => &self.unserved,
+            RpcError::NotAvailable | RpcError::Method(_) | RpcError::User | RpcError::Service(_) => return,
+        };
+        if let Some(left_out) = pace.due() {
+            warn!(method, left_out, "a call to a service failed: {error}");
+        }
     }
 }
 

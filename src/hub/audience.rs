@@ -93,7 +93,7 @@ impl Audience {
     }
 
     /// The wires that somebody listens on.
-    pub fn encodings(&self) -> impl Iterator<Item = Encoding> + use<> {
+    pub fn encodings(&self) -> impl Iterator<Item = Encoding> + Clone + use<> {
         [(self.json, Encoding::Json), (self.protobuf, Encoding::Protobuf)]
             .into_iter()
             .filter_map(|(count, encoding)| (count > 0).then_some(encoding))

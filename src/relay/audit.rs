@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use super::Relay;
 use super::topic::Topic;
 use crate::backplane::message::now;
-use crate::backplane::{GapCause, HistoryError};
+use crate::backplane::{GapCause, Health, HistoryError};
 use crate::protocol::{Channel, Offset};
 use crate::settings::Namespaces;
 
@@ -177,9 +177,17 @@ impl Relay {
             let settled = space.settled();
             let floor = Offset(space.floor.load(Ordering::Relaxed));
             match self.compare(namespace, &topics, floor, cause).await {
-                Ok(()) => self.raise_floor(namespace, space, settled).await,
+                Ok(()) => {
+                    self.uncompared.over();
+                    self.raise_floor(namespace, space, settled).await;
+                }
                 Err(error) => {
-                    warn!(%namespace, "could not compare channels with their stream, trying again: {error}");
+                    // While the backplane is away it says so itself.
+                    if *self.backplane.health().borrow() == Health::Ready && self.uncompared.due().is_some() {
+                        warn!(%namespace, "could not compare channels with their stream, trying again: {error}");
+                    } else {
+                        debug!(%namespace, "could not compare channels with their stream, trying again: {error}");
+                    }
                     space.demanded.lock().get_or_insert(cause);
                 }
             }

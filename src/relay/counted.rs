@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use tracing::warn;
+
 use super::Relay;
 use super::join::Outcome;
 use super::recovery::{Refusal, age};
@@ -30,8 +32,27 @@ impl Relay {
     }
 
     /// Something reached the backplane past us that its namespace does not take.
-    pub(super) fn count_withheld(&self) {
+    pub(super) fn count_withheld(&self, channel: &Channel) {
         self.telemetry.relay.publish_errors.of((Source::Nats, PublishFailure::Refused)).increment(1);
+        if let Some(left_out) = self.unfit.due() {
+            warn!(
+                %channel,
+                left_out,
+                "a publication was withheld: its data is not what the namespace's publication_data_format asks for"
+            );
+        }
+    }
+
+    /// The JSON wire cannot carry a publication: connections that speak it were closed.
+    pub(super) fn warn_of_closed(&self, channel: &Channel) {
+        if let Some(left_out) = self.unfit.due() {
+            warn!(
+                %channel,
+                left_out,
+                "a publication that is no JSON closes every JSON client in its channel (3506); \
+                 publication_data_format = \"json\" in the namespace withholds such publications"
+            );
+        }
     }
 
     pub(super) fn count_overflow(&self) {

@@ -38,7 +38,7 @@ use self::tail::TailBudget;
 use crate::backplane::{Backplane, Feed, Outgoing, PublishError, Published};
 use crate::protocol::Channel;
 use crate::settings::Namespaces;
-use crate::telemetry::{Source, Telemetry};
+use crate::telemetry::{Pace, Source, Telemetry};
 
 /// Joins this node's listeners to the backplane.
 pub struct Relay {
@@ -47,6 +47,10 @@ pub struct Relay {
     heals: HealQueue,
     audits: Audits,
     tails: TailBudget,
+    /// Of lines about publications that some clients or none can be given.
+    unfit: Pace,
+    /// Of lines about channels that could not be compared with their stream.
+    uncompared: Pace,
     telemetry: Arc<Telemetry>,
 }
 
@@ -59,6 +63,8 @@ impl Relay {
             heals: HealQueue::default(),
             audits: Audits::new(namespaces),
             tails: TailBudget::default(),
+            unfit: Pace::default(),
+            uncompared: Pace::default(),
             telemetry,
         })
     }

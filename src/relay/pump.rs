@@ -69,11 +69,13 @@ impl Relay {
         let copy = stored(message.clone());
         let frames = push_frames(&topic, &copy);
         if frames.is_withheld() {
-            self.count_withheld();
+            self.count_withheld(&topic.channel);
         }
         // Encoded before the lock is taken.
         let encodings = topic.state.lock().audience.encodings();
-        frames.prepare(encodings);
+        if encodings.clone().any(|encoding| !frames.is_withheld() && frames.get(encoding).is_none()) {
+            self.warn_of_closed(&topic.channel);
+        }
         let begun = Instant::now();
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {

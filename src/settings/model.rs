@@ -308,6 +308,15 @@ pub struct Nats {
     pub max_bytes: Option<u64>,
 }
 
+impl Nats {
+    /// The servers for people: hosts and ports.
+    #[must_use]
+    pub fn server_names(&self) -> String {
+        let name = |url: &Url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(4222));
+        self.servers.iter().map(name).collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The backplane of a node without NATS.
 #[derive(Debug, Clone)]
 pub struct Embedded {

@@ -12,6 +12,7 @@ pub mod labels;
 pub mod logging;
 pub mod metrics;
 pub mod names;
+mod pace;
 mod registry;
 mod runtime;
 
@@ -24,6 +25,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use self::labels::*;
 pub use self::metrics::{Backplane, Clients, Http, Node, Queues, Relay};
+pub use self::pace::Pace;
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
 use self::registry::Registry;

@@ -143,11 +143,12 @@ impl Backplane for Failing {
 
 #[tokio::test]
 async fn an_unknown_outcome_is_told_apart_from_a_failure() {
+    let away = r#"{"error":{"code":100,"message":"backplane unavailable: gone"}}"#;
     let internal = r#"{"error":{"code":100,"message":"internal server error"}}"#;
     let unknown = r#"{"error":{"code":100,"message":"outcome unknown, retry with the same idempotency_key"}}"#;
     let bad = r#"{"error":{"code":107,"message":"bad request"}}"#;
     for (failure, expected) in [
-        (Failing(|| PublishError::Unavailable("gone".to_owned())), internal),
+        (Failing(|| PublishError::Unavailable("gone".to_owned())), away),
         (Failing(|| PublishError::Refused("no".to_owned())), internal),
         (Failing(|| PublishError::Unknown(Duration::from_secs(15))), unknown),
         (Failing(|| PublishError::TooLarge { size: 2, limit: 1 }), bad),

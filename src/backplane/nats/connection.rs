@@ -10,7 +10,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::settings::{self, NatsAuth};
 
@@ -257,15 +257,15 @@ async fn denied(denials: &mut broadcast::Receiver<Arc<str>>, subject: &str) {
     }
 }
 
-/// Called by the client between two messages: must not wait.
+/// Called by the client between two messages: must not wait. That the connection is lost, and back, the vigil says.
 fn note(event: &Event, state: &watch::Sender<LinkState>, denials: &broadcast::Sender<Arc<str>>) {
     match event {
         Event::Connected => {
-            info!("connected to NATS");
+            debug!("connected to NATS");
             state.send_modify(|state| state.up = true);
         }
         Event::Disconnected | Event::Closed => {
-            warn!("disconnected from NATS");
+            debug!("disconnected from NATS");
             state.send_modify(|state| {
                 state.up = false;
                 state.losses += 1;
@@ -280,7 +280,8 @@ fn note(event: &Event, state: &watch::Sender<LinkState>, denials: &broadcast::Se
             warn!(error = text, "NATS reports an error");
         }
         Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
-        Event::ClientError(error) => warn!(%error, "NATS connection"),
+        // One for every attempt that fails.
+        Event::ClientError(error) => debug!(%error, "NATS connection"),
     }
 }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use foldhash::fast::RandomState;
 use parking_lot::RwLock;
 use tokio::sync::mpsc;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
 use super::headers::{Envelope, number};
 use super::keep::Keep;
@@ -126,12 +126,12 @@ impl Pump {
                 self.message(target, &subject, &headers, payload).await
             }
             LiveEvent::Disconnected { why } => {
-                warn!(why, "live connection lost");
+                debug!(why, "live connection lost");
                 self.signals.live_down(why);
                 Ok(())
             }
             LiveEvent::Connected { server } => {
-                info!(server, "live connection established");
+                debug!(server, "live connection established");
                 self.signals.live_up();
                 Ok(())
             }

@@ -50,7 +50,7 @@ use self::vigil::{Signals, Vigil};
 use super::{Backplane, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError};
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Pace, Telemetry};
 
 /// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
 const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
@@ -137,6 +137,8 @@ impl Nats {
             signals: Arc::clone(&signals),
             health: health_sender,
             telemetry: Arc::clone(telemetry),
+            servers: patience.servers.clone(),
+            outage: Pace::default(),
             stop: CancellationToken::new(),
         });
         patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
@@ -207,9 +209,7 @@ struct Patience {
 
 impl Patience {
     fn new(options: &settings::Nats) -> Self {
-        let address = |url: &url::Url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(4222));
-        let servers = options.servers.iter().map(address).collect::<Vec<_>>().join(", ");
-        Self { servers, deadline: Instant::now() + STARTUP_PATIENCE }
+        Self { servers: options.server_names(), deadline: Instant::now() + STARTUP_PATIENCE }
     }
 
     async fn with<T, E: std::fmt::Display>(

@@ -19,7 +19,7 @@ use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
 use crate::backplane::feed::FeedClosed;
 use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Health, Scope};
-use crate::telemetry::{self, Telemetry};
+use crate::telemetry::{self, Pace, Telemetry};
 
 /// How often what nobody announces is looked at.
 const TICK: Duration = Duration::from_secs(1);
@@ -104,6 +104,9 @@ pub struct Vigil {
     pub signals: Arc<Signals>,
     pub health: watch::Sender<Health>,
     pub telemetry: Arc<Telemetry>,
+    /// The configured servers, for the log.
+    pub servers: String,
+    pub outage: Pace,
     pub stop: CancellationToken,
 }
 
@@ -134,7 +137,8 @@ impl Vigil {
         let link = *self.link.watch().borrow();
         self.measure_connections(link.up, pending.live_down.is_none());
         if !link.up {
-            self.say(Health::Lost { why: "not connected to NATS".to_owned() });
+            let cause = pending.live_down.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
+            self.say(Health::Lost { why: format!("not connected to NATS{cause}") });
         } else if let Some(why) = &pending.live_down {
             self.say(Health::Lost { why: format!("live connection: {why}") });
         } else if link.losses != restored.link || pending.losses != restored.live {
@@ -155,7 +159,7 @@ impl Vigil {
         let changed = match self.ensure_all().await {
             Ok(changed) => changed,
             Err(error) => {
-                warn!(%error, "streams are not restored yet");
+                debug!(%error, "streams are not restored yet");
                 self.say(Health::Lost { why: error.to_string() });
                 return Ok(());
             }
@@ -170,7 +174,8 @@ impl Vigil {
             self.telemetry.backplane.reconnects.increment(1);
             self.gap(Scope::Everything, GapCause::Reconnect).await?;
         }
-        info!("backplane restored");
+        let after = self.outage.over().unwrap_or_default();
+        info!(?after, "backplane restored");
         self.say(Health::Ready);
         Ok(())
     }
@@ -294,7 +299,21 @@ impl Vigil {
         }
     }
 
+    /// Says it to the node, and to the log when it begins, when it ends, and now and then while it lasts.
     fn say(&self, health: Health) {
+        match &health {
+            Health::Lost { why } => {
+                if self.outage.due().is_some() {
+                    warn!(servers = self.servers, "backplane lost: {why}");
+                }
+            }
+            Health::Ready => {
+                if let Some(after) = self.outage.over() {
+                    info!(?after, "backplane is back");
+                }
+            }
+            Health::Starting => {}
+        }
         self.health.send_if_modified(|current| {
             let news = *current != health;
             if news {

@@ -8,7 +8,7 @@ use rand::Rng as _;
 use tokio::sync::{mpsc, watch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 use super::commands::Commands;
 use super::connect::{Connector, Link, chain};
@@ -54,7 +54,7 @@ impl Owner {
             };
             let (end, undelivered) = session.run().await;
             let End::Lost(why) = end else { return };
-            warn!(why, "NATS live connection lost");
+            debug!(name = self.connector.options.name, why, "NATS connection lost");
             self.state.send_replace(LiveState::Disconnected { why: why.clone() });
             if self.report(undelivered, why).await.is_err() {
                 return;
@@ -81,13 +81,15 @@ impl Owner {
         for round in 0.. {
             match self.connector.connect_any().await {
                 Ok(link) => {
-                    info!(server = %link.server, "NATS live connection is back");
+                    debug!(name = self.connector.options.name, server = %link.server, "NATS connection is back");
                     return link;
                 }
-                Err(error) if u32::is_power_of_two(round + 1) => {
-                    warn!(error = chain(&error), round, "no NATS server takes the live connection");
-                }
-                Err(error) => debug!(error = chain(&error), round, "no NATS server takes the live connection"),
+                Err(error) => debug!(
+                    name = self.connector.options.name,
+                    error = chain(&error),
+                    round,
+                    "no NATS server takes the connection"
+                ),
             }
             sleep(pause(round)).await;
         }

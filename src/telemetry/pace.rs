@@ -1,0 +1,67 @@
+//! Log lines that must not flood: what goes wrong a thousand times a second is told every ten seconds.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// The shortest time between two lines.
+const EVERY: Duration = Duration::from_secs(10);
+
+/// When a line that repeats itself may be written again.
+#[derive(Debug, Default)]
+pub struct Pace(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    /// When the trouble began that is not over, and when a line told of it last.
+    since: Option<Instant>,
+    told: Option<Instant>,
+    left_out: u64,
+}
+
+impl Pace {
+    /// Whether the line may be written now; then it holds how many were left out since the last one.
+    pub fn due(&self) -> Option<u64> {
+        let now = Instant::now();
+        let mut state = self.0.lock();
+        state.since.get_or_insert(now);
+        if state.told.is_some_and(|told| now - told < EVERY) {
+            state.left_out += 1;
+            return None;
+        }
+        state.told = Some(now);
+        Some(std::mem::take(&mut state.left_out))
+    }
+
+    /// The trouble is over: how long it lasted, where a line told of it. The next one is told at once.
+    pub fn over(&self) -> Option<Duration> {
+        std::mem::take(&mut *self.0.lock()).since.map(|since| since.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_line_comes_at_once_and_then_every_ten_seconds() {
+        let pace = Pace::default();
+        assert_eq!(pace.due(), Some(0));
+        assert_eq!((pace.due(), pace.due()), (None, None));
+        tokio::time::advance(EVERY).await;
+        assert_eq!(pace.due(), Some(2));
+        assert_eq!(pace.due(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_over_is_told_once_and_begins_anew() {
+        let pace = Pace::default();
+        assert_eq!(pace.over(), None);
+        pace.due();
+        tokio::time::advance(Duration::from_secs(3)).await;
+        assert_eq!(pace.over(), Some(Duration::from_secs(3)));
+        assert_eq!(pace.over(), None);
+        assert_eq!(pace.due(), Some(0));
+    }
+}
