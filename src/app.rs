@@ -56,7 +56,7 @@ impl App {
     /// When the backplane refuses, a key cannot be used, or the address cannot be had.
     pub async fn build(settings: Settings) -> anyhow::Result<Self> {
         let server = Server::bind(settings.http.bind, settings.http.header_timeout)
-            .with_context(|| format!("http.bind = {}", settings.http.bind))?;
+            .map_err(|error| unbound(&settings, error))?;
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
@@ -170,6 +170,18 @@ impl App {
     }
 }
 
+/// Why there is no listener, and what helps where another process was faster.
+fn unbound(settings: &Settings, error: std::io::Error) -> anyhow::Error {
+    let bind = settings.http.bind;
+    let taken = error.kind() == std::io::ErrorKind::AddrInUse;
+    let hint = if taken {
+        format!(", taken by another process (PORT={} takes another port)", bind.port().wrapping_add(1))
+    } else {
+        String::new()
+    };
+    anyhow::Error::new(error).context(format!("http.bind = {bind}{hint}"))
+}
+
 /// The cluster's backplane where NATS is configured, else this process's own.
 async fn open_backplane(
     settings: &Settings,
@@ -180,8 +192,8 @@ async fn open_backplane(
     match &settings.nats {
         None => Ok(Embedded::new(namespaces, settings.embedded.max_bytes, sender)),
         Some(options) => {
-            let nats = Nats::connect(options, namespaces, sender, telemetry).await.context("nats")?;
-            Ok(nats)
+            let nats = Nats::connect(options, namespaces, sender, telemetry).await;
+            Ok(nats.with_context(|| format!("NATS at {} cannot be joined", options.server_names()))?)
         }
     }
 }

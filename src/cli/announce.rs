@@ -86,12 +86,7 @@ pub(super) fn backplane(settings: &Settings) -> String {
     let Some(nats) = &settings.nats else {
         return "in this process: the node stands alone, history is gone when it stops".to_owned();
     };
-    let servers: Vec<_> = nats
-        .servers
-        .iter()
-        .map(|url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(4222)))
-        .collect();
-    format!("NATS at {}, subjects below {:?}", servers.join(", "), nats.prefix)
+    format!("NATS at {}, subjects below {:?}", nats.server_names(), nats.prefix)
 }
 
 fn channels(settings: &Settings) -> String {

@@ -2,7 +2,8 @@
 
 use std::fmt::Write as _;
 
-use midplane::settings::{HookEndpoint, Hooks, Settings};
+use midplane::settings::{HookEndpoint, Hooks, Namespace, Settings};
+use url::Url;
 
 use super::announce;
 
@@ -28,18 +29,35 @@ pub(super) fn summary(settings: &Settings) -> String {
     let mut namespaces: Vec<_> = settings.channel.namespaces.iter().collect();
     namespaces.sort_by_key(|namespace| namespace.name.clone());
     for namespace in namespaces {
+        let clients = allowed(namespace);
+        if namespace.name.is_empty() && clients.is_empty() && namespace.history.is_none() {
+            continue;
+        }
         let name = announce::described(namespace);
         let name = if namespace.name.is_empty() { format!("without one{name}") } else { name };
         let kept = namespace
             .history
             .as_ref()
             .map(|history| format!(", the last {} of {}", history.size, humantime::format_duration(history.ttl)));
-        line("namespace", format!("{name}{}", kept.unwrap_or_default()));
+        line("namespace", format!("{name}{}{clients}", kept.unwrap_or_default()));
     }
     for note in &settings.notes {
         line("note", note.clone());
     }
     text
+}
+
+/// What clients may do there without being asked for a token.
+fn allowed(namespace: &Namespace) -> String {
+    let may = [
+        (namespace.allow_subscribe_for_client, "subscribe"),
+        (namespace.subscribe_hook, "subscribe if the hook says so"),
+        (namespace.allow_publish_for_client || namespace.allow_publish_for_subscriber, "publish"),
+        (namespace.publish_hook, "publish if the hook says so"),
+        (namespace.allow_history_for_client || namespace.allow_history_for_subscriber, "read history"),
+    ];
+    let may: Vec<_> = may.into_iter().filter_map(|(allowed, what)| allowed.then_some(what)).collect();
+    if may.is_empty() { String::new() } else { format!(", clients may {}", may.join(", ")) }
 }
 
 fn hooks(hooks: &Hooks) -> Vec<(&'static str, String)> {
@@ -53,11 +71,16 @@ fn hooks(hooks: &Hooks) -> Vec<(&'static str, String)> {
     let configured = all.into_iter().filter_map(|(name, hook)| hook.as_ref().map(|hook| (name, &hook.endpoint)));
     configured
         .map(|(name, endpoint)| match endpoint {
-            // Only the host: user, password and query may be secrets.
-            HookEndpoint::Http(url) => (name, url.host_str().unwrap_or_default().to_owned()),
+            HookEndpoint::Http(url) => (name, without_secrets(url)),
             HookEndpoint::Nats(subject) => (name, format!("NATS, {subject}")),
         })
         .collect()
+}
+
+/// Where a hook is, without what may be secret: user, password and query.
+fn without_secrets(url: &Url) -> String {
+    let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+    format!("{}://{}{port}{}", url.scheme(), url.host_str().unwrap_or_default(), url.path())
 }
 
 #[cfg(test)]
@@ -73,12 +96,14 @@ mod tests {
             [client.token]
             hmac_secret_key = "0123456789abcdef0123456789abcdef"
             [hooks.publish]
-            endpoint = "https://user:pw@backend.example/publish?key=secret"
+            endpoint = "https://user:pw@backend.example:444/publish?key=secret"
             [[channel.namespaces]]
             name = "chat"
             history_size = 100
             history_ttl = "5m"
             force_recovery = true
+            allow_subscribe_for_client = true
+            publish_proxy_enabled = true
             "#,
         )
         .unwrap();
@@ -89,9 +114,8 @@ midplane: settings are in order
   clients     with a token (HMAC)
   server API  http://127.0.0.1:8000/api, closed until http_api.key is set
   backplane   in this process: the node stands alone, history is gone when it stops
-  hook        publish asks backend.example
-  namespace   without one
-  namespace   chat (recovery), the last 100 of 5m
+  hook        publish asks https://backend.example:444/publish
+  namespace   chat (recovery), the last 100 of 5m, clients may subscribe, publish if the hook says so
   note        no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set
 ";
         assert_eq!(summary(&settings), expected);

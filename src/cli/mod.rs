@@ -94,8 +94,23 @@ pub fn refuse(refusals: &Refusals) -> ExitCode {
 
 /// Says why something failed.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "midplane: {error:#}");
+    let _ = writeln!(io::stderr(), "midplane: {}", causes(error));
     ExitCode::FAILURE
+}
+
+/// An error with its causes, each once: libraries like to repeat a cause in their own words.
+fn causes(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
+        if line.contains(&cause) {
+            continue;
+        }
+        if !line.is_empty() {
+            line.push_str(": ");
+        }
+        line.push_str(&cause);
+    }
+    line
 }
 
 /// Writes to standard output; a reader that has gone away is no failure of ours.
@@ -111,6 +126,13 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_cause_is_told_once() {
+        let error =
+            anyhow::anyhow!("connection refused").context("IO error: connection refused").context("NATS at a:1");
+        assert_eq!(causes(&error), "NATS at a:1: IO error: connection refused");
+    }
 
     #[test]
     fn the_arguments_fit_together() {

@@ -96,6 +96,7 @@ async fn call(State(edge): State<Edge>, Path(method): Path<String>, headers: Hea
     let reply = edge.api.call(&method, &body, Source::Http).await;
     let as_status = edge.transport_errors || headers.get(ERROR_MODE).is_some_and(|mode| mode == "transport");
     match reply {
+        Reply::Malformed if as_status => json(StatusCode::BAD_REQUEST, ApiError::BadRequest.to_json()),
         Reply::Malformed => malformed(),
         Reply::Error(error) if as_status => {
             let status = StatusCode::from_u16(error.status()).expect("the table holds statuses");
@@ -121,5 +122,5 @@ fn json(status: StatusCode, body: Bytes) -> Response {
 }
 
 fn malformed() -> Response {
-    (StatusCode::BAD_REQUEST, "Bad Request\n").into_response()
+    json(StatusCode::BAD_REQUEST, Reply::Malformed.into_json())
 }

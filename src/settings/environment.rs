@@ -54,8 +54,12 @@ pub(super) fn read(
     findings: &Findings,
 ) -> Overlay {
     let mut overlay = Overlay::default();
+    let variables: Vec<_> = variables.collect();
+    if variables.iter().any(|(name, value)| name == "JWT_SECRET" && value.is_empty()) {
+        overlay.notes.push("JWT_SECRET is set but empty".to_owned());
+    }
     // An empty variable is one that is not set: compose files pass on `${JWT_SECRET:-}`.
-    let mut variables: Vec<_> = variables.filter(|(_, value)| !value.is_empty()).collect();
+    let mut variables: Vec<_> = variables.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     variables.sort_by(|(a, _), (b, _)| (a.starts_with(PREFIX), a).cmp(&(b.starts_with(PREFIX), b)));
     for (name, value) in &variables {
         if let Some((_, why)) = WITHOUT_EFFECT.iter().find(|(known, _)| known == name) {

@@ -104,3 +104,13 @@ async fn the_reference_goes_to_standard_output_and_nothing_else() {
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert!(out.starts_with("# Configuration\n"));
 }
+
+#[tokio::test]
+async fn a_taken_port_is_told_with_the_way_out() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let (code, _, said) = run(midplane(&[]).env("PORT", port.to_string())).await;
+    assert_eq!(code, Some(1));
+    assert!(said.contains(&format!("http.bind = 127.0.0.1:{port}")) && said.contains("PORT="), "{said}");
+    assert_eq!(said.matches("in use").count(), 1, "{said}");
+}

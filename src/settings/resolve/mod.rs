@@ -76,10 +76,18 @@ fn embedded(section: &Section<'_>) -> Embedded {
 
 fn log(section: &Section<'_>) -> Log {
     let level: String = section.take("level");
-    if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
+    if let Some(word) = level.split(',').map(str::trim).find(|word| !may_filter(word)) {
+        section.refuse("level", format!("{word:?} is no level (try \"info\", or \"info,midplane::session=debug\")"));
+    } else if let Err(error) = level.parse::<tracing_subscriber::EnvFilter>() {
         section.refuse("level", format!("not a level or filter ({error})"));
     }
     Log { level, format: section.take("format") }
+}
+
+/// Whether a part of a filter may mean something: the parser takes a misspelt level for the name of a module.
+fn may_filter(word: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    word.is_empty() || word.contains('=') || LEVELS.iter().any(|level| word.eq_ignore_ascii_case(level))
 }
 
 /// What is allowed, but most likely not what somebody wants.

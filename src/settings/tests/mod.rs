@@ -140,6 +140,23 @@ fn variables_of_the_replaced_tier_that_do_nothing_yet_are_mentioned() {
 }
 
 #[test]
+fn a_key_that_is_set_but_empty_is_mentioned() {
+    assert_eq!(load(&[("JWT_SECRET", "")]).expect("valid").notes, ["JWT_SECRET is set but empty"]);
+}
+
+#[test]
+fn log_filters_are_levels_for_everything_or_for_modules() {
+    for level in ["off", "INFO", "midplane=debug", "info,midplane::session=trace", "warn,midplane[client]=debug"] {
+        let settings = load(&[("MIDPLANE_LOG__LEVEL", level)]).expect("valid");
+        assert_eq!(settings.log.level, level);
+    }
+    for level in ["blah", "midplane::session", "info,verbose", "midplane=blah"] {
+        let refused = refused(load(&[("MIDPLANE_LOG__LEVEL", level)]));
+        assert!(refused.contains("log.level") && refused.contains(level), "{refused}");
+    }
+}
+
+#[test]
 fn clustering_can_be_demanded_and_declined() {
     assert!(load(&[("NATS_URL", "nats://a:4222")]).expect("valid").nats.is_some());
     assert!(load(&[("NATS_URL", "nats://a:4222"), ("ENABLE_CLUSTERING", "false")]).expect("valid").nats.is_none());

@@ -73,6 +73,10 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
         ("[channel]\nmax_length = 256", "channel.max_length = 256: not between 1 and 255"),
         ("[channel]\nnamespaces = \"chat\"", "channel.namespaces = \"chat\": not a list of tables"),
         ("[channel]\nhistory_meta_ttl = \"10M\"", "channel.history_meta_ttl = \"10M\": not a duration (try \"10m\")"),
+        (
+            "[log]\nlevel = \"info,blah\"",
+            "log.level = \"info,blah\": \"blah\" is no level (try \"info\", or \"info,midplane::session=debug\")",
+        ),
         ("[log]\nformat = \"xml\"", "log.format = \"xml\": none of \"text\", \"json\""),
         (
             "[node]\nname = \"a.b\"",
