@@ -21,7 +21,7 @@ up:
     scripts/up.sh
 
 # The benchmarks; bench/README.md says what they mean.
-bench *arguments:
+bench *arguments="all":
     cargo run --release -p midplane-bench -- {{ arguments }}
 
 # Fuzz one target for some seconds (needs nightly and cargo-fuzz); without a target: list them.

@@ -34,6 +34,10 @@ const BACKPLANE: &str = "backplane";
 /// What the backplane gets to finish what was accepted.
 const CLOSE_AT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
 
+/// What publications under way get to reach this node's clients before those are sent away.
+const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
+const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+
 /// One node, built and bound, not serving yet.
 pub struct App {
     settings: Settings,
@@ -44,6 +48,8 @@ pub struct App {
     connections: Arc<Connections>,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
+    relay: Arc<Relay>,
+    feed: FeedSender,
     telemetry: Arc<Telemetry>,
     tasks: TaskTracker,
     stop: CancellationToken,
@@ -76,7 +82,8 @@ impl App {
         tasks.spawn(Arc::clone(&telemetry).run(stop.clone()));
         let connections = Connections::new();
         telemetry.http.connections_limit.set(settings.http.max_connections.unwrap_or(0) as f64);
-        let measuring = measure(Arc::clone(&connections), sender, Arc::clone(&readiness), Arc::clone(&telemetry));
+        let measuring =
+            measure(Arc::clone(&connections), sender.clone(), Arc::clone(&readiness), Arc::clone(&telemetry));
         tasks.spawn(stop.clone().run_until_cancelled_owned(measuring));
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
         let services = Arc::new(Services {
@@ -94,7 +101,7 @@ impl App {
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
-        let api = Api::new(relay, Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
+        let api = Api::new(Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let edge = Edge::new(&settings);
         let router = router(&settings, &edge, services, api, &readiness, &telemetry);
@@ -111,6 +118,8 @@ impl App {
             connections,
             admission,
             readiness,
+            relay,
+            feed: sender,
             telemetry,
             tasks,
             stop,
@@ -134,6 +143,8 @@ impl App {
             connections,
             admission,
             readiness,
+            relay,
+            feed,
             telemetry,
             tasks,
             stop,
@@ -148,6 +159,16 @@ impl App {
         // Still listening: a proxy that comes here is told to go to another node.
         admission.set(Gate::Draining);
         readiness.drain();
+        // What was accepted reaches those who are still here; what comes now is refused, and can go to another node.
+        let settled = async {
+            relay.close_to_publishers().await;
+            while feed.waiting() > 0 {
+                tokio::time::sleep(SETTLE_PAUSE).await;
+            }
+        };
+        if tokio::time::timeout_at(deadline.min(tokio::time::Instant::now() + SETTLE_WITHIN), settled).await.is_err() {
+            warn!("publications under way did not settle in time");
+        }
         let leaving = connections.close_all(&Disconnect::from(DisconnectCode::Shutdown));
         info!(connections = leaving, "stopping");
         let emptied = tokio::time::timeout_at(deadline, connections.wait_until_empty()).await;
@@ -268,7 +289,6 @@ async fn follow_backplane(
     loop {
         match &*health.borrow_and_update() {
             Health::Ready => readiness.clear(BACKPLANE),
-            Health::Starting => readiness.hold(BACKPLANE, "not connected yet"),
             Health::Lost { why } => readiness.hold(BACKPLANE, why.as_str()),
         }
         tokio::select! {

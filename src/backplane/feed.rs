@@ -87,11 +87,15 @@ impl GapCause {
 
 struct Weighed {
     delivery: Delivery,
-    _weight: OwnedSemaphorePermit,
+    weight: OwnedSemaphorePermit,
 }
 
 /// The receiving end: one partition's deliveries, in order.
-pub struct Feed(mpsc::Receiver<Weighed>);
+pub struct Feed {
+    deliveries: mpsc::Receiver<Weighed>,
+    /// What was taken since the reader came for more; it counts as waiting until then.
+    taken: Vec<OwnedSemaphorePermit>,
+}
 
 /// The sending end of all partitions of one node.
 #[derive(Clone)]
@@ -110,7 +114,7 @@ pub fn open(partitions: usize) -> (FeedSender, Vec<Feed>) {
     let (senders, feeds): (Vec<_>, Vec<_>) = (0..partitions.max(1))
         .map(|_| {
             let (sender, receiver) = mpsc::channel(DEPTH);
-            ((sender, Arc::new(Semaphore::new(BYTES))), Feed(receiver))
+            ((sender, Arc::new(Semaphore::new(BYTES))), Feed { deliveries: receiver, taken: Vec::new() })
         })
         .unzip();
     (FeedSender { partitions: senders.into() }, feeds)
@@ -131,7 +135,7 @@ impl FeedSender {
     pub async fn send(&self, delivery: Delivery) -> Result<(), FeedClosed> {
         match delivery {
             Delivery::Message(message) => {
-                let weight = message.data.len() + OVERHEAD;
+                let weight = message.data.len() + message.meta.weight() + OVERHEAD;
                 self.send_to(partition_of(&message.channel, self.partitions.len()), Delivery::Message(message), weight)
                     .await
             }
@@ -149,7 +153,7 @@ impl FeedSender {
         }
     }
 
-    /// Bytes that wait in all partitions.
+    /// Bytes that wait in all partitions, or are being delivered.
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.partitions.iter().map(|(_, room)| BYTES - room.available_permits()).sum()
@@ -172,7 +176,7 @@ impl FeedSender {
         let (sender, room) = &self.partitions[partition];
         let permits = weight.min(BYTES) as u32;
         let weight = Arc::clone(room).acquire_many_owned(permits).await.map_err(|_| FeedClosed)?;
-        sender.send(Weighed { delivery, _weight: weight }).await.map_err(|_| FeedClosed)
+        sender.send(Weighed { delivery, weight }).await.map_err(|_| FeedClosed)
     }
 }
 
@@ -185,18 +189,23 @@ pub struct Place<'a> {
 impl Place<'_> {
     /// Takes the place.
     pub fn send(self, message: Incoming) {
-        self.slot.send(Weighed { delivery: Delivery::Message(message), _weight: self.weight });
+        self.slot.send(Weighed { delivery: Delivery::Message(message), weight: self.weight });
     }
 }
 
 impl Feed {
-    /// The next delivery; `None` once every sender is gone.
+    /// The next delivery; `None` once every sender is gone. The reader is done with everything that it took before.
     pub async fn next(&mut self) -> Option<Delivery> {
-        self.0.recv().await.map(|weighed| weighed.delivery)
+        self.taken.clear();
+        let Weighed { delivery, weight } = self.deliveries.recv().await?;
+        self.taken.push(weight);
+        Some(delivery)
     }
 
-    /// The next delivery if one is ready.
+    /// The next delivery if one is ready, to be dealt with together with the one before.
     pub fn try_next(&mut self) -> Option<Delivery> {
-        self.0.try_recv().ok().map(|weighed| weighed.delivery)
+        let Weighed { delivery, weight } = self.deliveries.try_recv().ok()?;
+        self.taken.push(weight);
+        Some(delivery)
     }
 }

@@ -17,6 +17,15 @@ pub struct Meta {
     pub tombstone: bool,
 }
 
+impl Meta {
+    /// Bytes that it takes, about.
+    #[must_use]
+    pub fn weight(&self) -> usize {
+        let tags = self.tags.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>());
+        self.info.as_ref().map_or(0, Bytes::len) + tags.sum::<usize>()
+    }
+}
+
 /// Guards against older state overwriting newer state.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Version {

@@ -64,6 +64,9 @@ pub trait History: Send + Sync {
     /// May come from a replica that lags: compare with [`top`](Self::top) where completeness matters.
     async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError>;
 
+    /// Whether the message at `offset` of `channel` is stored, from its authority.
+    async fn holds(&self, channel: &Channel, offset: Offset) -> Result<bool, HistoryError>;
+
     /// First and last offset stored in the namespace, from its authority.
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError>;
 
@@ -168,8 +171,6 @@ pub struct Newer {
 /// Whether a backplane can do its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Health {
-    /// Not connected for the first time yet.
-    Starting,
     Ready,
     /// It was lost; `why` is for people.
     Lost {

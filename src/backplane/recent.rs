@@ -29,6 +29,10 @@ impl Recent {
     }
 
     pub(in crate::backplane) fn insert(&mut self, key: Key, position: Option<Position>) {
+        if self.results.contains_key(&key) {
+            // Whoever was first: an entry of its own would forget the other's too early.
+            return;
+        }
         if self.order.len() >= LIMIT {
             self.forget_oldest();
         }

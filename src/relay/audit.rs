@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -42,6 +42,8 @@ pub(super) struct Audits {
 /// What is known of one namespace with history, or of one without (which only passes gaps on).
 struct Space {
     has_history: bool,
+    /// A channel was opened before.
+    listened: AtomicBool,
     /// The highest offset seen on any channel.
     highest: AtomicU64,
     /// That offset over the last seconds, one entry a tick.
@@ -62,6 +64,7 @@ impl Audits {
     pub(super) fn new(namespaces: &Namespaces) -> Self {
         let space = |has_history| Space {
             has_history,
+            listened: AtomicBool::new(false),
             highest: AtomicU64::new(0),
             sightings: Mutex::default(),
             floor: AtomicU64::new(0),
@@ -83,7 +86,9 @@ impl Audits {
     pub(super) fn opened(&self, topic: &Arc<Topic>, through: Offset) {
         if let Some(space) = self.spaces.get(&topic.namespace.name) {
             // Nothing was listened to before the first channel: what lies below its beginning is nobody's loss.
-            let _ = space.floor.compare_exchange(0, through.0, Ordering::Relaxed, Ordering::Relaxed);
+            if !space.listened.swap(true, Ordering::Relaxed) {
+                space.floor.store(through.0, Ordering::Relaxed);
+            }
             space.highest.fetch_max(through.0, Ordering::Relaxed);
         }
         self.fresh.lock().push_back(Fresh { opened: Instant::now(), topic: Arc::clone(topic), through });
@@ -168,10 +173,11 @@ impl Relay {
                 continue;
             }
             if cause == GapCause::EpochChanged {
-                topics.iter().for_each(|topic| {
-                    self.suspect(topic, cause, Offset::NONE);
-                });
-                space.forget();
+                if self.begin_epoch(namespace, &topics).await {
+                    space.forget();
+                } else {
+                    space.demanded.lock().get_or_insert(cause);
+                }
                 continue;
             }
             let settled = space.settled();
@@ -192,6 +198,19 @@ impl Relay {
                 }
             }
         }
+    }
+
+    /// Has every channel start over that still stands in another epoch. Returns whether the epoch could be asked for.
+    async fn begin_epoch(&self, namespace: &str, topics: &[Arc<Topic>]) -> bool {
+        let Some(history) = self.backplane.history() else { return true };
+        let Ok(bounds) = history.bounds(namespace).await else { return false };
+        for topic in topics {
+            let epoch = topic.state.lock().position().map(|position| position.epoch);
+            if epoch.is_some_and(|epoch| epoch != bounds.epoch) {
+                self.suspect(topic, GapCause::EpochChanged, Offset::NONE);
+            }
+        }
+        true
     }
 
     /// What has settled need not be compared again, unless it is of an epoch that is over.
@@ -253,8 +272,8 @@ impl Relay {
     /// Has a channel healed that reaches further than what passed here.
     fn compare_with(&self, topic: &Arc<Topic>, newest: Offset, cause: GapCause) {
         let had = topic.state.lock().had();
-        if had.is_some_and(|had| had < newest) && self.suspect(topic, cause, newest) {
-            self.count_gap(cause);
+        if had.is_some_and(|had| had < newest) {
+            self.suspect(topic, cause, newest);
         }
     }
 

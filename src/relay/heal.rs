@@ -101,8 +101,7 @@ fn hole(topic: &Topic) -> Option<Hole> {
 async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let Some(history) = relay.backplane.history() else { return };
     let Some(options) = &topic.namespace.history else { return };
-    let bound =
-        Bound { depth: options.size + 1, messages: options.size + 1, bytes: usize::MAX, ttl: None, whole: true };
+    let bound = Bound { depth: options.size + 1, messages: usize::MAX, bytes: usize::MAX, ttl: None };
     let started = Instant::now();
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;
@@ -182,6 +181,11 @@ fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched:
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return true };
     let Some(healing) = chained.healing.take() else { return true };
+    if healing.cause == GapCause::EpochChanged {
+        // Learned meanwhile: what was read may be of a life that is over.
+        chained.healing = Some(healing);
+        return false;
+    }
     chained.chain.prove(through, asked, relay.retention(topic));
     // Somebody may have learned meanwhile that the channel reaches further, although nothing of that has arrived.
     let known = healing.pending.last().map_or(chained.chain.proven(), |last| last.max(chained.chain.proven()));

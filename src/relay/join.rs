@@ -285,6 +285,7 @@ impl Relay {
         let behind = newest.is_some_and(|newest| newest > had && state.suspect(GapCause::Audit, newest));
         let joined = self.seat(topic, &mut state, wish, outbox, Some(stand), outcome);
         if behind {
+            self.count_gap(GapCause::Audit);
             self.heals.push(Arc::clone(topic));
         }
         joined
@@ -334,6 +335,7 @@ impl Relay {
         let Course::Chained(chained) = &state.course else { return None };
         if chained.chain.epoch != stand.epoch {
             if state.suspect(GapCause::EpochChanged, Offset::NONE) {
+                self.count_gap(GapCause::EpochChanged);
                 self.heals.push(Arc::clone(topic));
             }
             return None;
@@ -382,22 +384,16 @@ impl Relay {
         Some(Joined { membership, position, outcome, hold })
     }
 
-    /// Marks a topic as having a hole, and has it healed. Returns whether it was taken for whole until now.
-    pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) -> bool {
+    /// Marks a topic as having a hole, and has it healed.
+    pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) {
         let news = topic.state.lock().suspect(cause, goal);
         if news {
+            self.count_gap(cause);
             self.heals.push(Arc::clone(topic));
         }
-        news
     }
 }
 
 const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
-    Bound {
-        whole: true,
-        depth: options.size + 1,
-        messages: wish.max_publications,
-        bytes: wish.max_bytes,
-        ttl: Some(options.ttl),
-    }
+    Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
 }

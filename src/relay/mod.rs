@@ -23,6 +23,7 @@ mod topic;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::RwLock;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -51,6 +52,8 @@ pub struct Relay {
     unfit: Pace,
     /// Of lines about channels that could not be compared with their stream.
     uncompared: Pace,
+    /// False once nothing more is published. Held while something is.
+    open: RwLock<bool>,
     telemetry: Arc<Telemetry>,
 }
 
@@ -65,6 +68,7 @@ impl Relay {
             tails: TailBudget::default(),
             unfit: Pace::default(),
             uncompared: Pace::default(),
+            open: RwLock::new(true),
             telemetry,
         })
     }
@@ -88,9 +92,20 @@ impl Relay {
         message: Outgoing,
         source: Source,
     ) -> Result<Published, PublishError> {
-        let published = self.backplane.publish(channel, message).await;
+        let open = self.open.read().await;
+        let published = if *open {
+            self.backplane.publish(channel, message).await
+        } else {
+            Err(PublishError::Unavailable("the node is stopping".to_owned()))
+        };
+        drop(open);
         self.count_publish(channel, source, published.as_ref().err());
         published
+    }
+
+    /// Takes no more publications, and returns once those under way have their answer.
+    pub async fn close_to_publishers(&self) {
+        *self.open.write().await = false;
     }
 
     /// How long the store surely keeps a message of `topic`.

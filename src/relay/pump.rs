@@ -112,8 +112,8 @@ impl Relay {
         }
         let had = topic.state.lock().had();
         let behind = up_to == Offset::NONE || had.is_some_and(|had| had < up_to);
-        if behind && self.suspect(topic, cause, up_to) {
-            self.count_gap(cause);
+        if behind {
+            self.suspect(topic, cause, up_to);
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::backplane::message::now;
-use crate::backplane::{Bounds, History, HistoryError, Page, Stored, Top};
+use crate::backplane::{History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
 /// Messages read at once.
@@ -72,8 +72,6 @@ pub(super) struct Bound {
     pub(super) bytes: usize,
     /// None older than this.
     pub(super) ttl: Option<Duration>,
-    /// Without a hole, or not at all.
-    pub(super) whole: bool,
 }
 
 /// Reads everything of `channel` behind `from`, and proves that nothing is missing. There is nothing between `from` and
@@ -101,7 +99,7 @@ pub(super) async fn catch_up(
     };
     let Some(newest) = top.newest else {
         // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
-        let complete = known == top.last || removed_nothing_since(known, &history.bounds(channel.namespace()).await?);
+        let complete = known == top.last || removed_nothing_since(known, history, channel, epoch).await?;
         return if complete { Ok(nothing(top.last)) } else { Err(Refusal::Trimmed.into()) };
     };
     if newest <= from {
@@ -111,9 +109,12 @@ pub(super) async fn catch_up(
     if read.messages.iter().any(|message| message.meta.tombstone) {
         return Err(Refusal::Removed.into());
     }
+    if !read.is_whole(history, channel).await? {
+        return Err(Refusal::Trimmed.into());
+    }
     if !read.position_is_stored {
         let few = read.messages.len() < bound.depth;
-        if !few || !removed_nothing_since(known, &history.bounds(channel.namespace()).await?) {
+        if !few || !removed_nothing_since(known, history, channel, epoch).await? {
             return Err(Refusal::Trimmed.into());
         }
     }
@@ -143,6 +144,34 @@ struct Read {
     messages: Vec<Stored>,
     /// The message at the position itself is still there.
     position_is_stored: bool,
+    /// A page does not begin where the one before ended.
+    broken: bool,
+    /// Nothing is missing only if this one, the first of a page, is still stored.
+    must_hold: Option<Offset>,
+}
+
+impl Read {
+    /// Takes note of whether something may have been pushed out while `page` was read, of which everything up to
+    /// `reached` was read before.
+    ///
+    /// Whoever is pushed out has as many newer ones as are kept. All of those are there when the reading comes to the end,
+    /// so a page that reaches the end and holds fewer is without a hole. Of others the first must outlive the reading: the
+    /// oldest goes first.
+    fn examine(&mut self, page: &Page, reached: Offset, depth: usize) {
+        let Some(first) = page.messages.first().map(|message| message.offset) else { return };
+        self.broken |= !self.messages.is_empty() && first != reached;
+        if page.more || page.messages.len() >= depth {
+            self.must_hold = self.must_hold.or(Some(first));
+        }
+    }
+
+    async fn is_whole(&self, history: &dyn History, channel: &Channel) -> Result<bool, HistoryError> {
+        match self.must_hold {
+            _ if self.broken => Ok(false),
+            Some(first) => history.holds(channel, first).await,
+            None => Ok(true),
+        }
+    }
 }
 
 /// Reads from `page` on until `newest` is reached, however far the replicas that answer lag behind.
@@ -154,16 +183,12 @@ async fn read_up_to(
     newest: Offset,
     bound: Bound,
 ) -> Result<Read, CatchUpError> {
-    let mut read = Read { messages: Vec::new(), position_is_stored: false };
+    let mut read = Read { messages: Vec::new(), position_is_stored: false, broken: false, must_hold: None };
     let mut reached = from;
     let mut stale = 0;
     let mut bytes = 0;
     loop {
-        // Each page begins where the one before ended: if that message is gone, others behind it may be as well.
-        let continues = page.messages.first().is_none_or(|first| read.messages.is_empty() || first.offset == reached);
-        if bound.whole && !continues && !removed_nothing_since(reached, &history.bounds(channel.namespace()).await?) {
-            return Err(Refusal::Trimmed.into());
-        }
+        read.examine(&page, reached, bound.depth);
         let before = reached;
         for message in page.messages {
             read.position_is_stored |= message.offset == from;
@@ -176,7 +201,7 @@ async fn read_up_to(
         if read.messages.len() > bound.messages || bytes > bound.bytes {
             return Err(Refusal::Limit.into());
         }
-        if reached >= newest {
+        if reached >= newest && !page.more {
             return Ok(read);
         }
         if !page.more && reached == before {
@@ -191,9 +216,19 @@ async fn read_up_to(
     }
 }
 
-/// Whether everything that was ever stored behind `from` is still there, in the whole namespace.
-fn removed_nothing_since(from: Offset, bounds: &Bounds) -> bool {
-    bounds.first <= from.next()
+/// Whether everything that was ever stored behind `from` is still there, in the whole namespace, but for what newer
+/// messages of the same channel pushed out.
+async fn removed_nothing_since(
+    from: Offset,
+    history: &dyn History,
+    channel: &Channel,
+    epoch: &Epoch,
+) -> Result<bool, CatchUpError> {
+    let bounds = history.bounds(channel.namespace()).await?;
+    if bounds.epoch != *epoch {
+        return Err(Refusal::Epoch.into());
+    }
+    Ok(bounds.first <= from.next())
 }
 
 /// How long ago a message was stored; clocks of two hosts differ, which at the scale of a time to live does not matter.

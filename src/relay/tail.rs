@@ -71,6 +71,12 @@ impl Tail {
         })
     }
 
+    /// When a message that is kept was stored.
+    pub(super) fn stored_at(&self, offset: Offset) -> Option<i64> {
+        let index = self.messages.binary_search_by_key(&offset, |message| message.offset).ok()?;
+        Some(self.messages[index].stored_at)
+    }
+
     /// How far back it reaches.
     pub(super) const fn floor(&self) -> Offset {
         self.floor
@@ -88,7 +94,7 @@ impl Tail {
 }
 
 fn weight(message: &Stored) -> usize {
-    message.data.len() + OVERHEAD
+    message.data.len() + message.meta.weight() + OVERHEAD
 }
 
 impl Drop for Tail {

@@ -11,7 +11,7 @@ use super::chain::{Chain, Judgement};
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use crate::backplane::message::now;
-use crate::backplane::{GapCause, Incoming, Stored};
+use crate::backplane::{GapCause, Incoming, Link, Stored};
 use crate::hub::{Audience, Frames, Outbox, Reach};
 use crate::protocol::{Channel, Offset, Position};
 use crate::settings::Namespace;
@@ -180,7 +180,7 @@ impl TopicState {
                     healing.goal = healing.goal.max(link.offset);
                     return Arrival::Held { overflow: healing.pending.push(message) };
                 }
-                match chained.chain.judge(&link) {
+                match chained.judge(&link) {
                     Judgement::Old => Arrival::Dropped,
                     Judgement::Next => {
                         let reach = chained.pass(&mut self.audience, stored(message), frames, touched);
@@ -259,6 +259,14 @@ impl TopicState {
 }
 
 impl Chained {
+    /// What the chain says; but two leaders' clocks differ, so a message that is kept with this very time was here before.
+    fn judge(&self, link: &Link) -> Judgement {
+        match self.chain.judge(link) {
+            Judgement::StepBack if self.tail.stored_at(link.offset) == Some(link.stored_at) => Judgement::Old,
+            judgement => judgement,
+        }
+    }
+
     /// Moves on over a message that nobody needs.
     fn skip(&mut self, message: Incoming) {
         if let Some(link) = message.link {
@@ -286,7 +294,7 @@ impl Chained {
     pub(super) fn follow(&mut self, mut pending: Pending, mut pass: impl FnMut(&mut Self, Incoming)) -> bool {
         while let Some(message) = pending.pop() {
             let Some(link) = message.link else { continue };
-            match self.chain.judge(&link) {
+            match self.judge(&link) {
                 Judgement::Old => {}
                 Judgement::Next => pass(self, message),
                 judgement @ (Judgement::Gap | Judgement::Unproven | Judgement::StepBack) => {

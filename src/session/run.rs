@@ -88,7 +88,10 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
                 session.pong(heart)
             }
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data)))) => {
-                Box::pin(serve(transport, session, heart, Work::Message(data))).await
+                let outcome = Box::pin(serve(transport, session, heart, Work::Message(data))).await;
+                // The clock was asked for other times meanwhile.
+                reminder = None;
+                outcome
             }
             Some(event) => handle(session, heart, event),
             None => Ok(()),
@@ -96,6 +99,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
         let mut outcome = outcome.and_then(|()| attend(session, heart, &mut reminder, quiet));
         if outcome.is_ok() && session.owes_refresh(Instant::now()) {
             outcome = Box::pin(serve(transport, session, heart, Work::Refresh)).await;
+            reminder = None;
         }
         if let Err(end) = outcome {
             return end;

@@ -84,12 +84,13 @@ impl Session {
         self.subscriptions.iter().position(|subscription| subscription.channel() == channel)
     }
 
-    /// Ends a subscription, if there is one.
-    pub(super) fn leave(&mut self, channel: &Channel) -> Option<Subscription> {
-        let index = self.position_of(channel)?;
-        let left = self.subscriptions.swap_remove(index);
+    /// Ends a subscription; whether there was one.
+    pub(super) fn leave(&mut self, channel: &Channel) -> bool {
+        let Some(index) = self.position_of(channel) else { return false };
+        // First the membership: a loss that is told after that is of nobody's concern, and not of the next subscription's.
+        drop(self.subscriptions.swap_remove(index));
         self.outbox.forget_loss(channel);
-        Some(left)
+        true
     }
 
     /// Takes a subscription in.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Fate, Faults, Faulty};
-use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing, Scope, feed};
+use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing, PublishError, Scope, feed};
 use midplane::hub::Control;
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Outcome, Refusal, Relay, Since, Wish};
@@ -162,6 +162,86 @@ async fn a_nudge_that_comes_while_the_channel_is_healed_is_not_forgotten() {
     hears(&ear, [1, 99]).await;
     stage.faults.history_held.store(false, Ordering::SeqCst);
     hears(&ear, [1, 99, 2, 3, 4]).await;
+}
+
+#[tokio::test]
+async fn what_is_pushed_out_while_it_is_read_is_not_taken_for_whole() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [0]).await;
+    hears(&ear, [0]).await;
+    stage.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
+    // The first page ends at 1; when the next one is read, 2 to 9 are gone.
+    stage.faults.history_lag.store(5, Ordering::SeqCst);
+    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.publish("chat:room", 1..=6).await;
+    stage.faults.history_read.notified().await;
+    stage.publish("chat:room", 7..=20).await;
+    stage.faults.history_held.store(false, Ordering::SeqCst);
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
+}
+
+#[tokio::test]
+async fn pages_that_meet_are_whole_however_many_messages_they_bring() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [0]).await;
+    hears(&ear, [0]).await;
+    stage.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
+    // The first page ends at 4, which is still there when the next one is read; 0 is not.
+    stage.faults.history_lag.store(2, Ordering::SeqCst);
+    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.publish("chat:room", 1..=6).await;
+    stage.faults.history_read.notified().await;
+    stage.publish("chat:room", 7..=13).await;
+    stage.faults.history_held.store(false, Ordering::SeqCst);
+    hears(&ear, 0..=13).await;
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn an_epoch_that_changes_while_the_channel_is_healed_is_not_forgotten() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    let _witness = stage.join(&Ear::new(), "chat:witness", None).await;
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.faults.judge(|message| if number(message) == 2 { Fate::Drop } else { Fate::Pass });
+    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.publish("chat:room", [2, 3]).await;
+    stage.faults.history_read.notified().await;
+    *stage.faults.epoch.lock() = Some(midplane::protocol::Epoch::new("another"));
+    stage.backplane.announce(Gap { scope: Scope::Namespace("chat".into()), cause: GapCause::EpochChanged }).await;
+    let told = |line: &String| line.starts_with("midplane_gaps_total{cause=\"epoch_changed\"");
+    eventually("the change is heard of", async || stage.gaps().iter().any(told).then_some(())).await;
+    stage.faults.history_held.store(false, Ordering::SeqCst);
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    let position = stage.join(&Ear::new(), "chat:room", None).await.position.expect("a position");
+    assert_eq!(position.epoch.as_str(), "another");
+}
+
+#[tokio::test]
+async fn nothing_is_published_once_it_is_closed_to_publishers() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [1]).await;
+    stage.relay.close_to_publishers().await;
+    let late = stage.relay.publish(&channel_of("chat:room"), Outgoing::default(), Source::Http).await;
+    assert!(matches!(late, Err(PublishError::Unavailable(_))), "{late:?}");
+    hears(&ear, [1]).await;
 }
 
 #[tokio::test]

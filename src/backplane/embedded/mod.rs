@@ -154,6 +154,11 @@ impl History for Embedded {
         Ok(self.stream(channel.namespace())?.lock().page(channel, from, limit))
     }
 
+    async fn holds(&self, channel: &Channel, offset: Offset) -> Result<bool, HistoryError> {
+        let page = self.stream(channel.namespace())?.lock().page(channel, offset, 1);
+        Ok(page.messages.first().is_some_and(|message| message.offset == offset))
+    }
+
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
         Ok(self.stream(namespace)?.lock().bounds())
     }

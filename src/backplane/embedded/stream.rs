@@ -111,6 +111,7 @@ impl Stream {
 
     pub(super) fn remove_before(&mut self, channel: &Channel, end: Offset) {
         let Some(log) = self.channels.get_mut(channel) else { return };
+        log.version = None;
         while log.messages.front().is_some_and(|message| message.offset < end) {
             if let Some(message) = log.messages.pop_front() {
                 self.bytes -= weight(&message);
@@ -146,10 +147,7 @@ impl Stream {
 
 /// Bytes that a message takes, about.
 fn weight(message: &Stored) -> usize {
-    let tags: usize =
-        message.meta.tags.iter().map(|(name, value)| name.len() + value.len() + 2 * size_of::<String>()).sum();
-    let info = message.meta.info.as_ref().map_or(0, bytes::Bytes::len);
-    OVERHEAD + message.data.len() + info + tags
+    OVERHEAD + message.data.len() + message.meta.weight()
 }
 
 fn newer(version: &Version, had: &Version) -> bool {

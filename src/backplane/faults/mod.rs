@@ -14,7 +14,7 @@ use super::{
     Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer, Outgoing, Page,
     PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
 };
-use crate::protocol::{Channel, Offset};
+use crate::protocol::{Channel, Epoch, Offset};
 
 /// How long what is held waits before it looks again.
 const HELD_FOR: Duration = Duration::from_millis(1);
@@ -43,6 +43,8 @@ pub struct Faults {
     pub history_held: AtomicBool,
     /// Told of every page that was read.
     pub history_read: Notify,
+    /// Goes for the epoch of everything, where it is set.
+    pub epoch: Mutex<Option<Epoch>>,
     /// Publications are stored, their acknowledgements are lost.
     pub acks_lost: AtomicBool,
     /// Subscriptions are refused.
@@ -161,6 +163,10 @@ impl Backplane for Faulty {
 }
 
 impl Faulty {
+    fn epoch(&self, true_one: Epoch) -> Epoch {
+        self.faults.epoch.lock().clone().unwrap_or(true_one)
+    }
+
     fn readable(&self, namespace: &str) -> Result<&dyn History, HistoryError> {
         if self.faults.history_down.load(Ordering::SeqCst) {
             return Err(HistoryError::Unavailable("on purpose".to_owned()));
@@ -172,7 +178,9 @@ impl Faulty {
 #[async_trait]
 impl History for Faulty {
     async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
-        self.readable(channel.namespace())?.top(channel).await
+        let mut top = self.readable(channel.namespace())?.top(channel).await?;
+        top.epoch = self.epoch(top.epoch);
+        Ok(top)
     }
 
     async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError> {
@@ -189,8 +197,14 @@ impl History for Faulty {
         Ok(page)
     }
 
+    async fn holds(&self, channel: &Channel, offset: Offset) -> Result<bool, HistoryError> {
+        self.readable(channel.namespace())?.holds(channel, offset).await
+    }
+
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
-        self.readable(namespace)?.bounds(namespace).await
+        let mut bounds = self.readable(namespace)?.bounds(namespace).await?;
+        bounds.epoch = self.epoch(bounds.epoch);
+        Ok(bounds)
     }
 
     async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError> {

@@ -138,6 +138,8 @@ impl Pump {
             LiveEvent::Refused { sid, why } => {
                 warn!(why, "the server takes a subscription back");
                 let Some(Target::Channel(channel, _)) = self.interests.target(sid) else { return Ok(()) };
+                // Whoever subscribes next asks the server again.
+                self.interests.remove(&channel);
                 let scope = Scope::Channel { channel, up_to: Offset::NONE };
                 self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await
             }

@@ -34,6 +34,9 @@ impl Nats {
     /// The stream as its leader describes it, and the epoch that this belongs to.
     async fn described(&self, keep: &Keep) -> Result<(Info, Epoch), HistoryError> {
         loop {
+            // Everybody must know of a new life before anybody gets an answer from it.
+            let announced = self.vigil.announce_epoch(keep).await;
+            announced.map_err(|closed| HistoryError::Unavailable(closed.to_string()))?;
             let seen = keep.seen();
             let info = match keep.plan.info(&self.link).await {
                 Ok(info) => info,
@@ -44,17 +47,14 @@ impl Nats {
                     return Err(unavailable(error));
                 }
             };
-            if let Some(epoch) = keep.confirm(&info, seen) {
+            if let Some(epoch) = keep.confirm(&info, seen).filter(|_| !keep.is_unannounced()) {
                 let (messages, bytes) = (info.state.messages, info.state.bytes);
                 let stored = &self.vigil.telemetry.backplane;
                 stored.note_stream(&keep.namespace, messages, bytes, info.limit("max_bytes"));
                 return Ok((info, epoch));
             }
-            // The stream is another, or went back: everybody must know before anybody gets an answer.
-            if keep.check(&self.link, &self.bucket).await.map_err(unavailable)? {
-                let announced = self.vigil.announce_epoch(keep).await;
-                announced.map_err(|closed| HistoryError::Unavailable(closed.to_string()))?;
-            }
+            // The stream is another, or went back.
+            keep.check(&self.link, &self.bucket).await.map_err(unavailable)?;
         }
     }
 
@@ -148,9 +148,15 @@ impl History for Nats {
     async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
         let keep = self.keep(channel.namespace())?;
         let newest = async || self.leader(keep, json!({ "last_by_subj": self.subject(channel) })).await;
-        let seen = Offset(keep.seen());
-        let (described, mut found) = tokio::join!(self.described(keep), newest());
-        let (info, epoch) = described?;
+        let (info, epoch, seen, mut found) = loop {
+            let (before, seen) = (keep.epoch(), Offset(keep.seen()));
+            let (described, found) = tokio::join!(self.described(keep), newest());
+            let (info, epoch) = described?;
+            // What another life of the stream answered is of no use in this one.
+            if epoch == before {
+                break (info, epoch, seen, found);
+            }
+        };
         if !matches!(found, Ok(Some(_))) {
             // "Nothing" counts only if it was said after the last sequence was known.
             found = newest().await;
@@ -185,6 +191,11 @@ impl History for Nats {
                 _ => return Ok(page),
             }
         }
+    }
+
+    async fn holds(&self, channel: &Channel, offset: Offset) -> Result<bool, HistoryError> {
+        let found = self.leader(self.keep(channel.namespace())?, json!({ "seq": offset.0 })).await?;
+        Ok(found.is_some_and(|found| found.subject == self.subject(channel)))
     }
 
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {

@@ -1,8 +1,8 @@
 //! One namespace with history, as this node knows it: its stream, its epoch, how far it was seen, whether it takes writes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_nats::HeaderMap;
@@ -16,7 +16,7 @@ use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, 
 use super::publish::Ack;
 use super::streams::{Info, Plan};
 use super::subjects::Subjects;
-use crate::backplane::message;
+use crate::backplane::message::{self, now};
 use crate::protocol::Epoch;
 use crate::settings::{HistoryOptions, Nats};
 
@@ -41,7 +41,14 @@ pub struct Keep {
     /// The highest sequence seen in this life.
     seen: AtomicU64,
     witnesses: Mutex<Witnesses>,
-    contradicted: AtomicBool,
+    /// Deliveries that contradicted what was seen, and how many of them a check has looked into.
+    contradictions: AtomicU64,
+    examined: AtomicU64,
+    /// When this life was found, where it is not the first: nanoseconds since the Unix epoch.
+    found_at: AtomicI64,
+    /// Nobody was told of this life yet. Stays until somebody was, whoever gives up meanwhile.
+    unannounced: AtomicBool,
+    announcing: tokio::sync::Mutex<()>,
     /// Held while the epoch is checked, so that one step back is proven once.
     checking: tokio::sync::Mutex<()>,
     /// Up to which loss of the link the epoch is known to be the stream's.
@@ -68,7 +75,11 @@ impl Keep {
             marked: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             witnesses: Mutex::default(),
-            contradicted: AtomicBool::new(false),
+            contradictions: AtomicU64::new(0),
+            examined: AtomicU64::new(0),
+            found_at: AtomicI64::new(0),
+            unannounced: AtomicBool::new(false),
+            announcing: tokio::sync::Mutex::new(()),
             checking: tokio::sync::Mutex::new(()),
             confirmed: watch::Sender::new(0),
             stalled: Mutex::new(None),
@@ -107,8 +118,7 @@ impl Keep {
     /// The stream's first sequence tells what age has removed only as long as the oldest message is old: one busy channel
     /// that pushes out its own messages would move it up to the present. Marks stay for the whole horizon.
     pub async fn mark(&self, link: &Link, subjects: &Subjects) -> Result<(), ApiError> {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let part = (since.as_nanos() / (self.horizon.as_nanos() / u128::from(MARKS)).max(1)) as u64;
+        let part = now().unsigned_abs() / (self.horizon.as_nanos() as u64 / MARKS).max(1);
         if self.marked.load(Ordering::Relaxed) == part {
             return Ok(());
         }
@@ -135,10 +145,14 @@ impl Keep {
 
     /// Notes a delivered message; false when it is reason to check the epoch.
     pub fn delivered(&self, link: &message::Link) -> bool {
+        // It may have been on its way since another life.
+        if link.stored_at < self.found_at.load(Ordering::Relaxed) {
+            return true;
+        }
         self.seen.fetch_max(link.offset.0, Ordering::Relaxed);
         let sound = self.witnesses.lock().note(link.offset.0, link.stored_at);
         if !sound {
-            self.contradicted.store(true, Ordering::Relaxed);
+            self.contradictions.fetch_add(1, Ordering::Relaxed);
         }
         sound
     }
@@ -185,11 +199,34 @@ impl Keep {
         })
     }
 
-    /// Makes sure that the epoch is the stream's; true when it is another than before.
-    pub async fn check(&self, link: &Link, bucket: &str) -> Result<bool, ApiError> {
+    /// Whether somebody has yet to be told of this life.
+    pub fn is_unannounced(&self) -> bool {
+        self.unannounced.load(Ordering::Acquire)
+    }
+
+    /// Has `tell` tell of a new life, unless that is done.
+    pub async fn announce<E>(&self, tell: impl AsyncFnOnce() -> Result<(), E>) -> Result<(), E> {
+        if !self.is_unannounced() {
+            return Ok(());
+        }
+        let _alone = self.announcing.lock().await;
+        if self.is_unannounced() {
+            let epoch = self.epoch();
+            tell().await?;
+            // Another may have begun meanwhile.
+            if self.epoch() == epoch {
+                self.unannounced.store(false, Ordering::Release);
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes sure that the epoch is the stream's. Another than before must be [announced](Self::announce).
+    pub async fn check(&self, link: &Link, bucket: &str) -> Result<(), ApiError> {
         let _alone = self.checking.lock().await;
         let seen = self.seen();
-        let contradicted = self.contradicted.swap(false, Ordering::Relaxed);
+        let contradictions = self.contradictions.load(Ordering::Relaxed);
+        let contradicted = contradictions > self.examined.load(Ordering::Relaxed);
         let info = self.plan.info(link).await?;
         self.cramped.store(info.is_cramped(), Ordering::Relaxed);
         let (mut generation, _) = read_generation(link, bucket, &self.plan.name).await?;
@@ -209,13 +246,18 @@ impl Keep {
             );
             generation = raise_generation(link, bucket, &self.plan.name, known.generation).await?;
         }
+        self.examined.store(contradictions, Ordering::Relaxed);
         let life = Life { created: info.created.clone(), generation };
         if life == known {
             self.seen.fetch_max(info.state.last_seq, Ordering::Relaxed);
-            return Ok(false);
+            return Ok(());
+        }
+        if !first {
+            self.found_at.store(now(), Ordering::Relaxed);
+            self.unannounced.store(true, Ordering::Release);
         }
         self.begin(life, &info);
-        Ok(!first)
+        Ok(())
     }
 
     fn begin(&self, life: Life, info: &Info) {

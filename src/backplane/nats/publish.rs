@@ -155,6 +155,9 @@ impl Publisher {
     }
 }
 
+/// A channel's messages could not be read.
+struct Unread;
+
 /// Counts a publication that awaits its acknowledgement, also if its caller gives up.
 struct Awaiting<'a>(&'a Telemetry);
 
@@ -214,7 +217,12 @@ impl Sending<'_> {
             if sent && newest.as_ref().is_some_and(|newest| newest.message_id == id) {
                 return self.stored(top, true, true).await;
             }
-            if self.has_as_new(newest, version).await {
+            let Ok(has_as_new) = self.has_as_new(newest, version).await else {
+                self.keep.stalled();
+                pause(PAUSE, self.deadline).await;
+                continue;
+            };
+            if has_as_new {
                 return Ok(self.published(top, true));
             }
             match self.until_acknowledged(Some(top)).await? {
@@ -232,17 +240,23 @@ impl Sending<'_> {
     }
 
     /// Whether the channel holds this version or a newer one. Publications without a version may lie on top of it.
-    async fn has_as_new(&self, newest: Option<Found>, version: &Version) -> bool {
-        let Some(newest) = newest else { return false };
+    /// What cannot be read up to the newest, for a replica that lags or none at all, is no answer.
+    async fn has_as_new(&self, newest: Option<Found>, version: &Version) -> Result<bool, Unread> {
+        let Some(newest) = newest else { return Ok(false) };
         if newest.version.is_some() || newest.stored.meta.tombstone {
-            return newest.version.is_some_and(|had| !is_newer(version, &had));
+            return Ok(newest.version.is_some_and(|had| !is_newer(version, &had)));
         }
         let subject = self.publisher.subjects.of(Purpose::Publish, self.channel);
         let depth = self.keep.depth;
-        let question = json!({ "seq": 1, "batch": depth, "next_by_subj": subject });
-        let Ok(batch) = self.publisher.reader.batch(&self.keep.plan.name, &question, depth).await else { return false };
-        let had = batch.found.into_iter().rev().find_map(|found| found.version);
-        had.is_some_and(|had| !is_newer(version, &had))
+        let (mut had, mut next) = (None, Offset(1));
+        while next <= newest.stored.offset {
+            let question = json!({ "seq": next.0, "batch": depth, "next_by_subj": subject });
+            let batch = self.publisher.reader.batch(&self.keep.plan.name, &question, depth).await;
+            let found = batch.map_err(|_| Unread)?.found;
+            next = found.last().ok_or(Unread)?.stored.offset.next();
+            had = found.into_iter().rev().find_map(|found| found.version).or(had);
+        }
+        Ok(had.is_some_and(|had| !is_newer(version, &had)))
     }
 
     /// What to tell the caller of a stored message, and the nodes of one that may not have come out.

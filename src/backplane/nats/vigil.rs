@@ -133,6 +133,9 @@ impl Vigil {
     }
 
     async fn round(&self, restored: &mut Restored) -> Result<(), FeedClosed> {
+        for keep in self.keeps.values() {
+            self.announce_epoch(keep).await?;
+        }
         let pending = self.signals.take();
         let link = *self.link.watch().borrow();
         self.measure_connections(link.up, pending.live_down.is_none());
@@ -156,16 +159,13 @@ impl Vigil {
 
     /// After a lost connection: the streams may be gone, and deliveries are missing.
     async fn restore(&self, restored: &mut Restored, pending: &Pending, link_losses: u64) -> Result<(), FeedClosed> {
-        let changed = match self.ensure_all().await {
-            Ok(changed) => changed,
-            Err(error) => {
-                debug!(%error, "streams are not restored yet");
-                self.say(Health::Lost { why: error.to_string() });
-                return Ok(());
-            }
-        };
-        for keep in changed {
-            self.announce_epoch(&keep).await?;
+        if let Err(error) = self.ensure_all().await {
+            debug!(%error, "streams are not restored yet");
+            self.say(Health::Lost { why: error.to_string() });
+            return Ok(());
+        }
+        for keep in self.keeps.values() {
+            self.announce_epoch(keep).await?;
         }
         restored.link = link_losses;
         self.keeps.values().for_each(|keep| keep.confirm_up_to(link_losses));
@@ -180,19 +180,20 @@ impl Vigil {
         Ok(())
     }
 
-    /// Makes the streams exist and knows their epochs; returns those whose epoch is another than before.
-    pub async fn ensure_all(&self) -> Result<Vec<Arc<Keep>>, StreamError> {
-        let Some(epochs) = &self.epochs else { return Ok(Vec::new()) };
+    /// Makes the streams exist and knows their epochs.
+    pub async fn ensure_all(&self) -> Result<(), StreamError> {
+        let Some(epochs) = &self.epochs else { return Ok(()) };
         epochs.ensure(&self.link).await?;
         let checks = self.keeps.values().map(async |keep| {
             keep.plan.ensure(&self.link).await?;
-            let changed = keep.check(&self.link, &self.bucket).await;
-            let changed = changed.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
+            let checked = keep.check(&self.link, &self.bucket).await;
+            checked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
             let marked = keep.mark(&self.link, &self.subjects).await;
             marked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
-            Ok::<_, StreamError>(changed.then(|| Arc::clone(keep)))
+            Ok::<_, StreamError>(())
         });
-        Ok(try_join_all(checks).await?.into_iter().flatten().collect())
+        try_join_all(checks).await?;
+        Ok(())
     }
 
     /// Checks the epochs that may have changed, then tells of elections.
@@ -200,21 +201,18 @@ impl Vigil {
         let namespaces: HashSet<_> = pending.elected.union(&pending.suspect).collect();
         let checks = namespaces.into_iter().filter_map(|namespace| self.keeps.get(namespace)).map(async |keep| {
             match timeout(CHECK_PATIENCE, self.check(keep)).await {
-                Ok(Ok(changed)) => (keep, Some(changed)),
+                Ok(Ok(())) => (keep, true),
                 Ok(Err(error)) => {
                     warn!(stream = keep.plan.name, %error, "epoch not checked");
-                    (keep, None)
+                    (keep, false)
                 }
-                Err(_) => (keep, None),
+                Err(_) => (keep, false),
             }
         });
-        for (keep, changed) in join_all(checks).await {
-            match changed {
-                Some(true) => self.announce_epoch(keep).await?,
-                Some(false) => {}
-                None => {
-                    self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
-                }
+        for (keep, checked) in join_all(checks).await {
+            self.announce_epoch(keep).await?;
+            if !checked {
+                self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
             }
         }
         for namespace in &pending.elected {
@@ -224,7 +222,7 @@ impl Vigil {
     }
 
     /// Checks a stream's epoch. A stream that somebody deleted is made again first, and has another.
-    async fn check(&self, keep: &Keep) -> Result<bool, StreamError> {
+    async fn check(&self, keep: &Keep) -> Result<(), StreamError> {
         let mut outcome = keep.check(&self.link, &self.bucket).await;
         if outcome.as_ref().is_err_and(is_gone) {
             warn!(stream = keep.plan.name, "the stream is gone");
@@ -234,13 +232,17 @@ impl Vigil {
         outcome.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })
     }
 
-    /// Tells this node's readers and the other nodes that a namespace has a new epoch.
+    /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.
     pub async fn announce_epoch(&self, keep: &Keep) -> Result<(), FeedClosed> {
-        let told = self.link.client.publish(self.subjects.epoch(&keep.namespace), Default::default()).await;
-        if let Err(error) = told {
-            warn!(%error, "other nodes were not told of the new epoch");
-        }
-        self.gap(Scope::Namespace(Arc::clone(&keep.namespace)), GapCause::EpochChanged).await
+        keep.announce(async || {
+            self.gap(Scope::Namespace(Arc::clone(&keep.namespace)), GapCause::EpochChanged).await?;
+            let told = self.link.client.publish(self.subjects.epoch(&keep.namespace), Default::default()).await;
+            if let Err(error) = told {
+                warn!(%error, "other nodes were not told of the new epoch");
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Keeps the streams' marks complete; one that is late costs nothing yet.

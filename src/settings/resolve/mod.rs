@@ -10,7 +10,7 @@ mod token;
 
 use config::{Value, ValueKind};
 
-use super::model::{Embedded, Log, Settings};
+use super::model::{Channels, Embedded, Log, Nats, Settings};
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;
@@ -37,6 +37,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let nats = nats::read(&root.section("nats"));
     let embedded = embedded(&root.section("embedded"));
     let channel = channel::read(&root.section("channel"));
+    check_retries(&root.section("nats"), nats.as_ref(), &channel);
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
     if development && !client.allow_anonymous_connect_without_token && client.token.is_none() && hooks.connect.is_none()
@@ -64,6 +65,22 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let mut refusals = findings.into_refusals();
     refusals.dedup();
     if refusals.is_empty() { Ok((settings, values)) } else { Err(Refusals(refusals)) }
+}
+
+/// A stream remembers the ids of messages no longer than the messages.
+fn check_retries(section: &Section<'_>, nats: Option<&Nats>, channel: &Channels) {
+    let Some(nats) = nats else { return };
+    let horizons = channel.namespaces.iter().filter_map(|namespace| {
+        let horizon = namespace.history.as_ref()?.horizon;
+        (horizon <= nats.publish_timeout).then_some((&namespace.name, horizon))
+    });
+    if let Some((name, horizon)) = horizons.min() {
+        let horizon = humantime::format_duration(horizon);
+        let why = format!(
+            "not shorter than the history_meta_ttl of namespace {name:?} ({horizon}), so a retry could be stored twice"
+        );
+        section.refuse("publish_timeout", why);
+    }
 }
 
 fn embedded(section: &Section<'_>) -> Embedded {
