@@ -26,10 +26,14 @@ struct ChannelInfo {
     num_clients: usize,
 }
 
+/// Bytes of a pattern: matching takes time and room by its length.
+const PATTERN_LIMIT: usize = 256;
+
 impl Api {
     pub(super) fn channels(&self, request: &ChannelsRequest) -> Result<ChannelsResult, ApiError> {
         let pattern = match &*request.pattern {
             "" => None,
+            pattern if pattern.len() > PATTERN_LIMIT => return Err(ApiError::BadRequest),
             pattern => Some(Glob::new(pattern).map_err(|_| ApiError::BadRequest)?.compile_matcher()),
         };
         let all = self.relay.channels().into_iter();

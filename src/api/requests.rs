@@ -3,10 +3,11 @@
 //! All nodes serve them together, each request reaches one. No key is asked for: who may publish to these subjects is
 //! for the permissions of the backplane's users to say.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::stream::BoxStream;
-use futures_util::{StreamExt, stream};
+use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -74,7 +75,9 @@ async fn answer(api: Arc<Api>, request: Request) {
     let method = request.subject.strip_prefix("api.").unwrap_or_default();
     // Tools send nothing where a method needs nothing.
     let body = if request.body.is_empty() { b"{}" } else { &*request.body };
-    let reply = api.call(method, body, Source::Nats).await;
+    // All calls share a task: one that panics must not end the others. The panic itself is reported by its hook.
+    let call = AssertUnwindSafe(api.call(method, body, Source::Nats)).catch_unwind();
+    let reply = call.await.unwrap_or(Reply::Error(ApiError::Internal));
     let mut answer = reply.into_json();
     if answer.len() > request.room {
         answer = Reply::Error(ApiError::AnswerTooLarge { size: answer.len(), limit: request.room }).into_json();

@@ -14,7 +14,8 @@ use crate::session::Peer;
 use crate::settings::{Rate, Settings};
 use crate::socket::{RawTransport, RawWire, Upgrade};
 
-/// Messages up to so many times their limit are read, so that their commands can be answered with an error.
+/// Messages up to so many times the limit of a publication are read: clients that come back batch their subscribes, and
+/// what is too large can be answered with an error.
 const READABLE: usize = 4;
 
 /// What stands between a handshake and its session.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
@@ -29,6 +29,8 @@ const PERIOD: Duration = Duration::from_secs(30);
 const SETTLED: Duration = Duration::from_secs(10);
 /// When a freshly opened channel is compared: by then its subscription has reached every server.
 const FRESH: Duration = Duration::from_secs(1);
+/// What is on its way gets so long to arrive, where nothing but the clock had channels compared.
+const ON_ITS_WAY: Duration = Duration::from_secs(1);
 /// Channels compared in one call.
 const CHUNK: usize = 1000;
 
@@ -51,6 +53,8 @@ struct Space {
     /// Everything at or below was delivered, or found missing, before.
     floor: AtomicU64,
     demanded: Mutex<Option<GapCause>>,
+    /// When it was compared last by itself.
+    compared: Mutex<Instant>,
 }
 
 struct Fresh {
@@ -69,6 +73,7 @@ impl Audits {
             sightings: Mutex::default(),
             floor: AtomicU64::new(0),
             demanded: Mutex::default(),
+            compared: Mutex::new(Instant::now()),
         };
         let spaces =
             namespaces.iter().map(|namespace| (Arc::clone(&namespace.name), space(namespace.history.is_some())));
@@ -141,7 +146,6 @@ impl Space {
 pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut last_period = Instant::now();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
@@ -150,12 +154,7 @@ pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
                 relay.audits.spaces.values().for_each(Space::sight);
                 relay.registry.sweep_idle(relay.backplane.as_ref(), &relay.telemetry);
                 relay.check_fresh().await;
-                if last_period.elapsed() >= PERIOD {
-                    last_period = Instant::now();
-                    for (_, space) in relay.audits.spaces.iter().filter(|(_, space)| space.has_history) {
-                        space.demanded.lock().get_or_insert(GapCause::Audit);
-                    }
-                }
+                relay.demand_periodic();
             }
         }
         relay.check_demanded().await;
@@ -163,6 +162,20 @@ pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
 }
 
 impl Relay {
+    /// Has every namespace compared whose time has come: often enough for a publication to be compared several times
+    /// before it ages out.
+    fn demand_periodic(&self) {
+        for (namespace, space) in self.audits.spaces.iter().filter(|(_, space)| space.has_history) {
+            let retention = self.backplane.history().map_or(Duration::ZERO, |history| history.retention(namespace));
+            let period = if retention.is_zero() { PERIOD } else { PERIOD.min(retention / 8) };
+            let mut compared = space.compared.lock();
+            if compared.elapsed() >= period {
+                *compared = Instant::now();
+                space.demanded.lock().get_or_insert(GapCause::Audit);
+            }
+        }
+    }
+
     /// Compares every namespace that was demanded; one that cannot be read stays demanded.
     async fn check_demanded(&self) {
         for (namespace, space) in &self.audits.spaces {
@@ -182,7 +195,14 @@ impl Relay {
             }
             let settled = space.settled();
             let floor = Offset(space.floor.load(Ordering::Relaxed));
-            match self.compare(namespace, &topics, floor, cause).await {
+            // What was opened late, or healed meanwhile, is not known up to the floor.
+            let (late, known): (Vec<_>, Vec<_>) = topics.into_iter().partition(|topic| topic.proven() < floor);
+            let late_floor = late.iter().map(|topic| topic.proven()).min().unwrap_or(floor);
+            let compared = async {
+                self.compare(namespace, &known, floor, cause).await?;
+                self.compare(namespace, &late, late_floor, cause).await
+            };
+            match compared.await {
                 Ok(()) => {
                     self.uncompared.over();
                     self.raise_floor(namespace, space, settled).await;
@@ -254,27 +274,33 @@ impl Relay {
         cause: GapCause,
     ) -> Result<(), HistoryError> {
         let Some(history) = self.backplane.history() else { return Ok(()) };
+        let mut behind = Vec::new();
         for topics in topics.chunks(CHUNK) {
             let channels: Vec<Channel> = topics.iter().map(|topic| topic.channel.clone()).collect();
             let asked = now();
             let newer = history.newer(namespace, &channels, floor).await?;
             let tops: HashMap<_, _> = newer.tops.into_iter().collect();
             for topic in topics {
-                match tops.get(&topic.channel) {
-                    Some(newest) => self.compare_with(topic, *newest, cause),
-                    None => topic.state.lock().confirm(floor, newer.last, asked, history.retention(namespace)),
+                let newest = tops.get(&topic.channel).copied();
+                let mut state = topic.state.lock();
+                if state.is_behind(newest) {
+                    behind.extend(newest.map(|newest| (topic, newest)));
+                } else {
+                    state.confirm(floor, newer.last, asked, history.retention(namespace));
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Has a channel healed that reaches further than what passed here.
-    fn compare_with(&self, topic: &Arc<Topic>, newest: Offset, cause: GapCause) {
-        let had = topic.state.lock().had();
-        if had.is_some_and(|had| had < newest) {
-            self.suspect(topic, cause, newest);
+        // What was stored a moment ago may still be on its way.
+        if cause == GapCause::Audit && !behind.is_empty() {
+            sleep(ON_ITS_WAY).await;
         }
+        for (topic, newest) in behind {
+            let still = topic.state.lock().is_behind(Some(newest));
+            if still {
+                self.suspect(topic, cause, newest);
+            }
+        }
+        Ok(())
     }
 
     /// Without history a loss cannot be healed: it is told.

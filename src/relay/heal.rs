@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::Relay;
 use super::chain::Chain;
@@ -121,7 +121,11 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 }
                 if short {
                     unknown_goal += 1;
-                    if unknown_goal > UNKNOWN_GOAL_RETRIES {
+                    if unknown_goal > UNKNOWN_GOAL_RETRIES && hole.cause == GapCause::Nudge {
+                        // Anybody can nudge. What the stream's leader does not know was not stored in this channel.
+                        debug!(channel = %topic.channel, goal = %hole.goal, "a nudge beyond the channel's end");
+                        forget_goal(&topic);
+                    } else if unknown_goal > UNKNOWN_GOAL_RETRIES {
                         start_over(relay, &topic, history, &hole, "the store does not know what it sent").await;
                         return;
                     }
@@ -143,6 +147,14 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 backoff = (backoff * 2).min(BACKOFF_LAST);
             }
         }
+    }
+}
+
+fn forget_goal(topic: &Topic) {
+    if let Course::Chained(chained) = &mut topic.state.lock().course
+        && let Some(healing) = &mut chained.healing
+    {
+        healing.goal = Offset::NONE;
     }
 }
 

@@ -134,6 +134,14 @@ impl Topic {
         Self { channel, namespace, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
     }
 
+    /// How far it is known that nothing is missing; far beyond everything where nothing is chained.
+    pub(super) fn proven(&self) -> Offset {
+        match &self.state.lock().course {
+            Course::Chained(chained) => chained.chain.proven(),
+            Course::Plain | Course::Unopened(_) => Offset(u64::MAX),
+        }
+    }
+
     /// Whether its publications are stored and chained.
     pub(super) fn has_history(&self) -> bool {
         self.namespace.history.is_some()
@@ -157,7 +165,12 @@ impl TopicState {
         }
     }
 
-    /// Notes that, when it was `asked`, the channel had nothing between `floor` and `through`.
+    /// Whether the channel, which reaches to `newest` if that is known, reaches further than what passed here.
+    pub(super) fn is_behind(&self, newest: Option<Offset>) -> bool {
+        self.had().zip(newest).is_some_and(|(had, newest)| had < newest)
+    }
+
+    /// Notes that, when it was `asked`, the channel had nothing more between `floor` and `through`.
     pub(super) fn confirm(&mut self, floor: Offset, through: Offset, asked: i64, retention: Duration) {
         if let Course::Chained(chained) = &mut self.course
             && chained.healing.is_none()

@@ -19,9 +19,9 @@ use crate::settings::Namespace;
 use crate::telemetry::{LimitScope, Source};
 use std::sync::Arc;
 
-/// Commands in one message: more than any SDK batches.
+/// Commands in one message: an SDK that comes back batches one for each of its channels.
 const COMMANDS: usize = 1024;
-/// A client that is refused for its rate so often in a row is not going to stop by itself.
+/// A client that was refused for its rate so much more often than it was not is not going to stop by itself.
 const RATE_PATIENCE: u32 = 100;
 
 /// What a command leads to: a reply, or none.
@@ -31,15 +31,15 @@ impl Session {
     /// Handles the commands of one message, in order.
     pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
         self.count_received(message.len());
-        let oversized = message.len() > self.services.client.message_size_limit;
-        let decoded = decode(self.outbox.encoding(), &message, COMMANDS);
+        let most = COMMANDS.max(2 * self.services.client.channel_limit);
+        let decoded = decode(self.outbox.encoding(), &message, most);
         drop(message);
         let commands = decoded.map_err(|error| {
             tracing::debug!(client = %self.id, "closing: {error}");
             Disconnect::from(DisconnectCode::BadRequest)
         })?;
         for command in commands {
-            self.command(command, oversized, pongs).await?;
+            self.command(command, pongs).await?;
             if self.outbox.is_closing() {
                 return Ok(());
             }
@@ -51,7 +51,7 @@ impl Session {
         Ok(())
     }
 
-    async fn command(&mut self, command: Command, oversized: bool, pongs: &mut u32) -> Result<(), Disconnect> {
+    async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
         let Command { id, method } = command;
         match (&self.phase, &method) {
             (Phase::Opening(_), Method::Connect(_)) => {}
@@ -69,7 +69,11 @@ impl Session {
         let answer = match method {
             Method::Connect(request) => Box::pin(self.connect(id, *request)).await,
             // It could be read, so it gets an error of its own: a close by 1009 would end an official client for good.
-            _ if oversized => Err(ErrorCode::BadRequest.into()),
+            Method::Publish(PublishRequest { data, .. }) | Method::Rpc(RpcRequest { data, .. })
+                if self.too_large(&data) =>
+            {
+                Err(ErrorCode::BadRequest.into())
+            }
             Method::Subscribe(request) => Box::pin(self.subscribe(id, *request)).await,
             Method::Unsubscribe(request) => self.unsubscribe(&request),
             Method::Publish(request) => self.publish(request).await,
@@ -91,6 +95,10 @@ impl Session {
             Err(Failure::Disconnect(disconnect)) => return Err(disconnect),
         }
         Ok(())
+    }
+
+    fn too_large(&self, data: &Bytes) -> bool {
+        data.len() > self.services.client.message_size_limit
     }
 
     pub(super) fn reply(&self, id: u32, result: ReplyResult) {
@@ -200,11 +208,11 @@ impl Session {
         let Some(client) = self.client_mut() else { return Ok(()) };
         let Some(bucket) = allowance(client) else { return Ok(()) };
         if bucket.take(Instant::now()) {
-            client.refused_in_a_row = 0;
+            client.refused = client.refused.saturating_sub(1);
             return Ok(());
         }
-        client.refused_in_a_row += 1;
-        let patience_ends = client.refused_in_a_row > RATE_PATIENCE;
+        client.refused += 1;
+        let patience_ends = client.refused > RATE_PATIENCE;
         self.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
         if patience_ends { Err(DisconnectCode::TooManyRequests.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
     }

@@ -159,7 +159,7 @@ impl Session {
             token_channels: identity.subs.into_iter().map(|sub| sub.channel).collect(),
             publish_rate: settings.publish_rate.map(|rate| Bucket::new(rate, now)),
             subscribe_rate: settings.subscribe_rate.map(|rate| Bucket::new(rate, now)),
-            refused_in_a_row: 0,
+            refused: 0,
         }));
     }
 }

@@ -52,8 +52,8 @@ pub(super) struct Client {
     pub(super) token_channels: Vec<String>,
     pub(super) publish_rate: Option<Bucket>,
     pub(super) subscribe_rate: Option<Bucket>,
-    /// Commands refused for their rate in a row.
-    pub(super) refused_in_a_row: u32,
+    /// Commands refused for their rate, less those that were not.
+    pub(super) refused: u32,
 }
 
 impl Session {

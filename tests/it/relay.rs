@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Fate, Faults, Faulty};
@@ -9,7 +10,7 @@ use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing,
 use midplane::hub::Control;
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Outcome, Refusal, Relay, Since, Wish};
-use midplane::settings::Namespaces;
+use midplane::settings::{Namespace, Namespaces};
 use midplane::telemetry::{Source, Telemetry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -30,7 +31,11 @@ struct Stage {
 impl Stage {
     /// `chat` keeps 10 publications, `live` none.
     fn set() -> Self {
-        let namespaces = namespaces::registry([namespaces::open("chat", Some(10)), namespaces::open("live", None)]);
+        Self::set_with([namespaces::open("chat", Some(10)), namespaces::open("live", None)])
+    }
+
+    fn set_with(namespaces: impl IntoIterator<Item = Namespace>) -> Self {
+        let namespaces = namespaces::registry(namespaces);
         let (sender, feeds) = feed::open(2);
         let faults = Arc::new(Faults::default());
         let embedded = Embedded::new(&namespaces, 1 << 20, sender);
@@ -255,6 +260,51 @@ async fn the_first_publication_of_an_empty_channel_is_no_gap_however_busy_others
     hears(&ear, [1]).await;
     assert_eq!(stage.gaps(), Vec::<String>::new());
     assert!(ear.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn a_nudge_for_what_was_never_stored_disturbs_nobody() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let joined = stage.join(&ear, "chat:room", None).await;
+    drop(joined.hold);
+    stage.publish("chat:room", [1]).await;
+    let elsewhere = stage.publish("chat:other", [2]).await.expect("stored");
+    for up_to in [elsewhere.offset, Offset(u64::MAX)] {
+        let scope = Scope::Channel { channel: channel_of("chat:room"), up_to };
+        stage.backplane.announce(Gap { scope, cause: GapCause::Nudge }).await;
+    }
+    stage.publish("chat:room", [3]).await;
+    hears(&ear, [1, 3]).await;
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn the_first_publication_after_everything_aged_out_is_no_loss() {
+    let brief = |mut namespace: Namespace| {
+        let history = namespace.history.as_mut().expect("a history");
+        (history.ttl, history.horizon) = (Duration::from_secs(1), Duration::from_secs(8));
+        namespace
+    };
+    let stage = Stage::set_with([brief(namespaces::open("chat", Some(10)))]);
+    let (ear, busy) = (Ear::new(), Ear::new());
+    let first = stage.join(&ear, "chat:room", None).await;
+    let second = stage.join(&busy, "chat:busy", None).await;
+    drop((first.hold, second.hold));
+    let at = stage.publish("chat:room", [1]).await.expect("stored");
+    hears(&ear, [1]).await;
+    let mut number = 0;
+    eventually("the publication has aged out", async || {
+        number += 1;
+        stage.publish("chat:busy", [number]).await;
+        let page = stage.backplane.page(&channel_of("chat:room"), at.offset, 1).await.expect("a page");
+        page.messages.is_empty().then_some(())
+    })
+    .await;
+    stage.publish("chat:room", [2]).await;
+    hears(&ear, [1, 2]).await;
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
+    assert_eq!(stage.gaps(), Vec::<String>::new());
 }
 
 #[tokio::test]

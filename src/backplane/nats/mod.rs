@@ -80,6 +80,8 @@ pub enum ConnectError {
 /// A node's part in a cluster.
 pub struct Nats {
     link: Link,
+    /// What services and backends write into headers must not end the connection that publishes.
+    services: Link,
     live: Live,
     subjects: Subjects,
     bucket: String,
@@ -107,6 +109,7 @@ impl Nats {
     ) -> Result<Arc<Self>, ConnectError> {
         let patience = Patience::new(options);
         let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
+        let services = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
         let (sender, events) = mpsc::channel(EVENTS);
         let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
         let live = patience.with(|_| true, start).await?;
@@ -133,6 +136,7 @@ impl Nats {
             bucket: epochs_bucket(&options.prefix),
             keeps: keeps.clone(),
             answers: reader.state(),
+            services: services.clone(),
             feed: feed.clone(),
             signals: Arc::clone(&signals),
             health: health_sender,
@@ -159,6 +163,7 @@ impl Nats {
             subjects: subjects.clone(),
             vigil: Arc::clone(&vigil),
             link,
+            services,
             live,
             keeps,
             reader,
@@ -290,8 +295,10 @@ impl Backplane for Nats {
         self.vigil.stop.cancel();
         self.live.close().await;
         self.reader.close().await;
-        if let Err(error) = self.link.client.drain().await {
-            warn!(%error, "connection to NATS not drained");
+        for link in [&self.services, &self.link] {
+            if let Err(error) = link.client.drain().await {
+                warn!(%error, "connection to NATS not drained");
+            }
         }
         let tasks = std::mem::take(&mut *self.tasks.lock());
         for task in tasks {

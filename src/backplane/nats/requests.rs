@@ -29,12 +29,12 @@ impl Requests for Nats {
         body: Bytes,
         timeout: Duration,
     ) -> Result<Answer, RequestError> {
-        if !self.link.is_up() {
+        if !self.services.is_up() {
             return Err(RequestError::Unavailable("not connected to NATS".to_owned()));
         }
         let whole = self.subjects.below(subject);
         let headers = (!headers.is_empty()).then(|| header_map(headers));
-        match self.link.request(&whole, headers, body, timeout).await {
+        match self.services.request(&whole, headers, body, timeout).await {
             Ok(answer) => Ok(Answer { headers: pairs(answer.headers.as_ref()), body: answer.payload }),
             Err(Unanswered::NoResponders) => Err(RequestError::NoResponder(whole)),
             Err(Unanswered::Timeout(within)) => Err(RequestError::Timeout(within)),
@@ -45,12 +45,12 @@ impl Requests for Nats {
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         let whole = self.subjects.below(pattern);
         let unavailable = |why: String| SubscribeError::Unavailable(why);
-        let subscriber = self.link.client.queue_subscribe(whole, GROUP.to_owned()).await;
+        let subscriber = self.services.client.queue_subscribe(whole, GROUP.to_owned()).await;
         let subscriber = subscriber.map_err(|error| unavailable(error.to_string()))?;
-        let barrier = self.link.barrier(&self.subjects.below("barrier")).await;
+        let barrier = self.services.barrier(&self.subjects.below("barrier")).await;
         barrier.map_err(|error| unavailable(error.to_string()))?;
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(serve(subscriber, sender, self.link.clone(), self.subjects.clone()));
+        tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone()));
         Ok(receiver)
     }
 }

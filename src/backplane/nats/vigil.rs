@@ -27,8 +27,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STALL_TOLERANCE: Duration = Duration::from_secs(10);
 /// How often the round trip is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
-/// Connections of a node: one that publishes and asks, one that listens, one for what is read.
-const CONNECTIONS: u32 = 3;
+/// Connections of a node: one that publishes and asks, one that listens, one for what is read, one for services.
+const CONNECTIONS: u32 = 4;
 /// How long a check may take before its gap is announced all the same.
 const CHECK_PATIENCE: Duration = Duration::from_secs(3);
 
@@ -100,6 +100,7 @@ pub struct Vigil {
     pub keeps: HashMap<Arc<str>, Arc<Keep>>,
     /// How the connection stands that history is read over.
     pub answers: watch::Receiver<LiveState>,
+    pub services: Link,
     pub feed: FeedSender,
     pub signals: Arc<Signals>,
     pub health: watch::Sender<Health>,
@@ -285,7 +286,7 @@ impl Vigil {
 
     fn measure_connections(&self, link_up: bool, live_up: bool) {
         let answers_up = matches!(*self.answers.borrow(), LiveState::Connected { .. });
-        let up = u32::from(link_up) + u32::from(live_up) + u32::from(answers_up);
+        let up = u32::from(link_up) + u32::from(live_up) + u32::from(answers_up) + u32::from(self.services.is_up());
         self.telemetry.backplane.connections.of(telemetry::Link::Connected).set(up);
         self.telemetry.backplane.connections.of(telemetry::Link::Disconnected).set(CONNECTIONS - up);
     }
