@@ -315,7 +315,6 @@ impl Vigil {
                     info!(?after, "backplane is back");
                 }
             }
-            Health::Starting => {}
         }
         self.health.send_if_modified(|current| {
             let news = *current != health;

@@ -125,6 +125,20 @@ describe('two nodes on one nats-server, under publishing', { timeout: 400_000 },
     for (const listener of crowd.listeners) assert.deepEqual(await listener.received(1), [1]);
   });
 
+  test('without history, who was promised to be told of a loss is told when NATS was away', async () => {
+    const channel = fresh('bare');
+    const client = await Raw.connect(topology.first);
+    const { subscribe } = await client.ask({ id: 2, subscribe: { channel, positioned: true } });
+    assert.equal(subscribe.positioned, true, JSON.stringify(subscribe));
+    const unhealed = 'midplane_gaps_unhealed_total{cause="reconnect"}';
+    const before = await topology.first.metric(unhealed);
+    await topology.nats.kill();
+    await topology.nats.run();
+    assert.equal((await client.push('unsubscribe', channel)).code, 2500);
+    await eventually('it is counted', async () => (await topology.first.metric(unhealed)) > before);
+    client.end();
+  });
+
   const startsAgain = async destroy => {
     const ada = crowd.apps[0];
     const listener = await ada.subscribe(fresh('lost'));

@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { Raw, eventually, fresh, embedded } from './harness.mjs';
+import { App, Raw, eventually, fresh, embedded, token } from './harness.mjs';
 import { withApps } from './suite.mjs';
 
 describe('rates of one connection', { timeout: 120_000 }, () => {
@@ -40,5 +40,22 @@ describe('rates of one connection', { timeout: 120_000 }, () => {
     const connection = keep(await Raw.connect(topology.first));
     const channel = fresh('plain');
     for (let id = 10; id < 15; id += 1) assert.deepEqual(await connection.ask({ id, publish: { channel, data: 1 } }), { id, publish: {} });
+  }));
+});
+
+describe('a client with many subscriptions', { timeout: 120_000 }, () => {
+  let topology;
+  before(async () => (topology = await embedded()));
+  after(() => topology?.stop());
+
+  test('comes back with all of them in one frame, beyond the size of a publication', withApps(async keep => {
+    const ada = await keep(new App('json', topology.first, { token: token({ sub: 'ada' }) })).connect();
+    const channels = Array.from({ length: 30 }, () => fresh('private'));
+    const long = channel => token({ sub: 'ada', channel, info: { padding: 'x'.repeat(3000) } });
+    const listeners = await Promise.all(channels.map(channel => ada.subscribe(channel, { token: long(channel) })));
+    ada.breakConnection();
+    await eventually('it is back', () => ada.connected.length === 2);
+    await eventually('with everything', () => listeners.every(({ subscribed, unsubscribed }) => subscribed.length === 2 || unsubscribed));
+    for (const { unsubscribed } of listeners) assert.equal(unsubscribed, null);
   }));
 });
