@@ -9,8 +9,9 @@ use super::join::Outcome;
 use super::recovery::{Refusal, age};
 use super::topic::Topic;
 use crate::backplane::{GapCause, PublishError, Stored};
-use crate::hub::Reach;
+use crate::hub::{Frames, Reach};
 use crate::protocol::Channel;
+use crate::protocol::centrifuge::Encoding;
 use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
 
 impl Relay {
@@ -43,9 +44,16 @@ impl Relay {
         }
     }
 
-    /// The JSON wire cannot carry a publication: connections that speak it were closed.
-    pub(super) fn warn_of_closed(&self, channel: &Channel) {
-        if let Some(left_out) = self.unfit.due() {
+    /// Encodes a message, and warns where a wire cannot carry it: connections that speak it are closed.
+    pub(super) fn prepare(
+        &self,
+        channel: &Channel,
+        frames: &Frames<'_>,
+        mut encodings: impl Iterator<Item = Encoding> + Clone,
+    ) {
+        frames.prepare(encodings.clone());
+        let unfit = !frames.is_withheld() && encodings.any(|encoding| frames.get(encoding).is_none());
+        if unfit && let Some(left_out) = self.unfit.due() {
             warn!(
                 %channel,
                 left_out,

@@ -173,7 +173,7 @@ async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, asked: i
 fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut Vec<Arc<Outbox>>) {
     let encodings: Vec<_> = topic.state.lock().audience.encodings().collect();
     let frames: Vec<_> = missed.iter().map(|message| push_frames(topic, message)).collect();
-    frames.iter().for_each(|frames| frames.prepare(encodings.iter().copied()));
+    frames.iter().for_each(|frames| relay.prepare(&topic.channel, frames, encodings.iter().copied()));
     let mut state = topic.state.lock();
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return };

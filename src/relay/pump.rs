@@ -73,9 +73,7 @@ impl Relay {
         }
         // Encoded before the lock is taken.
         let encodings = topic.state.lock().audience.encodings();
-        if encodings.clone().any(|encoding| !frames.is_withheld() && frames.get(encoding).is_none()) {
-            self.warn_of_closed(&topic.channel);
-        }
+        self.prepare(&topic.channel, &frames, encodings);
         let begun = Instant::now();
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {
