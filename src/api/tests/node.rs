@@ -30,6 +30,8 @@ async fn channels_are_those_with_listeners() {
         let reply = stage.call("channels", &format!(r#"{{"pattern":"{pattern}"}}"#)).await;
         assert_eq!(reply, format!(r#"{{"result":{{"channels":{expected}}}}}"#), "{pattern}");
     }
+    let long = stage.call("channels", &format!(r#"{{"pattern":"{}"}}"#, "*a".repeat(100_000))).await;
+    assert!(long.contains("\"code\":107"), "{long}");
     let refused = stage.call("channels", r#"{"pattern":"[a"}"#).await;
     assert_eq!(refused, r#"{"error":{"code":107,"message":"bad request"}}"#);
 }

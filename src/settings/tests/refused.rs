@@ -94,6 +94,10 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
             "[nats]\nduplicate_window = \"10s\"",
             "nats.duplicate_window = \"10s\": not longer than nats.publish_timeout, so a retry could be stored twice",
         ),
+        (
+            "nats.servers = [\"nats://127.0.0.1:4222\"]\n[[channel.namespaces]]\nname = \"hot\"\nhistory_size = 10\nhistory_ttl = \"10s\"\nhistory_meta_ttl = \"10s\"",
+            "nats.publish_timeout = \"15s\": not shorter than the history_meta_ttl of namespace \"hot\" (10s), so a retry could be stored twice",
+        ),
         ("[nats]\nuser = \"me\"", "nats.user = \"me\": set without nats.password"),
         (
             "[nats]\nservers = [\"nats://t0k@a:1\"]\nnkey = \"SU\"",
