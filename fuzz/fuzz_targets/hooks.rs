@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use midplane::backplane::{
-    Answer, Backplane, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
+    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
     SubscribeError,
 };
 use midplane::hooks::{Caller, Hooks};
@@ -97,6 +97,10 @@ impl Backplane for Service {
 
     fn requests(&self) -> Option<&dyn Requests> {
         Some(self)
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        unreachable!("nothing is told to nodes here")
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -22,6 +22,8 @@ pub(super) enum Command {
     Channels(ChannelsRequest),
     Info,
     Rpc(RpcRequest),
+    /// About a user's connections: a method, and its parameters as they came.
+    Sessions(Method, Box<RawValue>),
     /// A method that is known and not there yet.
     Later(Method),
 }
@@ -42,13 +44,12 @@ impl Command {
             Method::Channels => Self::Channels(decode(body)?),
             Method::Info => decode(body).map(|Nothing {}| Self::Info)?,
             Method::Rpc => Self::Rpc(decode(body)?),
-            Method::Subscribe
-            | Method::Unsubscribe
-            | Method::Disconnect
-            | Method::Refresh
-            | Method::Presence
-            | Method::PresenceStats
-            | Method::Batch => decode(body).map(|Nothing {}| Self::Later(method))?,
+            Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
+                Self::Sessions(method, serde_json::from_slice(body).map_err(|_| Malformed)?)
+            }
+            Method::Presence | Method::PresenceStats | Method::Batch => {
+                decode(body).map(|Nothing {}| Self::Later(method))?
+            }
         })
     }
 
@@ -62,7 +63,7 @@ impl Command {
             Self::Channels(_) => Method::Channels,
             Self::Info => Method::Info,
             Self::Rpc(_) => Method::Rpc,
-            Self::Later(method) => *method,
+            Self::Sessions(method, _) | Self::Later(method) => *method,
         }
     }
 }

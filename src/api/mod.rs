@@ -4,8 +4,7 @@
 //! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
 //! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
 //!
-//! What needs the sessions of all nodes (subscribe, unsubscribe, disconnect, refresh, presence) is answered 108;
-//! `info` and `channels` tell what this node sees.
+//! Presence is answered 108; `info` and `channels` tell what this node sees.
 
 mod batch;
 mod channels;
@@ -19,6 +18,7 @@ mod publish;
 mod reply;
 pub mod requests;
 mod rpc;
+mod sessions;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -108,6 +108,7 @@ impl Api {
             Command::Channels(request) => written(&self.channels(&request)?),
             Command::Info => written(&self.info().await),
             Command::Rpc(request) => written(&self.rpc(request).await?),
+            Command::Sessions(method, params) => written(&self.tell(method, &params).await?),
             Command::Later(_) => Err(ApiError::NotYetAvailable),
         }
     }

@@ -46,6 +46,9 @@ pub trait Backplane: Send + Sync + 'static {
     /// Questions to and from services outside, where this backplane reaches any.
     fn requests(&self) -> Option<&dyn Requests>;
 
+    /// Word to and from every node of the cluster.
+    fn broadcast(&self) -> &dyn Broadcast;
+
     /// Whether it can do its work now.
     fn health(&self) -> watch::Receiver<Health>;
 
@@ -98,6 +101,16 @@ pub trait Requests: Send + Sync {
 
     /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them.
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
+}
+
+/// Word from node to node, at most once: for what concerns sessions, wherever they are.
+#[async_trait]
+pub trait Broadcast: Send + Sync {
+    /// Tells every node, this one included.
+    async fn tell(&self, message: Bytes) -> Result<(), PublishError>;
+
+    /// What nodes tell, from now on.
+    async fn hear(&self) -> Result<mpsc::Receiver<Bytes>, SubscribeError>;
 }
 
 /// What somebody outside answered.

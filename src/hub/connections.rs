@@ -1,11 +1,14 @@
 //! Every connection of this node, for counting and for closing them all.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use foldhash::fast::FixedState;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use uuid::Uuid;
 
 use super::outbox::{Backlog, Control, Outbox};
 use crate::protocol::centrifuge::codes::Disconnect;
@@ -13,12 +16,17 @@ use crate::protocol::centrifuge::codes::Disconnect;
 /// Spreads the lock: a connect storm meets it twice a connection.
 const SHARDS: usize = 16;
 
+/// Clients by user and id.
+type Users = BTreeMap<(Box<str>, Uuid), Arc<Outbox>>;
+
 /// Every connection of this node.
 pub struct Connections {
     shards: [Mutex<HashMap<u64, Arc<Outbox>>>; SHARDS],
     next: AtomicUsize,
     count: watch::Sender<usize>,
     backlog: Backlog,
+    /// Connected clients by user and id.
+    users: [Mutex<Users>; SHARDS],
     /// What everybody is told, those too who come in while it is being said.
     closing: Mutex<Option<Disconnect>>,
 }
@@ -29,6 +37,20 @@ pub struct Registered {
     key: u64,
 }
 
+/// A client's entry among those of its user; leaves on drop.
+pub struct Known {
+    connections: Arc<Connections>,
+    user: Box<str>,
+    client: Uuid,
+}
+
+impl Drop for Known {
+    fn drop(&mut self) {
+        let user = std::mem::take(&mut self.user);
+        self.connections.users_of(&user).lock().remove(&(user.clone(), self.client));
+    }
+}
+
 impl Connections {
     #[must_use]
     pub fn new() -> Arc<Self> {
@@ -37,6 +59,7 @@ impl Connections {
             next: AtomicUsize::new(0),
             count: watch::channel(0).0,
             backlog: Backlog::default(),
+            users: std::array::from_fn(|_| Mutex::default()),
             closing: Mutex::default(),
         })
     }
@@ -51,6 +74,26 @@ impl Connections {
             outbox.request(Control::Close(disconnect));
         }
         Registered { connections: Arc::clone(self), key }
+    }
+
+    /// Notes who a connection belongs to, until the entry is dropped.
+    #[must_use]
+    pub fn know(self: &Arc<Self>, user: &str, client: Uuid, outbox: &Arc<Outbox>) -> Known {
+        let key = (Box::from(user), client);
+        self.users_of(user).lock().insert(key, Arc::clone(outbox));
+        Known { connections: Arc::clone(self), user: user.into(), client }
+    }
+
+    /// The connected clients of a user; of `""` all anonymous ones.
+    #[must_use]
+    pub fn of_user(&self, user: &str) -> Vec<(Uuid, Arc<Outbox>)> {
+        let users = self.users_of(user).lock();
+        let all = users.range((Box::from(user), Uuid::nil())..=(Box::from(user), Uuid::max()));
+        all.map(|((_, client), outbox)| (*client, Arc::clone(outbox))).collect()
+    }
+
+    fn users_of(&self, user: &str) -> &Mutex<Users> {
+        &self.users[FixedState::with_seed(2).hash_one(user) as usize % SHARDS]
     }
 
     /// How many there are.

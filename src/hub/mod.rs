@@ -7,11 +7,13 @@
 pub mod audience;
 pub mod connections;
 pub mod frames;
+pub mod orders;
 pub mod outbox;
 pub mod pulse;
 
 pub use audience::{Audience, Listener, Reach, Slot};
-pub use connections::Connections;
+pub use connections::{Connections, Known};
 pub use frames::Frames;
+pub use orders::{Order, Placement};
 pub use outbox::{Control, Flushed, Hold, Outbox, Taken, Wire};
 pub use pulse::Pulse;

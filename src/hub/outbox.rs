@@ -13,11 +13,14 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+use super::orders::Order;
 use super::pulse::Appointment;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Encoding;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 
+/// What may be asked of a session that does not come to it; beyond that it connects anew.
+const CONTROLS: usize = 1024;
 /// Frames given to the socket in one write.
 const SLICES: usize = 64;
 
@@ -37,6 +40,8 @@ pub enum Control {
     Lost(Channel),
     /// End the connection.
     Close(Disconnect),
+    /// Do what a backend wants.
+    Obey(Arc<Order>),
 }
 
 /// What became of a flush.
@@ -236,8 +241,11 @@ impl Outbox {
     /// Asks the session for something.
     pub fn request(&self, control: Control) {
         let mut state = self.state.lock();
-        if !state.gone && !state.controls.contains(&control) {
-            state.controls.push(control);
+        // Orders count each time: they may undo one another.
+        let is_news = matches!(control, Control::Obey(_)) || !state.controls.contains(&control);
+        if !state.gone && is_news {
+            let full = state.controls.len() >= CONTROLS;
+            state.controls.push(if full { Control::Close(DisconnectCode::ForceReconnect.into()) } else { control });
             drop(state);
             self.attention.notify_one();
         }

@@ -151,7 +151,9 @@ impl Session {
             Refresher::Client
         };
         let settings = &self.services.client;
+        let known = self.services.connections.know(&identity.user, self.id, &self.outbox);
         self.phase = Phase::Connected(Box::new(Client {
+            known,
             user: identity.user.into(),
             info: identity.info,
             meta: identity.meta,

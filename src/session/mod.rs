@@ -10,6 +10,7 @@ mod counted;
 mod deadlines;
 mod heart;
 mod hooked;
+mod obey;
 mod permissions;
 mod rate;
 mod refresh;

@@ -16,7 +16,7 @@ use super::heart::{Beat, Heart};
 use super::state::{Phase, Session};
 use super::transport::{Event, Inbound, Transport, TransportError};
 use super::{Peer, Services};
-use crate::hub::{Control, Flushed, Outbox, Wire};
+use crate::hub::{Control, Flushed, Order, Outbox, Wire};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::protocol::centrifuge::{Reply, framed, is_pong};
 use crate::protocol::websocket;
@@ -96,7 +96,15 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             Some(event) => handle(session, heart, event),
             None => Ok(()),
         };
-        let mut outcome = outcome.and_then(|()| attend(session, heart, &mut reminder, quiet));
+        let mut outcome = match outcome.and_then(|()| attend(session, heart, &mut reminder, quiet)) {
+            Ok(orders) if orders.is_empty() => Ok(()),
+            Ok(orders) => {
+                let outcome = Box::pin(serve(transport, session, heart, Work::Orders(orders))).await;
+                reminder = None;
+                outcome
+            }
+            Err(end) => Err(end),
+        };
         if outcome.is_ok() && session.owes_refresh(Instant::now()) {
             outcome = Box::pin(serve(transport, session, heart, Work::Refresh)).await;
             reminder = None;
@@ -125,6 +133,8 @@ enum Work {
     Message(Bytes),
     /// Asking the application about what has expired.
     Refresh,
+    /// What backends want.
+    Orders(Vec<Arc<Order>>),
 }
 
 /// Does something that may wait for the backplane or the application, longer perhaps than a client waits for a sign of
@@ -145,6 +155,7 @@ async fn serve<T: Transport>(
             match work {
                 Work::Message(data) => session.commands(data, &mut pongs).await,
                 Work::Refresh => session.refresh_by_hooks().await,
+                Work::Orders(orders) => session.obey(&orders).await,
             }
         });
         // What is answered already goes out while the rest waits.
@@ -209,18 +220,25 @@ fn handle(session: &mut Session, heart: &mut Heart, event: Event) -> Result<(), 
     }
 }
 
-/// Does what others asked of the session, and what is due. Only when it is `quiet`, with nothing to read, is a pong that
+/// Does what others asked of the session, and what is due; what backends want is returned, since it takes time. Only when it is `quiet`, with nothing to read, is a pong that
 /// did not come really missing: it may stand behind other messages, and those have waited for the backplane.
-fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>, quiet: bool) -> Result<(), End> {
+fn attend(
+    session: &mut Session,
+    heart: &mut Heart,
+    reminder: &mut Option<Instant>,
+    quiet: bool,
+) -> Result<Vec<Arc<Order>>, End> {
     let (controls, due) = session.outbox.take_requests();
+    let mut orders = Vec::new();
     for control in controls {
         match control {
             Control::Close(disconnect) => return Err(End::Disconnect(disconnect)),
             Control::Lost(channel) => session.lost(&channel).map_err(End::Disconnect)?,
+            Control::Obey(order) => orders.push(order),
         }
     }
     if !due {
-        return Ok(());
+        return Ok(orders);
     }
     *reminder = None;
     let now = Instant::now();
@@ -232,7 +250,8 @@ fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instan
             Beat::NoPong | Beat::Rest => {}
         }
     }
-    session.deadlines(now).map_err(End::Disconnect)
+    session.deadlines(now).map_err(End::Disconnect)?;
+    Ok(orders)
 }
 
 fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {

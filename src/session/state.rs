@@ -12,7 +12,7 @@ use super::permissions::Asker;
 use super::rate::Bucket;
 use super::services::Services;
 use super::subscription::{Expiry, Subscription};
-use crate::hub::Outbox;
+use crate::hub::{Known, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 
@@ -41,6 +41,8 @@ pub(super) enum Phase {
 
 /// Who is connected.
 pub(super) struct Client {
+    #[expect(dead_code, reason = "backends find the client as long as it lives")]
+    pub(super) known: Known,
     /// `""` for an anonymous user.
     pub(super) user: Box<str>,
     /// `conn_info`.

@@ -50,11 +50,37 @@ async fn info_tells_of_this_node() {
 }
 
 #[tokio::test]
-async fn what_needs_the_sessions_of_all_nodes_says_that_it_is_not_there() {
+async fn presence_says_that_it_is_not_there() {
     let stage = Stage::set();
-    for method in ["subscribe", "unsubscribe", "disconnect", "refresh", "presence", "presence_stats"] {
+    for method in ["presence", "presence_stats"] {
         let reply = stage.call(method, r#"{"channel":"chat:a","user":"42"}"#).await;
         let expected = r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#;
         assert_eq!(reply, expected, "{method}");
+    }
+}
+
+#[tokio::test]
+async fn what_concerns_a_users_connections_is_checked_before_it_is_told() {
+    let stage = Stage::set();
+    for (method, body, code) in [
+        ("subscribe", r#"{"user":"42"}"#, 107),
+        ("subscribe", r#"{"user":"42","channel":"nowhere:a"}"#, 102),
+        ("subscribe", r#"{"user":"42","channel":"chat:a","b64data":"?"}"#, 107),
+        ("unsubscribe", r#"{"user":"42","channel":""}"#, 107),
+        ("unsubscribe", r#"{"user":42,"channel":"chat:a"}"#, 107),
+        ("disconnect", r#"{"user":"42","client":"nobody"}"#, 107),
+        ("disconnect", r#"{"user":"42","disconnect":{"code":2999,"reason":"x"}}"#, 107),
+        ("refresh", "[]", 107),
+    ] {
+        let reply = stage.call(method, body).await;
+        assert!(reply.starts_with(&format!(r#"{{"error":{{"code":{code},"#)), "{method} {body}: {reply}");
+    }
+    for (method, body) in [
+        ("subscribe", r#"{"user":"42","channel":"chat:a","recover_since":{"offset":1,"epoch":"x"}}"#),
+        ("unsubscribe", r#"{"user":"42","channel":"chat:a"}"#),
+        ("disconnect", r#"{"user":"42","disconnect":{"code":4501,"reason":"closed"}}"#),
+        ("refresh", r#"{"user":"42","expire_at":4102444800}"#),
+    ] {
+        assert_eq!(stage.call(method, body).await, r#"{"result":{}}"#, "{method}: nobody known is no error");
     }
 }

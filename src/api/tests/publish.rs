@@ -5,7 +5,9 @@ use async_trait::async_trait;
 use tokio::sync::watch;
 
 use super::Stage;
-use crate::backplane::{Backplane, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError};
+use crate::backplane::{
+    Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError,
+};
 use crate::protocol::Channel;
 
 #[tokio::test]
@@ -132,6 +134,10 @@ impl Backplane for Failing {
 
     fn requests(&self) -> Option<&dyn Requests> {
         None
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        unreachable!("nothing is told to nodes here")
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Stage, without_epochs};
 use crate::api::requests::serve;
 use crate::backplane::{
-    Answer, Backplane, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
+    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
     SubscribeError,
 };
 use crate::protocol::Channel;
@@ -70,6 +70,10 @@ impl Backplane for Outside {
 
     fn requests(&self) -> Option<&dyn Requests> {
         Some(self)
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        self.inner.broadcast()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

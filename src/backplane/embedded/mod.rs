@@ -10,22 +10,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
 use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
-    Backplane, Bounds, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing, Page, PublishError,
-    Published, Requests, SubscribeError, Top,
+    Backplane, Bounds, Broadcast, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing, Page,
+    PublishError, Published, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
 
 /// Publishers of different channels rarely wait for one another.
 const TURNS: usize = 64;
+/// Signals that wait for whoever hears them; beyond it the teller waits.
+const SIGNALS: usize = 256;
 /// How often what has aged is let go of in namespaces where nothing happens.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -38,6 +41,7 @@ pub struct Embedded {
     /// Held from the offset to the feed, so that deliveries leave in the order of their offsets.
     turns: Vec<tokio::sync::Mutex<()>>,
     health: watch::Sender<Health>,
+    ears: Mutex<Vec<mpsc::Sender<Bytes>>>,
 }
 
 impl Embedded {
@@ -60,6 +64,7 @@ impl Embedded {
             recent: Mutex::default(),
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             health: watch::channel(Health::Ready).0,
+            ears: Mutex::default(),
         });
         tokio::spawn(sweep(Arc::downgrade(&embedded)));
         embedded
@@ -137,11 +142,33 @@ impl Backplane for Embedded {
         None
     }
 
+    fn broadcast(&self) -> &dyn Broadcast {
+        self
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
 
     async fn close(&self) {}
+}
+
+#[async_trait]
+impl Broadcast for Embedded {
+    async fn tell(&self, message: Bytes) -> Result<(), PublishError> {
+        let ears = self.ears.lock().clone();
+        for ear in ears {
+            // Whoever listened is gone.
+            let _ = ear.send(message.clone()).await;
+        }
+        Ok(())
+    }
+
+    async fn hear(&self) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
+        let (sender, receiver) = mpsc::channel(SIGNALS);
+        self.ears.lock().push(sender);
+        Ok(receiver)
+    }
 }
 
 #[async_trait]

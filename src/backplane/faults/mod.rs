@@ -11,8 +11,8 @@ use tokio::sync::{Notify, watch};
 use tokio::time::sleep;
 
 use super::{
-    Backplane, Bounds, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer, Outgoing, Page,
-    PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
+    Backplane, Bounds, Broadcast, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer,
+    Outgoing, Page, PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 
@@ -151,6 +151,10 @@ impl Backplane for Faulty {
 
     fn requests(&self) -> Option<&dyn Requests> {
         self.inner.requests()
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        self.inner.broadcast()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

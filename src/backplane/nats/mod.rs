@@ -7,6 +7,7 @@
 //!
 //! Nothing here is per client: no consumer, no watcher, no task for a channel.
 
+mod broadcast;
 mod connection;
 mod deliveries;
 mod epoch;
@@ -47,7 +48,9 @@ use self::publish::Publisher;
 use self::streams::{Plan, epochs_bucket};
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
-use super::{Backplane, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError};
+use super::{
+    Backplane, Broadcast, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError,
+};
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
 use crate::telemetry::{Pace, Telemetry};
@@ -284,6 +287,10 @@ impl Backplane for Nats {
 
     fn requests(&self) -> Option<&dyn Requests> {
         Some(self)
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        self
     }
 
     fn health(&self) -> watch::Receiver<Health> {

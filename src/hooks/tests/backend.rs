@@ -16,7 +16,7 @@ use url::Url;
 
 use super::fixtures::lonely;
 use crate::backplane::{
-    Answer, Backplane, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
+    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
     SubscribeError,
 };
 use crate::protocol::Channel;
@@ -157,6 +157,10 @@ impl Backplane for NatsBackend {
 
     fn requests(&self) -> Option<&dyn Requests> {
         Some(self)
+    }
+
+    fn broadcast(&self) -> &dyn Broadcast {
+        self.rest.broadcast()
     }
 
     fn health(&self) -> watch::Receiver<Health> {

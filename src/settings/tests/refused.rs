@@ -94,10 +94,6 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
             "[nats]\nduplicate_window = \"10s\"",
             "nats.duplicate_window = \"10s\": not longer than nats.publish_timeout, so a retry could be stored twice",
         ),
-        (
-            "nats.servers = [\"nats://127.0.0.1:4222\"]\n[[channel.namespaces]]\nname = \"hot\"\nhistory_size = 10\nhistory_ttl = \"10s\"\nhistory_meta_ttl = \"10s\"",
-            "nats.publish_timeout = \"15s\": not shorter than the history_meta_ttl of namespace \"hot\" (10s), so a retry could be stored twice",
-        ),
         ("[nats]\nuser = \"me\"", "nats.user = \"me\": set without nats.password"),
         (
             "[nats]\nservers = [\"nats://t0k@a:1\"]\nnkey = \"SU\"",
@@ -284,4 +280,12 @@ fn a_file_that_does_not_load_is_refused() {
     writeln!(file, "[http\nbind = 1").expect("written");
     let broken = refused(Settings::load(Some(file.path()), environment(&[])));
     assert!(broken.starts_with("--config ") && broken.contains("TOML"), "{broken}");
+}
+
+#[test]
+fn a_history_that_forgets_before_a_retry_is_over_is_refused() {
+    let namespace = "name = \"hot\"\nhistory_size = 10\nhistory_ttl = \"10s\"\nhistory_meta_ttl = \"10s\"";
+    let settings = format!("nats.servers = [\"nats://127.0.0.1:4222\"]\n[[channel.namespaces]]\n{namespace}");
+    let why = "not shorter than the history_meta_ttl of namespace \"hot\" (10s), so a retry could be stored twice";
+    assert_eq!(refused(Settings::from_toml(&settings)), format!("nats.publish_timeout = \"15s\": {why}"));
 }

@@ -10,10 +10,22 @@ use crate::support::member::Member;
 const LONG: Duration = Duration::from_secs(10);
 
 pub async fn suite(node: &Member) {
+    what_a_node_tells_it_hears_itself(node).await;
     let Some(requests) = node.backplane.requests() else { return };
     an_answer_comes_back(requests).await;
     nobody_serving_is_said_at_once(requests).await;
     a_dropped_reply_is_a_timeout(requests).await;
+}
+
+async fn what_a_node_tells_it_hears_itself(node: &Member) {
+    let mut heard = node.backplane.broadcast().hear().await.unwrap();
+    for n in 0..100 {
+        node.backplane.broadcast().tell(Bytes::from(n.to_string())).await.unwrap();
+    }
+    for n in 0..100 {
+        let told = tokio::time::timeout(LONG, heard.recv()).await.expect("in time").unwrap();
+        assert_eq!(told, n.to_string());
+    }
 }
 
 async fn an_answer_comes_back(requests: &dyn Requests) {

@@ -14,11 +14,16 @@ from cent import (
     CentUnauthorizedError,
     ChannelsRequest,
     Client,
+    Disconnect,
+    DisconnectRequest,
     HistoryRemoveRequest,
     HistoryRequest,
     InfoRequest,
     PublishRequest,
+    RefreshRequest,
     StreamPosition,
+    SubscribeRequest,
+    UnsubscribeRequest,
 )
 
 from app import eventually, fresh, heard
@@ -319,3 +324,11 @@ async def test_the_server_api_over_nats_speaks_the_same_json(topology):
     assert (await call("publish", {"channel": "nowhere:x", "data": 1}))["error"]["code"] == 102
     assert (await call("dance", {}))["error"]["code"] == 104
     await backend.close()
+
+
+def test_cent_asks_for_what_concerns_a_users_connections(cent):
+    user = fresh("user")
+    cent.subscribe(SubscribeRequest(user=user, channel=fresh("chat")))
+    cent.unsubscribe(UnsubscribeRequest(user=user, channel=fresh("chat")))
+    cent.refresh(RefreshRequest(user=user, expire_at=4102444800))
+    cent.disconnect(DisconnectRequest(user=user, disconnect=Disconnect(code=4501, reason="account closed")))

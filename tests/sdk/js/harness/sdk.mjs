@@ -30,6 +30,7 @@ export class App {
     this.publications = []; // of server-side subscriptions
     this.probes = new Set(); // the same
     this.subscribed = []; // the same
+    this.unsubscribedFrom = []; // the same
     this.errors = [];
     this.states = [];
     this.connected = [];
@@ -59,6 +60,7 @@ export class App {
       .on('disconnected', context => (this.disconnected = context))
       .on('error', context => this.errors.push(context))
       .on('subscribed', context => this.subscribed.push(context))
+      .on('unsubscribed', ({ channel }) => this.unsubscribedFrom.push(channel))
       .on('publication', context => {
         if (context.tags?.probe) this.probes.add(context.tags.probe);
         else this.publications.push({ ...context, data: decode(wire, context.data) });

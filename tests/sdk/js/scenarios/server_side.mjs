@@ -80,4 +80,54 @@ export default ({ wire, topology }) => {
     const ada = await keep(app({ channels: [channel] })).connect();
     assert.equal(await ada.listen(channel).refusal(), 105);
   }));
+
+  test('a backend subscribes a user on whichever node, and ends it again', withApps(async keep => {
+    const [user, channel] = [name(), fresh('chat')];
+    const clients = [topology().first, topology().other].map(node => keep(new App(wire, node, { token: token({ sub: user, exp: now(60) }) })));
+    const stranger = keep(app({}));
+    for (const client of [...clients, stranger]) await client.connect();
+    const { offset, epoch } = await topology().first.publish(channel, 1);
+    await topology().first.publish(channel, 2);
+    const asked = { user, channel, data: { welcome: 'ada' }, recover_since: { offset, epoch } };
+    assert.deepEqual(await topology().other.api('subscribe', asked), { result: {} });
+    for (const client of clients) {
+      await eventually('subscribed', () => inChannel(client.subscribed, channel).length);
+      const [subscribed] = inChannel(client.subscribed, channel);
+      assert.deepEqual(wire === 'json' ? subscribed.data : JSON.parse(Buffer.from(subscribed.data).toString()), { welcome: 'ada' });
+      await eventually('what was published since', () => data(client, channel).length === 1);
+    }
+    await topology().other.publish(channel, 3);
+    for (const client of clients) await eventually('it goes on', () => data(client, channel).length === 2);
+    for (const client of clients) assert.deepEqual(data(client, channel), [2, 3]);
+    assert.deepEqual(await topology().first.api('unsubscribe', { user, channel }), { result: {} });
+    for (const client of clients) await eventually('it is over', () => client.unsubscribedFrom.includes(channel));
+    assert.deepEqual(inChannel(stranger.subscribed, channel), []);
+  }));
+
+  test('a backend disconnects a user, all connections or one, for good or not', withApps(async keep => {
+    const user = name();
+    const connect = node => keep(new App(wire, node, { token: token({ sub: user, exp: now(60) }) })).connect();
+    const [ada, tablet] = [await connect(topology().first), await connect(topology().other)];
+    await topology().other.api('disconnect', { user, client: ada.id, disconnect: { code: 4000, reason: 'move on' } });
+    await eventually('it comes back', () => ada.connected.length === 2);
+    assert.equal(ada.connecting.at(-1).code, 4000);
+    assert.equal(tablet.connected.length, 1);
+    await topology().first.api('disconnect', { user, whitelist: [tablet.id] });
+    await eventually('one is gone for good', () => ada.disconnected);
+    assert.equal(ada.disconnected.code, 3503);
+    assert.equal(tablet.centrifuge.state, 'connected');
+  }));
+
+  test('a backend shortens a connection\'s time, or ends it', withApps(async keep => {
+    const user = name();
+    const getToken = async () => token({ sub: user, exp: now(300) });
+    const ada = await keep(new App(wire, topology().first, { getToken })).connect();
+    await topology().other.api('refresh', { user, expire_at: now(600) });
+    await topology().other.api('refresh', { user, expire_at: now(1) });
+    await eventually('its time is over, and it comes back', () => ada.connected.length === 2);
+    assert.equal(ada.connecting.at(-1).code, 3005);
+    await topology().other.api('refresh', { user, expired: true });
+    await eventually('at once', () => ada.connected.length === 3);
+    assert.equal(ada.connecting.at(-1).code, 3005);
+  }));
 };

@@ -1,0 +1,144 @@
+//! `subscribe`, `unsubscribe`, `disconnect`, `refresh`: what concerns a user's connections, on whichever node they are.
+//!
+//! A call is checked here and then told to every node as it came; each does what it asks with the connections that it
+//! has. There is no answer from them: a user that nobody knows is no error, as in Centrifugo.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tracing::{debug, warn};
+use uuid::Uuid;
+
+use super::command::{decode, or_null};
+use super::{Api, ApiError, Empty, Method};
+use crate::auth::options::{SubscribeOptions, expiry};
+use crate::hub::{Control, Order, Placement};
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+
+/// A call on its way to every node.
+#[derive(Serialize, Deserialize)]
+struct Told<'a> {
+    method: &'a str,
+    #[serde(borrow)]
+    params: &'a RawValue,
+}
+
+/// All fields of all four methods.
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Params {
+    #[serde(deserialize_with = "or_null")]
+    user: String,
+    #[serde(deserialize_with = "or_null")]
+    client: String,
+    /// Of unidirectional connections; no other has one.
+    #[serde(deserialize_with = "or_null")]
+    session: String,
+    #[serde(deserialize_with = "or_null")]
+    channel: String,
+    #[serde(deserialize_with = "or_null")]
+    expire_at: i64,
+    #[serde(deserialize_with = "or_null")]
+    expired: bool,
+    recover_since: Option<Since>,
+    disconnect: Option<Farewell>,
+    #[serde(deserialize_with = "or_null")]
+    whitelist: Vec<String>,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Since {
+    offset: u64,
+    epoch: String,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default)]
+struct Farewell {
+    code: u32,
+    reason: String,
+}
+
+impl Api {
+    /// Checks a call and tells it to every node.
+    pub(super) async fn tell(&self, method: Method, params: &RawValue) -> Result<Empty, ApiError> {
+        self.control(method, params)?;
+        let told = Told { method: method.name(), params };
+        let message = serde_json::to_vec(&told).map_err(|_| ApiError::Internal)?;
+        let sent = self.backplane.broadcast().tell(message.into()).await;
+        sent.map_err(|error| ApiError::Unavailable(error.to_string()))?;
+        Ok(Empty {})
+    }
+
+    /// Does what nodes tell, until they do no longer.
+    pub async fn obey(self: Arc<Self>, mut told: mpsc::Receiver<Bytes>) {
+        while let Some(message) = told.recv().await {
+            if self.obey_one(&message).is_none() {
+                warn!("a node told what this one does not understand");
+            }
+        }
+    }
+
+    fn obey_one(&self, message: &[u8]) -> Option<()> {
+        let Told { method, params } = serde_json::from_slice(message).ok()?;
+        let method = Method::parse(method)?;
+        let control = self.control(method, params).ok()?;
+        let wanted: Params = decode(params.get().as_bytes()).ok()?;
+        let one: Option<Uuid> = if wanted.client.is_empty() { None } else { Some(wanted.client.parse().ok()?) };
+        let spared = |client: &Uuid| wanted.whitelist.iter().any(|spared| *spared == client.hyphenated().to_string());
+        let mut reached = 0;
+        for (client, outbox) in self.connections.of_user(&wanted.user) {
+            if one.is_none_or(|one| one == client) && wanted.session.is_empty() && !spared(&client) {
+                outbox.request(control.clone());
+                reached += 1;
+            }
+        }
+        debug!(method = method.name(), reached, "told by a node");
+        Some(())
+    }
+
+    /// What a call asks of each connection.
+    fn control(&self, method: Method, params: &RawValue) -> Result<Control, ApiError> {
+        let body = params.get().as_bytes();
+        let wanted: Params = decode(body).map_err(|_| ApiError::BadRequest)?;
+        if !wanted.client.is_empty() && wanted.client.parse::<Uuid>().is_err() {
+            return Err(ApiError::BadRequest);
+        }
+        let obey = |order| Control::Obey(Arc::new(order));
+        Ok(match method {
+            Method::Subscribe => {
+                let (channel, _) = self.channel(&wanted.channel)?;
+                let options: SubscribeOptions = decode(body).map_err(|_| ApiError::BadRequest)?;
+                let options = options.subscription(wanted.channel).map_err(|_| ApiError::BadRequest)?;
+                obey(Order::Subscribe(Box::new(Placement {
+                    channel,
+                    info: options.info,
+                    data: options.data,
+                    expires_at: expiry(wanted.expire_at),
+                    since: wanted.recover_since.map(|since| (since.offset, since.epoch)),
+                    force_recovery: options.overrides.force_recovery,
+                    force_positioning: options.overrides.force_positioning,
+                })))
+            }
+            Method::Unsubscribe => obey(Order::Unsubscribe(self.channel(&wanted.channel)?.0)),
+            Method::Refresh if wanted.expired => Control::Close(DisconnectCode::Expired.into()),
+            Method::Refresh => obey(Order::Expire(expiry(wanted.expire_at))),
+            _ => Control::Close(farewell(wanted.disconnect)?),
+        })
+    }
+}
+
+/// How a backend wants a connection to end; as Centrifugo does it where nothing is said.
+fn farewell(wanted: Option<Farewell>) -> Result<Disconnect, ApiError> {
+    match wanted {
+        Some(Farewell { code, reason }) if code > 0 => {
+            let reason = if reason.is_empty() { "disconnected by the application".to_owned() } else { reason };
+            Disconnect::custom(code, reason).map_err(|_| ApiError::BadRequest)
+        }
+        Some(_) | None => Ok(DisconnectCode::ForceNoReconnect.into()),
+    }
+}

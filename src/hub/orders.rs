@@ -1,0 +1,34 @@
+//! What backends ask of a client's connection.
+
+use bytes::Bytes;
+
+use crate::protocol::Channel;
+
+/// Something that a session does because a backend wants it. Ending the connection is a
+/// [`Control`](super::Control) of its own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Order {
+    /// Subscribe the client, server-side.
+    Subscribe(Box<Placement>),
+    /// End its subscription, whoever made it.
+    Unsubscribe(Channel),
+    /// It expires then, in Unix seconds; `None` is never.
+    Expire(Option<u64>),
+}
+
+/// A server-side subscription that a backend makes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Placement {
+    pub channel: Channel,
+    /// `chan_info` of the client in this channel.
+    pub info: Option<Bytes>,
+    /// Goes to the client with the subscription.
+    pub data: Option<Bytes>,
+    /// Unix seconds; `None` is never.
+    pub expires_at: Option<u64>,
+    /// What was published since this offset and epoch comes first.
+    pub since: Option<(u64, String)>,
+    /// In place of the namespace's, where given.
+    pub force_recovery: Option<bool>,
+    pub force_positioning: Option<bool>,
+}

@@ -1,0 +1,96 @@
+//! What backends want of a client.
+
+use std::sync::Arc;
+
+use tracing::{debug, warn};
+
+use super::Failure;
+use super::state::Session;
+use super::subscribe::Grant;
+use super::subscription::{Expiry, Refresher, moment, remaining};
+use crate::auth::Overrides;
+use crate::hub::{Order, Placement};
+use crate::protocol::centrifuge::codes::{Disconnect, UnsubscribeCode};
+use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
+
+impl Session {
+    /// Obeys one order after another. Whoever is not connected any more has nothing to obey.
+    pub(super) async fn obey(&mut self, orders: &[Arc<Order>]) -> Result<(), Disconnect> {
+        for order in orders {
+            if self.client().is_none() {
+                return Ok(());
+            }
+            match &**order {
+                Order::Subscribe(placement) => self.place(placement).await?,
+                Order::Unsubscribe(channel) => {
+                    if self.leave(channel) {
+                        let code = UnsubscribeCode::Server;
+                        self.push(Push::Unsubscribe { channel: channel.clone(), code });
+                    }
+                }
+                Order::Expire(at) => self.expire_at(*at),
+            }
+        }
+        Ok(())
+    }
+
+    async fn place(&mut self, placement: &Placement) -> Result<(), Disconnect> {
+        let channel = &placement.channel;
+        if self.position_of(channel).is_some() {
+            return Ok(());
+        }
+        if self.subscriptions.len() >= self.services.client.channel_limit {
+            warn!(client = %self.id, %channel, "not subscribed for a backend: the client is at its channel limit");
+            return Ok(());
+        }
+        let Ok(namespace) = self.services.channel.namespaces.of(channel).map(Arc::clone) else { return Ok(()) };
+        let asked = placement.since.as_ref().map(|(offset, epoch)| SubscribeRequest {
+            channel: channel.to_string(),
+            recover: true,
+            offset: *offset,
+            epoch: epoch.clone(),
+            ..SubscribeRequest::default()
+        });
+        let overrides = Overrides {
+            force_recovery: placement.force_recovery,
+            force_positioning: placement.force_positioning,
+            ..Overrides::default()
+        };
+        let grant = Grant {
+            info: placement.info.clone(),
+            data: placement.data.clone(),
+            expires_at: placement.expires_at,
+            refreshed_by_server: false,
+            overrides,
+        };
+        let (result, hold) = match self.join(channel, &namespace, asked.as_ref(), grant, true).await {
+            Ok(joined) => joined,
+            Err(Failure::Disconnect(disconnect)) => return Err(disconnect),
+            Err(Failure::Error(error)) => {
+                warn!(client = %self.id, %channel, %error, "not subscribed for a backend");
+                return Ok(());
+            }
+        };
+        debug!(client = %self.id, %channel, "subscribed for a backend");
+        let subscription = SubscribePush {
+            recoverable: result.recoverable,
+            positioned: result.positioned,
+            epoch: result.epoch,
+            offset: result.offset,
+            data: result.data,
+        };
+        self.push(Push::Subscribe { channel: channel.clone(), subscription });
+        for publication in result.publications {
+            self.push(Push::Publication { channel: channel.clone(), publication });
+        }
+        drop(hold);
+        Ok(())
+    }
+
+    fn expire_at(&mut self, at: Option<u64>) {
+        let by = if self.client_refreshes() { Refresher::Client } else { Refresher::Server };
+        let Some(client) = self.client_mut() else { return };
+        client.expiry = at.map(|at| Expiry { at: moment(at), by });
+        self.push(Push::Refresh { expires: at.is_some(), ttl: at.map_or(0, |at| ttl(remaining(at))) });
+    }
+}
