@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["protocol", "settings", "telemetry"]),
     ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
-    ("api", &["backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
+    ("api", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("session", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("socket", &["hub", "protocol", "session"]),
     ("http", &["api", "protocol", "session", "settings", "socket", "telemetry"]),
