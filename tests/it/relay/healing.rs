@@ -1,0 +1,116 @@
+//! What is lost on its way is healed, or told.
+
+use super::*;
+
+#[tokio::test]
+async fn dropped_deliveries_are_healed_in_order_and_without_doubles() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.judge(|message| match number(message) % 5 {
+        0 => Fate::Drop,
+        1 => Fate::Twice,
+        2 => Fate::Late,
+        _ => Fate::Pass,
+    });
+    for chunk in 0..20 {
+        stage.publish("chat:room", chunk * 4..chunk * 4 + 4).await;
+        let before = chunk as usize * 4;
+        eventually("the chunk before is whole", async || (ear.heard().len() >= before).then_some(())).await;
+    }
+    stage.faults.cease();
+    stage.publish("chat:room", [80]).await;
+    hears(&ear, 0..=80).await;
+    assert!(ear.requests().is_empty(), "nobody was told of a loss");
+}
+
+#[tokio::test]
+async fn a_loss_on_a_channel_that_falls_quiet_is_found_when_the_backplane_reconnects() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", [2, 3]).await;
+    stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
+    hears(&ear, [1, 2, 3]).await;
+}
+
+#[tokio::test]
+async fn a_nudge_heals_its_channel() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.judge(|_| Fate::Drop);
+    let at = stage.publish("chat:room", [1]).await.expect("stored");
+    let scope = Scope::Channel { channel: channel_of("chat:room"), up_to: at.offset };
+    stage.backplane.announce(Gap { scope, cause: GapCause::Nudge }).await;
+    hears(&ear, [1]).await;
+}
+
+#[tokio::test]
+async fn a_fresh_subscription_is_looked_at_again_by_itself() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", [1]).await;
+    hears(&ear, [1]).await;
+}
+
+#[tokio::test]
+async fn more_loss_than_is_stored_is_told_and_not_papered_over() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.publish("chat:room", [0]).await;
+    hears(&ear, [0]).await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", 1..50).await;
+    stage.faults.cease();
+    stage.publish("chat:room", [50]).await;
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    stage.publish("chat:room", [51]).await;
+    assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
+}
+
+#[tokio::test]
+async fn without_history_a_known_loss_is_told_to_positioned_listeners() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "live:room").await;
+    stage.publish("live:room", [1]).await;
+    hears(&ear, [1]).await;
+    stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("live:room"))]);
+}
+
+#[tokio::test]
+async fn who_was_promised_nothing_gets_what_is_left_when_a_hole_cannot_be_healed() {
+    let stage = Stage::set();
+    let (positioned, plain) = (Ear::new(), Ear::new());
+    let first = stage.join(&positioned, "chat:room", None).await;
+    let second = stage.join_as(&plain, "chat:room", None, false).await;
+    drop((first.hold, second.hold));
+    stage.publish("chat:room", [0]).await;
+    hears(&plain, [0]).await;
+    let dropped = Arc::new(AtomicUsize::new(0));
+    let counter = Arc::clone(&dropped);
+    stage.faults.judge(move |_| {
+        counter.fetch_add(1, Ordering::SeqCst);
+        Fate::Drop
+    });
+    stage.publish("chat:room", 1..50).await;
+    eventually("all are dropped", async || (dropped.load(Ordering::SeqCst) == 49).then_some(())).await;
+    stage.faults.cease();
+    stage.publish("chat:room", [50, 51]).await;
+    hears(&plain, [0, 50, 51]).await;
+    let requests =
+        eventually("the loss is told", async || Some(positioned.requests()).filter(|it| !it.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+}

@@ -1,0 +1,119 @@
+//! The relay heals what the backplane loses, or tells those who were promised to be told.
+
+mod healing;
+mod joining;
+mod reading;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::faults::{Fate, Faults, Faulty};
+use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing, PublishError, Scope, feed};
+use midplane::hub::Control;
+use midplane::protocol::{Channel, Offset, Position};
+use midplane::relay::{Joined, Membership, Outcome, Refusal, Relay, Since, Wish};
+use midplane::settings::{Namespace, Namespaces};
+use midplane::telemetry::{Source, Telemetry};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::support::listener::Ear;
+use crate::support::{eventually, namespaces};
+
+/// A relay on an embedded backplane that fails when told to.
+struct Stage {
+    relay: Arc<Relay>,
+    backplane: Arc<Faulty>,
+    faults: Arc<Faults>,
+    namespaces: Namespaces,
+    telemetry: Arc<Telemetry>,
+    stop: CancellationToken,
+}
+
+impl Stage {
+    /// `chat` keeps 10 publications, `live` none.
+    fn set() -> Self {
+        Self::set_with([namespaces::open("chat", Some(10)), namespaces::open("live", None)])
+    }
+
+    fn set_with(namespaces: impl IntoIterator<Item = Namespace>) -> Self {
+        let namespaces = namespaces::registry(namespaces);
+        let (sender, feeds) = feed::open(2);
+        let faults = Arc::new(Faults::default());
+        let embedded = Embedded::new(&namespaces, 1 << 20, sender);
+        let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
+        let telemetry = Telemetry::new(&namespaces);
+        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Arc::clone(&telemetry));
+        let stop = CancellationToken::new();
+        relay.start(feeds, &TaskTracker::new(), &stop);
+        Self { relay, backplane, faults, namespaces, telemetry, stop }
+    }
+
+    /// The lines of the metric of gaps, as an operator sees them.
+    fn gaps(&self) -> Vec<String> {
+        let metrics = self.telemetry.render();
+        let gaps = metrics.lines().filter(|line| line.starts_with("midplane_gaps"));
+        gaps.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+    }
+
+    async fn join(&self, ear: &Ear, channel: &str, since: Option<&Position>) -> Joined {
+        self.join_as(ear, channel, since, true).await
+    }
+
+    async fn join_as(&self, ear: &Ear, channel: &str, since: Option<&Position>, positioned: bool) -> Joined {
+        let channel = channel_of(channel);
+        let namespace = self.namespaces.of(&channel).expect("a namespace of the stage");
+        let since = since.map(|at| Since { offset: at.offset, epoch: at.epoch.as_str().to_owned() });
+        let wish = Wish { since, positioned, max_publications: 100, max_bytes: 1 << 20, ..Wish::default() };
+        self.relay.join(&channel, namespace, &wish, &ear.outbox).await.expect("joins")
+    }
+
+    /// Joins without a position, and listens from then on.
+    async fn listen(&self, ear: &Ear, channel: &str) -> Membership {
+        let joined = self.join(ear, channel, None).await;
+        drop(joined.hold);
+        joined.membership
+    }
+
+    async fn publish(&self, channel: &str, numbers: impl IntoIterator<Item = u64>) -> Option<Position> {
+        let mut last = None;
+        for number in numbers {
+            let message = Outgoing { data: number.to_string().into(), ..Outgoing::default() };
+            last = self.relay.publish(&channel_of(channel), message, Source::Http).await.expect("publishes").position;
+        }
+        last
+    }
+}
+
+impl Drop for Stage {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn channel_of(name: &str) -> Channel {
+    Channel::parse(name, 255).expect("a channel name")
+}
+
+fn number(message: &Incoming) -> u64 {
+    String::from_utf8_lossy(&message.data).parse().expect("a number")
+}
+
+fn recovered(joined: &Joined) -> Result<Vec<u64>, Refusal> {
+    match &joined.outcome {
+        Outcome::Recovered(messages) => Ok(messages
+            .iter()
+            .map(|message| String::from_utf8_lossy(&message.data).parse().expect("a number"))
+            .collect()),
+        Outcome::Refused(refusal) => Err(*refusal),
+        Outcome::Fresh => panic!("recovery was asked for"),
+    }
+}
+
+async fn hears(ear: &Ear, numbers: impl IntoIterator<Item = u64>) {
+    let expected: Vec<u64> = numbers.into_iter().collect();
+    eventually("everything is heard", async || (ear.heard().len() >= expected.len()).then_some(())).await;
+    assert_eq!(ear.heard(), expected);
+}
