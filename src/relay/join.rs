@@ -285,8 +285,7 @@ impl Relay {
         let behind = newest.is_some_and(|newest| newest > had && state.suspect(GapCause::Audit, newest));
         let joined = self.seat(topic, &mut state, wish, outbox, Some(stand), outcome);
         if behind {
-            self.count_gap(GapCause::Audit);
-            self.heals.push(Arc::clone(topic));
+            self.have_healed(topic, GapCause::Audit);
         }
         joined
     }
@@ -335,8 +334,7 @@ impl Relay {
         let Course::Chained(chained) = &state.course else { return None };
         if chained.chain.epoch != stand.epoch {
             if state.suspect(GapCause::EpochChanged, Offset::NONE) {
-                self.count_gap(GapCause::EpochChanged);
-                self.heals.push(Arc::clone(topic));
+                self.have_healed(topic, GapCause::EpochChanged);
             }
             return None;
         }
@@ -388,9 +386,14 @@ impl Relay {
     pub(super) fn suspect(&self, topic: &Arc<Topic>, cause: GapCause, goal: Offset) {
         let news = topic.state.lock().suspect(cause, goal);
         if news {
-            self.count_gap(cause);
-            self.heals.push(Arc::clone(topic));
+            self.have_healed(topic, cause);
         }
+    }
+
+    /// Counts a gap that was found, and has it healed.
+    fn have_healed(&self, topic: &Arc<Topic>, cause: GapCause) {
+        self.count_gap(cause);
+        self.heals.push(Arc::clone(topic));
     }
 }
 

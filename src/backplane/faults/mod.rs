@@ -8,16 +8,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::sleep;
 
 use super::{
     Backplane, Bounds, Broadcast, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer,
     Outgoing, Page, PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Epoch, Offset};
-
-/// How long what is held waits before it looks again.
-const HELD_FOR: Duration = Duration::from_millis(1);
 
 /// What happens to one delivery.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -40,7 +36,7 @@ pub struct Faults {
     /// Reads of pages end this many messages before the newest, as those of a lagging replica do.
     pub history_lag: AtomicUsize,
     /// Pages that were read are not handed out yet.
-    pub history_held: AtomicBool,
+    pub history_held: watch::Sender<bool>,
     /// Told of every page that was read.
     pub history_read: Notify,
     /// Goes for the epoch of everything, where it is set.
@@ -62,7 +58,8 @@ impl Faults {
         *self.judge.lock() = None;
         self.history_down.store(false, Ordering::SeqCst);
         self.history_lag.store(0, Ordering::SeqCst);
-        self.history_held.store(false, Ordering::SeqCst);
+        self.history_held.send_replace(false);
+        *self.epoch.lock() = None;
         self.acks_lost.store(false, Ordering::SeqCst);
         self.subscribe_down.store(false, Ordering::SeqCst);
     }
@@ -195,9 +192,8 @@ impl History for Faulty {
             self.faults.history_lag.store(lag - 1, Ordering::SeqCst);
         }
         self.faults.history_read.notify_one();
-        while self.faults.history_held.load(Ordering::SeqCst) {
-            sleep(HELD_FOR).await;
-        }
+        // The sender lives as long as the faults.
+        let _ = self.faults.history_held.subscribe().wait_for(|held| !held).await;
         Ok(page)
     }
 

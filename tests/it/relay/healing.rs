@@ -70,9 +70,7 @@ async fn more_loss_than_is_stored_is_told_and_not_papered_over() {
     stage.publish("chat:room", 1..50).await;
     stage.faults.cease();
     stage.publish("chat:room", [50]).await;
-    let requests =
-        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
-    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    is_told_of_a_loss(&ear, "chat:room").await;
     stage.publish("chat:room", [51]).await;
     assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
 }
@@ -85,9 +83,7 @@ async fn without_history_a_known_loss_is_told_to_positioned_listeners() {
     stage.publish("live:room", [1]).await;
     hears(&ear, [1]).await;
     stage.backplane.announce(Gap { scope: Scope::Everything, cause: GapCause::Reconnect }).await;
-    let requests =
-        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
-    assert_eq!(requests, [Control::Lost(channel_of("live:room"))]);
+    is_told_of_a_loss(&ear, "live:room").await;
 }
 
 #[tokio::test]
@@ -110,7 +106,5 @@ async fn who_was_promised_nothing_gets_what_is_left_when_a_hole_cannot_be_healed
     stage.faults.cease();
     stage.publish("chat:room", [50, 51]).await;
     hears(&plain, [0, 50, 51]).await;
-    let requests =
-        eventually("the loss is told", async || Some(positioned.requests()).filter(|it| !it.is_empty())).await;
-    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    is_told_of_a_loss(&positioned, "chat:room").await;
 }

@@ -4,6 +4,7 @@ mod healing;
 mod joining;
 mod reading;
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -77,6 +78,18 @@ impl Stage {
         joined.membership
     }
 
+    /// Publishes `first` to `chat:room`, of which 1 is lost, and `then` while the page that is to heal it is read already:
+    /// one that ends `lag` messages before the newest.
+    async fn publish_around_a_page(&self, lag: usize, first: RangeInclusive<u64>, then: RangeInclusive<u64>) {
+        self.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
+        self.faults.history_lag.store(lag, Ordering::SeqCst);
+        self.faults.history_held.send_replace(true);
+        self.publish("chat:room", first).await;
+        self.faults.history_read.notified().await;
+        self.publish("chat:room", then).await;
+        self.faults.history_held.send_replace(false);
+    }
+
     async fn publish(&self, channel: &str, numbers: impl IntoIterator<Item = u64>) -> Option<Position> {
         let mut last = None;
         for number in numbers {
@@ -110,6 +123,13 @@ fn recovered(joined: &Joined) -> Result<Vec<u64>, Refusal> {
         Outcome::Refused(refusal) => Err(*refusal),
         Outcome::Fresh => panic!("recovery was asked for"),
     }
+}
+
+/// Waits until the listener was told that something of the channel is lost.
+async fn is_told_of_a_loss(ear: &Ear, channel: &str) {
+    let requests =
+        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
+    assert_eq!(requests, [Control::Lost(channel_of(channel))]);
 }
 
 async fn hears(ear: &Ear, numbers: impl IntoIterator<Item = u64>) {

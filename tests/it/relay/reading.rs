@@ -10,7 +10,7 @@ async fn a_nudge_that_comes_while_the_channel_is_healed_is_not_forgotten() {
     stage.publish("chat:room", [1]).await;
     hears(&ear, [1]).await;
     stage.faults.judge(|message| if number(message) == 3 { Fate::Pass } else { Fate::Drop });
-    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.faults.history_held.send_replace(true);
     stage.publish("chat:room", [2, 3]).await;
     eventually("the hole is found", async || (stage.gaps().len() == 1).then_some(())).await;
     stage.faults.history_read.notified().await;
@@ -22,7 +22,7 @@ async fn a_nudge_that_comes_while_the_channel_is_healed_is_not_forgotten() {
     let marker = Outgoing { data: "99".into(), skip_history: true, ..Outgoing::default() };
     stage.relay.publish(&channel_of("chat:room"), marker, Source::Http).await.expect("publishes");
     hears(&ear, [1, 99]).await;
-    stage.faults.history_held.store(false, Ordering::SeqCst);
+    stage.faults.history_held.send_replace(false);
     hears(&ear, [1, 99, 2, 3, 4]).await;
 }
 
@@ -33,17 +33,9 @@ async fn what_is_pushed_out_while_it_is_read_is_not_taken_for_whole() {
     let _listening = stage.listen(&ear, "chat:room").await;
     stage.publish("chat:room", [0]).await;
     hears(&ear, [0]).await;
-    stage.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
     // The first page ends at 1; when the next one is read, 2 to 9 are gone.
-    stage.faults.history_lag.store(5, Ordering::SeqCst);
-    stage.faults.history_held.store(true, Ordering::SeqCst);
-    stage.publish("chat:room", 1..=6).await;
-    stage.faults.history_read.notified().await;
-    stage.publish("chat:room", 7..=20).await;
-    stage.faults.history_held.store(false, Ordering::SeqCst);
-    let requests =
-        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
-    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    stage.publish_around_a_page(5, 1..=6, 7..=20).await;
+    is_told_of_a_loss(&ear, "chat:room").await;
     assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
 }
 
@@ -54,14 +46,8 @@ async fn pages_that_meet_are_whole_however_many_messages_they_bring() {
     let _listening = stage.listen(&ear, "chat:room").await;
     stage.publish("chat:room", [0]).await;
     hears(&ear, [0]).await;
-    stage.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
     // The first page ends at 4, which is still there when the next one is read; 0 is not.
-    stage.faults.history_lag.store(2, Ordering::SeqCst);
-    stage.faults.history_held.store(true, Ordering::SeqCst);
-    stage.publish("chat:room", 1..=6).await;
-    stage.faults.history_read.notified().await;
-    stage.publish("chat:room", 7..=13).await;
-    stage.faults.history_held.store(false, Ordering::SeqCst);
+    stage.publish_around_a_page(2, 1..=6, 7..=13).await;
     hears(&ear, 0..=13).await;
     assert!(ear.requests().is_empty(), "nobody was told of a loss");
 }
@@ -75,17 +61,15 @@ async fn an_epoch_that_changes_while_the_channel_is_healed_is_not_forgotten() {
     stage.publish("chat:room", [1]).await;
     hears(&ear, [1]).await;
     stage.faults.judge(|message| if number(message) == 2 { Fate::Drop } else { Fate::Pass });
-    stage.faults.history_held.store(true, Ordering::SeqCst);
+    stage.faults.history_held.send_replace(true);
     stage.publish("chat:room", [2, 3]).await;
     stage.faults.history_read.notified().await;
     *stage.faults.epoch.lock() = Some(midplane::protocol::Epoch::new("another"));
     stage.backplane.announce(Gap { scope: Scope::Namespace("chat".into()), cause: GapCause::EpochChanged }).await;
     let told = |line: &String| line.starts_with("midplane_gaps_total{cause=\"epoch_changed\"");
     eventually("the change is heard of", async || stage.gaps().iter().any(told).then_some(())).await;
-    stage.faults.history_held.store(false, Ordering::SeqCst);
-    let requests =
-        eventually("the loss is told", async || Some(ear.requests()).filter(|asked| !asked.is_empty())).await;
-    assert_eq!(requests, [Control::Lost(channel_of("chat:room"))]);
+    stage.faults.history_held.send_replace(false);
+    is_told_of_a_loss(&ear, "chat:room").await;
     let position = stage.join(&Ear::new(), "chat:room", None).await.position.expect("a position");
     assert_eq!(position.epoch.as_str(), "another");
 }
