@@ -66,6 +66,12 @@ pub fn pem(label: &str, der: &[u8]) -> String {
     format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", BASE64_STANDARD.encode(der))
 }
 
+impl std::fmt::Debug for Pair {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.public_pem)
+    }
+}
+
 impl Pair {
     /// Its public half as a member of a key set, with `more` fields set over it.
     pub fn jwk(&self, algorithm: Algorithm, more: Value) -> Value {

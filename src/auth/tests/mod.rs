@@ -6,6 +6,7 @@ mod foreign;
 mod grants;
 mod issuing;
 mod key_server;
+mod key_sets;
 mod refusals;
 mod remote_keys;
 mod rubbish;

@@ -27,8 +27,9 @@ impl TrustedProxies {
             return client;
         }
         let lists = headers.get_all("x-forwarded-for").iter().rev();
-        for hop in lists.flat_map(|list| list.to_str().unwrap_or_default().rsplit(',')) {
-            let Some(address) = parse(hop.trim()) else { break };
+        // As bytes: a hop that is no text must not take the proxy's own word behind it along.
+        for hop in lists.flat_map(|list| list.as_bytes().rsplit(|&byte| byte == b',')) {
+            let Some(address) = parse(hop) else { break };
             client = address;
             if !self.trusts(client) {
                 break;
@@ -52,7 +53,8 @@ pub fn customer(address: IpAddr) -> IpAddr {
 }
 
 /// An address, perhaps with a port.
-fn parse(hop: &str) -> Option<IpAddr> {
+fn parse(hop: &[u8]) -> Option<IpAddr> {
+    let hop = std::str::from_utf8(hop).ok()?.trim();
     let address = hop.parse::<IpAddr>().or_else(|_| hop.parse::<SocketAddr>().map(|address| address.ip()));
     address.ok().map(|address| address.to_canonical())
 }

@@ -4,6 +4,8 @@ pub mod address;
 pub mod admission;
 pub mod body;
 pub mod origins;
+#[cfg(test)]
+mod properties;
 pub mod rate;
 
 pub use address::TrustedProxies;

@@ -59,7 +59,7 @@ impl Origins {
             return true;
         }
         // `null` (a sandboxed frame, a local file) is no origin that can be told from others.
-        let Some(origin) = Origin::parse(text) else { return false };
+        let Some(origin) = Origin::parse(text).filter(Origin::has_no_rubbish) else { return false };
         let listed = |pattern: &Pattern| matches!(pattern, Pattern::Of(pattern) if pattern.covers(&origin));
         self.allowed.iter().any(listed) || (self.loopback && origin.is_loopback())
     }
@@ -79,6 +79,18 @@ impl Origin {
         let (scheme, host) = (scheme.to_ascii_lowercase(), host.to_ascii_lowercase());
         let port = port.filter(|port| Some(*port) != default_port(&scheme)).map(str::to_owned);
         Some(Self { scheme, host, port })
+    }
+
+    /// Whether host and port are what a page's can be: with anything else in them a pattern's star would have to be
+    /// weighed against how others read it.
+    fn has_no_rubbish(&self) -> bool {
+        let is_name = |host: &str| host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+        let is_ipv6 = |host: &str| {
+            let address = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+            address.is_some_and(|address| address.parse::<Ipv6Addr>().is_ok())
+        };
+        let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
+        (is_name(&self.host) || is_ipv6(&self.host)) && self.port.as_deref().is_none_or(is_port)
     }
 
     fn covers(&self, origin: &Self) -> bool {
