@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::Failure;
 use super::commands::Answer;
+use super::hooked::is_past;
 use super::rate::Bucket;
 use super::state::{Client, Phase, Session};
 use super::subscribe::Grant;
@@ -47,7 +48,7 @@ impl Session {
         if identity.by_token && identity.user.is_empty() && self.services.client.disallow_anonymous_connection_tokens {
             return Err(DisconnectCode::PermissionDenied.into());
         }
-        if identity.expires_at.is_some_and(|at| remaining(at).is_zero()) && !identity.by_token {
+        if is_past(identity.expires_at) && !identity.by_token {
             return Err(ErrorCode::Expired.into());
         }
         let mut result = self.greeting(&identity);

@@ -71,11 +71,17 @@ impl Session {
             .map(|subscription| (subscription.channel().clone(), subscription.server_side))
             .collect();
         for (channel, server_side) in expired {
-            if server_side {
-                return Err(DisconnectCode::SubscriptionExpired.into());
-            }
-            self.push_unsubscribe(&channel, UnsubscribeCode::Expired);
+            self.end_subscription(&channel, server_side)?;
         }
+        Ok(())
+    }
+
+    /// A subscription ran out: the client may ask for it again, or for the connection that it came with.
+    pub(super) fn end_subscription(&mut self, channel: &Channel, server_side: bool) -> Result<(), Disconnect> {
+        if server_side {
+            return Err(DisconnectCode::SubscriptionExpired.into());
+        }
+        self.push_unsubscribe(channel, UnsubscribeCode::Expired);
         Ok(())
     }
 

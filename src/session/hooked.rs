@@ -10,11 +10,11 @@ use super::Failure;
 use super::connect::Identity;
 use super::state::Session;
 use super::subscribe::Grant;
-use super::subscription::{Expiry, Refresher, moment};
+use super::subscription::{Expiry, Refresher, moment, remaining};
 use crate::backplane::{Meta, Outgoing};
 use crate::hooks::{Caller, HookError, Verdict};
 use crate::protocol::Channel;
-use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, SubscribeRequest};
 use crate::telemetry::HookEvent;
 
@@ -58,6 +58,9 @@ impl Session {
         let caller = self.caller(&id);
         let asked = self.services.hooks.subscribe(&caller, channel.as_str(), &request.token, &request.data).await;
         let granted = self.decided(asked)?.unwrap_or_default();
+        if is_past(granted.expires_at) {
+            return Err(ErrorCode::Expired.into());
+        }
         let namespace = self.services.channel.namespaces.of(channel);
         Ok(Grant {
             info: granted.info,
@@ -119,7 +122,7 @@ impl Session {
             self.prolong_connection(Some(Instant::now() + GRACE));
             return Ok(());
         };
-        if refreshed.expired {
+        if refreshed.expired || is_past(refreshed.expires_at) {
             return Err(DisconnectCode::Expired.into());
         }
         self.prolong_connection(refreshed.expires_at.map(moment));
@@ -143,7 +146,10 @@ impl Session {
         let Some(index) = self.position_of(channel) else { return Ok(()) };
         let subscription = &mut self.subscriptions[index];
         let until = match renewed {
-            Some(refreshed) if refreshed.expired => return Err(DisconnectCode::SubscriptionExpired.into()),
+            Some(refreshed) if refreshed.expired || is_past(refreshed.expires_at) => {
+                let server_side = subscription.server_side;
+                return self.end_subscription(channel, server_side);
+            }
             Some(refreshed) => {
                 subscription.info = refreshed.info.or(subscription.info.take());
                 refreshed.expires_at.map(moment)
@@ -188,6 +194,11 @@ impl Session {
             meta: client.and_then(|client| client.meta.as_deref()),
         }
     }
+}
+
+/// Whether a grant is over already: it is none, and asking again at once would only bring more of the same.
+pub(super) fn is_past(expires_at: Option<u64>) -> bool {
+    expires_at.is_some_and(|at| remaining(at).is_zero())
 }
 
 fn due(expiry: Expiry, now: Instant) -> bool {

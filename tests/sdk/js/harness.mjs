@@ -1,4 +1,5 @@
 // Everything that a test needs to start the system and to talk to it.
+export * from './harness/backend.mjs';
 export * from './harness/key_server.mjs';
 export * from './harness/nats.mjs';
 export * from './harness/node.mjs';
