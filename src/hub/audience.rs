@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::frames::Frames;
 use super::outbox::{Control, Outbox, Taken};
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::{Channel, Offset};
 
@@ -27,19 +27,34 @@ struct Seat {
     muted: bool,
 }
 
+/// What was given to outboxes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Sent {
+    pub messages: usize,
+    pub bytes: usize,
+}
+
+impl std::ops::AddAssign for Sent {
+    fn add_assign(&mut self, other: Self) {
+        self.messages += other.messages;
+        self.bytes += other.bytes;
+    }
+}
+
 /// How far one delivery went.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reach {
-    pub messages: usize,
-    pub bytes: usize,
+    /// By format.
+    pub sent: [Sent; Format::ALL.len()],
     /// Connections that were closed because too much waited for them.
     pub overflowed: usize,
 }
 
 impl std::ops::AddAssign for Reach {
     fn add_assign(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
+        for (sent, other) in self.sent.iter_mut().zip(other.sent) {
+            *sent += other;
+        }
         self.overflowed += other.overflowed;
     }
 }
@@ -49,14 +64,14 @@ impl std::ops::AddAssign for Reach {
 pub struct Audience {
     seats: Vec<Option<Seat>>,
     free: Vec<u32>,
-    json: u32,
-    protobuf: u32,
+    /// How many listen in each format.
+    counts: [u32; Format::ALL.len()],
 }
 
 impl Audience {
     /// Takes a listener in.
     pub fn enter(&mut self, listener: Listener) -> Slot {
-        *self.counter(listener.outbox.encoding()) += 1;
+        self.counts[listener.outbox.format().index()] += 1;
         let seat = Some(Seat { listener, muted: false });
         if let Some(index) = self.free.pop() {
             self.seats[index as usize] = seat;
@@ -73,7 +88,7 @@ impl Audience {
     /// Lets a listener go.
     pub fn leave(&mut self, slot: Slot) {
         let Some(seat) = self.seats.get_mut(slot.0 as usize).and_then(Option::take) else { return };
-        *self.counter(seat.listener.outbox.encoding()) -= 1;
+        self.counts[seat.listener.outbox.format().index()] -= 1;
         if self.is_empty() {
             *self = Self::default();
         } else {
@@ -82,21 +97,20 @@ impl Audience {
     }
 
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
-        self.json + self.protobuf == 0
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// How many connections listen.
     #[must_use]
-    pub const fn len(&self) -> usize {
-        (self.json + self.protobuf) as usize
+    pub fn len(&self) -> usize {
+        self.counts.iter().sum::<u32>() as usize
     }
 
-    /// The wires that somebody listens on.
-    pub fn encodings(&self) -> impl Iterator<Item = Encoding> + Clone + use<> {
-        [(self.json, Encoding::Json), (self.protobuf, Encoding::Protobuf)]
-            .into_iter()
-            .filter_map(|(count, encoding)| (count > 0).then_some(encoding))
+    /// The formats that somebody listens in.
+    pub fn formats(&self) -> impl Iterator<Item = Format> + Clone + use<> {
+        let counts = self.counts;
+        Format::ALL.into_iter().filter(move |format| counts[format.index()] > 0)
     }
 
     /// Appends a message to every listener's outbox; `offset` is [`Offset::NONE`] for one that was not stored.
@@ -111,7 +125,7 @@ impl Audience {
             if seat.muted || (offset != Offset::NONE && offset <= listener.floor) {
                 continue;
             }
-            let Some(frame) = frames.get(listener.outbox.encoding()) else {
+            let Some(frame) = frames.get(listener.outbox.format()) else {
                 listener.outbox.request(Control::Close(DisconnectCode::InappropriateProtocol.into()));
                 continue;
             };
@@ -124,8 +138,7 @@ impl Audience {
                 }
                 Taken::Closed => continue,
             }
-            reach.messages += 1;
-            reach.bytes += frame.len();
+            reach.sent[listener.outbox.format().index()] += Sent { messages: 1, bytes: frame.len() };
         }
         reach
     }
@@ -139,12 +152,5 @@ impl Audience {
             told += 1;
         }
         told
-    }
-
-    fn counter(&mut self, encoding: Encoding) -> &mut u32 {
-        match encoding {
-            Encoding::Json => &mut self.json,
-            Encoding::Protobuf => &mut self.protobuf,
-        }
     }
 }

@@ -1,29 +1,28 @@
-//! One message, encoded at most once for each wire.
+//! One message, encoded at most once for each format.
 
 use std::cell::OnceCell;
 
 use bytes::Bytes;
 
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::Format;
 
-/// A message as whole frames. Encodes on first use, so a wire that nobody listens on costs nothing.
+/// A message as whole frames. Encodes on first use, so a format that nobody listens in costs nothing.
 pub struct Frames<'a> {
-    json: OnceCell<Option<Bytes>>,
-    protobuf: OnceCell<Option<Bytes>>,
-    encode: Option<Box<dyn Fn(Encoding) -> Option<Bytes> + Send + 'a>>,
+    made: [OnceCell<Option<Bytes>>; Format::ALL.len()],
+    encode: Option<Box<dyn Fn(Format) -> Option<Bytes> + Send + 'a>>,
 }
 
 impl<'a> Frames<'a> {
-    /// `encode` makes the whole frame for one wire; `None` when the wire cannot carry the message.
+    /// `encode` makes the whole frame in one format; `None` when that cannot carry the message.
     #[must_use]
-    pub fn new(encode: impl Fn(Encoding) -> Option<Bytes> + Send + 'a) -> Self {
-        Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: Some(Box::new(encode)) }
+    pub fn new(encode: impl Fn(Format) -> Option<Bytes> + Send + 'a) -> Self {
+        Self { made: [const { OnceCell::new() }; Format::ALL.len()], encode: Some(Box::new(encode)) }
     }
 
     /// A message that nobody gets.
     #[must_use]
     pub const fn withheld() -> Self {
-        Self { json: OnceCell::new(), protobuf: OnceCell::new(), encode: None }
+        Self { made: [const { OnceCell::new() }; Format::ALL.len()], encode: None }
     }
 
     /// Whether nobody gets it.
@@ -33,18 +32,15 @@ impl<'a> Frames<'a> {
     }
 
     /// Encodes now what would be encoded on first use.
-    pub fn prepare(&self, encodings: impl IntoIterator<Item = Encoding>) {
-        for encoding in encodings {
-            self.get(encoding);
+    pub fn prepare(&self, formats: impl IntoIterator<Item = Format>) {
+        for format in formats {
+            self.get(format);
         }
     }
 
-    /// The frame for one wire; `None` when the wire cannot carry the message.
-    pub fn get(&self, encoding: Encoding) -> Option<&Bytes> {
-        let cell = match encoding {
-            Encoding::Json => &self.json,
-            Encoding::Protobuf => &self.protobuf,
-        };
-        cell.get_or_init(|| self.encode.as_ref().and_then(|encode| encode(encoding))).as_ref()
+    /// The frame in one format; `None` when that cannot carry the message.
+    pub fn get(&self, format: Format) -> Option<&Bytes> {
+        let made = &self.made[format.index()];
+        made.get_or_init(|| self.encode.as_ref().and_then(|encode| encode(format))).as_ref()
     }
 }

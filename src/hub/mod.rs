@@ -11,7 +11,7 @@ pub mod orders;
 pub mod outbox;
 pub mod pulse;
 
-pub use audience::{Audience, Listener, Reach, Slot};
+pub use audience::{Audience, Listener, Reach, Sent, Slot};
 pub use connections::{Connections, Known};
 pub use frames::Frames;
 pub use orders::{Order, Placement};

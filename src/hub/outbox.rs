@@ -1,4 +1,4 @@
-//! What waits for one connection: whole WebSocket frames, shared with every other outbox that holds them.
+//! What waits for one connection: whole frames of its format, shared with every other outbox that holds them.
 //!
 //! The pump appends and flushes; the session flushes when the socket takes bytes again. Both write under the outbox's
 //! own lock and only as much as the socket takes at once, so nobody waits for a slow reader. Too slow a reader is
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use super::orders::Order;
 use super::pulse::Appointment;
 use crate::protocol::Channel;
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 
 /// What may be asked of a session that does not come to it; beyond that it connects anew.
@@ -73,7 +73,7 @@ pub type Backlog = Arc<AtomicUsize>;
 
 /// What waits for one connection.
 pub struct Outbox {
-    encoding: Encoding,
+    format: Format,
     limit: usize,
     backlog: Backlog,
     state: Mutex<State>,
@@ -112,9 +112,9 @@ struct Held {
 impl Outbox {
     /// An empty outbox that closes its connection as slow beyond `limit` waiting bytes.
     #[must_use]
-    pub fn new(encoding: Encoding, limit: usize, backlog: Backlog) -> Arc<Self> {
+    pub fn new(format: impl Into<Format>, limit: usize, backlog: Backlog) -> Arc<Self> {
         Arc::new(Self {
-            encoding,
+            format: format.into(),
             limit,
             backlog,
             state: Mutex::default(),
@@ -123,10 +123,10 @@ impl Outbox {
         })
     }
 
-    /// How the connection's messages are encoded.
+    /// How the connection's messages are written.
     #[must_use]
-    pub const fn encoding(&self) -> Encoding {
-        self.encoding
+    pub const fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) const fn appointment(&self) -> &Appointment {

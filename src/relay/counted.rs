@@ -11,14 +11,16 @@ use super::topic::Topic;
 use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach};
 use crate::protocol::Channel;
-use crate::protocol::centrifuge::Encoding;
-use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source, Transport};
+use crate::protocol::centrifuge::Format;
+use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
         let clients = &self.telemetry.clients;
-        clients.sent_messages.of(Transport::WebSocket).increment(reach.messages as u64);
-        clients.sent_bytes.of(Transport::WebSocket).increment(reach.bytes as u64);
+        for (format, sent) in Format::ALL.into_iter().zip(reach.sent).filter(|(_, sent)| sent.messages > 0) {
+            clients.sent_messages.of(format.into()).increment(sent.messages as u64);
+            clients.sent_bytes.of(format.into()).increment(sent.bytes as u64);
+        }
         if reach.overflowed > 0 {
             clients.slow_consumers.of(SlowAction::Closed).increment(reach.overflowed as u64);
         }
@@ -44,15 +46,15 @@ impl Relay {
         }
     }
 
-    /// Encodes a message, and warns where a wire cannot carry it: connections that speak it are closed.
+    /// Encodes a message, and warns where a format cannot carry it: connections in that are closed.
     pub(super) fn prepare(
         &self,
         channel: &Channel,
         frames: &Frames<'_>,
-        mut encodings: impl Iterator<Item = Encoding> + Clone,
+        mut formats: impl Iterator<Item = Format> + Clone,
     ) {
-        frames.prepare(encodings.clone());
-        let unfit = !frames.is_withheld() && encodings.any(|encoding| frames.get(encoding).is_none());
+        frames.prepare(formats.clone());
+        let unfit = !frames.is_withheld() && formats.any(|format| frames.get(format).is_none());
         if unfit && let Some(left_out) = self.unfit.due() {
             warn!(
                 %channel,

@@ -171,9 +171,9 @@ async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, asked: i
 }
 
 fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut Vec<Arc<Outbox>>) {
-    let encodings: Vec<_> = topic.state.lock().audience.encodings().collect();
+    let formats: Vec<_> = topic.state.lock().audience.formats().collect();
     let frames: Vec<_> = missed.iter().map(|message| push_frames(topic, message)).collect();
-    frames.iter().for_each(|frames| relay.prepare(&topic.channel, frames, encodings.iter().copied()));
+    frames.iter().for_each(|frames| relay.prepare(&topic.channel, frames, formats.iter().copied()));
     let mut state = topic.state.lock();
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return };

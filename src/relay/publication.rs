@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::topic::Topic;
 use crate::backplane::Stored;
 use crate::hub::Frames;
-use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, Reply, framed, raw};
+use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, pushed, raw};
 use crate::settings::{DataFormat, Namespace};
 
 /// Whether a message must not reach clients: its namespace promises JSON, and somebody published something else past us.
@@ -32,18 +32,18 @@ pub fn publication(message: &Stored) -> Publication {
     }
 }
 
-/// The push of a message, as whole frames; none on a wire that cannot carry its data.
+/// The push of a message, as whole frames; none in a format that cannot carry its data.
 #[must_use]
 pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored) -> Frames<'a> {
     if is_withheld(&topic.namespace, message) {
         return Frames::withheld();
     }
-    Frames::new(move |encoding| {
-        if encoding == Encoding::Json && !raw::is_json(&message.data) {
+    Frames::new(move |format| {
+        if format.encoding() == Encoding::Json && !raw::is_json(&message.data) {
             return None;
         }
         let push = Push::Publication { channel: topic.channel.clone(), publication: publication(message) };
-        Some(framed(encoding, &Reply::from(push)))
+        Some(pushed(format, push))
     })
 }
 

@@ -72,8 +72,8 @@ impl Relay {
             self.count_withheld(&topic.channel);
         }
         // Encoded before the lock is taken.
-        let encodings = topic.state.lock().audience.encodings();
-        self.prepare(&topic.channel, &frames, encodings);
+        let formats = topic.state.lock().audience.formats();
+        self.prepare(&topic.channel, &frames, formats);
         let begun = Instant::now();
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {

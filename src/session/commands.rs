@@ -11,7 +11,7 @@ use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{
     Command, HistoryRequest, HistoryResult, Method, PingResult, PublishRequest, PublishResult, Push, Reply,
-    ReplyResult, RpcRequest, RpcResult, UnsubscribeRequest, UnsubscribeResult, decode, framed,
+    ReplyResult, RpcRequest, RpcResult, UnsubscribeRequest, UnsubscribeResult, decode, framed, pushed,
 };
 use crate::protocol::{ChannelError, Offset};
 use crate::relay::{HistoryQuery, HistoryQueryError, Since, fitting};
@@ -32,7 +32,7 @@ impl Session {
     pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
         self.count_received(message.len());
         let most = COMMANDS.max(2 * self.services.client.channel_limit);
-        let decoded = decode(self.outbox.encoding(), &message, most);
+        let decoded = decode(self.outbox.format().encoding(), &message, most);
         drop(message);
         let commands = decoded.map_err(|error| {
             tracing::debug!(client = %self.id, "closing: {error}");
@@ -102,11 +102,11 @@ impl Session {
     }
 
     pub(super) fn reply(&self, id: u32, result: ReplyResult) {
-        self.outbox.reply(framed(self.outbox.encoding(), &Reply { id, result }));
+        self.outbox.reply(framed(self.outbox.format(), &Reply { id, result }));
     }
 
     pub(super) fn push(&self, push: Push) {
-        self.outbox.reply(framed(self.outbox.encoding(), &Reply::from(push)));
+        self.outbox.reply(pushed(self.outbox.format(), push));
     }
 
     /// The channel of that name and its namespace's options.
@@ -148,7 +148,7 @@ impl Session {
         } else if !allowed {
             return Err(ErrorCode::PermissionDenied.into());
         }
-        message.data = fitting(namespace.publication_data_format, self.outbox.encoding(), message.data)
+        message.data = fitting(namespace.publication_data_format, self.outbox.format().encoding(), message.data)
             .ok_or(ErrorCode::BadRequest)?;
         let info = serde_json::to_vec(&self.info(&channel)).map_err(|_| ErrorCode::Internal)?;
         message.meta = Meta { info: Some(info.into()), ..message.meta };

@@ -71,7 +71,7 @@ impl Session {
             holds.push(hold);
         }
         self.reply(id, ReplyResult::Connect(result));
-        self.services.counted_connect(self.outbox.encoding(), self.opened.elapsed());
+        self.services.counted_connect(self.outbox.format(), self.opened.elapsed());
         drop(holds);
         Ok(None)
     }

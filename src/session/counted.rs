@@ -8,14 +8,15 @@ use super::commands::Answer;
 use super::services::Services;
 use super::state::Session;
 use crate::auth::TokenError;
-use crate::protocol::centrifuge::{Encoding, Method};
-use crate::telemetry::{CloseCode, Command, Outcome, Protocol, Telemetry, Transport, Verdict};
+use crate::protocol::centrifuge::{Format, Method};
+use crate::telemetry::{CloseCode, Command, Outcome, Telemetry, Verdict};
 
 impl Session {
     pub(super) fn count_received(&self, bytes: usize) {
         let clients = &self.services.telemetry.clients;
-        clients.received_messages.of(Transport::WebSocket).increment(1);
-        clients.received_bytes.of(Transport::WebSocket).increment(bytes as u64);
+        let transport = self.outbox.format().into();
+        clients.received_messages.of(transport).increment(1);
+        clients.received_bytes.of(transport).increment(bytes as u64);
     }
 
     pub(super) fn count_command(&self, command: Command, took: Duration, answer: &Answer) {
@@ -25,7 +26,7 @@ impl Session {
             Err(Failure::Disconnect(_)) => Outcome::Disconnect,
         };
         let clients = &self.services.telemetry.clients;
-        clients.commands.of((protocol(self.outbox.encoding()), command, outcome)).increment(1);
+        clients.commands.of((self.outbox.format().into(), command, outcome)).increment(1);
         clients.command_duration.of(command).record(took);
     }
 }
@@ -47,38 +48,32 @@ impl Drop for Handshake {
 }
 
 impl Services {
-    pub(super) fn counted_connect(&self, encoding: Encoding, took: Duration) {
-        self.telemetry.http.handshake_duration.of(protocol(encoding)).record(took);
+    pub(super) fn counted_connect(&self, format: Format, took: Duration) {
+        self.telemetry.http.handshake_duration.of(format.into()).record(took);
     }
 
-    pub(super) fn counted_pong(&self, took: Duration) {
-        self.telemetry.clients.ping_rtt.of(Transport::WebSocket).record(took);
+    pub(super) fn counted_pong(&self, format: Format, took: Duration) {
+        self.telemetry.clients.ping_rtt.of(format.into()).record(took);
     }
 
-    pub(super) fn counted_open(&self, encoding: Encoding) {
+    pub(super) fn counted_open(&self, format: Format) {
         let http = &self.telemetry.http;
-        let labels = (Transport::WebSocket, protocol(encoding));
+        let labels = (format.into(), format.into());
         http.connections_opened.of(labels).increment(1);
         http.connections.of(labels).increment(1.0);
     }
 
-    pub(super) fn counted_close(&self, encoding: Encoding, code: u16, lasted: Duration) {
+    pub(super) fn counted_close(&self, format: Format, code: u16, lasted: Duration) {
         let http = &self.telemetry.http;
-        http.connections.of((Transport::WebSocket, protocol(encoding))).decrement(1.0);
-        http.connections_closed.of((Transport::WebSocket, CloseCode::from(code))).increment(1);
-        http.connection_duration.of(Transport::WebSocket).record(lasted);
+        let transport = format.into();
+        http.connections.of((transport, format.into())).decrement(1.0);
+        http.connections_closed.of((transport, CloseCode::from(code))).increment(1);
+        http.connection_duration.of(transport).record(lasted);
     }
 
     pub(super) fn counted_token(&self, error: Option<&TokenError>) {
         let verdict = error.map_or(Verdict::Ok, TokenError::verdict);
         self.telemetry.clients.auth.of(verdict).increment(1);
-    }
-}
-
-const fn protocol(encoding: Encoding) -> Protocol {
-    match encoding {
-        Encoding::Json => Protocol::Json,
-        Encoding::Protobuf => Protocol::Protobuf,
     }
 }
 

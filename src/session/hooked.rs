@@ -188,8 +188,8 @@ impl Session {
         Caller {
             client: id,
             user: client.map_or("", |client| &client.user),
-            transport: "websocket",
-            encoding: self.peer.encoding,
+            transport: self.peer.format.transport(),
+            encoding: self.peer.format.encoding(),
             headers: &self.peer.headers,
             meta: client.and_then(|client| client.meta.as_deref()),
         }

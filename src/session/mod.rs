@@ -27,13 +27,14 @@ pub use transport::{Event, Inbound, Transport, TransportError};
 
 use std::net::IpAddr;
 
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::{ClientError, Disconnect, DisconnectCode, ErrorCode};
 
 /// What is known of a client before it has said a word.
 #[derive(Debug, Clone)]
 pub struct Peer {
-    pub encoding: Encoding,
+    /// How messages to it are written.
+    pub format: Format,
     /// It asked for WebSocket pings in place of the protocol's.
     pub frame_pings: bool,
     pub remote: IpAddr,

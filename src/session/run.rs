@@ -41,9 +41,9 @@ pub(super) enum End {
 
 /// Runs a connection to its end.
 pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer: Peer, services: Arc<Services>) {
-    let outbox = Outbox::new(peer.encoding, services.client.queue_max_size, Arc::clone(services.connections.backlog()));
+    let outbox = Outbox::new(peer.format, services.client.queue_max_size, Arc::clone(services.connections.backlog()));
     outbox.attach(Box::new(wire));
-    services.counted_open(peer.encoding);
+    services.counted_open(peer.format);
     let handshake = Handshake::begin(&services.telemetry);
     let _registered = services.connections.register(Arc::clone(&outbox));
     let mut heart = heart(&services);
@@ -82,7 +82,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
         let outcome = match event {
             // What an idle client says twice a minute goes the short way.
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data))))
-                if session.client().is_some() && is_pong(outbox.encoding(), &data) =>
+                if session.client().is_some() && is_pong(outbox.format().encoding(), &data) =>
             {
                 session.count_received(data.len());
                 session.pong(heart)
@@ -258,7 +258,7 @@ fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {
     if frame_pings {
         websocket::server_frame(websocket::Opcode::Ping, &[])
     } else {
-        framed(outbox.encoding(), &Reply::PING)
+        framed(outbox.format(), &Reply::PING)
     }
 }
 
@@ -267,7 +267,7 @@ impl Session {
         match heart.pong() {
             Ok(pinged) => {
                 if let Some(pinged) = pinged {
-                    self.services.counted_pong(pinged.elapsed());
+                    self.services.counted_pong(self.outbox.format(), pinged.elapsed());
                 }
                 Ok(())
             }
@@ -282,7 +282,7 @@ async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
     drop(subscriptions);
     let connected = matches!(phase, Phase::Connected(_));
     debug!(client = %id, ?end, connected, "connection ends");
-    services.counted_close(outbox.encoding(), end_label(&end), opened.elapsed());
+    services.counted_close(outbox.format(), end_label(&end), opened.elapsed());
     let frame = match &end {
         End::Gone => return,
         End::Closed(code) => websocket::close_frame(code.unwrap_or(1000), ""),

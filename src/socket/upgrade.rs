@@ -57,7 +57,7 @@ impl Upgrade {
             Some((name.clone(), value.to_owned()))
         };
         let headers = wanted.iter().filter_map(header).collect();
-        Peer { encoding: self.encoding, frame_pings: self.frame_pings, remote, headers }
+        Peer { format: self.encoding.into(), frame_pings: self.frame_pings, remote, headers }
     }
 
     /// Answers 101 and goes on with `connect` in a task of its own, which keeps `held` until the connection is over.

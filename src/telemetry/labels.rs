@@ -1,6 +1,7 @@
 //! The closed sets that labels come from.
 
 use crate::backplane::GapCause;
+use crate::protocol::centrifuge::{Encoding, Format};
 
 /// One value of a closed set.
 pub trait Label: Copy + 'static {
@@ -39,7 +40,10 @@ macro_rules! labels {
 
 labels! {
     /// What carries a connection.
-    Transport("transport") { WebSocket = "websocket" }
+    Transport("transport") {
+        WebSocket = "websocket", HttpStream = "http_stream", Sse = "sse", UniWebSocket = "uni_websocket",
+        UniHttpStream = "uni_http_stream", UniSse = "uni_sse",
+    }
 
     /// How a connection's messages are encoded.
     Protocol("protocol") { Json = "json", Protobuf = "protobuf" }
@@ -131,6 +135,28 @@ labels! {
 
     /// What a backend answered to an `rpc`.
     RpcResult("result") { Ok = "ok", Error = "error", NoResponder = "no_responder", Timeout = "timeout" }
+}
+
+impl From<Format> for Transport {
+    fn from(format: Format) -> Self {
+        match format {
+            Format::WebSocketJson | Format::WebSocketProtobuf => Self::WebSocket,
+            Format::HttpStreamJson | Format::HttpStreamProtobuf => Self::HttpStream,
+            Format::Sse => Self::Sse,
+            Format::UniWebSocket => Self::UniWebSocket,
+            Format::UniHttpStream => Self::UniHttpStream,
+            Format::UniSse => Self::UniSse,
+        }
+    }
+}
+
+impl From<Format> for Protocol {
+    fn from(format: Format) -> Self {
+        match format.encoding() {
+            Encoding::Json => Self::Json,
+            Encoding::Protobuf => Self::Protobuf,
+        }
+    }
 }
 
 impl StatusClass {

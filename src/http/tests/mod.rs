@@ -86,7 +86,7 @@ pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> S
 
 /// Answers every message with a text frame of the same bytes.
 async fn echo(mut transport: RawTransport, wire: RawWire, peer: Peer, saw: mpsc::Sender<Seen>) {
-    let outbox = Outbox::new(peer.encoding, 64 << 20, Backlog::default());
+    let outbox = Outbox::new(peer.format, 64 << 20, Backlog::default());
     outbox.attach(Box::new(wire));
     saw.send(Seen::Opened(peer)).await.unwrap();
     let mut blocked = false;

@@ -44,7 +44,7 @@ async fn the_subprotocol_or_the_query_chooses_the_encoding() {
     ] {
         let (client, got) = connect(&served, path, offered).await;
         assert_eq!(got.as_deref(), echoed);
-        assert_eq!(opened(&mut served).await.encoding, encoding, "{path} {offered:?}");
+        assert_eq!(opened(&mut served).await.format, encoding.into(), "{path} {offered:?}");
         drop(client);
         while !matches!(served.saw().await, Seen::Gone) {}
     }

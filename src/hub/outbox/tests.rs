@@ -32,7 +32,7 @@ impl Wire for Narrow {
 
 fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
     let backlog = Backlog::default();
-    let outbox = Outbox::new(Encoding::Json, limit, Arc::clone(&backlog));
+    let outbox = Outbox::new(crate::protocol::centrifuge::Encoding::Json, limit, Arc::clone(&backlog));
     outbox.attach(Box::new(wire.clone()));
     (outbox, backlog)
 }

@@ -7,7 +7,8 @@ use prost::encoding::{self, WireType};
 use serde::Serialize;
 use serde::ser::SerializeMap;
 
-use super::Encoding;
+use super::format::{Format, Framing};
+use super::{Encoding, Push, Reply};
 use crate::protocol::websocket::{Opcode, server_frame};
 
 /// A message that can go out on both wires: [`Reply`](super::Reply), [`Push`](super::Push), and what they hold.
@@ -37,13 +38,36 @@ pub fn encode(encoding: Encoding, message: &impl Encode) -> Bytes {
     })
 }
 
-/// One message as a whole WebSocket frame: text for JSON, binary for Protobuf.
+/// One message as its format wants it on the wire, with whatever stands around it.
 #[must_use]
-pub fn framed(encoding: Encoding, message: &impl Encode) -> Bytes {
-    with_scratch(|scratch| {
-        append(encoding, message, scratch);
-        server_frame(opcode(encoding), scratch)
+pub fn framed(format: impl Into<Format>, message: &impl Encode) -> Bytes {
+    let format = format.into();
+    let encoding = format.encoding();
+    with_scratch(|scratch| match format.framing() {
+        Framing::WebSocket => {
+            append(encoding, message, scratch);
+            server_frame(opcode(encoding), scratch)
+        }
+        Framing::Plain => {
+            append(encoding, message, scratch);
+            if encoding == Encoding::Json {
+                scratch.push(b'\n');
+            }
+            Bytes::copy_from_slice(scratch)
+        }
+        Framing::Event => {
+            scratch.extend_from_slice(b"data: ");
+            append(encoding, message, scratch);
+            scratch.extend_from_slice(b"\n\n");
+            Bytes::copy_from_slice(scratch)
+        }
     })
+}
+
+/// A push as its format wants it: inside a reply, or bare where nothing is replied to.
+#[must_use]
+pub fn pushed(format: Format, push: Push) -> Bytes {
+    if format.is_unidirectional() { framed(format, &push) } else { framed(format, &Reply::from(push)) }
 }
 
 /// Several messages in one WebSocket frame; `None` for no message, since an empty frame makes clients give up.

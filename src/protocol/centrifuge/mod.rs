@@ -1,7 +1,7 @@
 //! The Centrifuge client protocol v2, JSON and Protobuf.
 //!
-//! In: [`decode`] makes [`Command`]s of a client's message. Out: [`framed`] makes a whole WebSocket frame of a [`Reply`]
-//! or [`Push`], [`encode`] the bare message for other transports. Ids, order and state are the session's; here a message
+//! In: [`decode`] makes [`Command`]s of a client's message. Out: [`framed`] and [`pushed`] make of a [`Reply`] or [`Push`]
+//! whatever its [`Format`] wants on the wire, [`encode`] the bare message. Ids, order and state are the session's; here a message
 //! means the same whenever it comes.
 //!
 //! Source: `client.proto` of `centrifugal/protocol`. Both wires share one set of structs, in the schema's words.
@@ -10,6 +10,7 @@ pub mod codes;
 mod command;
 mod decode;
 mod encode;
+mod format;
 mod message;
 mod publication;
 mod push;
@@ -23,7 +24,8 @@ mod tests;
 
 pub use command::{Command, Method};
 pub use decode::{DecodeError, decode, is_pong};
-pub use encode::{Encode, encode, framed, framed_many};
+pub use encode::{Encode, encode, framed, framed_many, pushed};
+pub use format::Format;
 pub use publication::{ClientInfo, Publication, StreamPosition};
 pub use push::{ConnectPush, Push, SubscribePush};
 pub use reply::{Reply, ReplyResult};
@@ -34,8 +36,8 @@ pub use server_subs::ServerSubscription;
 /// How messages are encoded on a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Encoding {
-    /// One message a line, in text frames.
+    /// One message a line.
     Json,
-    /// Each message behind its length as a varint, in binary frames.
+    /// Each message behind its length as a varint.
     Protobuf,
 }
