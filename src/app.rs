@@ -103,7 +103,7 @@ impl App {
         });
         let api = Api::new(Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
-        let told = backplane.broadcast().hear().await.context("word from other nodes")?;
+        let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
         let edge = Edge::new(&settings);
         let router = router(&settings, &edge, services, api, &readiness, &telemetry);

@@ -31,6 +31,7 @@ use tracing::error;
 pub use error::ApiError;
 pub use method::Method;
 pub use reply::Reply;
+pub use sessions::CONTROL;
 
 use batch::BatchRequest;
 use command::{Command, Malformed, decode};

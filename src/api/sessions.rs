@@ -18,6 +18,9 @@ use crate::auth::options::{SubscribeOptions, expiry};
 use crate::hub::{Control, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 
+/// The topic on which calls are told.
+pub const CONTROL: &str = "control";
+
 /// A call on its way to every node.
 #[derive(Serialize, Deserialize)]
 struct Told<'a> {
@@ -69,7 +72,7 @@ impl Api {
         self.control(method, params)?;
         let told = Told { method: method.name(), params };
         let message = serde_json::to_vec(&told).map_err(|_| ApiError::Internal)?;
-        let sent = self.backplane.broadcast().tell(message.into()).await;
+        let sent = self.backplane.broadcast().tell(CONTROL, message.into()).await;
         sent.map_err(|error| ApiError::Unavailable(error.to_string()))?;
         Ok(Empty {})
     }

@@ -13,6 +13,7 @@ pub mod feed;
 pub mod message;
 pub mod nats;
 mod recent;
+pub mod registry;
 
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
 pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
+pub use registry::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, Watch};
 
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
@@ -48,6 +50,9 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Word to and from every node of the cluster.
     fn broadcast(&self) -> &dyn Broadcast;
+
+    /// Small state that all nodes share.
+    fn registry(&self, bucket: Bucket) -> &dyn Registry;
 
     /// Whether it can do its work now.
     fn health(&self) -> watch::Receiver<Health>;
@@ -103,14 +108,15 @@ pub trait Requests: Send + Sync {
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
 }
 
-/// Word from node to node, at most once: for what concerns sessions, wherever they are.
+/// Word from node to node, at most once. A topic is one or more tokens (letters, digits, `-`, `_`, `~`) with dots between
+/// them: `control`, `hb.node-1~7`.
 #[async_trait]
 pub trait Broadcast: Send + Sync {
-    /// Tells every node, this one included.
-    async fn tell(&self, message: Bytes) -> Result<(), PublishError>;
+    /// Tells every node that hears `topic`, this one included.
+    async fn tell(&self, topic: &str, message: Bytes) -> Result<(), PublishError>;
 
-    /// What nodes tell, from now on.
-    async fn hear(&self) -> Result<mpsc::Receiver<Bytes>, SubscribeError>;
+    /// What nodes tell on `pattern`, from now on: a topic, in which `*` stands for any one token.
+    async fn hear(&self, pattern: &str) -> Result<mpsc::Receiver<Bytes>, SubscribeError>;
 }
 
 /// What somebody outside answered.

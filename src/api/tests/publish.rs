@@ -6,7 +6,8 @@ use tokio::sync::watch;
 
 use super::Stage;
 use crate::backplane::{
-    Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError,
+    Backplane, Broadcast, Bucket, Health, History, Outgoing, PublishError, Published, Registry, Requests,
+    SubscribeError,
 };
 use crate::protocol::Channel;
 
@@ -138,6 +139,10 @@ impl Backplane for Failing {
 
     fn broadcast(&self) -> &dyn Broadcast {
         unreachable!("nothing is told to nodes here")
+    }
+
+    fn registry(&self, _: Bucket) -> &dyn Registry {
+        unreachable!("nothing is shared here")
     }
 
     fn health(&self) -> watch::Receiver<Health> {

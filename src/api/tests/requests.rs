@@ -10,8 +10,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{Stage, without_epochs};
 use crate::api::requests::serve;
 use crate::backplane::{
-    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
-    SubscribeError,
+    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, PublishError, Published, Registry, Request,
+    RequestError, Requests, SubscribeError,
 };
 use crate::protocol::Channel;
 
@@ -74,6 +74,10 @@ impl Backplane for Outside {
 
     fn broadcast(&self) -> &dyn Broadcast {
         self.inner.broadcast()
+    }
+
+    fn registry(&self, bucket: Bucket) -> &dyn Registry {
+        self.inner.registry(bucket)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

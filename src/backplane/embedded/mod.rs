@@ -3,6 +3,7 @@
 //! History lives in memory and ends with the process; the epoch says so to clients. There is nobody outside to answer
 //! requests, so that capability is absent.
 
+mod registry;
 mod stream;
 
 use std::collections::{HashMap, HashSet};
@@ -15,12 +16,13 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use self::registry::Shelf;
 use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
-    Backplane, Bounds, Broadcast, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing, Page,
-    PublishError, Published, Requests, SubscribeError, Top,
+    Backplane, Bounds, Broadcast, Bucket, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing,
+    Page, PublishError, Published, Registry, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
@@ -41,7 +43,8 @@ pub struct Embedded {
     /// Held from the offset to the feed, so that deliveries leave in the order of their offsets.
     turns: Vec<tokio::sync::Mutex<()>>,
     health: watch::Sender<Health>,
-    ears: Mutex<Vec<mpsc::Sender<Bytes>>>,
+    ears: Mutex<Vec<(String, mpsc::Sender<Bytes>)>>,
+    shelves: [Shelf; Bucket::ALL.len()],
 }
 
 impl Embedded {
@@ -65,6 +68,7 @@ impl Embedded {
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             health: watch::channel(Health::Ready).0,
             ears: Mutex::default(),
+            shelves: Default::default(),
         });
         tokio::spawn(sweep(Arc::downgrade(&embedded)));
         embedded
@@ -146,6 +150,10 @@ impl Backplane for Embedded {
         self
     }
 
+    fn registry(&self, bucket: Bucket) -> &dyn Registry {
+        &self.shelves[bucket as usize]
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.health.subscribe()
     }
@@ -155,8 +163,14 @@ impl Backplane for Embedded {
 
 #[async_trait]
 impl Broadcast for Embedded {
-    async fn tell(&self, message: Bytes) -> Result<(), PublishError> {
-        let ears = self.ears.lock().clone();
+    async fn tell(&self, topic: &str, message: Bytes) -> Result<(), PublishError> {
+        let mut ears = Vec::new();
+        self.ears.lock().retain(|(pattern, ear)| {
+            if matches(pattern, topic) {
+                ears.push(ear.clone());
+            }
+            !ear.is_closed()
+        });
         for ear in ears {
             // Whoever listened is gone.
             let _ = ear.send(message.clone()).await;
@@ -164,11 +178,17 @@ impl Broadcast for Embedded {
         Ok(())
     }
 
-    async fn hear(&self) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
+    async fn hear(&self, pattern: &str) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
         let (sender, receiver) = mpsc::channel(SIGNALS);
-        self.ears.lock().push(sender);
+        self.ears.lock().push((pattern.to_owned(), sender));
         Ok(receiver)
     }
+}
+
+/// Whether `topic` is what `pattern` stands for.
+fn matches(pattern: &str, topic: &str) -> bool {
+    let (pattern, topic): (Vec<_>, Vec<_>) = (pattern.split('.').collect(), topic.split('.').collect());
+    pattern.len() == topic.len() && pattern.iter().zip(topic).all(|(wanted, token)| *wanted == "*" || *wanted == token)
 }
 
 #[async_trait]

@@ -10,8 +10,8 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 
 use super::{
-    Backplane, Bounds, Broadcast, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming, Newer,
-    Outgoing, Page, PublishError, Published, Requests, Scope, SubscribeError, Top, feed,
+    Backplane, Bounds, Broadcast, Bucket, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming,
+    Newer, Outgoing, Page, PublishError, Published, Registry, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 
@@ -152,6 +152,10 @@ impl Backplane for Faulty {
 
     fn broadcast(&self) -> &dyn Broadcast {
         self.inner.broadcast()
+    }
+
+    fn registry(&self, bucket: Bucket) -> &dyn Registry {
+        self.inner.registry(bucket)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

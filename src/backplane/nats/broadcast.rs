@@ -1,4 +1,4 @@
-//! Word from node to node: one core subject that all of them hear.
+//! Word from node to node: core subjects that all of them hear.
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -8,24 +8,22 @@ use tokio::sync::mpsc;
 use super::Nats;
 use crate::backplane::{Broadcast, PublishError, SubscribeError};
 
-/// Below the prefix.
-const SUBJECT: &str = "control";
 /// Messages that wait for whoever hears them.
 const WAITING: usize = 256;
 
 #[async_trait]
 impl Broadcast for Nats {
-    async fn tell(&self, message: Bytes) -> Result<(), PublishError> {
+    async fn tell(&self, topic: &str, message: Bytes) -> Result<(), PublishError> {
         if !self.services.is_up() {
             return Err(PublishError::Unavailable("not connected to NATS".to_owned()));
         }
-        let told = self.services.client.publish(self.subjects.below(SUBJECT), message).await;
+        let told = self.services.client.publish(self.subjects.below(topic), message).await;
         told.map_err(|error| PublishError::Unavailable(error.to_string()))
     }
 
-    async fn hear(&self) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
+    async fn hear(&self, pattern: &str) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
         let unavailable = |why: String| SubscribeError::Unavailable(why);
-        let heard = self.services.client.subscribe(self.subjects.below(SUBJECT)).await;
+        let heard = self.services.client.subscribe(self.subjects.below(pattern)).await;
         let mut heard = heard.map_err(|error| unavailable(error.to_string()))?;
         let barrier = self.services.barrier(&self.subjects.below("barrier")).await;
         barrier.map_err(|error| unavailable(error.to_string()))?;

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::headers::{Envelope, number};
 use super::keep::Keep;
 use super::live::{Live, LiveEvent, LiveSubscribeError, Sid};
+use super::registry::Shelf;
 use super::subjects::{Purpose, Subjects};
 use super::vigil::Signals;
 use crate::backplane::feed::FeedClosed;
@@ -33,6 +34,10 @@ pub enum Target {
     QuorumLost(Arc<Keep>),
     /// What other nodes say of the stream's epoch.
     Epoch(Arc<Keep>),
+    /// What a registry's bucket republishes.
+    Registry(Arc<Shelf>),
+    /// The advisory that the bucket has a new leader.
+    RegistryLeader(Arc<Shelf>),
 }
 
 /// What this node listens to.
@@ -105,6 +110,7 @@ pub struct Pump {
     pub subjects: Subjects,
     pub feed: FeedSender,
     pub signals: Arc<Signals>,
+    pub shelves: Arc<[Arc<Shelf>]>,
 }
 
 impl Pump {
@@ -133,6 +139,7 @@ impl Pump {
             LiveEvent::Connected { server } => {
                 debug!(server, "live connection established");
                 self.signals.live_up();
+                self.shelves.iter().for_each(|shelf| shelf.missed());
                 Ok(())
             }
             LiveEvent::Refused { sid, why } => {
@@ -164,6 +171,14 @@ impl Pump {
             }
             Target::Epoch(keep) => {
                 self.signals.check_epoch(&keep.namespace);
+                Ok(())
+            }
+            Target::Registry(shelf) => {
+                shelf.heard(subject, headers, data);
+                Ok(())
+            }
+            Target::RegistryLeader(shelf) => {
+                shelf.missed();
                 Ok(())
             }
         }

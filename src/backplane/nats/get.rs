@@ -28,6 +28,8 @@ pub struct Found {
     pub stored: Stored,
     pub message_id: Option<String>,
     pub version: Option<Version>,
+    /// In a bucket: that the key has no value any more.
+    pub removed: bool,
 }
 
 /// What one batch brought.
@@ -236,6 +238,7 @@ impl Found {
             subject,
             message_id: envelope.message_id.map(str::to_owned),
             version: envelope.version(),
+            removed: envelope.removed,
             stored: Stored { offset: Offset(sequence), stored_at, data, meta: envelope.meta() },
         }
     }

@@ -47,6 +47,8 @@ pub struct Envelope<'a> {
     version_epoch: Option<&'a str>,
     info: Option<&'a str>,
     tombstone: bool,
+    /// In a bucket: that the key has no value any more.
+    pub removed: bool,
     tags: Vec<(&'a str, &'a str)>,
     /// What could not be understood and is left out.
     pub malformed: u64,
@@ -80,6 +82,8 @@ impl<'a> Envelope<'a> {
             "Nats-Num-Pending" => self.pending = Some(value),
             "Nats-UpTo-Sequence" => self.up_to = Some(value),
             "Nats-Msg-Id" => self.message_id = Some(value),
+            "KV-Operation" => self.removed |= matches!(value, "DEL" | "PURGE"),
+            "Nats-Marker-Reason" => self.removed = true,
             _ if is(name, INFO) => self.info = Some(value),
             _ if is(name, TOMBSTONE) => self.tombstone = true,
             _ if is(name, VERSION) || is(name, FOREIGN_VERSION) => self.version = Some(value),

@@ -17,6 +17,7 @@ mod history;
 mod keep;
 pub mod live;
 mod publish;
+mod registry;
 mod requests;
 mod streams;
 mod subjects;
@@ -45,11 +46,13 @@ use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
 use self::publish::Publisher;
+use self::registry::Shelf;
 use self::streams::{Plan, epochs_bucket};
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
 use super::{
-    Backplane, Broadcast, FeedSender, Health, History, Outgoing, PublishError, Published, Requests, SubscribeError,
+    Backplane, Broadcast, Bucket, FeedSender, Health, History, Outgoing, PublishError, Published, Registry, Requests,
+    SubscribeError,
 };
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
@@ -91,6 +94,8 @@ pub struct Nats {
     namespaces: HashSet<Arc<str>>,
     keeps: HashMap<Arc<str>, Arc<Keep>>,
     reader: Arc<Reader>,
+    /// In the order of [`Bucket::ALL`].
+    shelves: Arc<[Arc<Shelf>]>,
     publisher: Publisher,
     interests: Arc<Interests>,
     subscribing: Turns,
@@ -130,12 +135,15 @@ impl Nats {
                 Some((Arc::clone(&namespace.name), Arc::new(Keep::new(options, &namespace.name, history))))
             })
             .collect();
+        let shelves: Arc<[_]> =
+            Bucket::ALL.map(|bucket| Arc::new(Shelf::new(options, bucket, link.clone(), Arc::clone(&reader)))).into();
         let signals = Arc::new(Signals::default());
         let (health_sender, health) = watch::channel(Health::Ready);
         let vigil = Arc::new(Vigil {
             link: link.clone(),
             subjects: subjects.clone(),
             epochs: (!keeps.is_empty()).then(|| Plan::of_epochs(options)),
+            shelves: Arc::clone(&shelves),
             bucket: epochs_bucket(&options.prefix),
             keeps: keeps.clone(),
             answers: reader.state(),
@@ -170,9 +178,10 @@ impl Nats {
             live,
             keeps,
             reader,
+            shelves: Arc::clone(&shelves),
             health,
         });
-        nats.begin(Pump { interests, subjects, feed, signals }, events).await?;
+        nats.begin(Pump { interests, subjects, feed, signals, shelves }, events).await?;
         info!(prefix = options.prefix, streams = nats.keeps.len(), "joined the cluster");
         Ok(nats)
     }
@@ -182,8 +191,24 @@ impl Nats {
         for keep in self.keeps.values() {
             self.listen(keep).await?;
         }
+        for shelf in self.shelves.iter() {
+            self.listen_to_registry(shelf).await?;
+        }
         let vigil = tokio::spawn(Arc::clone(&self.vigil).run());
         self.tasks.lock().extend([pump, vigil]);
+        Ok(())
+    }
+
+    /// Subscribes to what a registry's bucket tells.
+    async fn listen_to_registry(&self, shelf: &Arc<Shelf>) -> Result<(), ConnectError> {
+        let subject = shelf.changes();
+        let heard = self.interests.subscribe(&self.live, &subject, Target::Registry(Arc::clone(shelf))).await;
+        heard.map_err(|error| ConnectError::Subscribe { subject, why: error.to_string() })?;
+        let advisory = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", shelf.plan.name);
+        let heard = self.interests.subscribe(&self.live, &advisory, Target::RegistryLeader(Arc::clone(shelf))).await;
+        if let Err(error) = heard {
+            warn!(subject = advisory, %error, "advisory not heard: changes of nodes may be seen late");
+        }
         Ok(())
     }
 
@@ -293,6 +318,10 @@ impl Backplane for Nats {
         self
     }
 
+    fn registry(&self, bucket: Bucket) -> &dyn Registry {
+        &*self.shelves[bucket as usize]
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.health.clone()
     }
@@ -300,6 +329,7 @@ impl Backplane for Nats {
     async fn close(&self) {
         join_all(self.keeps.values().map(|keep| self.publisher.finish(keep))).await;
         self.vigil.stop.cancel();
+        self.shelves.iter().for_each(|shelf| shelf.close());
         self.live.close().await;
         self.reader.close().await;
         for link in [&self.services, &self.link] {

@@ -1,10 +1,11 @@
-//! The streams: one for each namespace with history, and the bucket of generations. What a node wants of them, whether
+//! The streams: one for each namespace with history, the bucket of generations, the buckets of registries. What a node wants of them, whether
 //! they are so, and how they become so.
 //!
 //! An answer without an error proves nothing, since old servers ignore fields that they do not know: what counts is the
 //! configuration that the server echoes.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -13,6 +14,9 @@ use tracing::{info, warn};
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::subjects::{Purpose, Subjects, stream_name};
 use crate::settings::{HistoryOptions, Nats, Storage};
+
+/// How long the message stays that tells of an expired key.
+const MARKER_TTL: Duration = Duration::from_secs(600);
 
 /// A stream as it should be.
 #[derive(Debug, Clone)]
@@ -82,7 +86,7 @@ pub enum StreamError {
         "no permission to use {subject}, which stream {stream} needs; allow it, or provision the stream with\n  {command}"
     )]
     Denied { stream: String, subject: String, command: String },
-    #[error("JetStream is not enabled on the NATS server, and namespaces with history need it")]
+    #[error("JetStream is not enabled on the NATS server, and a cluster needs it")]
     NoJetStream,
     #[error("stream {stream}: {source}")]
     Api { stream: String, source: ApiError },
@@ -148,6 +152,28 @@ impl Plan {
             "allow_direct": true,
             "deny_delete": true,
             "allow_rollup_hdrs": true,
+        });
+        Self::new(name, config, options)
+    }
+
+    /// A bucket of a registry, whose changes are told on `changes`.
+    pub fn of_registry(options: &Nats, name: &str, changes: &str) -> Self {
+        let bucket = bucket_name(&options.prefix, name);
+        let name = format!("KV_{bucket}");
+        let keys = format!("$KV.{bucket}.>");
+        let config = json!({
+            "name": name,
+            "subjects": [keys],
+            "retention": "limits",
+            "discard": "new",
+            "max_msgs_per_subject": 1,
+            "allow_direct": true,
+            "deny_delete": true,
+            "allow_rollup_hdrs": true,
+            "allow_msg_ttl": true,
+            // What has expired leaves a message behind, so that watchers hear of it.
+            "subject_delete_marker_ttl": MARKER_TTL.as_nanos() as u64,
+            "republish": { "src": keys, "dest": changes },
         });
         Self::new(name, config, options)
     }
@@ -287,8 +313,13 @@ impl Plan {
 
 /// The bucket of generations: `midplane_epochs`.
 pub fn epochs_bucket(prefix: &str) -> String {
+    bucket_name(prefix, "epochs")
+}
+
+/// A bucket below the prefix: `midplane_nodes`.
+pub fn bucket_name(prefix: &str, name: &str) -> String {
     let safe: String = prefix.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    format!("{safe}_epochs")
+    format!("{safe}_{name}")
 }
 
 fn command(verb: &str, name: &str, config: &Map<String, Value>) -> String {

@@ -15,6 +15,7 @@ use super::connection::{ApiError, Link, Refusal, parse_answer};
 use super::keep::Keep;
 use super::live::LiveState;
 use super::publish::Ack;
+use super::registry::Shelf;
 use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
 use crate::backplane::feed::FeedClosed;
@@ -96,6 +97,7 @@ pub struct Vigil {
     pub link: Link,
     pub subjects: Subjects,
     pub epochs: Option<Plan>,
+    pub shelves: Arc<[Arc<Shelf>]>,
     pub bucket: String,
     pub keeps: HashMap<Arc<str>, Arc<Keep>>,
     /// How the connection stands that history is read over.
@@ -168,6 +170,7 @@ impl Vigil {
         for keep in self.keeps.values() {
             self.announce_epoch(keep).await?;
         }
+        self.shelves.iter().for_each(|shelf| shelf.missed());
         restored.link = link_losses;
         self.keeps.values().for_each(|keep| keep.confirm_up_to(link_losses));
         if pending.losses != restored.live {
@@ -183,6 +186,7 @@ impl Vigil {
 
     /// Makes the streams exist and knows their epochs.
     pub async fn ensure_all(&self) -> Result<(), StreamError> {
+        try_join_all(self.shelves.iter().map(|shelf| shelf.plan.ensure(&self.link))).await?;
         let Some(epochs) = &self.epochs else { return Ok(()) };
         epochs.ensure(&self.link).await?;
         let checks = self.keeps.values().map(async |keep| {

@@ -16,8 +16,8 @@ use url::Url;
 
 use super::fixtures::lonely;
 use crate::backplane::{
-    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
-    SubscribeError,
+    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, PublishError, Published, Registry, Request,
+    RequestError, Requests, SubscribeError,
 };
 use crate::protocol::Channel;
 use crate::settings::HookEndpoint;
@@ -161,6 +161,10 @@ impl Backplane for NatsBackend {
 
     fn broadcast(&self) -> &dyn Broadcast {
         self.rest.broadcast()
+    }
+
+    fn registry(&self, bucket: Bucket) -> &dyn Registry {
+        self.rest.registry(bucket)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

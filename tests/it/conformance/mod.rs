@@ -3,6 +3,7 @@
 mod delivery;
 mod history;
 mod publishing;
+mod registry;
 mod requests;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ async fn suite(node: &Member) {
     publishing::suite(node).await;
     history::suite(node).await;
     requests::suite(node).await;
+    registry::suite(node).await;
     node.backplane.close().await;
 }
 

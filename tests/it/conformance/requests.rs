@@ -11,6 +11,7 @@ const LONG: Duration = Duration::from_secs(10);
 
 pub async fn suite(node: &Member) {
     what_a_node_tells_it_hears_itself(node).await;
+    who_hears_a_pattern_hears_all_its_topics_and_no_other(node).await;
     let Some(requests) = node.backplane.requests() else { return };
     an_answer_comes_back(requests).await;
     nobody_serving_is_said_at_once(requests).await;
@@ -18,13 +19,25 @@ pub async fn suite(node: &Member) {
 }
 
 async fn what_a_node_tells_it_hears_itself(node: &Member) {
-    let mut heard = node.backplane.broadcast().hear().await.unwrap();
+    let mut heard = node.backplane.broadcast().hear("test.a").await.unwrap();
     for n in 0..100 {
-        node.backplane.broadcast().tell(Bytes::from(n.to_string())).await.unwrap();
+        node.backplane.broadcast().tell("test.a", Bytes::from(n.to_string())).await.unwrap();
     }
     for n in 0..100 {
         let told = tokio::time::timeout(LONG, heard.recv()).await.expect("in time").unwrap();
         assert_eq!(told, n.to_string());
+    }
+}
+
+async fn who_hears_a_pattern_hears_all_its_topics_and_no_other(node: &Member) {
+    let broadcast = node.backplane.broadcast();
+    let mut heard = broadcast.hear("beat.*").await.unwrap();
+    for topic in ["beat.a~1", "beatx.a", "beat", "beat.b-2_", "beat.b.c", "beat.end"] {
+        broadcast.tell(topic, Bytes::from(topic)).await.unwrap();
+    }
+    for expected in ["beat.a~1", "beat.b-2_", "beat.end"] {
+        let told = tokio::time::timeout(LONG, heard.recv()).await.expect("in time").unwrap();
+        assert_eq!(told, expected);
     }
 }
 

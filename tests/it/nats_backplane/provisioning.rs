@@ -9,7 +9,7 @@ use super::{Operator, STREAM, join, namespaces, refusal};
 use crate::support::member::channel;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
-use crate::support::nats_settings::{connect, nats};
+use crate::support::nats_settings::nats;
 
 #[tokio::test]
 async fn nodes_that_start_together_make_one_stream() {
@@ -71,9 +71,11 @@ async fn what_cannot_be_changed_is_refused_with_the_exact_difference() {
     let mut settings = nats([server.url()], 1);
     settings.storage = Storage::Memory;
     join(&settings).await.backplane.close().await;
-    // The bucket can be changed no more than the stream: take it out of the way.
+    // Buckets can be changed no more than the stream: take them out of the way.
     let operator = Operator::of(&settings).await;
-    operator.ask("STREAM.DELETE.KV_midplane_epochs", json!({})).await;
+    for bucket in ["epochs", "nodes"] {
+        operator.ask(&format!("STREAM.DELETE.KV_midplane_{bucket}"), json!({})).await;
+    }
     settings.storage = Storage::File;
     let error = refusal(&settings, &namespaces()).await;
     let ConnectError::Stream(StreamError::Different { stream, differences, .. }) = &error else { panic!("{error}") };
@@ -92,22 +94,14 @@ async fn more_copies_than_servers_is_a_refusal_at_once() {
 }
 
 #[tokio::test]
-async fn a_server_without_jetstream_serves_namespaces_without_history_only() {
+async fn a_server_without_jetstream_is_a_refusal_at_once() {
     let server = NatsServer::with_config("accounts { A { users: [ {user: a, password: a} ] } }").await;
     let mut settings = nats([server.url()], 1);
     settings.auth = NatsAuth::UserPassword { user: "a".to_owned(), password: "a".into() };
-    let error = refusal(&settings, &namespaces()).await;
-    assert!(matches!(error, ConnectError::Stream(StreamError::NoJetStream)), "{error}");
-    let make = async |feed| {
-        let namespaces = registry([open("plain", None)]);
-        connect(&settings, &namespaces, feed).await.unwrap() as _
-    };
-    let node = crate::support::member::Member::start(make).await;
-    let plain = channel("plain:a");
-    node.subscribe(&plain).await;
-    node.publish(&plain, "x").await;
-    node.received(&plain, 1).await;
-    assert!(node.backplane.history().is_none());
+    for namespaces in [namespaces(), registry([open("plain", None)])] {
+        let error = refusal(&settings, &namespaces).await;
+        assert!(matches!(error, ConnectError::Stream(StreamError::NoJetStream)), "{error}");
+    }
 }
 
 /// A gateway that may do all but provision, and an operator.
@@ -115,7 +109,7 @@ const RESTRICTED: &str = r#"
 authorization { users: [
   { user: operator, password: o }
   { user: gateway, password: g, permissions: {
-    publish: { allow: ["midplane.>", "$KV.midplane_epochs.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
+    publish: { allow: ["midplane.>", "$KV.midplane_epochs.>", "$KV.midplane_nodes.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
       "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.PURGE.MP_midplane_kept"] },
     subscribe: { allow: ["midplane.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*",
       "$JS.EVENT.ADVISORY.STREAM.QUORUM_LOST.*"] },
@@ -139,7 +133,7 @@ async fn a_gateway_that_may_not_provision_says_which_commands_would() {
         settings.auth = NatsAuth::UserPassword { user: "gateway".to_owned(), password: "g".into() };
         let operator = async_nats::ConnectOptions::with_user_and_password("operator".into(), "o".into());
         let operator = operator.connect(server.url().as_str()).await.unwrap();
-        for stream in ["KV_midplane_epochs", STREAM] {
+        for stream in ["KV_midplane_nodes", "KV_midplane_epochs", STREAM] {
             let error = refusal(&settings, &namespaces()).await.to_string();
             let (subject, body) = command_in(&error);
             assert_eq!(subject, format!("$JS.API.STREAM.CREATE.{stream}"), "{error}");

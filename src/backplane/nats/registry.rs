@@ -1,0 +1,296 @@
+//! A registry as a JetStream KV bucket. Writes are compared by the stream's leader, reads end at it, and changes come by
+//! the bucket's `republish` over the live connection: a watching consumer would be blind for 10 to 17 seconds when its
+//! server dies.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{HeaderMap, HeaderValue};
+use async_trait::async_trait;
+use bytes::Bytes;
+use serde_json::json;
+use tracing::debug;
+
+use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, Unanswered, parse_answer};
+use super::get::{Found, Reader, leader_get};
+use super::headers::Envelope;
+use super::publish::Ack;
+use super::streams::{Plan, bucket_name};
+use super::subjects::Subjects;
+use super::vigil::is_gone;
+use crate::backplane::registry::Watchers;
+use crate::backplane::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
+use crate::settings;
+
+/// Entries that one read brings.
+const PAGE: usize = 500;
+/// How long what tells of a deleted key is kept.
+const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
+const LONGEST_KEY: usize = 200;
+
+/// One bucket, as this node knows it.
+pub struct Shelf {
+    pub plan: Plan,
+    /// Where its changes are heard, with a token behind it for the key.
+    root: String,
+    /// Where its keys are stored.
+    stored: String,
+    link: Link,
+    reader: Arc<Reader>,
+    watchers: Watchers,
+}
+
+impl Shelf {
+    pub fn new(options: &settings::Nats, bucket: Bucket, link: Link, reader: Arc<Reader>) -> Self {
+        let root = Subjects::new(&options.prefix).below(&format!("registry.{}.", bucket.name()));
+        let stored = format!("$KV.{}.", bucket_name(&options.prefix, bucket.name()));
+        let plan = Plan::of_registry(options, bucket.name(), &format!("{root}>"));
+        Self { plan, root, stored, link, reader, watchers: Watchers::default() }
+    }
+
+    /// Where its changes are heard.
+    pub fn changes(&self) -> String {
+        format!("{}>", self.root)
+    }
+
+    /// Passes on what the bucket republished. Only its own messages count: anybody who may publish could write there.
+    pub fn heard(&self, subject: &[u8], headers: &Bytes, value: Bytes) {
+        let envelope = Envelope::of_block(headers);
+        let key = std::str::from_utf8(subject).ok().and_then(|subject| decoded(subject.strip_prefix(&*self.root)?));
+        let (Some(key), true) = (key, envelope.stream == Some(&*self.plan.name)) else { return };
+        let value = (!envelope.removed).then_some(value);
+        self.watchers.tell(&Change::Entry { key, value, revision: Revision(envelope.sequence()) });
+    }
+
+    /// Tells that changes may be missing.
+    pub fn missed(&self) {
+        self.watchers.tell(&Change::Missed);
+    }
+
+    pub fn close(&self) {
+        self.watchers.close();
+    }
+
+    fn subject(&self, key: &str) -> Result<String, RegistryError> {
+        if key.is_empty() || key.len() > LONGEST_KEY {
+            return Err(RegistryError::Refused(format!("a key of {} bytes", key.len())));
+        }
+        Ok(format!("{}{}", self.stored, encoded(key)))
+    }
+
+    /// The newest message of a key, be it a value or what tells that there is none.
+    async fn newest(&self, subject: &str) -> Result<Option<Found>, RegistryError> {
+        let question = json!({ "last_by_subj": subject });
+        leader_get(&self.link, &self.plan.name, &question).await.map_err(|error| unread(&error))
+    }
+
+    async fn write(
+        &self,
+        key: &str,
+        value: Bytes,
+        guard: Guard,
+        headers: HeaderMap,
+    ) -> Result<Revision, RegistryError> {
+        let subject = self.subject(key)?;
+        let expected = match guard {
+            Guard::Any => None,
+            Guard::Absent => Some(0),
+            Guard::Revision(revision) => Some(revision.0),
+        };
+        match self.store(&subject, value.clone(), expected, headers.clone()).await {
+            // What tells that the key has no value is a message as well.
+            Err(RegistryError::Conflict(_)) if guard == Guard::Absent => match self.newest(&subject).await? {
+                Some(found) if found.removed => self.store(&subject, value, Some(found.stored.offset.0), headers).await,
+                Some(_) | None => Err(RegistryError::Conflict(String::new())),
+            },
+            outcome => outcome,
+        }
+        .map_err(|error| {
+            if let RegistryError::Conflict(_) = error { RegistryError::Conflict(key.to_owned()) } else { error }
+        })
+    }
+
+    async fn store(
+        &self,
+        subject: &str,
+        value: Bytes,
+        expected: Option<u64>,
+        mut headers: HeaderMap,
+    ) -> Result<Revision, RegistryError> {
+        if let Some(expected) = expected {
+            headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(expected));
+        }
+        let answer = self.link.request(subject, Some(headers), value, API_TIMEOUT).await;
+        match answer.map_err(ApiError::from).and_then(|answer| parse_answer::<Ack>(&answer.payload)) {
+            Ok(ack) => Ok(Revision(ack.seq)),
+            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {
+                Err(RegistryError::Conflict(String::new()))
+            }
+            Err(error) => {
+                self.restore_if_gone(&error).await;
+                Err(unwritten(&error))
+            }
+        }
+    }
+
+    /// Makes the bucket again if somebody deleted it.
+    async fn restore_if_gone(&self, error: &ApiError) {
+        if matches!(error, ApiError::Unanswered(Unanswered::NoResponders))
+            && self.plan.info(&self.link).await.as_ref().is_err_and(is_gone)
+        {
+            match self.plan.ensure(&self.link).await {
+                Ok(_) => self.missed(),
+                Err(error) => debug!(stream = self.plan.name, %error, "bucket not restored"),
+            }
+        }
+    }
+
+    /// Some of what any replica has from `next` on, and whether that may be all. Nothing where none answers.
+    async fn page(&self, next: u64) -> (Vec<Found>, bool) {
+        let question = json!({ "seq": next, "batch": PAGE, "next_by_subj": format!("{}>", self.stored) });
+        match self.reader.batch(&self.plan.name, &question, PAGE).await {
+            Ok(batch) => (batch.found, batch.pending == 0),
+            Err(error) => {
+                debug!(stream = self.plan.name, %error, "no replica answers");
+                (Vec::new(), true)
+            }
+        }
+    }
+}
+
+#[async_trait]
+impl Registry for Shelf {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, RegistryError> {
+        let found = self.newest(&self.subject(key)?).await?;
+        Ok(found.filter(|found| !found.removed).map(|found| Entry {
+            key: key.to_owned(),
+            value: found.stored.data,
+            revision: Revision(found.stored.offset.0),
+        }))
+    }
+
+    /// Any replica has applied some prefix of what the leader has: that much is read from one in pages, the rest from the
+    /// leader one by one, until it says that there is no more.
+    async fn list(&self) -> Result<Vec<Entry>, RegistryError> {
+        let mut newest = std::collections::BTreeMap::new();
+        let mut next = 1;
+        let mut note = |found: Found, next: &mut u64| {
+            *next = (*next).max(found.stored.offset.0 + 1);
+            if let Some(key) = found.subject.strip_prefix(&*self.stored).and_then(decoded) {
+                newest.insert(key, found);
+            }
+        };
+        loop {
+            let (found, last) = self.page(next).await;
+            found.into_iter().for_each(|found| note(found, &mut next));
+            if last {
+                break;
+            }
+        }
+        loop {
+            let question = json!({ "seq": next, "next_by_subj": format!("{}>", self.stored) });
+            match leader_get(&self.link, &self.plan.name, &question).await.map_err(|error| unread(&error))? {
+                Some(found) => note(found, &mut next),
+                None => break,
+            }
+        }
+        let present = newest.into_iter().filter(|(_, found)| !found.removed);
+        Ok(present
+            .map(|(key, found)| Entry { key, value: found.stored.data, revision: Revision(found.stored.offset.0) })
+            .collect())
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        guard: Guard,
+        ttl: Option<Duration>,
+    ) -> Result<Revision, RegistryError> {
+        let mut headers = HeaderMap::new();
+        if let Some(ttl) = ttl {
+            headers.insert("Nats-TTL", HeaderValue::from(ttl.as_secs().max(1)));
+        }
+        self.write(key, value, guard, headers).await
+    }
+
+    async fn delete(&self, key: &str, guard: Guard) -> Result<Revision, RegistryError> {
+        let mut headers = HeaderMap::new();
+        headers.insert("KV-Operation", "DEL");
+        headers.insert("Nats-TTL", HeaderValue::from(TOMBSTONE_TTL.as_secs()));
+        self.write(key, Bytes::new(), guard, headers).await
+    }
+
+    async fn watch(&self) -> Result<Watch, SubscribeError> {
+        Ok(self.watchers.open())
+    }
+}
+
+fn unread(error: &ApiError) -> RegistryError {
+    RegistryError::Unavailable(error.to_string())
+}
+
+fn unwritten(error: &ApiError) -> RegistryError {
+    match error {
+        ApiError::Unanswered(Unanswered::Denied(_) | Unanswered::TooLarge { .. }) | ApiError::Malformed(_) => {
+            RegistryError::Refused(error.to_string())
+        }
+        ApiError::Refused(refusal) if !refusal.is_transient() && refusal.code != 500 => {
+            RegistryError::Refused(error.to_string())
+        }
+        ApiError::Unanswered(_) | ApiError::Refused(_) => RegistryError::Unavailable(error.to_string()),
+    }
+}
+
+/// A key as one token of a subject, valid as the key of a bucket.
+fn encoded(key: &str) -> String {
+    let mut token = String::with_capacity(key.len());
+    for byte in key.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_') {
+            token.push(byte as char);
+        } else {
+            write!(token, "={byte:02X}").expect("writing to a string succeeds");
+        }
+    }
+    token
+}
+
+fn decoded(token: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(token.len());
+    let mut rest = token.as_bytes();
+    while let Some((&byte, behind)) = rest.split_first() {
+        rest = behind;
+        if byte == b'=' {
+            let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+            bytes.push(u8::from_str_radix(digits, 16).ok()?);
+            rest = &rest[2..];
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_of_nodes_are_their_own_keys() {
+        assert_eq!(encoded("node-1_a"), "node-1_a");
+        assert_eq!(encoded("a.b=c"), "a=2Eb=3Dc");
+        assert_eq!(decoded("a=2"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_comes_back(key in "\\PC{1,40}") {
+            let token = encoded(&key);
+            prop_assert!(token.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_=".contains(&byte)));
+            prop_assert_eq!(decoded(&token), Some(key));
+        }
+    }
+}
