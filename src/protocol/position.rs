@@ -16,6 +16,14 @@ impl Offset {
     pub const fn next(self) -> Self {
         Self(self.0 + 1)
     }
+
+    /// Whether whoever says this offset may mean one beside it. Clients in JavaScript keep offsets as 64-bit floats, on both
+    /// wires, and so round those from 2^53 on: what a float can hold there stands for its neighbours as well.
+    #[must_use]
+    pub const fn may_be_rounded(self) -> bool {
+        let surplus = (u64::BITS - self.0.leading_zeros()).saturating_sub(f64::MANTISSA_DIGITS);
+        surplus > 0 && self.0.trailing_zeros() >= surplus
+    }
 }
 
 impl fmt::Display for Offset {
@@ -53,4 +61,20 @@ impl fmt::Display for Epoch {
 pub struct Position {
     pub offset: Offset,
     pub epoch: Epoch,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_offset_is_doubtful_where_floats_stand_for_more_than_one() {
+        const LIMIT: u64 = 1 << 53;
+        for exact in [0, 1, 4096, LIMIT - 1, LIMIT + 1, LIMIT + 3, 2 * LIMIT + 2, u64::MAX] {
+            assert!(!Offset(exact).may_be_rounded(), "{exact}");
+        }
+        for rounded in [LIMIT, LIMIT + 2, 2 * LIMIT, 2 * LIMIT + 4, 1 << 63] {
+            assert!(Offset(rounded).may_be_rounded(), "{rounded}");
+        }
+    }
 }

@@ -100,7 +100,7 @@ impl Relay {
                 relay.recovered_publications.record(messages.len() as f64);
                 if messages.is_empty() { Recovery::Empty } else { Recovery::Full }
             }
-            Some(Outcome::Refused(Refusal::Epoch | Refusal::Ahead)) => Recovery::RefusedEpoch,
+            Some(Outcome::Refused(Refusal::Epoch | Refusal::Ahead | Refusal::Inexact)) => Recovery::RefusedEpoch,
             Some(Outcome::Refused(Refusal::Limit)) => Recovery::RefusedLimit,
             Some(Outcome::Refused(Refusal::Trimmed | Refusal::Removed | Refusal::Expired)) => Recovery::RefusedGap,
             Some(Outcome::Fresh) => return,

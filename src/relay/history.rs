@@ -1,9 +1,9 @@
 //! Reading a channel's history, for clients and backends.
 
 use super::Relay;
-use super::join::Since;
 use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, age, read_behind};
+use super::since::Since;
 use crate::backplane::{HistoryError, Stored};
 use crate::protocol::{Channel, Offset, Position};
 use crate::settings::Namespace;
@@ -32,7 +32,7 @@ pub struct HistoryPage {
 pub enum HistoryQueryError {
     #[error("namespace {0:?} keeps no history")]
     Absent(String),
-    #[error("the position is of another epoch")]
+    #[error("the position is of another epoch, or too large to be exact")]
     Unrecoverable,
     #[error(transparent)]
     Unavailable(#[from] HistoryError),
@@ -42,7 +42,7 @@ impl Relay {
     /// Reads history.
     ///
     /// # Errors
-    /// Where the namespace keeps none, the position's epoch is another, or the backplane does not answer.
+    /// Where the namespace keeps none, the position's epoch is another or its offset doubtful, or the backplane does not answer.
     pub async fn history(
         &self,
         channel: &Channel,
@@ -55,8 +55,7 @@ impl Relay {
         let top = history.top(channel).await?;
         let position = top.position();
         if let Some(since) = &query.since
-            && !since.epoch.is_empty()
-            && since.epoch != position.epoch.as_str()
+            && since.refusal(&position.epoch).is_some()
         {
             return Err(HistoryQueryError::Unrecoverable);
         }

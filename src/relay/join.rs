@@ -9,6 +9,7 @@ use super::Relay;
 use super::chain::Chain;
 use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up, latest};
+use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
@@ -21,13 +22,6 @@ use crate::telemetry::RecoverySource;
 const DEADLINE: Duration = Duration::from_secs(4);
 /// How often a catch-up starts over because publications overtook it.
 const ATTEMPTS: usize = 8;
-
-/// From where a client wants to go on. An empty epoch fits any.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Since {
-    pub offset: Offset,
-    pub epoch: String,
-}
 
 /// What a subscriber asks for, already checked against its namespace's options.
 #[derive(Debug, Clone, Default)]
@@ -186,8 +180,8 @@ impl Relay {
         let started = Instant::now();
         for _ in 0..ATTEMPTS {
             let Some(epoch) = topic.state.lock().position().map(|position| position.epoch) else { return Ok(None) };
-            if !since.epoch.is_empty() && since.epoch != epoch.as_str() {
-                return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(Refusal::Epoch)));
+            if let Some(refusal) = since.refusal(&epoch) {
+                return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(refusal)));
             }
             let mut joined = self.enter_from_tail(topic, wish, since, outbox, options, &epoch);
             let _turn = if joined.is_none() { Some(topic.turn.lock().await) } else { None };
@@ -302,7 +296,8 @@ impl Relay {
         for _ in 0..ATTEMPTS {
             let top = history.top(&topic.channel).await?;
             let stand = top.position();
-            let known = stand.offset == since.offset && stand.epoch.as_str() == since.epoch;
+            let known =
+                stand.offset == since.offset && stand.epoch.as_str() == since.epoch && !since.offset.may_be_rounded();
             let message = if known { None } else { latest(history, &topic.channel, &top).await? };
             let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
             let outcome = match readable {

@@ -17,6 +17,7 @@ mod publication;
 mod pump;
 mod recovery;
 mod registry;
+mod since;
 mod tail;
 mod topic;
 
@@ -28,9 +29,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
-pub use self::join::{JoinError, Joined, Membership, Outcome, Since, Wish};
+pub use self::join::{JoinError, Joined, Membership, Outcome, Wish};
 pub use self::publication::{fitting, publication};
 pub use self::recovery::Refusal;
+pub use self::since::Since;
 
 use self::audit::Audits;
 use self::heal::HealQueue;

@@ -50,6 +50,9 @@ pub enum Refusal {
     /// The position lies ahead of everything stored.
     #[error("the position lies ahead of everything stored")]
     Ahead,
+    /// The client may have rounded the position, and so may have missed what lies beside it.
+    #[error("the position is too large to be exact")]
+    Inexact,
 }
 
 /// Why a catch-up has no result.
