@@ -1,6 +1,7 @@
 """centrifuge-python, JSON and Protobuf, against every topology."""
 
 import asyncio
+import json
 
 import pytest
 from centrifuge import CentrifugeError, StreamPosition
@@ -242,3 +243,24 @@ async def test_publishing_bytes_that_are_no_json_is_refused_where_json_is_asked_
     with pytest.raises(ReplyError) as refused:
         await guest.client.publish(fresh("json"), b"\xff\x00")
     assert refused.value.code == 107
+
+
+async def test_what_a_backend_ends_it_ends_with_a_reason(apps, topology):
+    """Without one this SDK ends for good, whatever the code (trap 14)."""
+    channel, user = fresh("chat"), "ada-" + fresh("user")
+
+    def call(method, **params):
+        status, text = topology.other.post(f"/api/{method}", json.dumps({"user": user, **params}))
+        assert (status, json.loads(text)) == (200, {"result": {}})
+
+    ada = await (await apps(token=token(sub=user, exp=now(300)))).ready()
+    listener = await ada.subscribe(channel)
+    call("unsubscribe", channel=channel)
+    await eventually("unsubscribed", lambda: listener.unsubscribed)
+    assert listener.unsubscribed.code == 2000 and listener.unsubscribed.reason
+    call("disconnect", disconnect={"code": 4000})
+    await ada.ready(2)
+    assert ada.connecting[-1].code == 4000 and ada.connecting[-1].reason
+    call("disconnect", disconnect={"code": 4500, "reason": ""})
+    await eventually("disconnected", lambda: ada.disconnected)
+    assert ada.disconnected.code == 4500 and ada.disconnected.reason
