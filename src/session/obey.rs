@@ -10,7 +10,7 @@ use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use crate::auth::Overrides;
 use crate::hub::{Order, Placement};
-use crate::protocol::centrifuge::codes::{Disconnect, UnsubscribeCode};
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, UnsubscribeCode};
 use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
 
 impl Session {
@@ -40,8 +40,9 @@ impl Session {
             return Ok(());
         }
         if self.subscriptions.len() >= self.services.client.channel_limit {
-            warn!(client = %self.id, %channel, "not subscribed for a backend: the client is at its channel limit");
-            return Ok(());
+            // Whoever does not get what its backend gives it must know: it would wait for it in vain.
+            warn!(client = %self.id, %channel, "closing: a backend subscribes the client beyond its channel limit");
+            return Err(DisconnectCode::ChannelLimit.into());
         }
         let Ok(namespace) = self.services.channel.namespaces.of(channel).map(Arc::clone) else { return Ok(()) };
         let asked = placement.since.as_ref().map(|(offset, epoch)| SubscribeRequest {

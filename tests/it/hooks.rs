@@ -111,3 +111,18 @@ async fn a_node_that_stands_alone_offers_no_calls() {
     let answer = client.ask(json!({"id": 2, "rpc": {"method": "sum", "data": [1, 2]}})).await;
     assert_eq!(answer["error"], json!({ "code": 108, "message": "not available" }));
 }
+
+#[tokio::test]
+async fn an_application_may_end_a_connection_with_codes_that_the_node_itself_never_uses() {
+    let backend = Backend::start(|_, question| {
+        let code = &question["data"]["code"];
+        Some(json!({ "disconnect": { "code": code, "reason": "no luck today" } }))
+    })
+    .await;
+    let node = node(&backend, &["connect"]).await;
+    for code in [3004, 3009, 3505, 3507] {
+        let mut client = node.socket().await;
+        client.say(json!({"id": 1, "connect": {"data": {"code": code}}})).await;
+        assert_eq!(client.closed().await, (code, "no luck today".to_owned()));
+    }
+}

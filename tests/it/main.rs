@@ -3,6 +3,7 @@
 
 mod support;
 
+mod bounds;
 mod command_line;
 mod conformance;
 mod hooks;

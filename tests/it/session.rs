@@ -1,5 +1,7 @@
 //! What a client may expect of its connection, spoken by hand.
 
+use std::time::UNIX_EPOCH;
+
 use serde_json::json;
 
 use crate::support::node::Node;
@@ -83,4 +85,18 @@ async fn a_stopping_node_tells_its_clients_to_come_back() {
     let stopping = tokio::spawn(node.stop());
     assert_eq!(client.closed().await, (3001, "shutdown".to_owned()));
     stopping.await.expect("stops");
+}
+
+#[tokio::test]
+async fn the_servers_time_is_told_to_those_who_want_it() {
+    let now = || u64::try_from(UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let connect = json!({"id": 1, "connect": {}});
+    let node = Node::start("client.connect_include_server_time = true").await;
+    let before = now();
+    let connected = node.socket().await.ask(connect.clone()).await;
+    let told = connected["connect"]["time"].as_u64().expect("milliseconds");
+    assert!((before..=now()).contains(&told), "{connected}");
+
+    let connected = Node::start("").await.socket().await.ask(connect).await;
+    assert_eq!(connected["connect"].get("time"), None, "{connected}");
 }

@@ -143,3 +143,24 @@ async fn a_refresh_renews_the_same_user_or_ends_the_connection() {
         assert_eq!(client.closed().await.0, code, "{claims}");
     }
 }
+
+#[tokio::test]
+async fn tokens_without_a_user_open_the_door_unless_that_is_forbidden() {
+    let nobody = connect(&connection_token(&json!({ "sub": "", "exp": at(600) })));
+    let open = Node::start(&settings()).await;
+    assert!(open.socket().await.ask(nobody.clone()).await["connect"]["client"].is_string());
+
+    let settings = format!(
+        "client.disallow_anonymous_connection_tokens = true\nclient.allow_anonymous_connect_without_token = true\n{}",
+        settings()
+    );
+    let closed = Node::start(&settings).await;
+    for claims in [json!({ "sub": "", "exp": at(600) }), json!({ "exp": at(600) })] {
+        let mut socket = closed.socket().await;
+        socket.say(connect(&connection_token(&claims))).await;
+        assert_eq!(socket.closed().await, (3507, "permission denied".to_owned()), "{claims}");
+    }
+    ada(&closed).await;
+    // It is about tokens: who has none is asked for by another setting.
+    closed.client().await;
+}

@@ -108,3 +108,29 @@ async fn who_was_promised_nothing_gets_what_is_left_when_a_hole_cannot_be_healed
     hears(&plain, [0, 50, 51]).await;
     is_told_of_a_loss(&positioned, "chat:room").await;
 }
+
+#[tokio::test]
+async fn everything_that_was_dropped_arrives_in_order_and_every_hole_is_counted() {
+    let stage = Stage::set();
+    let ears = [Ear::new(), Ear::new()];
+    let _listening = [stage.listen(&ears[0], "chat:room").await, stage.listen(&ears[1], "chat:room").await];
+    stage.publish("chat:room", [0]).await;
+    hears(&ears[0], [0]).await;
+    let mut counted = 0;
+    for hole in 0..3 {
+        let first = hole * 4 + 1;
+        stage.faults.judge(move |message| if number(message) < first + 3 { Fate::Drop } else { Fate::Pass });
+        // Three are lost; the fourth shows it.
+        stage.publish("chat:room", first..first + 4).await;
+        for ear in &ears {
+            hears(ear, 0..first + 4).await;
+        }
+        // By the fourth, or by somebody who happened to look before.
+        let gaps = stage.gaps();
+        assert!(gaps.iter().all(|line| line.starts_with("midplane_gaps_total")), "each is healed: {gaps:?}");
+        let before = counted;
+        counted = gaps.iter().map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap()).sum();
+        assert!(counted > before, "and counted: {gaps:?}");
+    }
+    assert!(ears.iter().all(|ear| ear.requests().is_empty()), "nobody was told of a loss");
+}
