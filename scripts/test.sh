@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test.
 # Usage: scripts/test.sh [--only rust|js|python|browser]
-# Logs go to test-artifacts/; the last line sums what ran.
+# Logs go to test-artifacts/; the last lines say what was skipped and sum what ran.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,6 +25,7 @@ rm -rf "$artifacts"
 mkdir -p "$artifacts"
 passed=0
 failed=0
+skipped=""
 export PATH="$PWD/.tools/bin:$PATH"
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-never}"
 [ -z "${CI:-}" ] || export CARGO_INCREMENTAL=0
@@ -35,7 +36,8 @@ wanted() { [ "$only" = all ] || [ "$only" = "$1" ]; }
 total() { { grep -E "$2" "$1" | grep -oE "$3" | grep -oE '[0-9]+' || true; } | awk '{ sum += $1 } END { print sum + 0 }'; }
 
 # section TITLE LINES GOOD BAD COMMAND...: runs the command and adds what its closing lines say.
-# A command that fails without having counted a failure counts as one.
+# A command that fails without having counted a failure counts as one; one that ends with SKIPPED could not run here.
+SKIPPED=77
 section() {
     local title="$1" lines="$2" good_words="$3" bad_words="$4"
     shift 4
@@ -43,6 +45,11 @@ section() {
     echo "=== $title"
     "$@" 2>&1 </dev/null | tee "$log"
     status=${PIPESTATUS[0]}
+    if [ "$status" = "$SKIPPED" ]; then
+        skipped="${skipped:+$skipped, }$title"
+        echo "--- $title: SKIPPED"
+        return
+    fi
     if [ -n "$lines" ]; then
         good=$(total "$log" "$lines" "$good_words")
         bad=$(total "$log" "$lines" "$bad_words")
@@ -60,7 +67,18 @@ node_tests() { section "$1" '^(#|ℹ) (pass|fail|cancelled) [0-9]+$' 'pass [0-9]
 python_tests() { section "$1" ' in [0-9.]+s' '[0-9]+ passed' '[0-9]+ (failed|error)' "${@:2}"; }
 
 deny() {
-    if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check; else echo "cargo-deny is not installed: skipped"; fi
+    if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check
+    else echo "cargo-deny is not installed (cargo install cargo-deny)"; return "$SKIPPED"
+    fi
+}
+
+# Whether they build; running them takes nightly (fuzz/README.md). Nothing is linked, so libFuzzer, which would take a
+# C++ compiler, is named and not built. With the versions and the profile of the main workspace what clippy has checked
+# before is not checked again.
+fuzz_targets() {
+    cp Cargo.lock fuzz/Cargo.lock
+    CUSTOM_LIBFUZZER_PATH=/not-built/libfuzzer.a \
+        cargo check --quiet --manifest-path fuzz/Cargo.toml --target-dir "${CARGO_TARGET_DIR:-target}"
 }
 
 at_most="timeout --kill-after=20 30m" # a suite that hangs fails, it does not hold everybody up
@@ -74,6 +92,7 @@ if wanted rust; then
     check "format" cargo fmt --all --check
     check "clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
     check "licences and advisories" deny
+    check "fuzz targets build" fuzz_targets
     cargo_tests "cargo test" cargo_suite
 fi
 if [ "$only" != rust ]; then
@@ -84,5 +103,6 @@ if wanted js; then node_tests "js SDK" js_suite; fi
 if wanted python; then python_tests "python SDK" python_suite; fi
 if wanted browser; then node_tests "browser" browser_suite; fi
 
+[ -z "$skipped" ] || echo "skipped: $skipped"
 echo "$passed passed, $failed failed"
 [ "$failed" = 0 ]

@@ -156,6 +156,41 @@ pub fn write(headers: &mut HeaderMap, meta: &Meta, version: Option<&Version>) {
     }
 }
 
+/// Everything that one header block says. Nodes read blocks by themselves: this is for fuzzing.
+#[doc(hidden)]
+#[derive(Debug)]
+pub struct Described {
+    pub link: Option<Link>,
+    pub version: Option<Version>,
+    pub meta: Meta,
+    pub malformed: u64,
+}
+
+impl Described {
+    /// Reads a block as it comes over the wire.
+    #[must_use]
+    pub fn by(block: &[u8]) -> Self {
+        let mut envelope = Envelope::of_block(block);
+        let (link, version, meta) = (envelope.link(), envelope.version(), envelope.meta());
+        Self { link, version, meta, malformed: envelope.malformed }
+    }
+
+    /// What a publisher of the same would send.
+    #[must_use]
+    pub fn block(&self) -> Vec<u8> {
+        let mut headers = HeaderMap::new();
+        write(&mut headers, &self.meta, self.version.as_ref());
+        block(&headers)
+    }
+}
+
+/// Headers as they go over the wire.
+fn block(headers: &HeaderMap) -> Vec<u8> {
+    let lines =
+        headers.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {value}\r\n")));
+    format!("NATS/1.0\r\n{}\r\n", lines.collect::<String>()).into_bytes()
+}
+
 /// Bytes that headers take on the wire.
 pub fn wire_length(headers: &HeaderMap) -> usize {
     if headers.is_empty() {
@@ -239,13 +274,6 @@ mod tests {
         let mut envelope = Envelope::of_block(block);
         assert_eq!(envelope.meta().tags, [("kind".to_owned(), "a".to_owned())]);
         assert_eq!(envelope.version().map(|version| version.number), Some(3));
-    }
-
-    /// Headers as they go over the wire.
-    fn block(headers: &HeaderMap) -> Vec<u8> {
-        let lines =
-            headers.iter().flat_map(|(name, values)| values.iter().map(move |value| format!("{name}: {value}\r\n")));
-        format!("NATS/1.0\r\n{}\r\n", lines.collect::<String>()).into_bytes()
     }
 
     proptest! {

@@ -37,6 +37,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 pub use self::connection::LinkError;
+#[doc(hidden)]
+pub use self::headers::Described;
 pub use self::streams::{Difference, StreamError};
 pub use self::subjects::{Purpose, Subjects};
 
