@@ -11,8 +11,9 @@ const binary = process.env.NATS_SERVER || (existsSync(pinned) ? pinned : 'nats-s
 
 /** One server with JetStream. */
 export class NatsServer {
-  static async start() {
-    const server = await NatsServer.prepare('single');
+  /** `more` goes into its configuration. */
+  static async start(more = '') {
+    const server = await NatsServer.prepare('single', undefined, more);
     await server.run();
     return server;
   }

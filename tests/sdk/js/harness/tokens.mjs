@@ -28,9 +28,9 @@ const kinds = {
   EdDSA: { type: 'ed25519', options: {}, hash: null, how: {} },
 };
 
-/** A key that signs by `alg`. Its public half is a `pem`, or a `jwk` with the name `id`. */
-export function keyPair(alg, id = undefined) {
-  return signer(alg, id, generateKeyPairSync(kinds[alg].type, kinds[alg].options));
+/** A key that signs by `alg`. Its public half is a `pem`, or a `jwk`. */
+export function keyPair(alg) {
+  return signer(alg, undefined, generateKeyPairSync(kinds[alg].type, kinds[alg].options));
 }
 
 function signer(alg, id, pair) {
@@ -42,7 +42,7 @@ function signer(alg, id, pair) {
       const head = `${part({ alg, kid: id, typ: 'JWT' })}.${part(claims)}`;
       return `${head}.${sign(hash, Buffer.from(head), { key: pair.privateKey, ...how }).toString('base64url')}`;
     },
-    /** The same key, used with another algorithm of its kind. */
-    by: other => signer(other, id, pair),
+    /** The same key, used with another algorithm of its kind or under another name. */
+    as: (other, name = id) => signer(other, name, pair),
   };
 }
