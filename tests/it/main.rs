@@ -10,6 +10,7 @@ mod hooks;
 mod live_feed;
 mod live_feed_auth;
 mod live_feed_failures;
+mod nats_authentication;
 mod nats_backplane;
 mod nats_servers;
 mod relay;

@@ -19,17 +19,18 @@ impl Operator {
     /// What makes a server trust this operator and know its account.
     pub fn server_config(&self) -> String {
         let operator = signed(&self.operator, &self.operator.public_key(), json!({"type": "operator"}));
-        let account = |keys: &KeyPair| {
+        // A system account may not have JetStream.
+        let account = |keys: &KeyPair, storage: i64| {
             let limits = json!({"subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true,
-                "conn": -1, "leaf": -1});
+                "conn": -1, "leaf": -1, "mem_storage": storage, "disk_storage": storage, "streams": -1, "consumer": -1});
             let token = signed(&self.operator, &keys.public_key(), json!({"type": "account", "limits": limits}));
             format!("{}: {token}", keys.public_key())
         };
         format!(
             "operator: {operator}\nsystem_account: {}\nresolver: MEMORY\nresolver_preload {{ {}\n {} }}\n",
             self.system.public_key(),
-            account(&self.system),
-            account(&self.account)
+            account(&self.system, 0),
+            account(&self.account, -1)
         )
     }
 
