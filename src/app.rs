@@ -17,8 +17,9 @@ use crate::auth::Verifier;
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, Health, feed};
+use crate::emulation::Emulation;
 use crate::hooks::Hooks;
-use crate::http::limits::{Admission, Gate, Turned};
+use crate::http::limits::{Admission, Gate, Turned, cors};
 use crate::http::{self, Edge, Probes, Refusal, Server};
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
@@ -71,7 +72,8 @@ impl App {
         readiness.hold(BACKPLANE, "not connected yet");
         // Whoever asks meanwhile hears that the node lives, and does not serve yet.
         let waiting = http::compose([http::health::routes(probes(&settings, &readiness, &telemetry))], &telemetry)
-            .route("/connection/websocket", any(|| async { Refusal::Turned(Turned::NotReady) }));
+            .route("/connection/{transport}", any(|| async { Refusal::Turned(Turned::NotReady) }))
+            .route("/emulation", any(|| async { Refusal::Turned(Turned::NotReady) }));
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry));
         let backplane = server.serve_while(&waiting, joining).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -105,8 +107,13 @@ impl App {
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
+        let emulation = emulation(&settings, &backplane, &telemetry);
+        if let Some(passed_on) = emulation.listen().await.context("what clients post elsewhere")? {
+            tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&emulation).take(passed_on)));
+        }
         let edge = Edge::new(&settings);
-        let router = router(&settings, &edge, services, api, &readiness, &telemetry);
+        let clients = clients(&settings, &edge, &emulation, services);
+        let router = router(&settings, clients, api, &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(&telemetry)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
@@ -225,18 +232,41 @@ fn verifier(keys: Option<&TokenKeys>, section: &'static str) -> anyhow::Result<O
     keys.map(Verifier::new).transpose().context(section)
 }
 
+/// In a session's inbox the posts of a few may wait.
+fn emulation(settings: &Settings, backplane: &Arc<dyn Backplane>, telemetry: &Arc<Telemetry>) -> Arc<Emulation> {
+    let limit = settings.transports.emulation_body_limit.saturating_mul(4);
+    Emulation::new(limit, Arc::clone(backplane), Arc::clone(telemetry))
+}
+
+/// The routes of clients, each transport's.
+fn clients(settings: &Settings, edge: &Arc<Edge>, emulation: &Arc<Emulation>, services: Arc<Services>) -> axum::Router {
+    let transports = &settings.transports;
+    let on_websocket = {
+        let services = Arc::clone(&services);
+        move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services))
+    };
+    let on_stream = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
+    let websockets = http::connection::routes(edge, on_websocket.clone());
+    let listening = transports.uni_websocket;
+    let unidirectional = http::connection::unidirectional(edge, listening, emulation.node(), on_websocket);
+    let streams = http::streams::routes(edge, emulation, transports, on_stream);
+    let [websockets, mut streams] = http::connection::limited(edge, [websockets.merge(unidirectional), streams]);
+    if transports.http_stream.enabled || transports.sse.enabled {
+        streams = streams.merge(http::emulation::routes(edge, emulation, transports.emulation_body_limit));
+    }
+    websockets.merge(cors::shared(streams, Arc::clone(&edge.origins)))
+}
+
 fn router(
     settings: &Settings,
-    edge: &Arc<Edge>,
-    services: Arc<Services>,
+    clients: axum::Router,
     api: Arc<Api>,
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
-    let connect = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
     let mut routes = vec![
         http::health::routes(probes(settings, readiness, telemetry)),
-        http::connection::routes(edge, connect),
+        clients,
         http::api::routes(api, &settings.http_api, settings.http.body_limit),
     ];
     if settings.http.demo {

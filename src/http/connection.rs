@@ -1,17 +1,23 @@
-//! `/connection/websocket`: who passes every check leaves HTTP.
+//! `/connection/websocket` and `/connection/uni_websocket`: who passes every check leaves HTTP. What stands before every
+//! kind of connection.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use uuid::Uuid;
 
 use crate::http::limits::{Admission, Origins, TrustedProxies, rate};
 use crate::http::refusal::Refusal;
-use crate::session::Peer;
-use crate::settings::{Rate, Settings};
+use crate::http::streams;
+use crate::protocol::centrifuge::{Format, decode_introduction};
+use crate::session::{Mailbox, Peer};
+use crate::settings::{Rate, Settings, Transport};
 use crate::socket::{RawTransport, RawWire, Upgrade};
 
 /// Messages up to so many times the limit of a publication are read: clients that come back batch their subscribes, and
@@ -21,7 +27,7 @@ const READABLE: usize = 4;
 /// What stands between a handshake and its session.
 pub struct Edge {
     pub admission: Arc<Admission>,
-    pub origins: Origins,
+    pub origins: Arc<Origins>,
     pub proxies: Arc<TrustedProxies>,
     pub handshake_rate: Option<Rate>,
     /// Bytes of an inbound message that is read at all.
@@ -41,12 +47,24 @@ impl Edge {
         headers.dedup();
         Arc::new(Self {
             admission: Admission::new(settings.http.max_connections),
-            origins: Origins::new(&settings.client.allowed_origins, settings.development),
+            origins: Arc::new(Origins::new(&settings.client.allowed_origins, settings.development)),
             proxies: Arc::new(TrustedProxies::new(settings.http.trusted_proxies.clone())),
             handshake_rate: settings.http.handshake_rate,
             message_limit: settings.client.message_size_limit.saturating_mul(READABLE),
             headers,
         })
+    }
+
+    /// What a session is told of who opened it.
+    pub(super) fn peer(&self, head: &Parts, format: Format, frame_pings: bool) -> Peer {
+        let ConnectInfo(address) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
+        let remote = self.proxies.client(address.ip(), &head.headers);
+        let header = |name: &String| {
+            let value = head.headers.get(name)?.to_str().ok()?;
+            Some((name.clone(), value.to_owned()))
+        };
+        let headers = self.headers.iter().filter_map(header).collect();
+        Peer { format, frame_pings, mailbox: None, remote, headers }
     }
 
     /// Checks in the order of their price, and takes a place last.
@@ -59,12 +77,38 @@ impl Edge {
         if !self.origins.allow(&head.headers) {
             return Err(Refusal::Origin);
         }
-        let ConnectInfo(address) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
-        let remote = self.proxies.client(address.ip(), &head.headers);
         let upgrade = Upgrade::of(&mut head).map_err(Refusal::Handshake)?;
+        let peer = self.peer(&head, upgrade.encoding().into(), upgrade.frame_pings());
         let seat = self.admission.enter().map_err(Refusal::Turned)?;
-        let peer = upgrade.peer(remote, &self.headers);
-        Ok(upgrade.accept(self.message_limit, seat, move |transport, wire| connect(transport, wire, peer)))
+        Ok(upgrade.accept(None, self.message_limit, seat, move |transport, wire| connect(transport, wire, peer)))
+    }
+
+    /// As [`open`](Self::open), for a client that only listens. `node` is this one.
+    fn open_unidirectional<C, F>(
+        &self,
+        request: Request,
+        limit: usize,
+        node: Uuid,
+        connect: C,
+    ) -> Result<Response, Refusal>
+    where
+        C: FnOnce(RawTransport, RawWire, Peer) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (mut head, _) = request.into_parts();
+        if !self.origins.allow(&head.headers) {
+            return Err(Refusal::Origin);
+        }
+        let introduction = streams::in_query(head.uri.query());
+        if introduction.as_ref().is_some_and(|introduction| decode_introduction(introduction).is_err()) {
+            return Err(Refusal::Plain(StatusCode::BAD_REQUEST, "not a connect request"));
+        }
+        let upgrade = Upgrade::of(&mut head).map_err(Refusal::Handshake)?;
+        let mut peer = self.peer(&head, Format::UniWebSocket, true);
+        peer.mailbox = Some(Mailbox { session: Uuid::new_v4(), node });
+        let seat = self.admission.enter().map_err(Refusal::Turned)?;
+        let connect = move |transport, wire| connect(transport, wire, peer);
+        Ok(upgrade.accept(introduction.as_deref(), limit, seat, connect))
     }
 }
 
@@ -74,14 +118,36 @@ where
     C: Fn(RawTransport, RawWire, Peer) -> F + Clone + Send + Sync + 'static,
     F: Future<Output = ()> + Send + 'static,
 {
-    let shared = Arc::clone(edge);
+    let edge = Arc::clone(edge);
     let handler = move |request: Request| {
-        let (edge, connect) = (Arc::clone(&shared), connect.clone());
+        let (edge, connect) = (Arc::clone(&edge), connect.clone());
         async move { edge.open(request, connect).unwrap_or_else(IntoResponse::into_response) }
     };
-    let routes = Router::new().route("/connection/websocket", get(handler));
+    Router::new().route("/connection/websocket", get(handler))
+}
+
+/// The route of WebSockets for clients that only listen, if it is on. `node` is this one.
+pub fn unidirectional<C, F>(edge: &Arc<Edge>, offered: Transport, node: Uuid, connect: C) -> Router
+where
+    C: Fn(RawTransport, RawWire, Peer) -> F + Clone + Send + Sync + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    if !offered.enabled {
+        return Router::new();
+    }
+    let edge = Arc::clone(edge);
+    let handler = move |request: Request| {
+        let (edge, connect) = (Arc::clone(&edge), connect.clone());
+        let opened = move || edge.open_unidirectional(request, offered.request_limit, node, connect);
+        async move { opened().unwrap_or_else(IntoResponse::into_response) }
+    };
+    Router::new().route("/connection/uni_websocket", get(handler))
+}
+
+/// Puts the rate of handshakes in front of all routes of `routers`.
+pub fn limited<const N: usize>(edge: &Edge, routers: [Router; N]) -> [Router; N] {
     match edge.handshake_rate {
-        Some(rate) => rate::limited(routes, rate, Arc::clone(&edge.proxies)),
-        None => routes,
+        Some(rate) => rate::limited(routers, rate, Arc::clone(&edge.proxies)),
+        None => routers,
     }
 }

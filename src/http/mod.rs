@@ -4,11 +4,13 @@
 pub mod api;
 pub mod connection;
 pub mod demo;
+pub mod emulation;
 pub mod health;
 pub mod limits;
 mod observe;
 pub mod refusal;
 pub mod server;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 

@@ -61,6 +61,7 @@ fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
 fn route(path: &str) -> Route {
     match path.split('/').nth(1).unwrap_or_default() {
         "connection" => Route::Connection,
+        "emulation" => Route::Emulation,
         "api" => Route::Api,
         "health" => Route::Health,
         "ready" => Route::Ready,

@@ -1,10 +1,12 @@
 //! The listener and its HTTP/1.1 connections. Unlike `axum::serve` it gives clients a deadline for their request heads.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use axum::Router;
@@ -15,12 +17,15 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::{debug, warn};
+
+use crate::socket::Leave;
 
 /// HttpConnections the kernel completes before we accept them: a storm of reconnects must not be refused.
 const BACKLOG: u32 = 4096;
@@ -146,28 +151,73 @@ struct Connection {
 impl Connection {
     async fn serve(self, stream: TcpStream, stopping: CancellationToken, _place: OwnedSemaphorePermit) {
         let Self { peer, router, header_timeout } = self;
-        let service = service_fn(move |request| answer(router.clone(), peer, request));
-        let connection = http1::Builder::new()
+        let leaving = Leaving::default();
+        let service = service_fn({
+            let leaving = leaving.clone();
+            move |request| answer(router.clone(), peer, leaving.clone(), request)
+        });
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(header_timeout)
             .max_buf_size(HEAD_LIMIT)
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let mut connection = pin!(connection);
         let outcome = tokio::select! {
-            outcome = connection.as_mut() => outcome,
+            outcome = leaving.or_end(&mut connection) => outcome,
             () = stopping.cancelled() => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+                Pin::new(&mut connection).graceful_shutdown();
+                leaving.or_end(&mut connection).await
             }
         };
-        if let Err(error) = outcome {
-            debug!(%peer, %error, "HTTP connection failed");
+        match outcome {
+            Ok(None) => {}
+            Ok(Some((leave, head))) => {
+                // Whatever HTTP held for the connection goes here, before its stream begins.
+                let parts = connection.into_parts().expect("it did not become a WebSocket");
+                let stream = parts.io.into_inner();
+                drop(parts.read_buf);
+                drop(parts.service);
+                leave.go(head, stream).await;
+            }
+            Err(error) => debug!(%peer, %error, "HTTP connection failed"),
         }
     }
 }
 
-async fn answer(mut router: Router, peer: SocketAddr, mut request: Request<Incoming>) -> Result<Response, Infallible> {
+/// Where a request's answer says that its connection leaves HTTP. The request, and the connection's task that polls it,
+/// then do not go on.
+#[derive(Clone, Default)]
+struct Leaving(Arc<Mutex<Option<(Leave, Response)>>>);
+
+impl Leaving {
+    /// Polls a connection until it ends, or leaves.
+    async fn or_end<C>(&self, connection: &mut C) -> hyper::Result<Option<(Leave, Response)>>
+    where
+        C: Future<Output = hyper::Result<()>> + Unpin,
+    {
+        poll_fn(|cx| {
+            let polled = Pin::new(&mut *connection).poll(cx);
+            // A request is polled by its connection, so it cannot leave at another time than now.
+            if let Some(leave) = self.0.lock().take() {
+                return Poll::Ready(Ok(Some(leave)));
+            }
+            polled.map_ok(|()| None)
+        })
+        .await
+    }
+}
+
+async fn answer(
+    mut router: Router,
+    peer: SocketAddr,
+    leaving: Leaving,
+    mut request: Request<Incoming>,
+) -> Result<Response, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
-    router.call(request).await
+    let mut response = router.call(request).await?;
+    if let Some(leave) = Leave::of(&mut response) {
+        *leaving.0.lock() = Some((leave, response));
+        return std::future::pending().await;
+    }
+    Ok(response)
 }

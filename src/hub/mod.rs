@@ -1,12 +1,13 @@
 //! Who on this node listens to what, and what waits for each of them.
 //!
 //! Synchronous: nothing on the way of a delivery awaits. An [`Audience`] is one channel's listeners; an [`Outbox`] is what waits for one
-//! connection; [`Frames`] is one message encoded once for everybody. Sockets appear only as [`Wire`], behind which any
+//! connection, an [`Inbox`] what its client posted for it elsewhere; [`Frames`] is one message encoded once for everybody. Sockets appear only as [`Wire`], behind which any
 //! transport may stand. The relay decides *what* is delivered; the session decides *who* may listen.
 
 pub mod audience;
 pub mod connections;
 pub mod frames;
+pub mod inbox;
 pub mod orders;
 pub mod outbox;
 pub mod pulse;
@@ -14,6 +15,7 @@ pub mod pulse;
 pub use audience::{Audience, Listener, Reach, Sent, Slot};
 pub use connections::{Connections, Known};
 pub use frames::Frames;
+pub use inbox::{Inbox, Inboxes, NotTaken};
 pub use orders::{Order, Placement};
 pub use outbox::{Control, Flushed, Hold, Outbox, Taken, Wire};
 pub use pulse::Pulse;

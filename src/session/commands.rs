@@ -31,6 +31,9 @@ impl Session {
     /// Handles the commands of one message, in order.
     pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
         self.count_received(message.len());
+        if self.is_unidirectional() {
+            return self.introduced(&message).await;
+        }
         let most = COMMANDS.max(2 * self.services.client.channel_limit);
         let decoded = decode(self.outbox.format().encoding(), &message, most);
         drop(message);
@@ -51,7 +54,7 @@ impl Session {
         Ok(())
     }
 
-    async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
+    pub(super) async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
         let Command { id, method } = command;
         match (&self.phase, &method) {
             (Phase::Opening(_), Method::Connect(_)) => {}

@@ -11,10 +11,11 @@ use super::rate::Bucket;
 use super::state::{Client, Phase, Session};
 use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
+use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
 use crate::hub::Hold;
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
-use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ReplyResult, ServerSubscription, ttl};
+use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 
 /// Who somebody turned out to be.
 #[derive(Debug, Default)]
@@ -37,6 +38,9 @@ impl Session {
             Err(Failure::Error(error)) => {
                 self.phase = Phase::Refused { since: Instant::now() };
                 self.subscriptions = Vec::new();
+                if self.is_unidirectional() {
+                    return Err(Failure::Disconnect(as_disconnect(&error)));
+                }
                 Err(Failure::Error(error))
             }
             outcome => outcome,
@@ -52,7 +56,7 @@ impl Session {
             return Err(ErrorCode::Expired.into());
         }
         let mut result = self.greeting(&identity);
-        let granted = self.granted_subs(&identity);
+        let granted = self.granted_subs(&identity, &request)?;
         if granted.len() > self.services.client.channel_limit {
             return Err(DisconnectCode::ChannelLimit.into());
         }
@@ -70,7 +74,7 @@ impl Session {
             result.subs.push(ServerSubscription { channel: channel.to_string(), result: subscribed });
             holds.push(hold);
         }
-        self.reply(id, ReplyResult::Connect(result));
+        self.greet(id, result);
         self.services.counted_connect(self.outbox.format(), self.opened.elapsed());
         drop(holds);
         Ok(None)
@@ -113,9 +117,12 @@ impl Session {
         })
     }
 
-    /// What the token or hook grants, and the user's personal channel.
-    fn granted_subs(&self, identity: &Identity) -> Vec<ServerSub> {
+    /// What the token or hook grants, what a client that only listens may have of its own, and the user's personal
+    /// channel.
+    fn granted_subs(&self, identity: &Identity, request: &ConnectRequest) -> Result<Vec<ServerSub>, Failure> {
         let mut subs = identity.subs.clone();
+        let wanted = self.wanted_subs(identity, request)?;
+        subs.extend(wanted.into_iter().filter(|wanted| identity.subs.iter().all(|sub| sub.channel != wanted.channel)));
         if let Some(namespace) = &self.services.client.user_personal_channel
             && !identity.user.is_empty()
         {
@@ -124,21 +131,24 @@ impl Session {
                 subs.push(ServerSub { channel, info: None, data: None, overrides: Overrides::default() });
             }
         }
-        subs
+        Ok(subs)
     }
 
     fn greeting(&self, identity: &Identity) -> ConnectResult {
         let settings = &self.services.client;
         let by_client = identity.expires_at.filter(|_| !identity.refreshed_by_server && self.client_refreshes());
         let frame_pings = self.peer.frame_pings;
+        let mailbox = self.peer.mailbox;
         ConnectResult {
             client: self.client_id(),
             version: self.services.node.version.clone(),
             expires: by_client.is_some(),
             ttl: by_client.map_or(0, |at| ttl(remaining(at))),
             data: identity.data.clone().unwrap_or_default(),
-            ping: if frame_pings { 0 } else { ttl(settings.ping_interval) },
-            pong: !frame_pings && settings.pong_timeout.is_some(),
+            ping: if frame_pings && !self.is_unidirectional() { 0 } else { ttl(settings.ping_interval) },
+            pong: !frame_pings && !self.is_unidirectional() && settings.pong_timeout.is_some(),
+            session: mailbox.map(|mailbox| mailbox.session.to_string()).unwrap_or_default(),
+            node: mailbox.map(|mailbox| mailbox.node.to_string()).unwrap_or_default(),
             time: if settings.connect_include_server_time { unix_millis() } else { 0 },
             ..ConnectResult::default()
         }

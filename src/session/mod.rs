@@ -20,12 +20,16 @@ mod state;
 mod subscribe;
 mod subscription;
 pub mod transport;
+mod unidirectional;
 
 pub use run::run;
 pub use services::{NodeInfo, Services};
 pub use transport::{Event, Inbound, Transport, TransportError};
 
+use std::fmt;
 use std::net::IpAddr;
+
+use uuid::Uuid;
 
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::{ClientError, Disconnect, DisconnectCode, ErrorCode};
@@ -37,9 +41,26 @@ pub struct Peer {
     pub format: Format,
     /// It asked for WebSocket pings in place of the protocol's.
     pub frame_pings: bool,
+    /// Where it posts what it cannot send on its connection.
+    pub mailbox: Option<Mailbox>,
     pub remote: IpAddr,
     /// The handshake's headers that hooks want.
     pub headers: Vec<(String, String)>,
+}
+
+/// What a client must know to post to its session. Does not print it.
+#[derive(Clone, Copy)]
+pub struct Mailbox {
+    /// A secret between the client and us.
+    pub session: Uuid,
+    /// Where the session is. Another one after each start of a node.
+    pub node: Uuid,
+}
+
+impl fmt::Debug for Mailbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Mailbox").field("node", &self.node).finish_non_exhaustive()
+    }
 }
 
 /// Why a command has no result.

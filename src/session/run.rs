@@ -18,7 +18,7 @@ use super::transport::{Event, Inbound, Transport, TransportError};
 use super::{Peer, Services};
 use crate::hub::{Control, Flushed, Order, Outbox, Wire};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
-use crate::protocol::centrifuge::{Reply, framed, is_pong};
+use crate::protocol::centrifuge::{Format, Push, Reply, framed, is_pong, pushed};
 use crate::protocol::websocket;
 
 /// How long a client may take to answer our close.
@@ -46,7 +46,7 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
     services.counted_open(peer.format);
     let handshake = Handshake::begin(&services.telemetry);
     let _registered = services.connections.register(Arc::clone(&outbox));
-    let mut heart = heart(&services);
+    let mut heart = heart(&services, peer.format);
     let mut session = Session {
         services,
         outbox: Arc::clone(&outbox),
@@ -61,10 +61,12 @@ pub async fn run<T: Transport>(mut transport: T, wire: impl Wire + 'static, peer
     outbox.abandon();
 }
 
-fn heart(services: &Services) -> Heart {
+fn heart(services: &Services, format: Format) -> Heart {
     let settings = &services.client;
     let first = rand::rng().random::<f64>();
-    Heart::new(settings.ping_interval, settings.pong_timeout, Instant::now(), first)
+    // Who only listens cannot answer, but by WebSocket pongs.
+    let answers = format.is_websocket() || !format.is_unidirectional();
+    Heart::new(settings.ping_interval, settings.pong_timeout.filter(|_| answers), Instant::now(), first)
 }
 
 async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mut Heart) -> End {
@@ -82,7 +84,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
         let outcome = match event {
             // What an idle client says twice a minute goes the short way.
             Some(Event::Inbound(Ok(Inbound::Text(data) | Inbound::Binary(data))))
-                if session.client().is_some() && is_pong(outbox.format().encoding(), &data) =>
+                if session.client().is_some() && session.is_pong(&data) =>
             {
                 session.count_received(data.len());
                 session.pong(heart)
@@ -188,7 +190,7 @@ async fn serve<T: Transport>(
         }
     };
     if !connected && session.client().is_some() {
-        *heart = self::heart(&session.services);
+        *heart = self::heart(&session.services, outbox.format());
     }
     for _ in 0..pongs {
         session.pong(heart)?;
@@ -255,14 +257,22 @@ fn attend(
 }
 
 fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {
-    if frame_pings {
-        websocket::server_frame(websocket::Opcode::Ping, &[])
-    } else {
-        framed(outbox.format(), &Reply::PING)
+    let frame = || websocket::server_frame(websocket::Opcode::Ping, &[]);
+    let message = || framed(outbox.format(), &Reply::PING);
+    match (frame_pings, outbox.format()) {
+        // The frame is what its client answers, the message what a page can see.
+        (true, Format::UniWebSocket) => [message(), frame()].concat().into(),
+        (true, _) => frame(),
+        (false, _) => message(),
     }
 }
 
 impl Session {
+    fn is_pong(&self, message: &[u8]) -> bool {
+        let format = self.outbox.format();
+        !format.is_unidirectional() && is_pong(format.encoding(), message)
+    }
+
     fn pong(&self, heart: &mut Heart) -> Result<(), End> {
         match heart.pong() {
             Ok(pinged) => {
@@ -286,19 +296,29 @@ async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
     let frame = match &end {
         End::Gone => return,
         End::Closed(code) => websocket::close_frame(code.unwrap_or(1000), ""),
-        End::Disconnect(disconnect) => websocket::close_frame(disconnect.code(), disconnect.reason()),
+        End::Disconnect(disconnect) => goodbye(outbox.format(), disconnect),
         End::Broken { code } => websocket::close_frame(*code, ""),
     };
     outbox.finish(Some(frame));
     if !drain(transport, &outbox).await || matches!(end, End::Closed(_)) {
         return;
     }
-    let deadline = Instant::now() + CLOSE_TIMEOUT;
-    // Whatever else the peer still says is of no interest.
-    while let Ok(Some(Ok(message))) = timeout_at(deadline, transport.next()).await {
-        if matches!(message, Inbound::Close(_)) {
-            return;
-        }
+    // A stream ends where its wire is dropped.
+    outbox.abandon();
+    let farewell = poll_fn(|cx| transport.poll_farewell(cx));
+    // Whoever does not answer is left all the same.
+    let _ = timeout_at(Instant::now() + CLOSE_TIMEOUT, farewell).await;
+}
+
+/// The last that a client hears: a close frame, where there are frames, or else a push.
+fn goodbye(format: Format, disconnect: &Disconnect) -> Bytes {
+    let close = || websocket::close_frame(disconnect.code(), disconnect.reason());
+    let push = || pushed(format, Push::Disconnect(disconnect.clone()));
+    match (format.is_websocket(), format.is_unidirectional()) {
+        (true, false) => close(),
+        // A page cannot tell close codes from the cause of its trouble where it only reads messages.
+        (true, true) => [push(), close()].concat().into(),
+        (false, _) => push(),
     }
 }
 

@@ -25,6 +25,10 @@ pub trait Transport: Send + Sync + 'static {
     /// When the socket can never take bytes again.
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>>;
 
+    /// After everything was written and the [`Wire`](crate::hub::Wire) was dropped: ready once the peer has answered our
+    /// close, or is gone. Whatever else it still says is of no interest.
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()>;
+
     /// As [`poll_next`](Self::poll_next). Cancel safe.
     fn next(&mut self) -> impl Future<Output = Option<Result<Inbound, TransportError>>> + Send {
         poll_fn(|cx| self.poll_next(cx))

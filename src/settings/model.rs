@@ -18,6 +18,7 @@ pub struct Settings {
     pub node: Node,
     pub http: Http,
     pub client: Client,
+    pub transports: Transports,
     pub channel: Channels,
     pub http_api: HttpApi,
     pub hooks: Hooks,
@@ -105,6 +106,26 @@ pub struct Client {
     pub recovery_max_publication_limit: usize,
     /// Subscribe every user to `<namespace>:#<user>`; the namespace's name.
     pub user_personal_channel: Option<String>,
+}
+
+/// The transports beside the WebSocket.
+#[derive(Debug, Clone)]
+pub struct Transports {
+    pub http_stream: Transport,
+    pub sse: Transport,
+    pub uni_http_stream: Transport,
+    pub uni_sse: Transport,
+    pub uni_websocket: Transport,
+    /// Bytes of one post of a client on a stream.
+    pub emulation_body_limit: usize,
+}
+
+/// One of them.
+#[derive(Debug, Clone, Copy)]
+pub struct Transport {
+    pub enabled: bool,
+    /// Bytes of the request, or of the message, with which a client connects.
+    pub request_limit: usize,
 }
 
 /// An allowed origin: scheme, host and port exactly, or with `*` in their place.

@@ -106,6 +106,15 @@ impl Transport for RawTransport {
     fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.socket.as_ref().poll_write_ready(cx)
     }
+
+    fn poll_farewell(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while let Some(Ok(message)) = ready!(self.poll_next(cx)) {
+            if matches!(message, Inbound::Close(_)) {
+                break;
+            }
+        }
+        Poll::Ready(())
+    }
 }
 
 impl Wire for RawWire {

@@ -1,12 +1,9 @@
 //! Takes a connection out of HTTP. What hyper and axum held for it is freed before the session starts.
 
-use std::net::IpAddr;
-
 use axum::body::Body;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
-use bytes::Bytes;
 use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -15,7 +12,7 @@ use tracing::{debug, error};
 use super::handshake::{self, Refused};
 use super::raw::{RawTransport, RawWire};
 use crate::protocol::centrifuge::Encoding;
-use crate::session::Peer;
+use crate::protocol::websocket::{Opcode, client_frame};
 
 /// A valid WebSocket request whose connection can be taken over.
 pub struct Upgrade {
@@ -24,11 +21,10 @@ pub struct Upgrade {
     subprotocol: Option<&'static str>,
     encoding: Encoding,
     frame_pings: bool,
-    headers: HeaderMap,
 }
 
 impl Upgrade {
-    /// Checks a request and takes its headers and its connection.
+    /// Checks a request and takes its connection.
     ///
     /// # Errors
     /// When it does not ask for a WebSocket in a way that we can answer.
@@ -46,29 +42,32 @@ impl Upgrade {
             subprotocol: subprotocol.map(|(name, _)| name),
             encoding: if protobuf { Encoding::Protobuf } else { Encoding::Json },
             frame_pings: handshake::query_says(query, "cf_ws_frame_ping_pong", "true"),
-            headers: std::mem::take(&mut request.headers),
         })
     }
 
-    /// What the session is told; of the request's headers those named in `wanted` (lower case).
-    pub fn peer(&self, remote: IpAddr, wanted: &[String]) -> Peer {
-        let header = |name: &String| {
-            let value = self.headers.get(name)?.to_str().ok()?;
-            Some((name.clone(), value.to_owned()))
-        };
-        let headers = wanted.iter().filter_map(header).collect();
-        Peer { format: self.encoding.into(), frame_pings: self.frame_pings, remote, headers }
+    /// The encoding that the client asks for.
+    #[must_use]
+    pub const fn encoding(&self) -> Encoding {
+        self.encoding
+    }
+
+    /// Whether the client asks for WebSocket pings in place of the protocol's.
+    #[must_use]
+    pub const fn frame_pings(&self) -> bool {
+        self.frame_pings
     }
 
     /// Answers 101 and goes on with `connect` in a task of its own, which keeps `held` until the connection is over.
-    pub fn accept<C, F, G>(self, message_limit: usize, held: G, connect: C) -> Response
+    /// The session hears `first`, if any, as if the client had sent that before anything else.
+    pub fn accept<C, F, G>(self, first: Option<&[u8]>, message_limit: usize, held: G, connect: C) -> Response
     where
         C: FnOnce(RawTransport, RawWire) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
         G: Send + 'static,
     {
         let answer = self.answer();
-        tokio::spawn(drive(self.connection, message_limit, held, connect));
+        let first = first.map(|message| client_frame(Opcode::Text, message)).unwrap_or_default();
+        tokio::spawn(drive(self.connection, first, message_limit, held, connect));
         answer
     }
 
@@ -89,17 +88,24 @@ impl Upgrade {
 /// What is needed until the session starts. Boxed, or it would stay in the task for as long as the connection lives.
 struct Pending<C> {
     connection: OnUpgrade,
+    first: Vec<u8>,
     message_limit: usize,
     connect: C,
 }
 
-fn drive<C, F, G>(connection: OnUpgrade, message_limit: usize, held: G, connect: C) -> impl Future<Output = ()> + Send
+fn drive<C, F, G>(
+    connection: OnUpgrade,
+    first: Vec<u8>,
+    message_limit: usize,
+    held: G,
+    connect: C,
+) -> impl Future<Output = ()> + Send
 where
     C: FnOnce(RawTransport, RawWire) -> F + Send + 'static,
     F: Future<Output = ()> + Send + 'static,
     G: Send + 'static,
 {
-    let pending = Box::new(Pending { connection, message_limit, connect });
+    let pending = Box::new(Pending { connection, first, message_limit, connect });
     async move {
         let _held = held;
         let Some((connect, transport, wire)) = pending.open().await else { return };
@@ -112,7 +118,7 @@ impl<C> Pending<C> {
     async fn open(mut self: Box<Self>) -> Option<(C, RawTransport, RawWire)> {
         match (&mut self.connection).await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => {
-                let ahead = Bytes::copy_from_slice(&parts.read_buf);
+                let ahead = [&self.first[..], &parts.read_buf].concat().into();
                 let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.message_limit);
                 Some((self.connect, transport, wire))
             }
@@ -135,7 +141,7 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::session::{self, Services};
+    use crate::session::{self, Peer, Services};
 
     /// Per idle connection the task holds its session, the word that counts it, and next to nothing besides.
     #[tokio::test]
@@ -149,7 +155,7 @@ mod tests {
         let seat = Box::new(());
         let nobody = hyper::upgrade::on(hyper::Request::new(()));
         let handshake = [0_u8; 1000];
-        let connection = drive(nobody, 1, seat, move |transport, wire| {
+        let connection = drive(nobody, Vec::new(), 1, seat, move |transport, wire| {
             assert_eq!(handshake[0], 0);
             session(transport, wire)
         });

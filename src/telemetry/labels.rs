@@ -109,7 +109,7 @@ labels! {
 
     /// What an HTTP request was for.
     Route("route") {
-        Connection = "connection", Api = "api", Health = "health", Ready = "ready", Metrics = "metrics",
+        Connection = "connection", Emulation = "emulation", Api = "api", Health = "health", Ready = "ready", Metrics = "metrics",
         Demo = "demo", Other = "other",
     }
 
@@ -131,6 +131,12 @@ labels! {
     HookResult("result") {
         Result = "result", Error = "error", Disconnect = "disconnect", Absent = "absent", Timeout = "timeout",
         NoResponder = "no_responder", Unreachable = "unreachable", BadAnswer = "bad_answer",
+    }
+
+    /// What became of something that a client posted to its session.
+    Posted("result") {
+        Here = "here", Forwarded = "forwarded", UnknownNode = "unknown_node", UnknownSession = "unknown_session",
+        Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
     /// What a backend answered to an `rpc`.

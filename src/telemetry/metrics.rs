@@ -86,6 +86,7 @@ pub struct Clients {
     pub auth: Counters<Verdict>,
     pub hooks: Counters<(HookEvent, HookResult)>,
     pub hook_duration: Histograms<HookEvent>,
+    pub emulation: Counters<Posted>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -105,6 +106,7 @@ impl Clients {
             auth: registry.family(&names::AUTH),
             hooks: registry.family(&names::HOOKS),
             hook_duration: registry.family(&names::HOOK_DURATION),
+            emulation: registry.family(&names::EMULATION),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

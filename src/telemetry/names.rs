@@ -81,6 +81,7 @@ metrics! {
     AUTH: Counter "midplane_auth_total" Count, "Tokens checked.";
     HOOKS: Counter "midplane_hooks_total" Count, "Hooks asked.";
     HOOK_DURATION: Histogram(REQUEST) "midplane_hook_duration_seconds" Seconds, "Time that hooks took to answer.";
+    EMULATION: Counter "midplane_emulation_total" Count, "Posts of clients to sessions on streams, by what became of them.";
     RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
     RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";
 

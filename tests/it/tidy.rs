@@ -12,12 +12,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("hub", &["protocol"]),
     ("backplane", &["protocol", "settings", "telemetry"]),
     ("auth", &["protocol", "settings", "telemetry"]),
+    ("emulation", &["backplane", "hub", "protocol", "telemetry"]),
     ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
     ("api", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("session", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("socket", &["hub", "protocol", "session"]),
-    ("http", &["api", "protocol", "session", "settings", "socket", "telemetry"]),
+    ("http", &["api", "emulation", "protocol", "session", "settings", "socket", "telemetry"]),
 ];
 
 fn root() -> PathBuf {

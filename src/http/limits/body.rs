@@ -5,9 +5,11 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::{DefaultBodyLimit, Request};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::middleware::{Next, from_fn};
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use http_body_util::LengthLimitError;
 
 use crate::http::refusal::Refusal;
@@ -20,16 +22,27 @@ pub fn whole(router: Router, limit: usize, timeout: Duration) -> Router {
 
 async fn read(request: Request, next: Next, limit: usize, timeout: Duration) -> Response {
     let (head, body) = request.into_parts();
+    match take(&head, body, limit, timeout).await {
+        Ok(whole) => next.run(Request::from_parts(head, Body::from(whole))).await,
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+/// Reads a body: at most `limit` bytes within `timeout`.
+///
+/// # Errors
+/// When it has more, takes longer, or breaks off.
+pub async fn take(head: &Parts, body: Body, limit: usize, timeout: Duration) -> Result<Bytes, Refusal> {
     let announced = head.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
     // Who announces too much is not listened to.
     if announced.is_some_and(|length: u64| length > limit as u64) {
-        return Refusal::TooLarge { limit }.into_response();
+        return Err(Refusal::TooLarge { limit });
     }
     match tokio::time::timeout(timeout, to_bytes(body, limit)).await {
-        Ok(Ok(whole)) => next.run(Request::from_parts(head, Body::from(whole))).await,
-        Ok(Err(error)) if is_length_limit(&error) => Refusal::TooLarge { limit }.into_response(),
-        Ok(Err(_)) => Refusal::Plain(StatusCode::BAD_REQUEST, "the body broke off").into_response(),
-        Err(_) => Refusal::Plain(StatusCode::REQUEST_TIMEOUT, "the body took too long").into_response(),
+        Ok(Ok(whole)) => Ok(whole),
+        Ok(Err(error)) if is_length_limit(&error) => Err(Refusal::TooLarge { limit }),
+        Ok(Err(_)) => Err(Refusal::Plain(StatusCode::BAD_REQUEST, "the body broke off")),
+        Err(_) => Err(Refusal::Plain(StatusCode::REQUEST_TIMEOUT, "the body took too long")),
     }
 }
 

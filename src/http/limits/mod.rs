@@ -3,6 +3,7 @@
 pub mod address;
 pub mod admission;
 pub mod body;
+pub mod cors;
 pub mod origins;
 #[cfg(test)]
 mod properties;

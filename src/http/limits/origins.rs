@@ -54,6 +54,19 @@ impl Origins {
         }
     }
 
+    /// Whether a page shows or loads the request's answer without reading it: a picture, a script, a link. Browsers send
+    /// no `Origin` then, yet they send cookies, and a connection must not begin in a visitor's name unasked.
+    #[must_use]
+    pub fn embeds(&self, headers: &HeaderMap) -> bool {
+        let said = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match said("sec-fetch-mode") {
+            // Typed into the address bar it comes from no page.
+            "navigate" => said("sec-fetch-site") != "none",
+            "no-cors" | "nested-navigate" => true,
+            _ => false,
+        }
+    }
+
     fn allow_origin(&self, text: &str) -> bool {
         if self.allowed.contains(&Pattern::Any) {
             return true;
@@ -200,6 +213,24 @@ mod tests {
         ] {
             assert_eq!(allows(&[], true, Some(origin)), in_development, "{origin}");
             assert!(!allows(&[], false, Some(origin)), "{origin}");
+        }
+    }
+
+    #[test]
+    fn what_a_page_only_shows_is_told_apart() {
+        for (mode, site, embedded) in [
+            ("no-cors", "cross-site", true),
+            ("no-cors", "same-origin", true),
+            ("navigate", "cross-site", true),
+            ("navigate", "none", false),
+            ("cors", "cross-site", false),
+            ("same-origin", "same-origin", false),
+            ("", "", false),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert("sec-fetch-mode", mode.parse().unwrap());
+            headers.insert("sec-fetch-site", site.parse().unwrap());
+            assert_eq!(Origins::new(&[], true).embeds(&headers), embedded, "{mode} {site}");
         }
     }
 

@@ -19,8 +19,8 @@ use crate::settings::Rate;
 /// How often addresses that were quiet for long enough are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
 
-/// Puts a token bucket per client address in front of every route of `router`. Needs a runtime.
-pub fn limited(router: Router, rate: Rate, proxies: Arc<TrustedProxies>) -> Router {
+/// Puts a token bucket per client address in front of every route of `routers`, one for all. Needs a runtime.
+pub fn limited<const N: usize>(routers: [Router; N], rate: Rate, proxies: Arc<TrustedProxies>) -> [Router; N] {
     let period = Duration::try_from_secs_f64(1.0 / rate.per_second).unwrap_or(Duration::MAX);
     let config = GovernorConfigBuilder::default()
         .period(period.max(Duration::from_nanos(1)))
@@ -38,14 +38,15 @@ pub fn limited(router: Router, rate: Rate, proxies: Arc<TrustedProxies>) -> Rout
             buckets.retain_recent();
         }
     });
-    router.layer(GovernorLayer::new(config).error_handler(|error| match error {
+    let layer = GovernorLayer::new(config).error_handler(|error| match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
             Refusal::RateLimited { seconds: wait_time.max(1) }.into_response()
         }
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
             Refusal::Plain(StatusCode::INTERNAL_SERVER_ERROR, "the client's address is unknown").into_response()
         }
-    }))
+    });
+    routers.map(|router| router.layer(layer.clone()))
 }
 
 #[derive(Debug, Clone)]

@@ -31,7 +31,7 @@ async fn a_draining_node_goes_on_listening_and_answers_503() {
 #[tokio::test]
 async fn a_foreign_page_is_refused_before_the_upgrade() {
     let origins = Origins::new(&[OriginPattern("https://app.example.com".to_owned())], false);
-    let served = serve(Edge { origins, ..open_edge() }).await;
+    let served = serve(Edge { origins: origins.into(), ..open_edge() }).await;
     for (headers, status) in [
         ("origin: https://app.example.com\r\n", "101"),
         ("", "101"),

@@ -58,7 +58,7 @@ pub fn telemetry() -> Arc<Telemetry> {
 pub fn open_edge() -> Edge {
     Edge {
         admission: Admission::new(None),
-        origins: Origins::new(&[], true),
+        origins: Arc::new(Origins::new(&[], true)),
         proxies: Arc::new(TrustedProxies::new(vec![IpNet { address: [127, 0, 0, 1].into(), prefix: 32 }])),
         handshake_rate: None,
         message_limit: 64 * 1024,
@@ -77,6 +77,7 @@ pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> S
     let server = Server::bind("127.0.0.1:0".parse().unwrap(), header_timeout).unwrap();
     let address = server.address();
     let routes = connection::routes(&edge, move |transport, wire, peer| echo(transport, wire, peer, saw.clone()));
+    let [routes] = connection::limited(&edge, [routes]);
     let telemetry = telemetry();
     let router = compose([routes, more], &telemetry);
     let stop = CancellationToken::new();

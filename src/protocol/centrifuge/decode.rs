@@ -5,6 +5,7 @@ use prost::Message;
 use super::Encoding;
 use super::codes::{Disconnect, DisconnectCode};
 use super::command::{Command, CommandFields};
+use super::request::ConnectRequest;
 
 /// Why a client's message is not a list of commands. The connection must end with [`DisconnectCode::BadRequest`]:
 /// there is no error reply for what cannot be read.
@@ -59,6 +60,19 @@ pub fn decode(encoding: Encoding, message: &[u8], limit: usize) -> Result<Vec<Co
         Encoding::Json => bounded(lines(message).map(json), limit),
         Encoding::Protobuf => bounded(Delimited(message).map(|part| protobuf(part?)), limit),
     }
+}
+
+/// What a unidirectional client says of itself: a bare connect request, in JSON. `null` says nothing.
+///
+/// # Errors
+/// When it is something else.
+pub fn decode_introduction(message: &[u8]) -> Result<ConnectRequest, DecodeError> {
+    let is_object = matches!(message.trim_ascii_start().first(), Some(b'{' | b'n'));
+    if !is_object {
+        return Err(DecodeError::NotObject);
+    }
+    let request: Option<ConnectRequest> = serde_json::from_slice(message).map_err(DecodeError::Json)?;
+    Ok(request.unwrap_or_default())
 }
 
 fn bounded(
@@ -176,6 +190,18 @@ mod tests {
         assert!(matches!(refused("{}\n{}\n{}\n{}\n{}"), DecodeError::TooMany { limit: 4 }));
         let invalid = decode(Encoding::Json, b"{\"id\":1,\"send\":{\"data\":\"\xff\"}}", 1);
         assert!(matches!(invalid, Err(DecodeError::Json(_))));
+    }
+
+    #[test]
+    fn an_introduction_is_a_bare_connect_request() {
+        let request = decode_introduction(br#"{"token":"t","subs":{"news":{"recover":true,"offset":7}}}"#).unwrap();
+        assert_eq!((request.token.as_str(), request.subs["news"].offset), ("t", 7));
+        for text in ["{}", "null", " {}\n"] {
+            assert_eq!(decode_introduction(text.as_bytes()).unwrap(), ConnectRequest::default(), "{text}");
+        }
+        for text in ["", "[]", "7", "\"x\"", "{", "nul", "{\"token\":1}", "{} {}"] {
+            assert!(decode_introduction(text.as_bytes()).is_err(), "{text}");
+        }
     }
 
     #[test]

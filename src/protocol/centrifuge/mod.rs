@@ -9,6 +9,7 @@
 pub mod codes;
 mod command;
 mod decode;
+mod emulation;
 mod encode;
 mod format;
 mod message;
@@ -23,7 +24,8 @@ mod server_subs;
 mod tests;
 
 pub use command::{Command, Method};
-pub use decode::{DecodeError, decode, is_pong};
+pub use decode::{DecodeError, decode, decode_introduction, is_pong};
+pub use emulation::{EmulationError, EmulationRequest};
 pub use encode::{Encode, encode, framed, framed_many, pushed};
 pub use format::Format;
 pub use publication::{ClientInfo, Publication, StreamPosition};

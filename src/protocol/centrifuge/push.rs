@@ -10,6 +10,7 @@ use super::codes::{Disconnect, UnsubscribeCode};
 use super::encode::{Encode, Fields, Length, Writer};
 use super::message::messages;
 use super::publication::{ClientInfo, Publication};
+use super::result::ConnectResult;
 use super::server_subs::ServerSubscription;
 use crate::protocol::Channel;
 
@@ -110,6 +111,14 @@ messages! {
 impl fmt::Debug for ConnectPush {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ConnectPush").field("client", &self.client).field("subs", &self.subs).finish_non_exhaustive()
+    }
+}
+
+impl From<ConnectResult> for ConnectPush {
+    fn from(result: ConnectResult) -> Self {
+        let ConnectResult { client, version, expires, ttl, data, subs, ping, pong, session, node, time, flag: _ } =
+            result;
+        Self { client, version, data, subs, expires, ttl, ping, pong, session, node, time }
     }
 }
 

@@ -63,6 +63,14 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     frame.into()
 }
 
+/// A whole frame as a client would send it, under a mask that changes nothing.
+#[must_use]
+pub fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
+    let (mut header, length) = header(opcode, payload.len());
+    header[1] |= 0x80;
+    [&header[..length], &[0; 4], payload].concat()
+}
+
 /// A close frame. Of a reason too long for it only what fits is sent.
 #[must_use]
 pub fn close_frame(code: u16, reason: &str) -> Bytes {
@@ -110,6 +118,12 @@ mod tests {
             let frame = server_frame(Opcode::Binary, &vec![7; length]);
             assert_eq!((&frame[..header.len()], frame.len()), (header, header.len() + length), "{length}");
         }
+    }
+
+    #[test]
+    fn a_client_frame_is_masked_by_nothing() {
+        assert_eq!(client_frame(Opcode::Text, b"{}"), b"\x81\x82\0\0\0\0{}");
+        assert_eq!(client_frame(Opcode::Text, &[7; 200])[..8], [0x81, 0xfe, 0, 200, 0, 0, 0, 0]);
     }
 
     #[test]

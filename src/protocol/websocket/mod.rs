@@ -3,5 +3,5 @@
 mod frame;
 mod parser;
 
-pub use frame::{MAX_CONTROL_PAYLOAD, Opcode, close_frame, server_frame};
+pub use frame::{MAX_CONTROL_PAYLOAD, Opcode, client_frame, close_frame, server_frame};
 pub use parser::{Event, FrameError, Parser};

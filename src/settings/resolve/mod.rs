@@ -7,6 +7,7 @@ mod http;
 mod nats;
 mod node;
 mod token;
+mod transports;
 
 use config::{Value, ValueKind};
 
@@ -51,6 +52,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         node: node::read(&root.section("node")),
         http,
         client,
+        transports: transports::read(&root),
         channel,
         http_api,
         hooks,

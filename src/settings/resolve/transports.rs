@@ -1,0 +1,28 @@
+//! The transports beside the WebSocket.
+
+use super::super::model::{Transport, Transports};
+use super::super::section::Section;
+use super::super::value::Bytes;
+
+pub(super) fn read(root: &Section<'_>) -> Transports {
+    Transports {
+        http_stream: transport(&root.section("http_stream"), "max_request_body_size"),
+        sse: transport(&root.section("sse"), "max_request_body_size"),
+        uni_http_stream: transport(&root.section("uni_http_stream"), "max_request_body_size"),
+        uni_sse: transport(&root.section("uni_sse"), "max_request_body_size"),
+        uni_websocket: transport(&root.section("uni_websocket"), "message_size_limit"),
+        emulation_body_limit: size(&root.section("emulation"), "max_request_body_size"),
+    }
+}
+
+fn transport(section: &Section<'_>, limit: &'static str) -> Transport {
+    Transport { enabled: section.take("enabled"), request_limit: size(section, limit) }
+}
+
+fn size(section: &Section<'_>, key: &'static str) -> usize {
+    let Bytes(size) = section.take(key);
+    if size < 1024 {
+        section.refuse(key, "too small for a connect command (try \"64KiB\")");
+    }
+    size
+}
