@@ -26,11 +26,13 @@ pub enum Fate {
 }
 
 type Judge = Box<dyn FnMut(&Incoming) -> Fate + Send>;
+type Onlooker = Box<dyn FnMut(&Channel, &Page) + Send>;
 
 /// What goes wrong; may be changed at any time.
 #[derive(Default)]
 pub struct Faults {
     judge: Mutex<Option<Judge>>,
+    onlooker: Mutex<Option<Onlooker>>,
     /// Reads of history fail.
     pub history_down: AtomicBool,
     /// Reads of pages end this many messages before the newest, as those of a lagging replica do.
@@ -51,6 +53,11 @@ impl Faults {
     /// Decides the fate of every further delivery.
     pub fn judge(&self, judge: impl FnMut(&Incoming) -> Fate + Send + 'static) {
         *self.judge.lock() = Some(Box::new(judge));
+    }
+
+    /// Shows every further page of history, as it was read.
+    pub fn look_on(&self, onlooker: impl FnMut(&Channel, &Page) + Send + 'static) {
+        *self.onlooker.lock() = Some(Box::new(onlooker));
     }
 
     /// Everything passes again.
@@ -190,6 +197,9 @@ impl History for Faulty {
 
     async fn page(&self, channel: &Channel, from: Offset, limit: usize) -> Result<Page, HistoryError> {
         let mut page = self.readable(channel.namespace())?.page(channel, from, limit).await?;
+        if let Some(onlooker) = &mut *self.faults.onlooker.lock() {
+            onlooker(channel, &page);
+        }
         let lag = self.faults.history_lag.load(Ordering::SeqCst);
         if !page.more && lag > 0 {
             page.messages.truncate(page.messages.len().saturating_sub(lag));

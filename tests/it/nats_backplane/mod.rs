@@ -6,6 +6,7 @@ mod epochs;
 mod losses;
 mod provisioning;
 mod publishers;
+mod replicas;
 
 use std::sync::Arc;
 
