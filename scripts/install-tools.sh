@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, Python and Node packages, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [node] [python] [browser]
+# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Python and Node packages, Chromium.
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,6 +67,27 @@ install_nats() {
     "$TOOLS/bin/nats-server" --version | grep -qF "v$NATS_SERVER_VERSION" || fail "that is not nats-server $NATS_SERVER_VERSION"
 }
 
+# The distribution's package, only unpacked: installing it would start a server.
+install_nginx() {
+    local home="$TOOLS/nginx" found package
+    "$TOOLS/bin/nginx" -v >/dev/null 2>&1 && return
+    mkdir -p "$TOOLS/bin"
+    for found in "$(command -v nginx || true)" /usr/sbin/nginx "$home/usr/sbin/nginx"; do
+        [ -x "$found" ] && ln -sfn "$found" "$TOOLS/bin/nginx" && return
+    done
+    command -v apt-get >/dev/null || fail "no apt-get here; install yourself: nginx"
+    say "nginx in .tools/nginx"
+    mkdir -p "$home"
+    for package in nginx nginx-core; do # Ubuntu's older nginx is a name for nginx-core
+        [ -x "$home/usr/sbin/nginx" ] && break
+        (cd "$home" && apt-get download -qq "$package" 2>/dev/null) ||
+            { as_root apt-get update -qq >/dev/null || true; (cd "$home" && apt-get download -qq "$package" 2>/dev/null) || continue; }
+        dpkg-deb -x "$home/${package}"_*.deb "$home"
+    done
+    ln -sfn "$home/usr/sbin/nginx" "$TOOLS/bin/nginx"
+    "$TOOLS/bin/nginx" -v >/dev/null 2>&1 || fail "$home/usr/sbin/nginx does not run"
+}
+
 install_python() {
     local lock=tests/sdk/python/requirements.txt
     install_venv
@@ -128,10 +149,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust nats node python browser
+[ $# -gt 0 ] || set -- rust nats nginx node python browser
 for part in "$@"; do
     case "$part" in
-        rust | nats | node | python | browser) "install_$part" ;;
+        rust | nats | nginx | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

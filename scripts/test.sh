@@ -12,9 +12,9 @@ case "${1:-}" in
     *) echo "usage: scripts/test.sh [--only rust|js|python|browser]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust nats node python browser" ;;
+    all) parts="rust nats nginx node python browser" ;;
     rust) parts="rust nats" ;;
-    js) parts="rust nats node" ;;
+    js) parts="rust nats nginx node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats node browser" ;;
     *) echo "scripts/test.sh: no suite $only" >&2; exit 64 ;;

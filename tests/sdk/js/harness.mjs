@@ -2,6 +2,7 @@
 export * from './harness/backend.mjs';
 export * from './harness/key_server.mjs';
 export * from './harness/nats.mjs';
+export * from './harness/nginx.mjs';
 export * from './harness/node.mjs';
 export * from './harness/publisher.mjs';
 export * from './harness/raw.mjs';

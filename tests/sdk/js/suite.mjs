@@ -1,7 +1,7 @@
 // The scenarios that must hold whatever the system is made of, over both wires.
 import { after, before, describe } from 'node:test';
 
-import { wires } from './harness.mjs';
+import { carryBy, wires } from './harness.mjs';
 import connecting from './scenarios/connecting.mjs';
 import history from './scenarios/history.mjs';
 import publishing from './scenarios/publishing.mjs';
@@ -12,16 +12,21 @@ import subscribing from './scenarios/subscribing.mjs';
 
 const scenarios = { connecting, subscribing, publishing, history, recovering, 'server-side subscriptions': serverSide, rpc };
 
-/** Starts the system once and runs every scenario against it. */
-export function suite(name, start) {
+/**
+ * Starts the system once and runs every scenario against it, over `carrier`. What clients on streams say goes to another
+ * node than theirs, where there is one.
+ */
+export function suite(name, start, { carrier = 'websocket', over = wires } = {}) {
   describe(name, { timeout: 600_000 }, () => {
     let topology;
     before(async () => {
       topology = await start();
+      const elsewhere = app => topology.nodes.find(node => node !== app.node) ?? app.node;
+      carryBy(carrier, elsewhere);
     }, { timeout: 120_000 });
     after(() => topology?.stop(), { timeout: 60_000 });
 
-    for (const wire of wires) {
+    for (const wire of over) {
       for (const [title, scenario] of Object.entries(scenarios)) {
         describe(`${wire}: ${title}`, () => scenario({ wire, topology: () => topology }));
       }

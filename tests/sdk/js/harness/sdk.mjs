@@ -1,6 +1,7 @@
 // The official SDK, unmodified, and records of what it reported.
 import * as json from 'centrifuge';
 import * as protobuf from 'centrifuge/build/protobuf';
+import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
 
 import { eventually, final } from './wait.mjs';
@@ -20,6 +21,18 @@ export function fresh(namespace) {
   return `${namespace}:t${process.pid}.${names}`;
 }
 
+let carrier = 'websocket';
+let posted = app => app.node;
+
+/**
+ * From now on applications connect over `transport`: `websocket`, `http_stream` or `sse`. What they say on the latter
+ * two goes to the node that `postTo(app)` names.
+ */
+export function carryBy(transport, postTo = app => app.node) {
+  carrier = transport;
+  posted = postTo;
+}
+
 /** One application: an SDK client that may be moved from node to node. */
 export class App {
   constructor(wire, node, options = {}) {
@@ -27,6 +40,7 @@ export class App {
     this.wire = wire;
     this.node = node;
     this.sockets = [];
+    this.streams = []; // what breaks them
     this.publications = []; // of server-side subscriptions
     this.probes = new Set(); // the same
     this.subscribed = []; // the same
@@ -46,8 +60,28 @@ export class App {
       }
     }
 
-    this.centrifuge = new builds[wire].Centrifuge(node.websocket, {
+    /** The same for streams. */
+    const request = (url, more = {}) => {
+      const { pathname, search } = new URL(url);
+      const posts = pathname === '/emulation';
+      const to = (posts ? posted(app) : app.node).url ?? 'http://127.0.0.1:1';
+      const line = new AbortController();
+      if (!posts) app.streams.push(line);
+      const signal = more.signal ? AbortSignal.any([more.signal, line.signal]) : line.signal;
+      return fetch(`${to}${pathname}${search}`, { ...more, signal });
+    };
+    class Events extends EventSource {
+      constructor(url, more) {
+        super(url, { ...more, fetch: request });
+      }
+    }
+
+    const endpoint = `${node.url}/connection/${carrier}`;
+    this.centrifuge = new builds[wire].Centrifuge(carrier === 'websocket' ? node.websocket : [{ transport: carrier, endpoint }], {
       websocket: Socket,
+      fetch: request,
+      eventsource: Events,
+      emulationEndpoint: `${node.url}/emulation`,
       minReconnectDelay: 20,
       maxReconnectDelay: 500,
       maxServerPingDelay: 3000,
@@ -88,7 +122,8 @@ export class App {
 
   /** Breaks the connection as a bad network does, without a farewell. */
   breakConnection() {
-    this.socket.terminate();
+    if (carrier === 'websocket') this.socket.terminate();
+    else this.streams.at(-1).abort();
   }
 
   /** Breaks the connection and keeps the client away until `return`; meanwhile `during` runs. */

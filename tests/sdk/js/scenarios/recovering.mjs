@@ -32,7 +32,7 @@ export default ({ wire, topology }) => {
     const listener = await ada.subscribe(channel);
     const publishing = publish(channel, upTo(300));
     for (let round = 1; round <= 10; round += 1) {
-      await eventually('some arrive', () => listener.publications.length >= round * 20);
+      await eventually('some arrive', () => listener.publications.length >= round * 20 && listener.subscription.state === 'subscribed');
       ada.node = topology().nodes[round % topology().nodes.length];
       ada.breakConnection();
     }
