@@ -7,6 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Instant, SystemTime};
 
 use anyhow::Context;
+use async_trait::async_trait;
 use axum::routing::any;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -17,6 +18,7 @@ use crate::auth::Verifier;
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, Health, feed};
+use crate::cluster::{Cluster, Introduction, Reap, ReapError, Work};
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
 use crate::http::limits::{Admission, Gate, Turned, cors};
@@ -39,6 +41,18 @@ const CLOSE_AT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
 const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
 
+/// What a node that goes gets to say goodbye.
+const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Why a node no longer serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It was asked to stop.
+    Asked,
+    /// Another process has joined under its name.
+    Fenced,
+}
+
 /// One node, built and bound, not serving yet.
 pub struct App {
     settings: Settings,
@@ -46,6 +60,7 @@ pub struct App {
     router: axum::Router,
     calls: Option<api::requests::Serving>,
     backplane: Arc<dyn Backplane>,
+    cluster: Cluster,
     connections: Arc<Connections>,
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
@@ -84,9 +99,11 @@ impl App {
         tasks.spawn(Arc::clone(&telemetry).run(stop.clone()));
         let connections = Connections::new();
         telemetry.http.connections_limit.set(settings.http.max_connections.unwrap_or(0) as f64);
-        let measuring =
-            measure(Arc::clone(&connections), sender.clone(), Arc::clone(&readiness), Arc::clone(&telemetry));
+        let measuring = measure(&connections, sender.clone(), &readiness, &telemetry);
         tasks.spawn(stop.clone().run_until_cancelled_owned(measuring));
+        let joining =
+            join(&settings, server.address(), &backplane, work(&connections, &relay, sender.clone()), &telemetry);
+        let cluster = server.serve_while(&waiting, joining).await?;
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
         let services = Arc::new(Services {
             node: NodeInfo {
@@ -103,7 +120,9 @@ impl App {
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
-        let api = Api::new(Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections), hooks, &settings);
+        let rooms = (Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections));
+        let api = Api::new(rooms.0, rooms.1, rooms.2, hooks, cluster.clone(), &settings);
+        cluster.start(Arc::new(NoTraces), Arc::clone(&api) as _, &tasks, &stop).await?;
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
@@ -124,6 +143,7 @@ impl App {
             router,
             calls,
             backplane,
+            cluster,
             connections,
             admission,
             readiness,
@@ -141,14 +161,16 @@ impl App {
         self.server.address()
     }
 
-    /// Serves until `signal`, then lets clients and publications go, within the configured time.
-    pub async fn run_until(self, signal: impl Future<Output = ()>) {
+    /// Serves until `signal`, or until another process takes this node's name; then lets clients and publications go,
+    /// within the configured time.
+    pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
         let Self {
             settings,
             server,
             router,
             calls,
             backplane,
+            cluster,
             connections,
             admission,
             readiness,
@@ -160,7 +182,10 @@ impl App {
         } = self;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
-        signal.await;
+        let ending = tokio::select! {
+            () = signal => Ending::Asked,
+            () = cluster.fenced().cancelled_owned() => Ending::Fenced,
+        };
         let deadline = tokio::time::Instant::now() + settings.node.shutdown_timeout;
         let ends = SystemTime::now() + settings.node.shutdown_timeout;
         let ends = ends.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -168,6 +193,7 @@ impl App {
         // Still listening: a proxy that comes here is told to go to another node.
         admission.set(Gate::Draining);
         readiness.drain();
+        cluster.drain();
         // What was accepted reaches those who are still here; what comes now is refused, and can go to another node.
         let settled = async {
             relay.close_to_publishers().await;
@@ -190,6 +216,7 @@ impl App {
         if let Some(calls) = calls {
             let _ = tokio::time::timeout_at(deadline, calls.finish()).await;
         }
+        cluster.leave(deadline.max(tokio::time::Instant::now() + LEAVE_WITHIN)).await;
         // What was accepted gets its time, however long the clients took.
         let deadline = deadline.max(tokio::time::Instant::now() + CLOSE_AT_LEAST);
         let _ = tokio::time::timeout_at(deadline, backplane.close()).await;
@@ -197,6 +224,52 @@ impl App {
         tasks.close();
         let _ = tokio::time::timeout_at(deadline, tasks.wait()).await;
         info!("stopped");
+        ending
+    }
+}
+
+/// Makes this node, which listens on `bound`, a member of the cluster.
+async fn join(
+    settings: &Settings,
+    bound: SocketAddr,
+    backplane: &Arc<dyn Backplane>,
+    work: impl Fn() -> Work + Send + Sync + 'static,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<Cluster> {
+    let introduction = Introduction {
+        name: settings.node.name.clone(),
+        address: settings.cluster.address.clone().unwrap_or_else(|| bound.to_string()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capacity: settings.http.max_connections.map(|most| most as u64),
+    };
+    let (backplane, telemetry) = (Arc::clone(backplane), Arc::clone(telemetry));
+    Ok(Box::pin(Cluster::join(backplane, &settings.cluster, introduction, work, telemetry)).await?)
+}
+
+/// Counts what this node has to do.
+fn work(
+    connections: &Arc<Connections>,
+    relay: &Arc<Relay>,
+    feed: FeedSender,
+) -> impl Fn() -> Work + Send + Sync + 'static {
+    let (connections, relay) = (Arc::clone(connections), Arc::clone(relay));
+    move || Work {
+        clients: connections.len() as u64,
+        users: connections.users() as u64,
+        channels: relay.tally().channels() as u64,
+        subscriptions: relay.tally().subscriptions() as u64,
+        sent: relay.tally().sent(),
+        queue_bytes: (connections.backlog().load(Ordering::Relaxed) + feed.waiting()) as u64,
+    }
+}
+
+/// Nodes leave nothing behind yet that others would have to remove.
+struct NoTraces;
+
+#[async_trait]
+impl Reap for NoTraces {
+    async fn reap(&self, _: &str) -> Result<(), ReapError> {
+        Ok(())
     }
 }
 
@@ -286,19 +359,22 @@ fn probes(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telem
 }
 
 /// Measures what waits, every second.
-async fn measure(
-    connections: Arc<Connections>,
+fn measure(
+    connections: &Arc<Connections>,
     feed: FeedSender,
-    readiness: Arc<Readiness>,
-    telemetry: Arc<Telemetry>,
-) {
-    let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
-    loop {
-        tick.tick().await;
-        telemetry.clients.outbox_bytes.set(connections.backlog().load(Ordering::Relaxed) as f64);
-        let remaining = if readiness.is_draining() { connections.len() } else { 0 };
-        telemetry.node.drain_remaining.set(remaining as f64);
-        telemetry.queues.bytes.of(Queue::Feed).set(feed.waiting() as f64);
+    readiness: &Arc<Readiness>,
+    telemetry: &Arc<Telemetry>,
+) -> impl Future<Output = ()> + Send + 'static {
+    let (connections, readiness, telemetry) = (Arc::clone(connections), Arc::clone(readiness), Arc::clone(telemetry));
+    async move {
+        let mut tick = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            tick.tick().await;
+            telemetry.clients.outbox_bytes.set(connections.backlog().load(Ordering::Relaxed) as f64);
+            let remaining = if readiness.is_draining() { connections.len() } else { 0 };
+            telemetry.node.drain_remaining.set(remaining as f64);
+            telemetry.queues.bytes.of(Queue::Feed).set(feed.waiting() as f64);
+        }
     }
 }
 

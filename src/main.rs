@@ -5,7 +5,7 @@ mod cli;
 use std::process::ExitCode;
 
 use clap::Parser;
-use midplane::app::App;
+use midplane::app::{App, Ending};
 use midplane::settings::{self, Settings};
 use midplane::{lifecycle, telemetry};
 
@@ -33,6 +33,8 @@ async fn main() -> ExitCode {
     };
     let stop = lifecycle::terminated();
     cli::print(&announcement(app.address()));
-    app.run_until(stop).await;
-    ExitCode::SUCCESS
+    match app.run_until(stop).await {
+        Ending::Asked => ExitCode::SUCCESS,
+        Ending::Fenced => ExitCode::FAILURE,
+    }
 }

@@ -1,14 +1,15 @@
-//! `channels`: who listens to what on this node.
+//! `channels`: who listens to what, on all nodes.
 
 use std::collections::BTreeMap;
 
-use globset::Glob;
+use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
 use super::command::or_null;
+use super::survey::CHANNELS;
 use super::{Api, ApiError};
 
-#[derive(Debug, Deserialize, Default)]
+#[derive(Debug, Serialize, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct ChannelsRequest {
     /// `chat:*`, `{news,sports}:[a-f]*`; everything where empty.
@@ -21,7 +22,7 @@ pub(super) struct ChannelsResult {
     channels: BTreeMap<String, ChannelInfo>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, Default)]
 struct ChannelInfo {
     num_clients: usize,
 }
@@ -29,17 +30,33 @@ struct ChannelInfo {
 /// Bytes of a pattern: matching takes time and room by its length.
 const PATTERN_LIMIT: usize = 256;
 
+impl ChannelsRequest {
+    fn matcher(&self) -> Result<Option<GlobMatcher>, ApiError> {
+        match &*self.pattern {
+            "" => Ok(None),
+            pattern if pattern.len() > PATTERN_LIMIT => Err(ApiError::BadRequest),
+            pattern => Ok(Some(Glob::new(pattern).map_err(|_| ApiError::BadRequest)?.compile_matcher())),
+        }
+    }
+}
+
 impl Api {
-    pub(super) fn channels(&self, request: &ChannelsRequest) -> Result<ChannelsResult, ApiError> {
-        let pattern = match &*request.pattern {
-            "" => None,
-            pattern if pattern.len() > PATTERN_LIMIT => return Err(ApiError::BadRequest),
-            pattern => Some(Glob::new(pattern).map_err(|_| ApiError::BadRequest)?.compile_matcher()),
-        };
+    /// Channels with listeners anywhere, each with their number on all nodes.
+    pub(super) async fn channels(&self, request: &ChannelsRequest) -> Result<ChannelsResult, ApiError> {
+        request.matcher()?;
+        let mut channels: BTreeMap<String, ChannelInfo> = BTreeMap::new();
+        for (channel, here) in self.survey::<usize>(CHANNELS, request).await?.into_iter().flatten() {
+            channels.entry(channel).or_default().num_clients += here;
+        }
+        Ok(ChannelsResult { channels })
+    }
+
+    /// Channels with listeners on this node.
+    pub(super) fn channels_here(&self, request: &ChannelsRequest) -> Result<Vec<(String, usize)>, ApiError> {
+        let pattern = request.matcher()?;
         let all = self.relay.channels().into_iter();
         let wanted =
             all.filter(|(channel, _)| pattern.as_ref().is_none_or(|pattern| pattern.is_match(channel.as_str())));
-        let channels = wanted.map(|(channel, num_clients)| (channel.to_string(), ChannelInfo { num_clients }));
-        Ok(ChannelsResult { channels: channels.collect() })
+        Ok(wanted.map(|(channel, listeners)| (channel.to_string(), listeners)).collect())
     }
 }

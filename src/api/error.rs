@@ -4,6 +4,7 @@
 
 use serde::Serialize;
 
+use crate::cluster::SurveyError;
 use crate::protocol::centrifuge::codes::ClientError;
 
 /// Why a call brought no result.
@@ -39,6 +40,9 @@ pub enum ApiError {
     /// The position is of another epoch.
     #[error("unrecoverable position")]
     UnrecoverablePosition,
+    /// Not all nodes have answered.
+    #[error("{0}")]
+    Survey(SurveyError),
     /// What a service answered an `rpc` with.
     #[error("{}", .0.message())]
     Service(ClientError),
@@ -52,10 +56,11 @@ impl ApiError {
             Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown => 100,
             Self::UnknownChannel => 102,
             Self::NotFound => 104,
-            Self::AnswerTooLarge { .. } => 106,
+            Self::AnswerTooLarge { .. } | Self::Survey(SurveyError::TooLarge) => 106,
             Self::BadRequest => 107,
             Self::NotAvailable | Self::NotYetAvailable => 108,
             Self::UnrecoverablePosition => 112,
+            Self::Survey(_) => 100,
             Self::Service(error) => error.code(),
         }
     }
@@ -66,6 +71,8 @@ impl ApiError {
         match self {
             Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown | Self::Service(_) => 500,
             Self::UnknownChannel | Self::NotFound => 404,
+            Self::Survey(SurveyError::TooLarge) => 400,
+            Self::Survey(_) => 500,
             Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable | Self::NotYetAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }

@@ -4,7 +4,7 @@
 //! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
 //! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
 //!
-//! Presence is answered 108; `info` and `channels` tell what this node sees.
+//! Presence is answered 108. `info` tells what nodes say of themselves with every heartbeat; for `channels` all are asked.
 
 mod batch;
 mod channels;
@@ -19,6 +19,7 @@ mod reply;
 pub mod requests;
 mod rpc;
 mod sessions;
+mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
 
@@ -35,9 +36,9 @@ pub use sessions::CONTROL;
 
 use batch::BatchRequest;
 use command::{Command, Malformed, decode};
-use info::Node;
 
 use crate::backplane::Backplane;
+use crate::cluster::Cluster;
 use crate::hooks::Hooks;
 use crate::hub::Connections;
 use crate::protocol::Channel;
@@ -55,27 +56,21 @@ pub struct Api {
     connections: Arc<Connections>,
     channels: Channels,
     hooks: Arc<Hooks>,
-    node: Node,
+    cluster: Cluster,
 }
 
 impl Api {
-    /// The API of this node, whose uptime begins now.
+    /// The API of this node.
     #[must_use]
     pub fn new(
         relay: Arc<Relay>,
         backplane: Arc<dyn Backplane>,
         connections: Arc<Connections>,
         hooks: Arc<Hooks>,
+        cluster: Cluster,
         settings: &Settings,
     ) -> Arc<Self> {
-        Arc::new(Self {
-            relay,
-            backplane,
-            connections,
-            channels: settings.channel.clone(),
-            hooks,
-            node: Node::new(&settings.node.name),
-        })
+        Arc::new(Self { relay, backplane, connections, channels: settings.channel.clone(), hooks, cluster })
     }
 
     /// Calls `method`; `source` is how the call came in.
@@ -106,8 +101,8 @@ impl Api {
             Command::Broadcast(request) => written(&self.broadcast(&request, source).await?),
             Command::History(request) => written(&self.history(&request).await?),
             Command::HistoryRemove(request) => written(&self.history_remove(&request).await?),
-            Command::Channels(request) => written(&self.channels(&request)?),
-            Command::Info => written(&self.info().await),
+            Command::Channels(request) => written(&self.channels(&request).await?),
+            Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),
             Command::Later(_) => Err(ApiError::NotYetAvailable),

@@ -34,7 +34,7 @@ impl Bucket {
 }
 
 /// The state of one write: higher than that of every earlier write to the same bucket.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Revision(pub u64);
 
 /// What must hold for a write to take place.

@@ -27,6 +27,8 @@ pub struct Connections {
     backlog: Backlog,
     /// Connected clients by user and id.
     users: [Mutex<Users>; SHARDS],
+    /// Different ones among them.
+    user_count: AtomicUsize,
     /// What everybody is told, those too who come in while it is being said.
     closing: Mutex<Option<Disconnect>>,
 }
@@ -47,7 +49,11 @@ pub struct Known {
 impl Drop for Known {
     fn drop(&mut self) {
         let user = std::mem::take(&mut self.user);
-        self.connections.users_of(&user).lock().remove(&(user.clone(), self.client));
+        let mut users = self.connections.users_of(&user).lock();
+        users.remove(&(user.clone(), self.client));
+        if !has(&users, &user) {
+            self.connections.user_count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 }
 
@@ -60,6 +66,7 @@ impl Connections {
             count: watch::channel(0).0,
             backlog: Backlog::default(),
             users: std::array::from_fn(|_| Mutex::default()),
+            user_count: AtomicUsize::new(0),
             closing: Mutex::default(),
         })
     }
@@ -79,8 +86,11 @@ impl Connections {
     /// Notes who a connection belongs to, until the entry is dropped.
     #[must_use]
     pub fn know(self: &Arc<Self>, user: &str, client: Uuid, outbox: &Arc<Outbox>) -> Known {
-        let key = (Box::from(user), client);
-        self.users_of(user).lock().insert(key, Arc::clone(outbox));
+        let mut users = self.users_of(user).lock();
+        if !has(&users, user) {
+            self.user_count.fetch_add(1, Ordering::Relaxed);
+        }
+        users.insert((Box::from(user), client), Arc::clone(outbox));
         Known { connections: Arc::clone(self), user: user.into(), client }
     }
 
@@ -88,8 +98,13 @@ impl Connections {
     #[must_use]
     pub fn of_user(&self, user: &str) -> Vec<(Uuid, Arc<Outbox>)> {
         let users = self.users_of(user).lock();
-        let all = users.range((Box::from(user), Uuid::nil())..=(Box::from(user), Uuid::max()));
-        all.map(|((_, client), outbox)| (*client, Arc::clone(outbox))).collect()
+        users.range(all_of(user)).map(|((_, client), outbox)| (*client, Arc::clone(outbox))).collect()
+    }
+
+    /// How many different users there are; all anonymous clients are one.
+    #[must_use]
+    pub fn users(&self) -> usize {
+        self.user_count.load(Ordering::Relaxed)
     }
 
     fn users_of(&self, user: &str) -> &Mutex<Users> {
@@ -136,6 +151,15 @@ impl Connections {
     fn shard(&self, key: u64) -> &Mutex<HashMap<u64, Arc<Outbox>>> {
         &self.shards[key as usize % SHARDS]
     }
+}
+
+/// The keys of a user's clients.
+fn all_of(user: &str) -> std::ops::RangeInclusive<(Box<str>, Uuid)> {
+    (Box::from(user), Uuid::nil())..=(Box::from(user), Uuid::max())
+}
+
+fn has(users: &Users, user: &str) -> bool {
+    users.range(all_of(user)).next().is_some()
 }
 
 impl Drop for Registered {

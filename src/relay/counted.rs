@@ -17,6 +17,7 @@ use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowA
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
         let clients = &self.telemetry.clients;
+        self.tally.delivered(reach.sent.iter().map(|sent| sent.messages).sum());
         for (format, sent) in Format::ALL.into_iter().zip(reach.sent).filter(|(_, sent)| sent.messages > 0) {
             clients.sent_messages.of(format.into()).increment(sent.messages as u64);
             clients.sent_bytes.of(format.into()).increment(sent.bytes as u64);

@@ -86,6 +86,7 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let mut state = self.topic.state.lock();
         state.audience.leave(self.slot);
+        self.relay.tally.went(state.audience.is_empty());
         self.relay.telemetry.relay.subscriptions.of(&self.topic.namespace.name).decrement(1.0);
         if state.audience.is_empty() {
             state.idle_since = Some(Instant::now());
@@ -370,6 +371,7 @@ impl Relay {
         let position = stand.or_else(|| state.position());
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
         let hold = outbox.hold();
+        self.tally.came(state.audience.is_empty());
         let slot = state.audience.enter(Listener { outbox: Arc::clone(outbox), positioned: wish.positioned, floor });
         state.idle_since = None;
         self.telemetry.relay.subscriptions.of(&topic.namespace.name).increment(1.0);

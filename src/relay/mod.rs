@@ -19,6 +19,7 @@ mod recovery;
 mod registry;
 mod since;
 mod tail;
+mod tally;
 mod topic;
 
 use std::sync::Arc;
@@ -33,6 +34,7 @@ pub use self::join::{JoinError, Joined, Membership, Outcome, Wish};
 pub use self::publication::{fitting, publication};
 pub use self::recovery::Refusal;
 pub use self::since::Since;
+pub use self::tally::Tally;
 
 use self::audit::Audits;
 use self::heal::HealQueue;
@@ -56,6 +58,7 @@ pub struct Relay {
     uncompared: Pace,
     /// False once nothing more is published. Held while something is.
     open: RwLock<bool>,
+    tally: Tally,
     telemetry: Arc<Telemetry>,
 }
 
@@ -71,6 +74,7 @@ impl Relay {
             unfit: Pace::default(),
             uncompared: Pace::default(),
             open: RwLock::new(true),
+            tally: Tally::default(),
             telemetry,
         })
     }
@@ -113,6 +117,12 @@ impl Relay {
     /// How long the store surely keeps a message of `topic`.
     fn retention(&self, topic: &topic::Topic) -> Duration {
         self.backplane.history().map_or(Duration::ZERO, |history| history.retention(&topic.namespace.name))
+    }
+
+    /// How much there is to do.
+    #[must_use]
+    pub const fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Channels with listeners on this node, with their number.

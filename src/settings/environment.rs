@@ -19,7 +19,7 @@ const FROM_FILE: &str = "_FILE";
 const VARIABLE: char = '$';
 
 /// Short names, with the options that they set. `MIDPLANE_…` goes over them.
-pub(super) const STABLE: [(&str, &str); 8] = [
+pub(super) const STABLE: [(&str, &str); 10] = [
     ("PORT", "http.port"),
     ("SERVER_ID", "node.name"),
     ("JWT_SECRET", "client.token.hmac_secret_key"),
@@ -28,12 +28,15 @@ pub(super) const STABLE: [(&str, &str); 8] = [
     ("SUPABASE_URL", "client.token.supabase_url"),
     ("NATS_URL", "nats.servers"),
     ("ENABLE_CLUSTERING", "nats.enabled"),
+    ("HEARTBEAT_INTERVAL", "cluster.heartbeat_interval"),
+    ("FAILURE_DETECTION_TIMEOUT", "cluster.failure_detection_timeout"),
 ];
 
+/// Short names whose numbers are milliseconds.
+const MILLISECONDS: [&str; 2] = ["HEARTBEAT_INTERVAL", "FAILURE_DETECTION_TIMEOUT"];
+
 /// Variables of the tier that midplane replaces which set nothing here yet: said at start, never silently ignored.
-const WITHOUT_EFFECT: [(&str, &str); 4] = [
-    ("HEARTBEAT_INTERVAL", "nodes do not watch each other yet"),
-    ("FAILURE_DETECTION_TIMEOUT", "nodes do not watch each other yet"),
+const WITHOUT_EFFECT: [(&str, &str); 2] = [
     ("REDIS_URL", "nodes are joined by NATS (NATS_URL)"),
     ("REDIS_KEY_PREFIX", "nodes are joined by NATS (nats.prefix)"),
 ];
@@ -68,7 +71,7 @@ pub(super) fn read(
         let read = match target(name, value, defaults) {
             Target::NotOurs => continue,
             Target::None(why) => Err(Refusal::new(name, why)),
-            Target::Option(key) => Ok((key, value.clone())),
+            Target::Option(key) => Ok((key, with_unit(name, value))),
             Target::OptionFromFile(key) => content(name, value, &variables).map(|content| (key, content)),
         };
         let set = read.and_then(|(key, value)| {
@@ -80,6 +83,12 @@ pub(super) fn read(
         }
     }
     overlay
+}
+
+/// What a variable says, with the unit that it leaves out.
+fn with_unit(name: &str, value: &str) -> String {
+    let bare = MILLISECONDS.contains(&name) && value.bytes().all(|byte| byte.is_ascii_digit());
+    if bare { format!("{value}ms") } else { value.to_owned() }
 }
 
 /// What the file at `path` holds, which the variable `name` points to; without the line break at its end.

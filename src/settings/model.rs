@@ -24,6 +24,7 @@ pub struct Settings {
     pub hooks: Hooks,
     pub embedded: Embedded,
     pub nats: Option<Nats>,
+    pub cluster: Cluster,
     pub log: Log,
     /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
     pub development: bool,
@@ -37,6 +38,16 @@ pub struct Node {
     pub name: String,
     /// How long a stopping node may take to let its clients and publications go.
     pub shutdown_timeout: Duration,
+}
+
+/// How nodes watch each other.
+#[derive(Debug, Clone)]
+pub struct Cluster {
+    pub heartbeat_interval: Duration,
+    /// Within this a node that is dead is noticed. At least three heartbeats.
+    pub failure_detection_timeout: Duration,
+    /// What others are told of where this node is; the address that it is bound to when not set.
+    pub address: Option<String>,
 }
 
 #[derive(Debug, Clone)]

@@ -139,6 +139,27 @@ labels! {
         Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
+    /// How a node of the cluster is.
+    NodeState("state") { Up = "up", Draining = "draining", Failed = "failed", Left = "left" }
+
+    /// What became of a heartbeat.
+    Heartbeat("result") { Sent = "sent", Unsent = "unsent", Heard = "heard", Missed = "missed" }
+
+    /// What came of finding a node silent: declared dead, another was faster, it had given a sign of life, or this node is
+    /// not well enough to judge.
+    Judgement("result") {
+        Failed = "failed", Overtaken = "overtaken", Spared = "spared", Withheld = "withheld",
+    }
+
+    /// What became of removing what an ended node left behind.
+    Reaping("result") { Done = "done", Failed = "failed", TakenOver = "taken_over" }
+
+    /// What became of a question to all nodes.
+    Survey("result") {
+        Complete = "complete", Silent = "silent", NotUnderstood = "not_understood", TooLarge = "too_large",
+        Unavailable = "unavailable",
+    }
+
     /// What a backend answered to an `rpc`.
     RpcResult("result") { Ok = "ok", Error = "error", NoResponder = "no_responder", Timeout = "timeout" }
 }

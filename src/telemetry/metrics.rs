@@ -186,6 +186,33 @@ impl Backplane {
     }
 }
 
+/// The nodes, as this one knows them.
+pub struct Cluster {
+    pub nodes: Gauges<NodeState>,
+    pub heartbeats: Counters<Heartbeat>,
+    pub verdicts: Counters<Judgement>,
+    pub reaps: Counters<Reaping>,
+    pub rejoins: Counter,
+    pub fenced: Counter,
+    pub surveys: Counters<Survey>,
+    pub survey_duration: Histogram,
+}
+
+impl Cluster {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            nodes: registry.family(&names::CLUSTER_NODES),
+            heartbeats: registry.family(&names::CLUSTER_HEARTBEATS),
+            verdicts: registry.family(&names::CLUSTER_VERDICTS),
+            reaps: registry.family(&names::CLUSTER_REAPS),
+            rejoins: registry.one(&names::CLUSTER_REJOINS),
+            fenced: registry.one(&names::CLUSTER_FENCED),
+            surveys: registry.family(&names::SURVEYS),
+            survey_duration: registry.one(&names::SURVEY_DURATION),
+        }
+    }
+}
+
 /// Bounded queues.
 pub struct Queues {
     pub bytes: Gauges<Queue>,

@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 pub use self::labels::*;
-pub use self::metrics::{Backplane, Clients, Http, Node, Queues, Relay};
+pub use self::metrics::{Backplane, Clients, Cluster, Http, Node, Queues, Relay};
 pub use self::pace::Pace;
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
@@ -42,6 +42,7 @@ pub struct Telemetry {
     pub clients: Clients,
     pub relay: Relay,
     pub backplane: Backplane,
+    pub cluster: Cluster,
     pub queues: Queues,
     registry: Registry,
     process: Collector,
@@ -63,6 +64,7 @@ impl Telemetry {
             clients: Clients::new(&registry),
             relay: Relay::new(&registry, &names),
             backplane: Backplane::new(&registry, &stored),
+            cluster: Cluster::new(&registry),
             queues: Queues::new(&registry),
             registry,
             process,

@@ -105,6 +105,15 @@ metrics! {
     BACKPLANE_SUBSCRIPTIONS: Gauge "midplane_backplane_subscriptions" Count, "Subscriptions of this node to the backplane.";
     BACKPLANE_MALFORMED_METADATA: Counter "midplane_backplane_malformed_metadata_total" Count, "Metadata of delivered publications that was left out.";
 
+    CLUSTER_NODES: Gauge "midplane_cluster_nodes" Count, "Nodes as this one knows them, by state; failed and left ones for ten minutes.";
+    CLUSTER_HEARTBEATS: Counter "midplane_cluster_heartbeats_total" Count, "Heartbeats sent, not sent, heard of live nodes, and missed from them.";
+    CLUSTER_VERDICTS: Counter "midplane_cluster_verdicts_total" Count, "What came of finding a node silent for too long.";
+    CLUSTER_REAPS: Counter "midplane_cluster_reaps_total" Count, "Removals of what ended nodes left behind.";
+    CLUSTER_REJOINS: Counter "midplane_cluster_rejoins_total" Count, "Times that this node was declared dead or forgotten and joined anew.";
+    CLUSTER_FENCED: Counter "midplane_cluster_fenced_total" Count, "Times that this node found another process under its name.";
+    SURVEYS: Counter "midplane_surveys_total" Count, "Questions to all nodes.";
+    SURVEY_DURATION: Histogram(REQUEST) "midplane_survey_duration_seconds" Seconds, "Time that questions to all nodes took.";
+
     STREAM_BYTES: Gauge "midplane_stream_bytes" Bytes, "Bytes of the histories, as this node saw them last.";
     STREAM_BYTES_LIMIT: Gauge "midplane_stream_bytes_limit" Bytes, "Bytes that the histories may take; 0 is without limit.";
     STREAM_MESSAGES: Gauge "midplane_stream_messages" Count, "Messages in the histories, as this node saw them last.";

@@ -10,12 +10,16 @@ mod rubbish;
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
+use futures_util::FutureExt;
+
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Api;
 use crate::backplane::embedded::Embedded;
 use crate::backplane::{Backplane, feed};
+use crate::cluster::{Cluster, Introduction, Reap, ReapError, Work};
 use crate::hooks::Hooks;
 use crate::hub::Connections;
 use crate::relay::Relay;
@@ -70,12 +74,17 @@ impl Stage {
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let (sender, feeds) = feed::open(1);
-        let backplane = around(Embedded::new(namespaces, 1 << 20, sender));
+        let embedded: Arc<dyn Backplane> = Embedded::new(namespaces, 1 << 20, sender);
+        let backplane = around(Arc::clone(&embedded));
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
         relay.start(feeds, &TaskTracker::new(), &stop);
         let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry)).unwrap();
-        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), &settings);
+        let cluster = member(Arc::clone(&embedded), &settings, &relay, &telemetry);
+        let tasks = TaskTracker::new();
+        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), cluster.clone(), &settings);
+        let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop);
+        started.now_or_never().expect("the embedded backplane never waits").unwrap();
         Self { api, settings, telemetry, stop }
     }
 
@@ -83,6 +92,39 @@ impl Stage {
     pub async fn call(&self, method: &str, body: &str) -> String {
         let reply = self.api.call(method, body.as_bytes(), Source::Http).await.into_json();
         without_epochs(std::str::from_utf8(&reply).unwrap())
+    }
+}
+
+/// A node that is alone in its cluster.
+fn member(
+    embedded: Arc<dyn Backplane>,
+    settings: &Settings,
+    relay: &Arc<Relay>,
+    telemetry: &Arc<Telemetry>,
+) -> Cluster {
+    let introduction = Introduction {
+        name: settings.node.name.clone(),
+        address: "here".to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capacity: None,
+    };
+    let relay = Arc::clone(relay);
+    let work = move || Work {
+        channels: relay.tally().channels() as u64,
+        subscriptions: relay.tally().subscriptions() as u64,
+        ..Work::default()
+    };
+    let joining = Cluster::join(embedded, &settings.cluster, introduction, work, Arc::clone(telemetry));
+    joining.now_or_never().expect("the embedded backplane never waits").unwrap()
+}
+
+/// Leaves no traces.
+struct Nothing;
+
+#[async_trait]
+impl Reap for Nothing {
+    async fn reap(&self, _: &str) -> Result<(), ReapError> {
+        Ok(())
     }
 }
 

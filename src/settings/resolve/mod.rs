@@ -9,15 +9,18 @@ mod node;
 mod token;
 mod transports;
 
+use std::time::Duration;
+
 use config::{Value, ValueKind};
 
-use super::model::{Channels, Embedded, Log, Nats, Settings};
+use super::model::{Channels, Cluster, Embedded, Log, Nats, Settings};
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;
 use super::unknown;
 use super::value::Bytes;
 
+const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 const SMALLEST_HISTORY: usize = 1 << 20;
 
 pub(super) use channel::is_foreign;
@@ -48,6 +51,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     }
     let http_api = http::api(&root.section("http_api"), &http, development);
     let log = log(&root.section("log"));
+    let cluster = cluster(&root.section("cluster"));
     let mut settings = Settings {
         node: node::read(&root.section("node")),
         http,
@@ -58,6 +62,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         hooks,
         embedded,
         nats,
+        cluster,
         log,
         development,
         notes: sources.environment.notes.clone(),
@@ -91,6 +96,21 @@ fn embedded(section: &Section<'_>) -> Embedded {
         section.refuse("max_bytes", "less than \"1MiB\", too little for a history (try \"256MiB\")");
     }
     Embedded { max_bytes }
+}
+
+fn cluster(section: &Section<'_>) -> Cluster {
+    let heartbeat_interval = section.take("heartbeat_interval");
+    let failure_detection_timeout = section.take("failure_detection_timeout");
+    if heartbeat_interval < SHORTEST_HEARTBEAT {
+        section.refuse("heartbeat_interval", "less than \"50ms\" (try \"1s\")");
+    } else if failure_detection_timeout < heartbeat_interval * 3 {
+        let least = humantime::format_duration(heartbeat_interval * 3);
+        let why = format!(
+            "less than three times cluster.heartbeat_interval, so lost heartbeats make nodes dead (try \"{least}\")"
+        );
+        section.refuse("failure_detection_timeout", why);
+    }
+    Cluster { heartbeat_interval, failure_detection_timeout, address: section.take("address") }
 }
 
 fn log(section: &Section<'_>) -> Log {

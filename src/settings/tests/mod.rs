@@ -129,14 +129,19 @@ fn names_of_namespaces_keep_their_case() {
 
 #[test]
 fn variables_of_the_replaced_tier_that_do_nothing_yet_are_mentioned() {
-    let settings = load(&[("HEARTBEAT_INTERVAL", "30000"), ("REDIS_URL", "redis://a:6379")]).expect("valid");
-    assert_eq!(
-        settings.notes,
-        [
-            "HEARTBEAT_INTERVAL has no effect: nodes do not watch each other yet",
-            "REDIS_URL has no effect: nodes are joined by NATS (NATS_URL)",
-        ]
-    );
+    let settings = load(&[("REDIS_URL", "redis://a:6379")]).expect("valid");
+    assert_eq!(settings.notes, ["REDIS_URL has no effect: nodes are joined by NATS (NATS_URL)"]);
+}
+
+#[test]
+fn how_nodes_watch_each_other_can_be_said_in_milliseconds() {
+    let settings = load(&[("HEARTBEAT_INTERVAL", "500"), ("FAILURE_DETECTION_TIMEOUT", "2000")]).expect("valid");
+    assert_eq!(settings.cluster.heartbeat_interval, Duration::from_millis(500));
+    assert_eq!(settings.cluster.failure_detection_timeout, Duration::from_secs(2));
+    let settings = load(&[("HEARTBEAT_INTERVAL", "2s")]).expect("valid");
+    assert_eq!(settings.cluster.heartbeat_interval, Duration::from_secs(2));
+    let refusal = refused(load(&[("HEARTBEAT_INTERVAL", "1000"), ("FAILURE_DETECTION_TIMEOUT", "2900")]));
+    assert!(refusal.contains("FAILURE_DETECTION_TIMEOUT") && refusal.contains("3s"), "{refusal}");
 }
 
 #[test]

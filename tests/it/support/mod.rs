@@ -10,6 +10,7 @@ pub mod nats_accounts;
 pub mod nats_server;
 pub mod nats_settings;
 pub mod node;
+pub mod process;
 
 use std::time::Duration;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use futures_util::{SinkExt, StreamExt};
-use midplane::app::App;
+use midplane::app::{App, Ending};
 use midplane::settings::Settings;
 use serde_json::{Value, json};
 use tokio::net::TcpStream;
@@ -20,7 +20,7 @@ use super::PATIENCE;
 pub struct Node {
     pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
-    running: JoinHandle<()>,
+    running: JoinHandle<Ending>,
 }
 
 impl Node {

@@ -1,0 +1,219 @@
+//! Surveys: a question to every live node at once, answered by all of them or not at all.
+//!
+//! Who should answer is known from the membership, so a survey is over with the last answer, and a node that does not
+//! answer is named. Questions and answers travel at most once; answers in parts that any server carries.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::{Cluster, Shared};
+use crate::telemetry;
+
+/// Where questions are heard.
+pub(super) const QUESTIONS: &str = "ask";
+/// How long all answers may take.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Bytes of one part of an answer.
+pub const PART: usize = 256 * 1024;
+/// Bytes of all answers to one survey.
+const LARGEST: usize = 64 << 20;
+/// Parts that wait for whoever asked.
+const WAITING: usize = 1024;
+
+/// Answers what other nodes ask.
+pub trait Respond: Send + Sync {
+    /// What this node knows of it, in parts of at most [`PART`] bytes, at least one; `None` for a question that it does not
+    /// understand. May take its time: it runs where that does not matter.
+    fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>>;
+}
+
+/// Why a survey brought nothing.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SurveyError {
+    #[error("no answer from {}", .0.join(", "))]
+    Silent(Vec<String>),
+    /// It runs another version.
+    #[error("node {0} does not understand the question")]
+    NotUnderstood(String),
+    #[error("the answers are too large: ask for less")]
+    TooLarge,
+    #[error("backplane unavailable: {0}")]
+    Unavailable(String),
+}
+
+#[derive(Serialize, Deserialize)]
+struct Question<'a> {
+    id: u64,
+    /// The topic of the answer.
+    from: &'a str,
+    question: &'a str,
+    #[serde(borrow)]
+    params: &'a RawValue,
+}
+
+/// A part of one node's answer.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    id: u64,
+    node: String,
+    part: usize,
+    of: usize,
+    /// None where the question was not understood.
+    body: Option<Box<RawValue>>,
+}
+
+/// Surveys that this node has under way.
+#[derive(Default)]
+pub(super) struct Surveys {
+    next: AtomicU64,
+    waiting: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
+}
+
+/// Forgets a survey that nobody waits for any more.
+struct Ticket<'a>(&'a Surveys, u64);
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.lock().remove(&self.1);
+    }
+}
+
+/// Answers by node.
+pub type Answers = BTreeMap<String, Vec<Box<RawValue>>>;
+
+impl Cluster {
+    /// Asks every live node, this one included; returns each one's answer in parts.
+    ///
+    /// # Errors
+    /// When not every node has answered within about a second; it names those that have not.
+    pub async fn ask(&self, question: &str, params: &RawValue) -> Result<Answers, SurveyError> {
+        let started = Instant::now();
+        let outcome = self.0.ask(question, params).await;
+        let result = match &outcome {
+            Ok(_) => telemetry::Survey::Complete,
+            Err(SurveyError::Silent(_)) => telemetry::Survey::Silent,
+            Err(SurveyError::NotUnderstood(_)) => telemetry::Survey::NotUnderstood,
+            Err(SurveyError::TooLarge) => telemetry::Survey::TooLarge,
+            Err(SurveyError::Unavailable(_)) => telemetry::Survey::Unavailable,
+        };
+        self.0.telemetry.cluster.surveys.of(result).increment(1);
+        self.0.telemetry.cluster.survey_duration.record(started.elapsed().as_secs_f64());
+        outcome
+    }
+}
+
+impl Shared {
+    async fn ask(&self, question: &str, params: &RawValue) -> Result<Answers, SurveyError> {
+        let deadline = Instant::now() + DEADLINE;
+        let id = self.surveys.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, mut parts) = mpsc::channel(WAITING);
+        self.surveys.waiting.lock().insert(id, sender);
+        let _ticket = Ticket(&self.surveys, id);
+        let mut changes = self.changes.subscribe();
+        let from = self.answers_topic();
+        let asked = serde_json::to_vec(&Question { id, from: &from, question, params });
+        let asked = asked.map_err(|error| SurveyError::Unavailable(error.to_string()))?;
+        let told = self.backplane.broadcast().tell(QUESTIONS, asked.into()).await;
+        told.map_err(|error| SurveyError::Unavailable(error.to_string()))?;
+        let mut collected = Collected::default();
+        loop {
+            let missing: Vec<String> =
+                self.live_names().into_iter().filter(|name| !collected.is_complete(name)).collect();
+            if missing.is_empty() {
+                return Ok(collected.into_answers());
+            }
+            tokio::select! {
+                Some(part) = parts.recv() => collected.take(part)?,
+                // Who is no more need not answer.
+                Ok(()) = changes.changed() => {}
+                () = sleep_until(deadline) => return Err(SurveyError::Silent(missing)),
+            }
+        }
+    }
+
+    pub(super) fn answers_topic(&self) -> String {
+        format!("answer.{}", self.name)
+    }
+
+    /// Passes answers on to whoever asked.
+    pub(super) async fn collect(self: Arc<Self>, mut answers: mpsc::Receiver<Bytes>) {
+        while let Some(answer) = answers.recv().await {
+            let Ok(part) = serde_json::from_slice::<Part>(&answer) else {
+                warn!("an answer that this node does not understand");
+                continue;
+            };
+            let asker = self.surveys.waiting.lock().get(&part.id).cloned();
+            if let Some(asker) = asker
+                && asker.try_send(part).is_err()
+            {
+                debug!("an answer that nobody waits for, or too large a one");
+            }
+        }
+    }
+
+    /// Answers other nodes' questions, one after the other.
+    pub(super) async fn answer(self: Arc<Self>, respond: Arc<dyn Respond>, mut questions: mpsc::Receiver<Bytes>) {
+        while let Some(message) = questions.recv().await {
+            let respond = Arc::clone(&respond);
+            let parts = tokio::task::spawn_blocking(move || {
+                let asked: Question<'_> = serde_json::from_slice(&message).ok()?;
+                let bodies = respond.respond(asked.question, asked.params);
+                Some((asked.id, asked.from.to_owned(), bodies))
+            });
+            let Ok(Some((id, topic, bodies))) = parts.await else {
+                warn!("a question that this node does not understand");
+                continue;
+            };
+            let bodies = bodies.map_or_else(|| vec![None], |bodies| bodies.into_iter().map(Some).collect());
+            let of = bodies.len();
+            for (part, body) in bodies.into_iter().enumerate() {
+                let part = Part { id, node: self.name.clone(), part, of, body };
+                let Ok(message) = serde_json::to_vec(&part) else { break };
+                if let Err(error) = self.backplane.broadcast().tell(&topic, message.into()).await {
+                    warn!(%error, "a question is not answered");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// What has come so far.
+#[derive(Default)]
+struct Collected {
+    nodes: BTreeMap<String, (usize, BTreeMap<usize, Box<RawValue>>)>,
+    bytes: usize,
+}
+
+impl Collected {
+    fn take(&mut self, part: Part) -> Result<(), SurveyError> {
+        let Some(body) = part.body else { return Err(SurveyError::NotUnderstood(part.node)) };
+        self.bytes += body.get().len();
+        if self.bytes > LARGEST {
+            return Err(SurveyError::TooLarge);
+        }
+        let (of, parts) = self.nodes.entry(part.node).or_default();
+        *of = part.of;
+        parts.insert(part.part, body);
+        Ok(())
+    }
+
+    fn is_complete(&self, name: &str) -> bool {
+        self.nodes.get(name).is_some_and(|(of, parts)| parts.len() == *of)
+    }
+
+    fn into_answers(self) -> Answers {
+        let complete = self.nodes.into_iter().filter(|(_, (of, parts))| parts.len() == *of);
+        complete.map(|(node, (_, parts))| (node, parts.into_values().collect())).collect()
+    }
+}

@@ -1,0 +1,3 @@
+//! Membership without a network.
+
+mod view;

@@ -1,0 +1,142 @@
+//! Joining, draining, leaving, returning.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::{Backplane, Bucket, Guard, feed};
+use midplane::cluster::{Debt, Entry, State};
+use serde_json::json;
+
+use super::{Fellow, REJOINS, Reaper, agree, heartbeats};
+use crate::support::eventually;
+use crate::support::namespaces::registry;
+use crate::support::nats_server::NatsServer;
+use crate::support::nats_settings::nats;
+
+use State::{Draining, Left, Up};
+
+#[tokio::test]
+async fn all_nodes_agree_on_who_is_there() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Fellow::join(&settings, "ada").await;
+    let bob = Fellow::join(&settings, "bob").await;
+    let cy = Fellow::join(&settings, "cy").await;
+    agree(&[&ada, &bob, &cy], &[("ada", Up), ("bob", Up), ("cy", Up)]).await;
+    bob.cluster.drain();
+    agree(&[&ada, &bob, &cy], &[("ada", Up), ("bob", Draining), ("cy", Up)]).await;
+    bob.leave().await;
+    agree(&[&ada, &cy], &[("ada", Up), ("bob", Left), ("cy", Up)]).await;
+    assert_eq!(bob.reaped(), [bob.id()], "it cleans up after itself");
+    assert_eq!(ada.counted("midplane_cluster_nodes{state=\"left\"}"), 1);
+    assert_eq!(ada.counted("midplane_cluster_nodes{state=\"up\"}"), 2);
+    heartbeats(&ada, 20).await;
+    assert!(ada.reaped().is_empty() && cy.reaped().is_empty());
+}
+
+#[tokio::test]
+async fn every_node_knows_the_load_of_the_others() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Fellow::join(&settings, "ada").await;
+    let _bob = Fellow::join(&settings, "bob").await;
+    let bob = eventually("bob's load is known", async || {
+        ada.cluster.members().into_iter().find(|member| member.entry.name == "bob" && member.load.is_some())
+    })
+    .await;
+    assert_eq!((bob.entry.version.as_str(), bob.entry.capacity), ("1.2.3", Some(10)));
+    let load = bob.load.unwrap();
+    assert!(load.work.clients == 7 && load.memory > 1 << 20, "{load:?}");
+}
+
+#[tokio::test]
+async fn a_node_that_returns_under_its_name_is_another_life_and_its_last_one_is_reaped_at_once() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Fellow::join(&settings, "ada").await;
+    let first = Fellow::join(&settings, "bob").await;
+    agree(&[&ada], &[("ada", Up), ("bob", Up)]).await;
+    first.die().await;
+    let second = Fellow::join(&settings, "bob").await;
+    assert_ne!(first.id(), second.id());
+    eventually("its last life is reaped", async || (second.reaped() == [first.id()]).then_some(())).await;
+    agree(&[&ada, &second], &[("ada", Up), ("bob", Up)]).await;
+    assert!(ada.reaped().is_empty());
+}
+
+#[tokio::test]
+async fn the_older_of_two_processes_with_one_name_is_fenced() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let older = Fellow::join(&settings, "ada").await;
+    let newer = Fellow::join(&settings, "ada").await;
+    let fenced = older.cluster.fenced();
+    tokio::time::timeout(Duration::from_secs(30), fenced.cancelled()).await.expect("it is fenced");
+    older.leave().await;
+    heartbeats(&newer, 20).await;
+    assert!(!newer.cluster.fenced().is_cancelled());
+    agree(&[&newer], &[("ada", Up)]).await;
+}
+
+#[tokio::test]
+async fn a_node_that_was_declared_dead_goes_on_as_another_life() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Fellow::join(&settings, "ada").await;
+    let bob = Fellow::join(&settings, "bob").await;
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
+    let first = bob.id();
+    let mut incarnation = bob.cluster.incarnation();
+    let registry = ada.backplane.registry(Bucket::Nodes);
+    loop {
+        let found = registry.get("bob").await.unwrap().unwrap();
+        let mut entry: Entry = serde_json::from_slice(&found.value).unwrap();
+        entry.state = State::Failed;
+        entry.debts.push(Debt { incarnation: entry.incarnation, reaper: Some(ada.id()) });
+        let value = serde_json::to_vec(&entry).unwrap();
+        if registry.put("bob", value.into(), Guard::Revision(found.revision), None).await.is_ok() {
+            break;
+        }
+    }
+    incarnation.wait_for(|id| **id != *first).await.unwrap();
+    eventually("its first life is reaped", async || (ada.reaped() == [first.clone()]).then_some(())).await;
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
+    assert_eq!(bob.counted(REJOINS), 1);
+    assert!(bob.reaped().is_empty(), "who declared it dead is at it");
+}
+
+#[tokio::test]
+async fn a_change_that_no_watch_told_is_found_all_the_same() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Fellow::join(&settings, "ada").await;
+    let bob = Fellow::join(&settings, "bob").await;
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
+    // Somebody takes away what changes are told by.
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    let ask = async |verb: &str, question: serde_json::Value| {
+        let subject = format!("$JS.API.STREAM.{verb}.KV_midplane_nodes");
+        let answer = operator.request(subject, question.to_string().into()).await.unwrap();
+        serde_json::from_slice::<serde_json::Value>(&answer.payload).unwrap()
+    };
+    let mut config = ask("INFO", json!({})).await["config"].clone();
+    config.as_object_mut().unwrap().remove("republish");
+    assert!(ask("UPDATE", config).await.get("error").is_none());
+    bob.cluster.drain();
+    agree(&[&ada], &[("ada", Up), ("bob", Draining)]).await;
+    let _cy = Fellow::join(&settings, "cy").await;
+    agree(&[&ada], &[("ada", Up), ("bob", Draining), ("cy", Up)]).await;
+}
+
+#[tokio::test]
+async fn a_node_without_a_cluster_is_a_member_of_its_own() {
+    let (sender, _) = feed::open(1);
+    let embedded: Arc<dyn Backplane> = Embedded::new(&registry([]), 1 << 20, sender);
+    let ada = Fellow::on(embedded, "ada", Reaper::default()).await;
+    agree(&[&ada], &[("ada", Up)]).await;
+    heartbeats(&ada, 20).await;
+    ada.cluster.drain();
+    agree(&[&ada], &[("ada", Draining)]).await;
+    ada.leave().await;
+}
