@@ -18,5 +18,6 @@ mod relay;
 mod services;
 mod session;
 mod starting;
+mod streams;
 mod tidy;
 mod tokens;

@@ -11,6 +11,7 @@ pub mod nats_server;
 pub mod nats_settings;
 pub mod node;
 pub mod process;
+pub mod stream;
 
 use std::time::Duration;
 
