@@ -16,7 +16,7 @@ case "$only" in
     rust) parts="rust nats" ;;
     js) parts="rust nats nginx node" ;;
     python) parts="rust nats python" ;;
-    browser) parts="rust nats node browser" ;;
+    browser) parts="rust nats nginx node browser" ;;
     *) echo "scripts/test.sh: no suite $only" >&2; exit 64 ;;
 esac
 
