@@ -2,16 +2,30 @@
 
 use std::sync::{Arc, LazyLock};
 
+use async_trait::async_trait;
 use libfuzzer_sys::fuzz_target;
 use midplane::api::{Api, Method};
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::{Backplane, feed};
+use midplane::cluster::{Cluster, Introduction, Reap, ReapError, Work};
 use midplane::hooks::Hooks;
 use midplane::hub::Connections;
 use midplane::relay::Relay;
 use midplane::settings::Settings;
 use midplane::telemetry::{Source, Telemetry};
 use tokio::runtime::{Builder, Runtime};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+/// Nobody leaves anything here.
+struct Nothing;
+
+#[async_trait]
+impl Reap for Nothing {
+    async fn reap(&self, _: &str) -> Result<(), ReapError> {
+        Ok(())
+    }
+}
 
 static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
@@ -23,8 +37,19 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
         let (sender, _feeds) = feed::open(1);
         let backplane: Arc<dyn Backplane> = Embedded::new(namespaces, 1 << 20, sender);
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
-        let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), telemetry).expect("no hooks");
-        Api::new(relay, backplane, Connections::new(), Arc::new(hooks), &settings)
+        let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry)).expect("no hooks");
+        let introduction = Introduction {
+            name: settings.node.name.clone(),
+            address: "here".to_owned(),
+            version: String::new(),
+            capacity: None,
+        };
+        let joined = Cluster::join(Arc::clone(&backplane), &settings.cluster, introduction, Work::default, telemetry);
+        let cluster = joined.await.expect("alone in its cluster");
+        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), cluster.clone(), &settings);
+        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop).await.expect("nothing in the way");
+        api
     });
     (runtime, api)
 });

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use midplane::backplane::{
-    Answer, Backplane, Broadcast, Health, History, Outgoing, PublishError, Published, Request, RequestError, Requests,
-    SubscribeError,
+    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, PublishError, Published, Registry, Request,
+    RequestError, Requests, SubscribeError,
 };
 use midplane::hooks::{Caller, Hooks};
 use midplane::protocol::Channel;
@@ -101,6 +101,10 @@ impl Backplane for Service {
 
     fn broadcast(&self) -> &dyn Broadcast {
         unreachable!("nothing is told to nodes here")
+    }
+
+    fn registry(&self, _: Bucket) -> &dyn Registry {
+        unreachable!("nodes share nothing here")
     }
 
     fn health(&self) -> watch::Receiver<Health> {
