@@ -4,9 +4,11 @@ use futures_util::StreamExt;
 use futures_util::stream;
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
+use serde_json::value::RawValue;
 
 use super::channels::ChannelsRequest;
 use super::command::{Command, Nothing, or_null};
+use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
 use super::publish::PublishRequest;
 use super::rpc::RpcRequest;
@@ -33,36 +35,39 @@ pub(super) struct BatchRequest {
 struct Item {
     publish: Option<Box<PublishRequest>>,
     broadcast: Option<Box<PublishRequest>>,
-    subscribe: Option<Nothing>,
-    unsubscribe: Option<Nothing>,
-    disconnect: Option<Nothing>,
+    subscribe: Option<Box<RawValue>>,
+    unsubscribe: Option<Box<RawValue>>,
+    disconnect: Option<Box<RawValue>>,
     history: Option<HistoryRequest>,
     history_remove: Option<HistoryRemoveRequest>,
     presence: Option<Nothing>,
     presence_stats: Option<Nothing>,
     info: Option<Nothing>,
     rpc: Option<RpcRequest>,
-    refresh: Option<Nothing>,
+    refresh: Option<Box<RawValue>>,
     channels: Option<ChannelsRequest>,
+    connections: Option<ConnectionsRequest>,
 }
 
 impl Item {
     fn command(self) -> Option<Command> {
         let later = |method| move |Nothing {}| Command::Later(method);
+        let sessions = |method| move |params| Command::Sessions(method, params);
         self.publish
             .map(Command::Publish)
             .or_else(|| self.broadcast.map(Command::Broadcast))
-            .or_else(|| self.subscribe.map(later(Method::Subscribe)))
-            .or_else(|| self.unsubscribe.map(later(Method::Unsubscribe)))
-            .or_else(|| self.disconnect.map(later(Method::Disconnect)))
+            .or_else(|| self.subscribe.map(sessions(Method::Subscribe)))
+            .or_else(|| self.unsubscribe.map(sessions(Method::Unsubscribe)))
+            .or_else(|| self.disconnect.map(sessions(Method::Disconnect)))
             .or_else(|| self.history.map(Command::History))
             .or_else(|| self.history_remove.map(Command::HistoryRemove))
             .or_else(|| self.presence.map(later(Method::Presence)))
             .or_else(|| self.presence_stats.map(later(Method::PresenceStats)))
             .or_else(|| self.info.map(|Nothing {}| Command::Info))
             .or_else(|| self.rpc.map(Command::Rpc))
-            .or_else(|| self.refresh.map(later(Method::Refresh)))
+            .or_else(|| self.refresh.map(sessions(Method::Refresh)))
             .or_else(|| self.channels.map(Command::Channels))
+            .or_else(|| self.connections.map(Command::Connections))
     }
 }
 

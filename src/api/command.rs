@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::Method;
 use super::channels::ChannelsRequest;
+use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
 use super::publish::PublishRequest;
 use super::rpc::RpcRequest;
@@ -20,6 +21,7 @@ pub(super) enum Command {
     History(HistoryRequest),
     HistoryRemove(HistoryRemoveRequest),
     Channels(ChannelsRequest),
+    Connections(ConnectionsRequest),
     Info,
     Rpc(RpcRequest),
     /// About a user's connections: a method, and its parameters as they came.
@@ -42,6 +44,7 @@ impl Command {
             Method::History => Self::History(decode(body)?),
             Method::HistoryRemove => Self::HistoryRemove(decode(body)?),
             Method::Channels => Self::Channels(decode(body)?),
+            Method::Connections => Self::Connections(decode(body)?),
             Method::Info => decode(body).map(|Nothing {}| Self::Info)?,
             Method::Rpc => Self::Rpc(decode(body)?),
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
@@ -61,6 +64,7 @@ impl Command {
             Self::History(_) => Method::History,
             Self::HistoryRemove(_) => Method::HistoryRemove,
             Self::Channels(_) => Method::Channels,
+            Self::Connections(_) => Method::Connections,
             Self::Info => Method::Info,
             Self::Rpc(_) => Method::Rpc,
             Self::Sessions(method, _) | Self::Later(method) => *method,

@@ -14,6 +14,7 @@ pub enum Method {
     History,
     HistoryRemove,
     Channels,
+    Connections,
     Info,
     Rpc,
     Batch,
@@ -21,7 +22,7 @@ pub enum Method {
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Publish,
         Self::Broadcast,
         Self::Subscribe,
@@ -33,6 +34,7 @@ impl Method {
         Self::History,
         Self::HistoryRemove,
         Self::Channels,
+        Self::Connections,
         Self::Info,
         Self::Rpc,
         Self::Batch,
@@ -53,6 +55,7 @@ impl Method {
             Self::History => "history",
             Self::HistoryRemove => "history_remove",
             Self::Channels => "channels",
+            Self::Connections => "connections",
             Self::Info => "info",
             Self::Rpc => "rpc",
             Self::Batch => "batch",
@@ -65,7 +68,7 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    /// The method of this number in the legacy form of a command, where `batch` has none.
+    /// The method of this number in the legacy form of a command, where `batch` and `connections` have none.
     pub(super) const fn of_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::Publish,

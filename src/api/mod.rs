@@ -4,11 +4,13 @@
 //! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
 //! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
 //!
-//! Presence is answered 108. `info` tells what nodes say of themselves with every heartbeat; for `channels` all are asked.
+//! Presence is answered 108. `info` tells what nodes say of themselves with every heartbeat; for `channels` and
+//! `connections` all are asked.
 
 mod batch;
 mod channels;
 mod command;
+mod connections;
 mod error;
 mod history;
 mod info;
@@ -102,6 +104,7 @@ impl Api {
             Command::History(request) => written(&self.history(&request).await?),
             Command::HistoryRemove(request) => written(&self.history_remove(&request).await?),
             Command::Channels(request) => written(&self.channels(&request).await?),
+            Command::Connections(request) => written(&self.connections(&request).await?),
             Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),

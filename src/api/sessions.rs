@@ -94,9 +94,9 @@ impl Api {
         let one: Option<Uuid> = if wanted.client.is_empty() { None } else { Some(wanted.client.parse().ok()?) };
         let spared = |client: &Uuid| wanted.whitelist.iter().any(|spared| *spared == client.hyphenated().to_string());
         let mut reached = 0;
-        for (client, outbox) in self.connections.of_user(&wanted.user) {
+        for (client, known) in self.connections.of_user(&wanted.user) {
             if one.is_none_or(|one| one == client) && wanted.session.is_empty() && !spared(&client) {
-                outbox.request(control.clone());
+                known.outbox.request(control.clone());
                 reached += 1;
             }
         }

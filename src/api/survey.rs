@@ -2,25 +2,33 @@
 
 use std::collections::BTreeMap;
 
+use async_trait::async_trait;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::{RawValue, to_raw_value};
 
 use super::channels::ChannelsRequest;
 use super::command::decode;
+use super::connections::ConnectionsRequest;
 use super::{Api, ApiError};
 use crate::cluster::{PART, Respond, SurveyError};
 
 /// Nodes ask each other for this.
 pub(super) const CHANNELS: &str = "channels";
+pub(super) const CONNECTIONS: &str = "connections";
 
+#[async_trait]
 impl Respond for Api {
-    fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>> {
+    async fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>> {
         let params = params.get().as_bytes();
         match question {
             CHANNELS => {
                 let request: ChannelsRequest = decode(params).ok()?;
                 Some(parts(self.channels_here(&request).ok()?))
+            }
+            CONNECTIONS => {
+                let request: ConnectionsRequest = decode(params).ok()?;
+                Some(parts(self.connections_here(&request).await))
             }
             _ => None,
         }

@@ -105,6 +105,7 @@ impl Shared {
         };
         if silence > self.timing.echo() {
             warn!(?silence, "this node heard nobody for a while: everybody gets time to be heard again");
+            self.telemetry.cluster.graces.increment(1);
             self.view.lock().forgive(&self.timing, now);
         }
     }

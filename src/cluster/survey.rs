@@ -4,11 +4,14 @@
 //! answer is named. Questions and answers travel at most once; answers in parts that any server carries.
 
 use std::collections::{BTreeMap, HashMap};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use bytes::Bytes;
+use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -27,14 +30,17 @@ const DEADLINE: Duration = Duration::from_secs(1);
 pub const PART: usize = 256 * 1024;
 /// Bytes of all answers to one survey.
 const LARGEST: usize = 64 << 20;
+/// Questions that are being answered at one time.
+const CONCURRENCY: usize = 16;
 /// Parts that wait for whoever asked.
 const WAITING: usize = 1024;
 
 /// Answers what other nodes ask.
+#[async_trait]
 pub trait Respond: Send + Sync {
     /// What this node knows of it, in parts of at most [`PART`] bytes, at least one; `None` for a question that it does not
-    /// understand. May take its time: it runs where that does not matter.
-    fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>>;
+    /// understand. Well within a second.
+    async fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>>;
 }
 
 /// Why a survey brought nothing.
@@ -161,30 +167,36 @@ impl Shared {
         }
     }
 
-    /// Answers other nodes' questions, one after the other.
-    pub(super) async fn answer(self: Arc<Self>, respond: Arc<dyn Respond>, mut questions: mpsc::Receiver<Bytes>) {
-        while let Some(message) = questions.recv().await {
-            let respond = Arc::clone(&respond);
-            let parts = tokio::task::spawn_blocking(move || {
-                let asked: Question<'_> = serde_json::from_slice(&message).ok()?;
-                let bodies = respond.respond(asked.question, asked.params);
-                Some((asked.id, asked.from.to_owned(), bodies))
-            });
-            let Ok(Some((id, topic, bodies))) = parts.await else {
-                warn!("a question that this node does not understand");
-                continue;
-            };
-            let bodies = bodies.map_or_else(|| vec![None], |bodies| bodies.into_iter().map(Some).collect());
-            let of = bodies.len();
-            for (part, body) in bodies.into_iter().enumerate() {
-                let part = Part { id, node: self.name.clone(), part, of, body };
-                let Ok(message) = serde_json::to_vec(&part) else { break };
-                if let Err(error) = self.backplane.broadcast().tell(&topic, message.into()).await {
-                    warn!(%error, "a question is not answered");
-                    break;
+    /// Answers the questions of all nodes.
+    pub(super) async fn answer(self: Arc<Self>, respond: Arc<dyn Respond>, questions: mpsc::Receiver<Bytes>) {
+        let questions = stream::unfold(questions, async |mut questions| Some((questions.recv().await?, questions)));
+        let answering = questions.for_each_concurrent(CONCURRENCY, |message| {
+            let (shared, respond) = (Arc::clone(&self), Arc::clone(&respond));
+            async move {
+                let answering = AssertUnwindSafe(shared.answer_one(&*respond, &message)).catch_unwind();
+                // A panic is reported by its hook, and must not end the other answers.
+                if let Ok(None) = answering.await {
+                    warn!("a question that this node does not understand");
                 }
             }
+        });
+        answering.await;
+    }
+
+    async fn answer_one(&self, respond: &dyn Respond, message: &[u8]) -> Option<()> {
+        let Question { id, from, question, params } = serde_json::from_slice(message).ok()?;
+        let bodies = respond.respond(question, params).await;
+        let bodies = bodies.map_or_else(|| vec![None], |bodies| bodies.into_iter().map(Some).collect());
+        let of = bodies.len();
+        for (part, body) in bodies.into_iter().enumerate() {
+            let part = Part { id, node: self.name.clone(), part, of, body };
+            let message = serde_json::to_vec(&part).ok()?;
+            if let Err(error) = self.backplane.broadcast().tell(from, message.into()).await {
+                warn!(%error, "a question is not answered");
+                break;
+            }
         }
+        Some(())
     }
 }
 

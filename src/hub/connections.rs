@@ -17,7 +17,24 @@ use crate::protocol::centrifuge::codes::Disconnect;
 const SHARDS: usize = 16;
 
 /// Clients by user and id.
-type Users = BTreeMap<(Box<str>, Uuid), Arc<Outbox>>;
+type Users = BTreeMap<(Box<str>, Uuid), Client>;
+
+/// A connected client.
+#[derive(Clone)]
+pub struct Client {
+    pub outbox: Arc<Outbox>,
+    pub profile: Arc<Profile>,
+}
+
+/// What a client said of itself when it connected.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// Of the application, `""` where it says nothing.
+    pub name: Box<str>,
+    pub version: Box<str>,
+    /// Milliseconds since the Unix epoch.
+    pub connected_at: i64,
+}
 
 /// Every connection of this node.
 pub struct Connections {
@@ -85,20 +102,21 @@ impl Connections {
 
     /// Notes who a connection belongs to, until the entry is dropped.
     #[must_use]
-    pub fn know(self: &Arc<Self>, user: &str, client: Uuid, outbox: &Arc<Outbox>) -> Known {
+    pub fn know(self: &Arc<Self>, user: &str, client: Uuid, outbox: &Arc<Outbox>, profile: Profile) -> Known {
         let mut users = self.users_of(user).lock();
         if !has(&users, user) {
             self.user_count.fetch_add(1, Ordering::Relaxed);
         }
-        users.insert((Box::from(user), client), Arc::clone(outbox));
+        let known = Client { outbox: Arc::clone(outbox), profile: Arc::new(profile) };
+        users.insert((Box::from(user), client), known);
         Known { connections: Arc::clone(self), user: user.into(), client }
     }
 
     /// The connected clients of a user; of `""` all anonymous ones.
     #[must_use]
-    pub fn of_user(&self, user: &str) -> Vec<(Uuid, Arc<Outbox>)> {
+    pub fn of_user(&self, user: &str) -> Vec<(Uuid, Client)> {
         let users = self.users_of(user).lock();
-        users.range(all_of(user)).map(|((_, client), outbox)| (*client, Arc::clone(outbox))).collect()
+        users.range(all_of(user)).map(|((_, id), client)| (*id, client.clone())).collect()
     }
 
     /// How many different users there are; all anonymous clients are one.

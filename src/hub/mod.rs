@@ -13,9 +13,9 @@ pub mod outbox;
 pub mod pulse;
 
 pub use audience::{Audience, Listener, Reach, Sent, Slot};
-pub use connections::{Connections, Known};
+pub use connections::{Client, Connections, Known, Profile};
 pub use frames::Frames;
 pub use inbox::{Inbox, Inboxes, NotTaken};
-pub use orders::{Order, Placement};
+pub use orders::{Asker, Description, Order, Placement};
 pub use outbox::{Control, Flushed, Hold, Outbox, Taken, Wire};
 pub use pulse::Pulse;

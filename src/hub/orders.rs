@@ -1,6 +1,8 @@
 //! What backends ask of a client's connection.
 
 use bytes::Bytes;
+use tokio::sync::mpsc;
+use uuid::Uuid;
 
 use crate::protocol::Channel;
 
@@ -14,7 +16,28 @@ pub enum Order {
     Unsubscribe(Channel),
     /// It expires then, in Unix seconds; `None` is never.
     Expire(Option<u64>),
+    /// Say what it is subscribed to.
+    Describe(Asker),
 }
+
+/// What a client is subscribed to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Description {
+    pub client: Uuid,
+    pub channels: Vec<Channel>,
+}
+
+/// Whom a session tells about itself.
+#[derive(Debug, Clone)]
+pub struct Asker(pub mpsc::Sender<Description>);
+
+impl PartialEq for Asker {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.same_channel(&other.0)
+    }
+}
+
+impl Eq for Asker {}
 
 /// A server-side subscription that a backend makes.
 #[derive(Debug, Clone, PartialEq, Eq)]

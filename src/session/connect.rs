@@ -13,7 +13,7 @@ use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
-use crate::hub::Hold;
+use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 
@@ -65,7 +65,7 @@ impl Session {
             .into_iter()
             .map(|sub| self.channel(&sub.channel).map(|(channel, namespace)| (channel, namespace, sub)))
             .collect::<Result<Vec<_>, _>>()?;
-        self.become_client(identity);
+        self.become_client(identity, &request);
         let mut holds: Vec<Hold> = Vec::new();
         for (channel, namespace, sub) in granted {
             let asked = request.subs.get(channel.as_str());
@@ -154,7 +154,7 @@ impl Session {
         }
     }
 
-    fn become_client(&mut self, identity: Identity) {
+    fn become_client(&mut self, identity: Identity, request: &ConnectRequest) {
         let now = Instant::now();
         let by = if identity.refreshed_by_server || !self.client_refreshes() {
             Refresher::Server
@@ -162,7 +162,12 @@ impl Session {
             Refresher::Client
         };
         let settings = &self.services.client;
-        let known = self.services.connections.know(&identity.user, self.id, &self.outbox);
+        let profile = Profile {
+            name: request.name.as_str().into(),
+            version: request.version.as_str().into(),
+            connected_at: unix_millis(),
+        };
+        let known = self.services.connections.know(&identity.user, self.id, &self.outbox, profile);
         self.phase = Phase::Connected(Box::new(Client {
             known,
             user: identity.user.into(),

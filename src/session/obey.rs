@@ -9,7 +9,7 @@ use super::state::Session;
 use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use crate::auth::Overrides;
-use crate::hub::{Order, Placement};
+use crate::hub::{Description, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, UnsubscribeCode};
 use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
 
@@ -29,6 +29,11 @@ impl Session {
                     }
                 }
                 Order::Expire(at) => self.expire_at(*at),
+                Order::Describe(asker) => {
+                    let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
+                    // Whoever asked may be gone; there is room for each.
+                    let _ = asker.0.try_send(Description { client: self.id, channels: channels.collect() });
+                }
             }
         }
         Ok(())

@@ -108,6 +108,7 @@ metrics! {
     CLUSTER_NODES: Gauge "midplane_cluster_nodes" Count, "Nodes as this one knows them, by state; failed and left ones for ten minutes.";
     CLUSTER_HEARTBEATS: Counter "midplane_cluster_heartbeats_total" Count, "Heartbeats sent, not sent, heard of live nodes, and missed from them.";
     CLUSTER_VERDICTS: Counter "midplane_cluster_verdicts_total" Count, "What came of finding a node silent for too long.";
+    CLUSTER_GRACES: Counter "midplane_cluster_graces_total" Count, "Times that this node had not heard even itself for a while, and gave everybody time anew.";
     CLUSTER_REAPS: Counter "midplane_cluster_reaps_total" Count, "Removals of what ended nodes left behind.";
     CLUSTER_REJOINS: Counter "midplane_cluster_rejoins_total" Count, "Times that this node was declared dead or forgotten and joined anew.";
     CLUSTER_FENCED: Counter "midplane_cluster_fenced_total" Count, "Times that this node found another process under its name.";

@@ -18,11 +18,13 @@ async fn a_node_that_dies_is_noticed_by_all_and_reaped_by_one() {
     agree(&all, &[("ada", Up), ("bob", Up), ("cy", Up), ("dan", Up)]).await;
     // Those who have just begun give everybody time.
     heartbeats(all[1], 55).await;
-    let died = Instant::now();
+    let graces = || all[1..].iter().map(|fellow| fellow.counted("midplane_cluster_graces_total")).sum::<u64>();
+    let (died, before) = (Instant::now(), graces());
     all[0].die().await;
     agree(&all[1..], &[("ada", Failed), ("bob", Up), ("cy", Up), ("dan", Up)]).await;
     let took = died.elapsed();
-    assert!(took < TIMEOUT * 3, "noticed after {took:?}");
+    // On a machine that is busy nodes do not hear even themselves for a while, and wait longer with a verdict.
+    assert!(took < TIMEOUT * 2 || graces() > before, "noticed after {took:?}");
     let dead = all[0].id();
     eventually("it is reaped", async || all.iter().any(|fellow| fellow.reaped() == [dead.clone()]).then_some(())).await;
     heartbeats(all[1], 20).await;

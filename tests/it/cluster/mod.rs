@@ -61,8 +61,9 @@ impl Reap for Reaper {
 /// Says its name, or as many names as one asks for.
 struct Speaker(String);
 
+#[async_trait]
 impl Respond for Speaker {
-    fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>> {
+    async fn respond(&self, question: &str, params: &RawValue) -> Option<Vec<Box<RawValue>>> {
         let times: usize = serde_json::from_str(params.get()).ok()?;
         let name = || RawValue::from_string(format!("\"{}\"", self.0)).unwrap();
         (question == "name").then(|| (0..times).map(|_| name()).collect())

@@ -4,11 +4,14 @@ use futures_util::future::join_all;
 use midplane::cluster::State::Up;
 use midplane::cluster::SurveyError;
 use serde_json::value::RawValue;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::{Fellow, agree};
+use crate::support::eventually;
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
+use crate::support::node::{Node, Socket};
 
 fn times(times: usize) -> Box<RawValue> {
     RawValue::from_string(times.to_string()).unwrap()
@@ -48,4 +51,58 @@ async fn a_node_that_does_not_answer_is_named() {
         // It was declared dead meanwhile.
         other => assert!(other.is_ok() && asked.elapsed().as_millis() > 100, "{other:?}"),
     }
+}
+
+/// A client of `node` that listens to `channel`.
+async fn listener(node: &Node, channel: &str) -> Socket {
+    let mut socket = node.socket().await;
+    let connect = json!({"id": 1, "connect": {"name": "test", "version": "7"}});
+    assert!(socket.ask(connect).await["connect"]["client"].is_string());
+    let subscribed = socket.ask(json!({"id": 2, "subscribe": {"channel": channel}})).await;
+    assert!(subscribed["subscribe"].is_object(), "{subscribed}");
+    socket
+}
+
+#[tokio::test]
+async fn a_backend_that_asks_one_node_hears_of_the_clients_of_all() {
+    let server = NatsServer::start().await;
+    let node = async |name: &str| {
+        let toml = format!("nats.servers = [\"{}\"]\nnode.name = \"{name}\"\n", server.url());
+        Node::start(&toml).await
+    };
+    let (ada, bob) = (node("ada").await, node("bob").await);
+    let client = async_nats::connect(server.url().as_str()).await.unwrap();
+    let ask = async |method: &str, params: Value| {
+        let answer = client.request(format!("midplane.api.{method}"), params.to_string().into()).await.unwrap();
+        let answer: Value = serde_json::from_slice(&answer.payload).unwrap();
+        answer.get("result").cloned()
+    };
+    let _listeners =
+        [listener(&ada, "chat:room").await, listener(&bob, "chat:room").await, listener(&bob, "chat:hall").await];
+    // Either node may answer, and know the other for a moment only.
+    eventually("all listeners are counted", async || {
+        let channels = ask("channels", json!({"pattern": "chat:*"})).await?;
+        let expected = json!({"channels": {"chat:hall": {"num_clients": 1}, "chat:room": {"num_clients": 2}}});
+        (channels == expected).then_some(())
+    })
+    .await;
+    let connections = eventually("all connections are told", async || {
+        let connections = ask("connections", json!({"user": ""})).await?;
+        connections["connections"].as_object().cloned().filter(|connections| connections.len() == 3)
+    })
+    .await;
+    for connection in connections.values() {
+        assert_eq!((&connection["app_name"], &connection["app_version"]), (&json!("test"), &json!("7")));
+        assert_eq!((&connection["transport"], &connection["protocol"]), (&json!("websocket"), &json!("json")));
+        assert_eq!(connection["state"]["channels"].as_object().unwrap().len(), 1);
+        assert!(connection["connected_at_ms"].as_u64().unwrap() > 1_600_000_000_000);
+    }
+    eventually("both nodes tell of themselves", async || {
+        let info = ask("info", json!({})).await?;
+        let clients = info["nodes"].as_array()?.iter().map(|node| node["num_clients"].as_u64().unwrap_or(0));
+        (clients.collect::<Vec<_>>() == [1, 2]).then_some(())
+    })
+    .await;
+    ada.stop().await;
+    bob.stop().await;
 }
