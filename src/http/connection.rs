@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
@@ -32,6 +33,8 @@ pub struct Edge {
     pub handshake_rate: Option<Rate>,
     /// Bytes of an inbound message that is read at all.
     pub message_limit: usize,
+    /// How long a client that cannot answer pings may take to acknowledge what is sent.
+    pub patience: Duration,
     /// Headers that hooks want of the handshake, in lower case.
     pub headers: Vec<String>,
 }
@@ -50,6 +53,7 @@ impl Edge {
             origins: Arc::new(Origins::new(&settings.client.allowed_origins, settings.development)),
             proxies: Arc::new(TrustedProxies::new(settings.http.trusted_proxies.clone())),
             handshake_rate: settings.http.handshake_rate,
+            patience: settings.client.pong_timeout.unwrap_or(settings.client.ping_interval),
             message_limit: settings.client.message_size_limit.saturating_mul(READABLE),
             headers,
         })

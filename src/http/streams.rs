@@ -44,6 +44,7 @@ struct Opening {
     request: Bytes,
     peer: Peer,
     seat: Seat,
+    patience: Duration,
 }
 
 /// The routes of those transports that are on; each request becomes a task that runs what `connect` returns.
@@ -87,7 +88,7 @@ impl Offer {
         let request = self.first_message(&head, body).await?;
         let peer = edge.peer(&head, format, format.is_websocket());
         let seat = edge.admission.enter().map_err(Refusal::Turned)?;
-        Ok(Opening { format, request, peer, seat })
+        Ok(Opening { format, request, peer, seat, patience: edge.patience })
     }
 
     fn format_of(self, head: &Parts) -> Result<Format, Refusal> {
@@ -128,12 +129,12 @@ impl Opening {
         C: Fn(StreamTransport, StreamWire, Peer) -> F + Send + 'static,
         F: Future<Output = ()> + Send + 'static,
     {
-        let Self { format, request, mut peer, seat } = self;
+        let Self { format, request, mut peer, seat, patience } = self;
         let inbox = (!format.is_unidirectional()).then(|| emulation.open());
         let session = inbox.as_ref().map_or_else(Uuid::new_v4, |inbox| inbox.session());
         peer.mailbox = Some(Mailbox { session, node: emulation.node() });
         Leave::response(content_type(format), move |stream: TcpStream| {
-            let (transport, wire) = StreamTransport::open(stream, request, inbox);
+            let (transport, wire) = StreamTransport::open(stream, request, inbox, patience);
             let session = connect(transport, wire, peer);
             tokio::spawn(async move {
                 let _seat = seat;

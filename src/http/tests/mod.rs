@@ -62,6 +62,7 @@ pub fn open_edge() -> Edge {
         proxies: Arc::new(TrustedProxies::new(vec![IpNet { address: [127, 0, 0, 1].into(), prefix: 32 }])),
         handshake_rate: None,
         message_limit: 64 * 1024,
+        patience: DEADLINE,
         headers: vec!["cookie".to_owned()],
     }
 }
