@@ -25,6 +25,7 @@ use crate::http::limits::{Admission, Gate, Turned, cors};
 use crate::http::{self, Edge, Probes, Refusal, Server};
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
+use crate::presence::Presence;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::relay::Relay;
 use crate::session::{self, NodeInfo, Services};
@@ -65,6 +66,7 @@ pub struct App {
     admission: Arc<Admission>,
     readiness: Arc<Readiness>,
     relay: Arc<Relay>,
+    presence: Arc<Presence>,
     feed: FeedSender,
     telemetry: Arc<Telemetry>,
     tasks: TaskTracker,
@@ -85,10 +87,7 @@ impl App {
         let (sender, feeds) = feed::open(partitions);
         let readiness = Arc::new(Readiness::default());
         readiness.hold(BACKPLANE, "not connected yet");
-        // Whoever asks meanwhile hears that the node lives, and does not serve yet.
-        let waiting = http::compose([http::health::routes(probes(&settings, &readiness, &telemetry))], &telemetry)
-            .route("/connection/{transport}", any(|| async { Refusal::Turned(Turned::NotReady) }))
-            .route("/emulation", any(|| async { Refusal::Turned(Turned::NotReady) }));
+        let waiting = waiting(&settings, &readiness, &telemetry);
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry));
         let backplane = server.serve_while(&waiting, joining).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
@@ -104,25 +103,25 @@ impl App {
         let joining =
             join(&settings, server.address(), &backplane, work(&connections, &relay, sender.clone()), &telemetry);
         let cluster = server.serve_while(&waiting, joining).await?;
+        let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
+        presence.start(&tasks, &stop);
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
         let services = Arc::new(Services {
-            node: NodeInfo {
-                name: settings.node.name.clone(),
-                version: concat!("midplane ", env!("CARGO_PKG_VERSION")).to_owned(),
-            },
+            node: node_info(&settings),
             client: settings.client.clone(),
             channel: settings.channel.clone(),
             connection_tokens: verifier(settings.client.token.as_ref(), "client.token")?,
             subscription_tokens: verifier(settings.client.subscription_token.as_ref(), "client.subscription_token")?,
             hooks: Arc::clone(&hooks),
             relay: Arc::clone(&relay),
+            presence: Arc::clone(&presence),
             connections: Arc::clone(&connections),
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
-        let rooms = (Arc::clone(&relay), Arc::clone(&backplane), Arc::clone(&connections));
-        let api = Api::new(rooms.0, rooms.1, rooms.2, hooks, cluster.clone(), &settings);
-        cluster.start(Arc::new(NoTraces), Arc::clone(&api) as _, &tasks, &stop).await?;
+        let rooms = (Arc::clone(&relay), Arc::clone(&presence), Arc::clone(&backplane), Arc::clone(&connections));
+        let api = Api::new(rooms, hooks, cluster.clone(), &settings);
+        cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, &tasks, &stop).await?;
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
@@ -148,6 +147,7 @@ impl App {
             admission,
             readiness,
             relay,
+            presence,
             feed: sender,
             telemetry,
             tasks,
@@ -175,6 +175,7 @@ impl App {
             admission,
             readiness,
             relay,
+            presence,
             feed,
             telemetry,
             tasks,
@@ -216,7 +217,12 @@ impl App {
         if let Some(calls) = calls {
             let _ = tokio::time::timeout_at(deadline, calls.finish()).await;
         }
-        cluster.leave(deadline.max(tokio::time::Instant::now() + LEAVE_WITHIN)).await;
+        let last = deadline.max(tokio::time::Instant::now() + LEAVE_WITHIN);
+        // Whoever left is seen to have left before the node is.
+        if tokio::time::timeout_at(last, presence.settled()).await.is_err() {
+            warn!("stopped before all departures were recorded; another node records them");
+        }
+        cluster.leave(last).await;
         // What was accepted gets its time, however long the clients took.
         let deadline = deadline.max(tokio::time::Instant::now() + CLOSE_AT_LEAST);
         let _ = tokio::time::timeout_at(deadline, backplane.close()).await;
@@ -263,14 +269,27 @@ fn work(
     }
 }
 
-/// Nodes leave nothing behind yet that others would have to remove.
-struct NoTraces;
+/// What nodes leave behind: their clients, in presence.
+struct Traces(Arc<Presence>);
 
 #[async_trait]
-impl Reap for NoTraces {
-    async fn reap(&self, _: &str) -> Result<(), ReapError> {
-        Ok(())
+impl Reap for Traces {
+    async fn reap(&self, life: &str) -> Result<(), ReapError> {
+        self.0.reap(life).await.map(|_| ()).map_err(|error| ReapError(error.to_string()))
     }
+}
+
+/// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
+fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> axum::Router {
+    let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
+    http::compose([http::health::routes(probes(settings, readiness, telemetry))], telemetry)
+        .route("/connection/{transport}", refused())
+        .route("/emulation", refused())
+}
+
+fn node_info(settings: &Settings) -> NodeInfo {
+    let version = concat!("midplane ", env!("CARGO_PKG_VERSION")).to_owned();
+    NodeInfo { name: settings.node.name.clone(), version }
 }
 
 /// Why there is no listener, and what helps where another process was faster.

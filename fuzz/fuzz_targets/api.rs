@@ -10,6 +10,7 @@ use midplane::backplane::{Backplane, feed};
 use midplane::cluster::{Cluster, Introduction, Reap, ReapError, Work};
 use midplane::hooks::Hooks;
 use midplane::hub::Connections;
+use midplane::presence::Presence;
 use midplane::relay::Relay;
 use midplane::settings::Settings;
 use midplane::telemetry::{Source, Telemetry};
@@ -44,10 +45,19 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
             version: String::new(),
             capacity: None,
         };
-        let joined = Cluster::join(Arc::clone(&backplane), &settings.cluster, introduction, Work::default, telemetry);
+        let joined = Cluster::join(
+            Arc::clone(&backplane),
+            &settings.cluster,
+            introduction,
+            Work::default,
+            Arc::clone(&telemetry),
+        );
         let cluster = joined.await.expect("alone in its cluster");
-        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), cluster.clone(), &settings);
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), telemetry);
+        presence.start(&tasks, &stop);
+        let rooms = (relay, presence, backplane, Connections::new());
+        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), &settings);
         cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop).await.expect("nothing in the way");
         api
     });

@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use midplane::backplane::{
-    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, PublishError, Published, Registry, Request,
-    RequestError, Requests, SubscribeError,
+    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, Presences, PublishError, Published, Registry,
+    Request, RequestError, Requests, SubscribeError,
 };
 use midplane::hooks::{Caller, Hooks};
 use midplane::protocol::Channel;
@@ -64,13 +64,7 @@ fuzz_target!(|answer: &[u8]| {
 
 #[async_trait::async_trait]
 impl Requests for Service {
-    async fn request(
-        &self,
-        _: &str,
-        _: &[(&str, &str)],
-        _: Bytes,
-        _: Duration,
-    ) -> Result<Answer, RequestError> {
+    async fn request(&self, _: &str, _: &[(&str, &str)], _: Bytes, _: Duration) -> Result<Answer, RequestError> {
         Ok(Answer { headers: Vec::new(), body: self.0.lock().clone() })
     }
 
@@ -101,6 +95,10 @@ impl Backplane for Service {
 
     fn broadcast(&self) -> &dyn Broadcast {
         unreachable!("nothing is told to nodes here")
+    }
+
+    fn presences(&self) -> Option<&dyn Presences> {
+        None
     }
 
     fn registry(&self, _: Bucket) -> &dyn Registry {

@@ -10,6 +10,7 @@ use super::channels::ChannelsRequest;
 use super::command::{Command, Nothing, or_null};
 use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
+use super::presence::PresenceRequest;
 use super::publish::PublishRequest;
 use super::rpc::RpcRequest;
 use super::{Answer, Api, ApiError, Method, written};
@@ -40,8 +41,8 @@ struct Item {
     disconnect: Option<Box<RawValue>>,
     history: Option<HistoryRequest>,
     history_remove: Option<HistoryRemoveRequest>,
-    presence: Option<Nothing>,
-    presence_stats: Option<Nothing>,
+    presence: Option<PresenceRequest>,
+    presence_stats: Option<PresenceRequest>,
     info: Option<Nothing>,
     rpc: Option<RpcRequest>,
     refresh: Option<Box<RawValue>>,
@@ -51,7 +52,6 @@ struct Item {
 
 impl Item {
     fn command(self) -> Option<Command> {
-        let later = |method| move |Nothing {}| Command::Later(method);
         let sessions = |method| move |params| Command::Sessions(method, params);
         self.publish
             .map(Command::Publish)
@@ -61,8 +61,8 @@ impl Item {
             .or_else(|| self.disconnect.map(sessions(Method::Disconnect)))
             .or_else(|| self.history.map(Command::History))
             .or_else(|| self.history_remove.map(Command::HistoryRemove))
-            .or_else(|| self.presence.map(later(Method::Presence)))
-            .or_else(|| self.presence_stats.map(later(Method::PresenceStats)))
+            .or_else(|| self.presence.map(Command::Presence))
+            .or_else(|| self.presence_stats.map(Command::PresenceStats))
             .or_else(|| self.info.map(|Nothing {}| Command::Info))
             .or_else(|| self.rpc.map(Command::Rpc))
             .or_else(|| self.refresh.map(sessions(Method::Refresh)))

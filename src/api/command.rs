@@ -9,6 +9,7 @@ use super::Method;
 use super::channels::ChannelsRequest;
 use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
+use super::presence::PresenceRequest;
 use super::publish::PublishRequest;
 use super::rpc::RpcRequest;
 use crate::protocol::centrifuge::HistoryRequest;
@@ -26,8 +27,8 @@ pub(super) enum Command {
     Rpc(RpcRequest),
     /// About a user's connections: a method, and its parameters as they came.
     Sessions(Method, Box<RawValue>),
-    /// A method that is known and not there yet.
-    Later(Method),
+    Presence(PresenceRequest),
+    PresenceStats(PresenceRequest),
 }
 
 /// The body is not the JSON that is wanted.
@@ -50,9 +51,9 @@ impl Command {
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
                 Self::Sessions(method, serde_json::from_slice(body).map_err(|_| Malformed)?)
             }
-            Method::Presence | Method::PresenceStats | Method::Batch => {
-                decode(body).map(|Nothing {}| Self::Later(method))?
-            }
+            Method::Presence => Self::Presence(decode(body)?),
+            Method::PresenceStats => Self::PresenceStats(decode(body)?),
+            Method::Batch => return Err(Malformed),
         })
     }
 
@@ -67,7 +68,9 @@ impl Command {
             Self::Connections(_) => Method::Connections,
             Self::Info => Method::Info,
             Self::Rpc(_) => Method::Rpc,
-            Self::Sessions(method, _) | Self::Later(method) => *method,
+            Self::Presence(_) => Method::Presence,
+            Self::PresenceStats(_) => Method::PresenceStats,
+            Self::Sessions(method, _) => *method,
         }
     }
 }

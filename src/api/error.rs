@@ -31,12 +31,9 @@ pub enum ApiError {
     /// Over NATS. Asking for less may help, or asking over HTTP.
     #[error("the answer of {size} bytes is larger than NATS carries ({limit})")]
     AnswerTooLarge { size: usize, limit: usize },
-    /// Switched off: the namespace keeps no history, calls to services are not allowed.
+    /// Switched off: the namespace keeps no history or presence, calls to services are not allowed.
     #[error("not available")]
     NotAvailable,
-    /// It needs the sessions of all nodes.
-    #[error("not available: comes with a later release")]
-    NotYetAvailable,
     /// The position is of another epoch.
     #[error("unrecoverable position")]
     UnrecoverablePosition,
@@ -58,7 +55,7 @@ impl ApiError {
             Self::NotFound => 104,
             Self::AnswerTooLarge { .. } | Self::Survey(SurveyError::TooLarge) => 106,
             Self::BadRequest => 107,
-            Self::NotAvailable | Self::NotYetAvailable => 108,
+            Self::NotAvailable => 108,
             Self::UnrecoverablePosition => 112,
             Self::Survey(_) => 100,
             Self::Service(error) => error.code(),
@@ -73,7 +70,7 @@ impl ApiError {
             Self::UnknownChannel | Self::NotFound => 404,
             Self::Survey(SurveyError::TooLarge) => 400,
             Self::Survey(_) => 500,
-            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable | Self::NotYetAvailable => 400,
+            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }
     }

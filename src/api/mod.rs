@@ -4,7 +4,7 @@
 //! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
 //! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
 //!
-//! Presence is answered 108. `info` tells what nodes say of themselves with every heartbeat; for `channels` and
+//! `info` tells what nodes say of themselves with every heartbeat; for `channels` and
 //! `connections` all are asked.
 
 mod batch;
@@ -16,6 +16,7 @@ mod history;
 mod info;
 mod legacy;
 mod method;
+mod presence;
 mod publish;
 mod reply;
 pub mod requests;
@@ -38,11 +39,13 @@ pub use sessions::CONTROL;
 
 use batch::BatchRequest;
 use command::{Command, Malformed, decode};
+use presence::{PresenceResult, PresenceStatsResult};
 
 use crate::backplane::Backplane;
 use crate::cluster::Cluster;
 use crate::hooks::Hooks;
 use crate::hub::Connections;
+use crate::presence::Presence;
 use crate::protocol::Channel;
 use crate::relay::Relay;
 use crate::settings::{Channels, Namespace, Settings};
@@ -54,6 +57,7 @@ type Answer = Result<Box<RawValue>, ApiError>;
 /// Answers calls of the server API. Built once.
 pub struct Api {
     relay: Arc<Relay>,
+    presence: Arc<Presence>,
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     channels: Channels,
@@ -65,14 +69,13 @@ impl Api {
     /// The API of this node.
     #[must_use]
     pub fn new(
-        relay: Arc<Relay>,
-        backplane: Arc<dyn Backplane>,
-        connections: Arc<Connections>,
+        rooms: (Arc<Relay>, Arc<Presence>, Arc<dyn Backplane>, Arc<Connections>),
         hooks: Arc<Hooks>,
         cluster: Cluster,
         settings: &Settings,
     ) -> Arc<Self> {
-        Arc::new(Self { relay, backplane, connections, channels: settings.channel.clone(), hooks, cluster })
+        let (relay, presence, backplane, connections) = rooms;
+        Arc::new(Self { relay, presence, backplane, connections, channels: settings.channel.clone(), hooks, cluster })
     }
 
     /// Calls `method`; `source` is how the call came in.
@@ -108,7 +111,8 @@ impl Api {
             Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),
-            Command::Later(_) => Err(ApiError::NotYetAvailable),
+            Command::Presence(request) => written(&self.present::<PresenceResult>(&request).await?),
+            Command::PresenceStats(request) => written(&self.present::<PresenceStatsResult>(&request).await?),
         }
     }
 

@@ -125,6 +125,9 @@ impl Api {
                     since: wanted.recover_since.map(|since| (since.offset, since.epoch)),
                     force_recovery: options.overrides.force_recovery,
                     force_positioning: options.overrides.force_positioning,
+                    presence: options.overrides.presence,
+                    join_leave: options.overrides.join_leave,
+                    force_push_join_leave: options.overrides.force_push_join_leave,
                 })))
             }
             Method::Unsubscribe => obey(Order::Unsubscribe(self.channel(&wanted.channel)?.0)),

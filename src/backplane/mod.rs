@@ -12,6 +12,7 @@ pub mod faults;
 pub mod feed;
 pub mod message;
 pub mod nats;
+pub mod presences;
 mod recent;
 pub mod registry;
 
@@ -23,6 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
 pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
+pub use presences::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, Whose};
 pub use registry::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, Watch};
 
 use crate::protocol::{Channel, Epoch, Offset, Position};
@@ -53,6 +55,8 @@ pub trait Backplane: Send + Sync + 'static {
 
     /// Small state that all nodes share.
     fn registry(&self, bucket: Bucket) -> &dyn Registry;
+    /// Who is where, for all nodes; `None` where no namespace asks for it.
+    fn presences(&self) -> Option<&dyn Presences>;
 
     /// Whether it can do its work now.
     fn health(&self) -> watch::Receiver<Health>;

@@ -50,6 +50,14 @@ pub struct Reach {
     pub overflowed: usize,
 }
 
+impl Reach {
+    /// Messages and bytes in each format that got any.
+    pub fn by_format(&self) -> impl Iterator<Item = (Format, usize, usize)> + use<> {
+        let all = Format::ALL.into_iter().zip(self.sent);
+        all.filter(|(_, sent)| sent.messages > 0).map(|(format, sent)| (format, sent.messages, sent.bytes))
+    }
+}
+
 impl std::ops::AddAssign for Reach {
     fn add_assign(&mut self, other: Self) {
         for (sent, other) in self.sent.iter_mut().zip(other.sent) {

@@ -54,4 +54,7 @@ pub struct Placement {
     /// In place of the namespace's, where given.
     pub force_recovery: Option<bool>,
     pub force_positioning: Option<bool>,
+    pub presence: Option<bool>,
+    pub join_leave: Option<bool>,
+    pub force_push_join_leave: Option<bool>,
 }

@@ -88,6 +88,8 @@ struct State {
     front_written: usize,
     /// Bytes in `queue` and `held`.
     bytes: usize,
+    /// What a reply takes that is large by itself: it is not held against the reader while it goes out.
+    allowance: usize,
     /// Deliveries that must come after a reply which is still being made.
     held: Option<Box<Held>>,
     wire: Option<Box<dyn Wire>>,
@@ -170,6 +172,9 @@ impl Outbox {
                 self.overflow(&mut state);
             }
             return;
+        }
+        if frame.len() > self.limit / 2 && state.allowance == 0 {
+            state.allowance = frame.len();
         }
         self.count(&mut state, frame.len());
         state.queue.push_back(frame);
@@ -288,7 +293,7 @@ impl Outbox {
     /// Whether `bytes` more may wait. What nobody has tried to write yet says nothing about the reader (a burst may be
     /// larger than the limit), so that is written first.
     fn has_room(&self, state: &mut State, bytes: usize) -> bool {
-        let fits = |state: &State| state.bytes == 0 || state.bytes + bytes <= self.limit;
+        let fits = |state: &State| state.bytes == 0 || state.bytes + bytes <= self.limit + state.allowance;
         if !fits(state) && !state.blocked {
             self.write_out(state);
         }
@@ -330,6 +335,7 @@ impl Outbox {
         }
         // A drained queue keeps its slots otherwise, for as long as the connection lives.
         state.queue = VecDeque::new();
+        state.allowance = 0;
         Flushed::Empty
     }
 

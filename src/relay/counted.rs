@@ -12,19 +12,12 @@ use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
-use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
+use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, Source};
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
-        let clients = &self.telemetry.clients;
         self.tally.delivered(reach.sent.iter().map(|sent| sent.messages).sum());
-        for (format, sent) in Format::ALL.into_iter().zip(reach.sent).filter(|(_, sent)| sent.messages > 0) {
-            clients.sent_messages.of(format.into()).increment(sent.messages as u64);
-            clients.sent_bytes.of(format.into()).increment(sent.bytes as u64);
-        }
-        if reach.overflowed > 0 {
-            clients.slow_consumers.of(SlowAction::Closed).increment(reach.overflowed as u64);
-        }
+        self.telemetry.clients.count_sent(reach.by_format(), reach.overflowed);
     }
 
     pub(super) fn time_delivery(&self, topic: &Topic, message: &Stored, took: Duration) {

@@ -86,7 +86,8 @@ impl Session {
             Method::Send(_) => Err(DisconnectCode::NotAvailable.into()),
             Method::Refresh(request) => self.refresh(request).await,
             Method::SubRefresh(request) => self.sub_refresh(request).await,
-            Method::Presence(_) | Method::PresenceStats(_) => Err(ErrorCode::NotAvailable.into()),
+            Method::Presence(request) => self.presence(&request.channel).await,
+            Method::PresenceStats(request) => self.presence_stats(&request.channel).await,
             Method::Ping => Ok(Some(ReplyResult::Ping(PingResult {}))),
             Method::Pong => Ok(None),
         };

@@ -130,6 +130,7 @@ impl Session {
             client.info = refreshed.info.or(client.info.take());
             client.meta = refreshed.meta.or(client.meta.take());
         }
+        self.show_changes();
         Ok(())
     }
 
@@ -157,6 +158,7 @@ impl Session {
             None => Some(Instant::now() + GRACE),
         };
         subscription.expiry = until.map(|at| Expiry { at, by: Refresher::Server });
+        self.show_changes();
         Ok(())
     }
 

@@ -4,6 +4,7 @@
 //! another, so their replies come in order and no two of them can disagree about a subscription. The socket is a
 //! [`Transport`]; what goes out goes through the outbox.
 
+mod attend;
 mod commands;
 mod connect;
 mod counted;

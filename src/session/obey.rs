@@ -58,9 +58,11 @@ impl Session {
             ..SubscribeRequest::default()
         });
         let overrides = Overrides {
+            presence: placement.presence,
+            join_leave: placement.join_leave,
+            force_push_join_leave: placement.force_push_join_leave,
             force_recovery: placement.force_recovery,
             force_positioning: placement.force_positioning,
-            ..Overrides::default()
         };
         let grant = Grant {
             info: placement.info.clone(),

@@ -36,6 +36,15 @@ impl Asker<'_> {
         )
     }
 
+    /// Whether it may see who is there, and ask to be told who comes and goes.
+    pub(super) const fn may_see_presence(self, namespace: &Namespace) -> bool {
+        self.passes(
+            namespace.allow_presence_for_client,
+            namespace.allow_presence_for_subscriber,
+            namespace.allow_presence_for_anonymous,
+        )
+    }
+
     /// Whether it may subscribe without a token and without anybody being asked.
     pub(super) const fn may_subscribe(self, namespace: &Namespace) -> bool {
         self.passes(namespace.allow_subscribe_for_client, false, namespace.allow_subscribe_for_anonymous)

@@ -34,6 +34,7 @@ impl Session {
         client.info = grant.info;
         client.meta = grant.meta;
         client.expiry = grant.expires_at.map(|at| Expiry { at: moment(at), by: Refresher::Client });
+        self.show_changes();
         Ok(Some(ReplyResult::Refresh(RefreshResult {
             client: self.client_id(),
             version: self.services.node.version.clone(),
@@ -68,6 +69,7 @@ impl Session {
         let subscription = &mut self.subscriptions[index];
         subscription.info = grant.info;
         subscription.expiry = grant.expires_at.map(|at| Expiry { at: moment(at), by: Refresher::Client });
+        self.show_changes();
         Ok(Some(ReplyResult::SubRefresh(SubRefreshResult {
             expires: grant.expires_at.is_some(),
             ttl: grant.expires_at.map_or(0, |at| ttl(remaining(at))),

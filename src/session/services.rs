@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::auth::Verifier;
 use crate::hooks::Hooks;
 use crate::hub::{Connections, Pulse};
+use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::settings::{Channels, Client};
 use crate::telemetry::Telemetry;
@@ -20,6 +21,7 @@ pub struct Services {
     pub subscription_tokens: Option<Verifier>,
     pub hooks: Arc<Hooks>,
     pub relay: Arc<Relay>,
+    pub presence: Arc<Presence>,
     pub connections: Arc<Connections>,
     pub pulse: Arc<Pulse>,
     pub telemetry: Arc<Telemetry>,

@@ -153,7 +153,9 @@ impl Session {
             server_side,
             info: grant.info,
             expiry: grant.expires_at.map(|at| Expiry { at: moment(at), by }),
+            attendance: None,
         });
+        self.attend(channel, namespace, grant.overrides, asked).await;
         Ok((result, joined.hold))
     }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::presence::{Listening, Stay};
 use crate::protocol::Channel;
 use crate::relay::Membership;
 
@@ -17,6 +18,15 @@ pub(super) struct Subscription {
     /// `chan_info` of the client in this channel.
     pub(super) info: Option<Bytes>,
     pub(super) expiry: Option<Expiry>,
+    /// Who is told of it; absent where nobody is, and it is told of nobody.
+    pub(super) attendance: Option<Box<Attendance>>,
+}
+
+/// What a subscription does for presence. Both end with it.
+pub(super) struct Attendance {
+    pub(super) stay: Option<Stay>,
+    #[expect(dead_code, reason = "it listens by living")]
+    pub(super) listening: Option<Listening>,
 }
 
 /// When a grant ends.

@@ -196,6 +196,12 @@ impl Namespaces {
         self.0.get(name).ok_or_else(|| UnknownNamespace(name.to_owned()))
     }
 
+    /// Whether any namespace records who is there.
+    #[must_use]
+    pub fn record_presence(&self) -> bool {
+        self.iter().any(|namespace| namespace.presence || namespace.join_leave)
+    }
+
     /// Every namespace, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.0.values()
@@ -223,6 +229,17 @@ pub struct Namespace {
     pub allow_history_for_client: bool,
     pub allow_history_for_subscriber: bool,
     pub allow_history_for_anonymous: bool,
+    /// Whoever subscribes is recorded.
+    pub presence: bool,
+    /// Subscribers may be told who comes and goes.
+    pub join_leave: bool,
+    /// All subscribers are told.
+    pub force_push_join_leave: bool,
+    /// A user who is back within this time never left; zero tells of every client.
+    pub leave_delay: Duration,
+    pub allow_presence_for_client: bool,
+    pub allow_presence_for_subscriber: bool,
+    pub allow_presence_for_anonymous: bool,
     pub allow_user_limited_channels: bool,
     pub channel_regex: Option<Regex>,
     pub publication_data_format: DataFormat,

@@ -8,6 +8,7 @@ use super::labels::*;
 use super::names;
 use super::registry::{ByNamespace, Counters, Family, Gauges, Histograms, Registry};
 use crate::backplane::GapCause;
+use crate::protocol::centrifuge::Format;
 
 /// The node as a whole.
 pub struct Node {
@@ -113,6 +114,19 @@ impl Clients {
     }
 }
 
+impl Clients {
+    /// Counts deliveries by format (messages, then bytes), and readers that were too slow for them.
+    pub fn count_sent(&self, sent: impl Iterator<Item = (Format, usize, usize)>, too_slow: usize) {
+        for (format, messages, bytes) in sent {
+            self.sent_messages.of(format.into()).increment(messages as u64);
+            self.sent_bytes.of(format.into()).increment(bytes as u64);
+        }
+        if too_slow > 0 {
+            self.slow_consumers.of(SlowAction::Closed).increment(too_slow as u64);
+        }
+    }
+}
+
 /// The relay: what is published, delivered, lost and healed.
 pub struct Relay {
     pub publications: ByNamespace<Family<Counter, Source>>,
@@ -142,6 +156,24 @@ impl Relay {
             recovery_duration: registry.family(&names::RECOVERY_DURATION),
             gaps: registry.family(&names::GAPS),
             gaps_unhealed: registry.family(&names::GAPS_UNHEALED),
+        }
+    }
+}
+
+/// Presence.
+pub struct Presence {
+    pub here: Gauge,
+    /// What is not known to be recorded.
+    pub owed: Gauge,
+    pub healed: Counter,
+}
+
+impl Presence {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            here: registry.one(&names::PRESENCE_MEMBERS),
+            owed: registry.one(&names::PRESENCE_UNRECORDED),
+            healed: registry.one(&names::PRESENCE_HEALED),
         }
     }
 }

@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 pub use self::labels::*;
-pub use self::metrics::{Backplane, Clients, Cluster, Http, Node, Queues, Relay};
+pub use self::metrics::{Backplane, Clients, Cluster, Http, Node, Presence, Queues, Relay};
 pub use self::pace::Pace;
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
@@ -41,6 +41,7 @@ pub struct Telemetry {
     pub http: Http,
     pub clients: Clients,
     pub relay: Relay,
+    pub presence: Presence,
     pub backplane: Backplane,
     pub cluster: Cluster,
     pub queues: Queues,
@@ -63,6 +64,7 @@ impl Telemetry {
             http: Http::new(&registry),
             clients: Clients::new(&registry),
             relay: Relay::new(&registry, &names),
+            presence: Presence::new(&registry),
             backplane: Backplane::new(&registry, &stored),
             cluster: Cluster::new(&registry),
             queues: Queues::new(&registry),

@@ -97,6 +97,10 @@ metrics! {
     GAPS: Counter "midplane_gaps_total" Count, "Times that deliveries may have been lost on their way to this node.";
     GAPS_UNHEALED: Counter "midplane_gaps_unhealed_total" Count, "Those in which clients were told to start over.";
 
+    PRESENCE_MEMBERS: Gauge "midplane_presence_members" Count, "Clients of this node that are recorded in channels, once for each channel.";
+    PRESENCE_UNRECORDED: Gauge "midplane_presence_unrecorded" Count, "Changes of presence on this node that are not recorded yet.";
+    PRESENCE_HEALED: Counter "midplane_presence_healed_total" Count, "Joins and leaves that had not arrived when this node compared what it knows with the records.";
+
     BACKPLANE_CONNECTIONS: Gauge "midplane_backplane_connections" Count, "Connections to the backplane.";
     BACKPLANE_RECONNECTS: Counter "midplane_backplane_reconnects_total" Count, "Times that a connection to the backplane came back.";
     BACKPLANE_RTT: Gauge "midplane_backplane_rtt_seconds" Seconds, "Round trip to the backplane.";

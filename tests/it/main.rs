@@ -14,6 +14,7 @@ mod live_feed_failures;
 mod nats_authentication;
 mod nats_backplane;
 mod nats_servers;
+mod presence;
 mod relay;
 mod services;
 mod session;

@@ -15,9 +15,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("auth", &["protocol", "settings", "telemetry"]),
     ("emulation", &["backplane", "hub", "protocol", "telemetry"]),
     ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
+    ("presence", &["backplane", "hub", "protocol", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
-    ("api", &["auth", "backplane", "cluster", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
-    ("session", &["auth", "backplane", "hooks", "hub", "protocol", "relay", "settings", "telemetry"]),
+    (
+        "api",
+        &["auth", "backplane", "cluster", "hooks", "hub", "presence", "protocol", "relay", "settings", "telemetry"],
+    ),
+    ("session", &["auth", "backplane", "hooks", "hub", "presence", "protocol", "relay", "settings", "telemetry"]),
     ("socket", &["hub", "protocol", "session"]),
     ("http", &["api", "emulation", "protocol", "session", "settings", "socket", "telemetry"]),
 ];

@@ -23,7 +23,7 @@ async fn a_batch_is_answered_item_by_item_without_results_inside() {
         r#"{"broadcast":{"responses":[{"result":{}}]}}"#,
         r#"{"history":{"publications":[{"data":1,"offset":2}],"epoch":"EPOCH","offset":2}}"#,
         r#"{"error":{"code":102,"message":"unknown channel"}}"#,
-        r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#,
+        r#"{"presence":{"presence":{}}}"#,
         r#"{"history_remove":{}}"#,
         r#"{"channels":{"channels":{}}}"#,
         r#"{"disconnect":{}}"#,

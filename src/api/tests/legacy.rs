@@ -22,7 +22,7 @@ async fn commands_are_answered_line_by_line() {
         r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#,
         r#"{"id":7,"result":{"publications":[],"epoch":"EPOCH","offset":2}}"#,
         r#"{"result":{}}"#,
-        r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#,
+        r#"{"result":{"presence":{}}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
         r#"{"id":8,"error":{"code":107,"message":"bad request"}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,

@@ -12,7 +12,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -22,6 +21,7 @@ use crate::backplane::{Backplane, feed};
 use crate::cluster::{Cluster, Introduction, Reap, ReapError, Work};
 use crate::hooks::Hooks;
 use crate::hub::Connections;
+use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::settings::Settings;
 use crate::telemetry::{Source, Telemetry};
@@ -36,6 +36,7 @@ const SETTINGS: &str = r#"
     name = "chat"
     history_size = 3
     history_ttl = "10m"
+    presence = true
 
     [[channel.namespaces]]
     name = "live"
@@ -58,6 +59,7 @@ const SETTINGS: &str = r#"
 /// An API whose relay runs until the end of the test.
 pub(crate) struct Stage {
     pub api: Arc<Api>,
+    pub presence: Arc<Presence>,
     pub settings: Settings,
     pub telemetry: Arc<Telemetry>,
     stop: CancellationToken,
@@ -82,10 +84,13 @@ impl Stage {
         let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry)).unwrap();
         let cluster = member(Arc::clone(&embedded), &settings, &relay, &telemetry);
         let tasks = TaskTracker::new();
-        let api = Api::new(relay, backplane, Connections::new(), Arc::new(hooks), cluster.clone(), &settings);
+        let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
+        presence.start(&tasks, &stop);
+        let rooms = (relay, Arc::clone(&presence), backplane, Connections::new());
+        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), &settings);
         let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop);
         started.now_or_never().expect("the embedded backplane never waits").unwrap();
-        Self { api, settings, telemetry, stop }
+        Self { api, presence, settings, telemetry, stop }
     }
 
     /// The answer's JSON, with epochs written as `EPOCH`.

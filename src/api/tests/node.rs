@@ -1,11 +1,12 @@
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Value, json};
+use uuid::Uuid;
 
 use super::Stage;
 use crate::hub::Outbox;
 use crate::protocol::Channel;
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::{ClientInfo, Encoding};
 use crate::relay::{Membership, Wish};
 
 async fn listen(stage: &Stage, channel: &str) -> Membership {
@@ -50,13 +51,25 @@ async fn info_tells_of_this_node() {
 }
 
 #[tokio::test]
-async fn presence_says_that_it_is_not_there() {
+async fn presence_tells_who_is_there_and_how_many() {
     let stage = Stage::set();
-    for method in ["presence", "presence_stats"] {
-        let reply = stage.call(method, r#"{"channel":"chat:a","user":"42"}"#).await;
-        let expected = r#"{"error":{"code":108,"message":"not available: comes with a later release"}}"#;
-        assert_eq!(reply, expected, "{method}");
-    }
+    let channel = Channel::parse("chat:a", 255).unwrap();
+    let info = |user: &str, client| ClientInfo { user: user.into(), client, ..ClientInfo::default() };
+    let clients = [Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3)];
+    let _stays = clients.map(|client| {
+        let user = if client.as_u128() < 3 { "ann" } else { "bob" };
+        stage.presence.enter(&channel, client, &info(user, client.to_string()))
+    });
+    let stats = stage.call("presence_stats", r#"{"channel":"chat:a"}"#).await;
+    assert_eq!(stats, r#"{"result":{"num_clients":3,"num_users":2}}"#);
+    let present = stage.call("presence", r#"{"channel":"chat:a"}"#).await;
+    let present: Value = serde_json::from_str(&present).unwrap();
+    let ann = &present["result"]["presence"][clients[0].to_string()];
+    assert_eq!(*ann, json!({"user": "ann", "client": clients[0].to_string()}));
+    let empty = stage.call("presence", r#"{"channel":"chat:b"}"#).await;
+    assert_eq!(empty, r#"{"result":{"presence":{}}}"#);
+    let off = stage.call("presence", r#"{"channel":"live:a"}"#).await;
+    assert_eq!(off, r#"{"error":{"code":108,"message":"not available"}}"#);
 }
 
 #[tokio::test]

@@ -145,6 +145,10 @@ impl Backplane for Failing {
         unreachable!("nothing is shared here")
     }
 
+    fn presences(&self) -> Option<&dyn crate::backplane::Presences> {
+        None
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         watch::channel(Health::Ready).1
     }

@@ -80,6 +80,10 @@ impl Backplane for Outside {
         self.inner.registry(bucket)
     }
 
+    fn presences(&self) -> Option<&dyn crate::backplane::Presences> {
+        None
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.inner.health()
     }

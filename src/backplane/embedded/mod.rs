@@ -3,6 +3,7 @@
 //! History lives in memory and ends with the process; the epoch says so to clients. There is nobody outside to answer
 //! requests, so that capability is absent.
 
+mod presences;
 mod registry;
 mod stream;
 
@@ -16,13 +17,14 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 use uuid::Uuid;
 
+use self::presences::Records;
 use self::registry::Shelf;
 use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
     Backplane, Bounds, Broadcast, Bucket, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing,
-    Page, PublishError, Published, Registry, Requests, SubscribeError, Top,
+    Page, Presences, PublishError, Published, Registry, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
@@ -45,6 +47,7 @@ pub struct Embedded {
     health: watch::Sender<Health>,
     ears: Mutex<Vec<(String, mpsc::Sender<Bytes>)>>,
     shelves: [Shelf; Bucket::ALL.len()],
+    records: Records,
 }
 
 impl Embedded {
@@ -69,6 +72,7 @@ impl Embedded {
             health: watch::channel(Health::Ready).0,
             ears: Mutex::default(),
             shelves: Default::default(),
+            records: Records::default(),
         });
         tokio::spawn(sweep(Arc::downgrade(&embedded)));
         embedded
@@ -103,6 +107,7 @@ async fn sweep(embedded: std::sync::Weak<Embedded>) {
             stream.lock().expire();
         }
         embedded.recent.lock().expire();
+        embedded.records.expire();
     }
 }
 
@@ -152,6 +157,10 @@ impl Backplane for Embedded {
 
     fn registry(&self, bucket: Bucket) -> &dyn Registry {
         &self.shelves[bucket as usize]
+    }
+
+    fn presences(&self) -> Option<&dyn Presences> {
+        Some(self)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -1,6 +1,8 @@
 //! A backplane that fails on purpose, around any other: it loses, doubles and delays deliveries, swallows
 //! acknowledgements and keeps readers waiting. For tests of what heals and what tells.
 
+mod presences;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -11,7 +13,7 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     Backplane, Bounds, Broadcast, Bucket, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming,
-    Newer, Outgoing, Page, PublishError, Published, Registry, Requests, Scope, SubscribeError, Top, feed,
+    Newer, Outgoing, Page, Presences, PublishError, Published, Registry, Requests, Scope, SubscribeError, Top, feed,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 
@@ -45,6 +47,8 @@ pub struct Faults {
     pub epoch: Mutex<Option<Epoch>>,
     /// Publications are stored, their acknowledgements are lost.
     pub acks_lost: AtomicBool,
+    /// Changes of presence do not arrive.
+    pub changes_lost: AtomicBool,
     /// Subscriptions are refused.
     pub subscribe_down: AtomicBool,
 }
@@ -69,6 +73,7 @@ impl Faults {
         *self.epoch.lock() = None;
         self.acks_lost.store(false, Ordering::SeqCst);
         self.subscribe_down.store(false, Ordering::SeqCst);
+        self.changes_lost.store(false, Ordering::SeqCst);
     }
 
     fn fate(&self, message: &Incoming) -> Fate {
@@ -81,6 +86,8 @@ pub struct Faulty {
     inner: Arc<dyn Backplane>,
     faults: Arc<Faults>,
     feed: FeedSender,
+    /// Of changes of presence.
+    doubts: watch::Sender<u64>,
 }
 
 impl Faulty {
@@ -91,13 +98,18 @@ impl Faulty {
         for (index, feed) in feeds.into_iter().enumerate() {
             tokio::spawn(meddle(feed, index == 0, sender.clone(), Arc::clone(&faults)));
         }
-        (Arc::new(Self { inner, faults, feed: sender }), out)
+        (Arc::new(Self { inner, faults, feed: sender, doubts: watch::channel(0).0 }), out)
     }
 
     /// Tells the reader of the feeds that something may be missing.
     pub async fn announce(&self, gap: Gap) {
         // A reader that is gone needs no news.
         let _ = self.feed.send(Delivery::Gap(gap)).await;
+    }
+
+    /// Tells the reader of changes of presence that some may be missing.
+    pub fn doubt(&self) {
+        self.doubts.send_modify(|doubts| *doubts += 1);
     }
 }
 
@@ -163,6 +175,10 @@ impl Backplane for Faulty {
 
     fn registry(&self, bucket: Bucket) -> &dyn Registry {
         self.inner.registry(bucket)
+    }
+
+    fn presences(&self) -> Option<&dyn Presences> {
+        self.inner.presences().map(|_| self as &dyn Presences)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::headers::{Envelope, number};
 use super::keep::Keep;
 use super::live::{Live, LiveEvent, LiveSubscribeError, Sid};
+use super::presences::Records;
 use super::registry::Shelf;
 use super::subjects::{Purpose, Subjects};
 use super::vigil::Signals;
@@ -38,6 +39,10 @@ pub enum Target {
     Registry(Arc<Shelf>),
     /// The advisory that the bucket has a new leader.
     RegistryLeader(Arc<Shelf>),
+    /// A channel's records of who is there.
+    Records(Arc<Records>, Channel),
+    /// The advisory that the stream of these records has a new leader.
+    RecordsLeader(Arc<Records>),
 }
 
 /// What this node listens to.
@@ -58,7 +63,7 @@ impl Interests {
     }
 
     /// Subscribes for `target`. Its messages are known from the first on, also those that are faster than the answer.
-    pub async fn subscribe(&self, live: &Live, subject: &str, target: Target) -> Result<(), LiveSubscribeError> {
+    pub async fn subscribe(&self, live: &Live, subject: &str, target: Target) -> Result<Sid, LiveSubscribeError> {
         let sid = live.new_sid();
         let channel = if let Target::Channel(channel, _) = &target { Some(channel.clone()) } else { None };
         self.table.write().targets.insert(sid, target);
@@ -68,7 +73,14 @@ impl Interests {
         let mut table = self.table.write();
         table.sids.extend(channel.map(|channel| (channel, sid)));
         self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
-        Ok(())
+        Ok(sid)
+    }
+
+    /// Forgets a subscription that is not a channel's.
+    pub fn forget(&self, sid: Sid) {
+        let mut table = self.table.write();
+        table.targets.remove(&sid);
+        self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
     }
 
     pub fn contains(&self, channel: &Channel) -> bool {
@@ -144,7 +156,15 @@ impl Pump {
             }
             LiveEvent::Refused { sid, why } => {
                 warn!(why, "the server takes a subscription back");
-                let Some(Target::Channel(channel, _)) = self.interests.target(sid) else { return Ok(()) };
+                let channel = match self.interests.target(sid) {
+                    Some(Target::Channel(channel, _)) => channel,
+                    Some(Target::Records(records, channel)) => {
+                        self.interests.forget(sid);
+                        records.taken_back(&channel);
+                        return Ok(());
+                    }
+                    _ => return Ok(()),
+                };
                 // Whoever subscribes next asks the server again.
                 self.interests.remove(&channel);
                 let scope = Scope::Channel { channel, up_to: Offset::NONE };
@@ -179,6 +199,14 @@ impl Pump {
             }
             Target::RegistryLeader(shelf) => {
                 shelf.missed();
+                Ok(())
+            }
+            Target::Records(records, _) => {
+                records.arrived(headers, data);
+                Ok(())
+            }
+            Target::RecordsLeader(records) => {
+                records.doubt();
                 Ok(())
             }
         }

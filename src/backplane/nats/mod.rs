@@ -16,6 +16,7 @@ mod headers;
 mod history;
 mod keep;
 pub mod live;
+mod presences;
 mod publish;
 mod registry;
 mod requests;
@@ -47,14 +48,15 @@ use self::deliveries::{Interests, Pump, Target};
 use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
+use self::presences::Records;
 use self::publish::Publisher;
 use self::registry::Shelf;
 use self::streams::{Plan, epochs_bucket};
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
 use super::{
-    Backplane, Broadcast, Bucket, FeedSender, Health, History, Outgoing, PublishError, Published, Registry, Requests,
-    SubscribeError,
+    Backplane, Broadcast, Bucket, FeedSender, Health, History, Outgoing, Presences, PublishError, Published, Registry,
+    Requests, SubscribeError,
 };
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
@@ -95,6 +97,7 @@ pub struct Nats {
     bucket: String,
     namespaces: HashSet<Arc<str>>,
     keeps: HashMap<Arc<str>, Arc<Keep>>,
+    records: Option<Arc<Records>>,
     reader: Arc<Reader>,
     /// In the order of [`Bucket::ALL`].
     shelves: Arc<[Arc<Shelf>]>,
@@ -139,6 +142,7 @@ impl Nats {
             .collect();
         let shelves: Arc<[_]> =
             Bucket::ALL.map(|bucket| Arc::new(Shelf::new(options, bucket, link.clone(), Arc::clone(&reader)))).into();
+        let records = namespaces.record_presence().then(|| Records::new(options, &subjects));
         let signals = Arc::new(Signals::default());
         let (health_sender, health) = watch::channel(Health::Ready);
         let vigil = Arc::new(Vigil {
@@ -148,6 +152,7 @@ impl Nats {
             shelves: Arc::clone(&shelves),
             bucket: epochs_bucket(&options.prefix),
             keeps: keeps.clone(),
+            records: records.clone(),
             answers: reader.state(),
             services: services.clone(),
             feed: feed.clone(),
@@ -179,6 +184,7 @@ impl Nats {
             services,
             live,
             keeps,
+            records,
             reader,
             shelves: Arc::clone(&shelves),
             health,
@@ -195,6 +201,13 @@ impl Nats {
         }
         for shelf in self.shelves.iter() {
             self.listen_to_registry(shelf).await?;
+        }
+        if let Some(records) = &self.records {
+            let subject = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", records.plan.name);
+            let target = Target::RecordsLeader(Arc::clone(records));
+            if let Err(error) = self.interests.subscribe(&self.live, &subject, target).await {
+                warn!(subject, %error, "advisory not heard: joins and leaves lost at elections are found late");
+            }
         }
         let vigil = tokio::spawn(Arc::clone(&self.vigil).run());
         self.tasks.lock().extend([pump, vigil]);
@@ -225,7 +238,7 @@ impl Nats {
             (format!("$JS.EVENT.ADVISORY.STREAM.QUORUM_LOST.{stream}"), Target::QuorumLost(Arc::clone(keep)), false),
         ] {
             match self.interests.subscribe(&self.live, &subject, target).await {
-                Ok(()) => {}
+                Ok(_) => {}
                 Err(error) if needed => return Err(ConnectError::Subscribe { subject, why: error.to_string() }),
                 Err(error) => {
                     warn!(subject, %error, "advisory not heard: losses at elections are found by audits only")
@@ -233,6 +246,15 @@ impl Nats {
             }
         }
         Ok(())
+    }
+}
+
+impl From<LiveSubscribeError> for SubscribeError {
+    fn from(error: LiveSubscribeError) -> Self {
+        match error {
+            LiveSubscribeError::Refused { subject, why } => Self::Refused { subject, why },
+            LiveSubscribeError::Unavailable { .. } => Self::Unavailable(error.to_string()),
+        }
     }
 }
 
@@ -296,10 +318,8 @@ impl Backplane for Nats {
             return Ok(());
         }
         let target = Target::Channel(channel.clone(), keep);
-        self.interests.subscribe(&self.live, &subject, target).await.map_err(|error| match error {
-            LiveSubscribeError::Refused { subject, why } => SubscribeError::Refused { subject, why },
-            LiveSubscribeError::Unavailable { .. } => SubscribeError::Unavailable(error.to_string()),
-        })
+        let subscribed = self.interests.subscribe(&self.live, &subject, target).await;
+        subscribed.map(|_| ()).map_err(SubscribeError::from)
     }
 
     fn unsubscribe(&self, channel: &Channel) {
@@ -322,6 +342,10 @@ impl Backplane for Nats {
 
     fn registry(&self, bucket: Bucket) -> &dyn Registry {
         &*self.shelves[bucket as usize]
+    }
+
+    fn presences(&self) -> Option<&dyn Presences> {
+        self.records.is_some().then_some(self)
     }
 
     fn health(&self) -> watch::Receiver<Health> {

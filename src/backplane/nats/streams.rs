@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 use super::connection::{ApiError, Link, Refusal, Unanswered};
-use super::subjects::{Purpose, Subjects, stream_name};
+use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
 use crate::settings::{HistoryOptions, Nats, Storage};
 
 /// How long the message stays that tells of an expired key.
@@ -137,6 +137,31 @@ impl Plan {
             "republish": { "src": published, "dest": subjects.all(Purpose::Live, namespace) },
         });
         Self::new(name, config, options)
+    }
+
+    /// The stream of records of who is where.
+    pub fn of_presence(options: &Nats) -> Self {
+        let subjects = Subjects::new(&options.prefix);
+        let recorded = subjects.records(None);
+        let name = presence_stream_name(&options.prefix);
+        let config = json!({
+            "name": name,
+            "subjects": [recorded],
+            "retention": "limits",
+            "discard": "old",
+            "max_msgs_per_subject": 1,
+            "max_age": 0,
+            "max_msgs": -1,
+            "allow_direct": true,
+            "allow_rollup_hdrs": false,
+            // Departures go by themselves.
+            "allow_msg_ttl": true,
+            "republish": { "src": recorded, "dest": subjects.live_records() },
+        });
+        let mut plan = Self::new(name, config, options);
+        // Nodes write it anew whenever it is gone; for want of room somebody would vanish from it without a word.
+        plan.config.insert("max_bytes".to_owned(), json!(-1));
+        plan
     }
 
     /// The bucket in which each stream's generation is counted.

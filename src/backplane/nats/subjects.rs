@@ -10,6 +10,9 @@ use std::fmt::Write as _;
 
 use percent_encoding::percent_decode_str;
 
+use uuid::Uuid;
+
+use crate::backplane::Occupant;
 use crate::protocol::Channel;
 
 /// What a subject is for.
@@ -33,6 +36,10 @@ impl Purpose {
     }
 }
 
+/// Where it is recorded who is where, and where records come out once they are stored.
+const RECORDS: &str = "pres";
+const LIVE_RECORDS: &str = "preslive";
+
 /// The subjects below one prefix.
 #[derive(Debug, Clone)]
 pub struct Subjects {
@@ -50,10 +57,61 @@ impl Subjects {
     #[must_use]
     pub fn of(&self, purpose: Purpose, channel: &Channel) -> String {
         let mut subject = format!("{}.{}.", self.prefix, purpose.token());
-        push_namespace(&mut subject, channel.namespace());
-        subject.push('.');
-        push_rest(&mut subject, channel);
+        push_channel(&mut subject, channel);
         subject
+    }
+
+    /// Where an occupant is recorded.
+    #[must_use]
+    pub fn record(&self, occupant: &Occupant) -> String {
+        let mut subject = format!("{}.{RECORDS}.{}.", self.prefix, occupant.node);
+        push_channel(&mut subject, &occupant.channel);
+        write!(subject, ".{}", occupant.client.simple()).expect("writing to a string succeeds");
+        subject
+    }
+
+    /// Where everybody's records are, or those of one node.
+    #[must_use]
+    pub fn records(&self, node: Option<&str>) -> String {
+        match node {
+            None => format!("{}.{RECORDS}.>", self.prefix),
+            Some(node) => format!("{}.{RECORDS}.{node}.>", self.prefix),
+        }
+    }
+
+    /// Where the records of one channel are, as a pattern.
+    #[must_use]
+    pub fn records_of(&self, channel: &Channel) -> String {
+        self.occupants(RECORDS, channel)
+    }
+
+    /// Where records come out once they are stored.
+    #[must_use]
+    pub fn live_records(&self) -> String {
+        format!("{}.{LIVE_RECORDS}.>", self.prefix)
+    }
+
+    /// Where those of one channel come out, as a pattern.
+    #[must_use]
+    pub fn live_records_of(&self, channel: &Channel) -> String {
+        self.occupants(LIVE_RECORDS, channel)
+    }
+
+    fn occupants(&self, purpose: &str, channel: &Channel) -> String {
+        let mut subject = format!("{}.{purpose}.*.", self.prefix);
+        push_channel(&mut subject, channel);
+        subject.push_str(".*");
+        subject
+    }
+
+    /// The occupant whose record this is; `None` for any other subject.
+    #[must_use]
+    pub fn occupant(&self, subject: &str) -> Option<Occupant> {
+        let record = self.strip(subject)?.strip_prefix(RECORDS)?.strip_prefix('.')?;
+        let (node, rest) = record.split_once('.')?;
+        let (channel, client) = rest.rsplit_once('.')?;
+        let client = Uuid::try_parse(client).ok()?;
+        Some(Occupant { node: node.into(), channel: decoded(channel)?, client })
     }
 
     /// The subjects of all channels of a namespace, as a pattern.
@@ -103,24 +161,36 @@ impl Subjects {
     /// The channel whose subject this is; `None` for any other subject, and for any other spelling.
     #[must_use]
     pub fn channel(&self, purpose: Purpose, subject: &str) -> Option<Channel> {
-        let (namespace, rest) =
-            self.strip(subject)?.strip_prefix(purpose.token())?.strip_prefix('.')?.split_once('.')?;
-        let mut name = String::with_capacity(subject.len());
-        let rest = match rest.strip_prefix('$') {
-            Some(rest) => {
-                name.push('$');
-                rest
-            }
-            None => rest,
-        };
-        if namespace != "_" {
-            name.push_str(&percent_decode_str(namespace).decode_utf8().ok()?);
-            name.push(':');
-        }
-        name.push_str(&percent_decode_str(rest).decode_utf8().ok()?);
-        let channel = Channel::parse(&name, usize::MAX).ok()?;
-        (self.of(purpose, &channel) == subject).then_some(channel)
+        decoded(self.strip(subject)?.strip_prefix(purpose.token())?.strip_prefix('.')?)
     }
+}
+
+/// The channel of these tokens; `None` for any other spelling.
+fn decoded(tokens: &str) -> Option<Channel> {
+    let (namespace, rest) = tokens.split_once('.')?;
+    let mut name = String::with_capacity(tokens.len());
+    let rest = match rest.strip_prefix('$') {
+        Some(rest) => {
+            name.push('$');
+            rest
+        }
+        None => rest,
+    };
+    if namespace != "_" {
+        name.push_str(&percent_decode_str(namespace).decode_utf8().ok()?);
+        name.push(':');
+    }
+    name.push_str(&percent_decode_str(rest).decode_utf8().ok()?);
+    let channel = Channel::parse(&name, usize::MAX).ok()?;
+    let mut spelled = String::with_capacity(tokens.len());
+    push_channel(&mut spelled, &channel);
+    (spelled == tokens).then_some(channel)
+}
+
+fn push_channel(subject: &mut String, channel: &Channel) {
+    push_namespace(subject, channel.namespace());
+    subject.push('.');
+    push_rest(subject, channel);
 }
 
 /// A namespace as one token; also fit for the name of a stream once `%` is replaced.
@@ -175,19 +245,30 @@ fn push_encoded(text: &mut String, c: char) {
 /// The name of the stream that keeps a namespace: `MP_<prefix>_<namespace>`, different for different prefixes.
 #[must_use]
 pub fn stream_name(prefix: &str, namespace: &str) -> String {
-    let mut name = String::from("MP_");
-    for byte in prefix.bytes() {
-        if byte.is_ascii_alphanumeric() || byte == b'-' {
-            name.push(byte as char);
-        } else {
-            write!(name, "={byte:02X}").expect("writing to a string succeeds");
-        }
-    }
-    name.push('_');
+    let mut name = format!("MP_{}_", name_part(prefix));
     let mut token = String::new();
     push_namespace(&mut token, namespace);
     name.push_str(&token.replace('%', "="));
     name
+}
+
+/// The name of the stream that keeps the records of who is where: `MP-presence_<prefix>`.
+#[must_use]
+pub fn presence_stream_name(prefix: &str) -> String {
+    format!("MP-presence_{}", name_part(prefix))
+}
+
+/// A text as part of a stream's name.
+fn name_part(text: &str) -> String {
+    let mut part = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || byte == b'-' {
+            part.push(byte as char);
+        } else {
+            write!(part, "={byte:02X}").expect("writing to a string succeeds");
+        }
+    }
+    part
 }
 
 /// A text as part of a message id: the same encoding, and `|` as well, which separates the parts.
@@ -278,6 +359,18 @@ mod tests {
                 prop_assert!(!subject.contains(|c: char| c.is_whitespace() || c.is_control() || c == '*' || c == '>'));
                 prop_assert!(subject.split('.').count() >= 4);
             }
+        }
+
+        #[test]
+        fn every_occupant_comes_back_from_its_subject(
+            name in "[$]?([a-z._%-]{0,4}:)?[$.*>% a-c:#|ü]{0,12}",
+            node in "[a-z0-9_-]{1,8}~[0-9]{1,3}",
+            client: u128,
+        ) {
+            let Ok(channel) = Channel::parse(&name, usize::MAX) else { return Ok(()) };
+            let occupant = Occupant { node: node.into(), channel, client: Uuid::from_u128(client) };
+            let subject = subjects().record(&occupant);
+            prop_assert_eq!(subjects().occupant(&subject), Some(occupant));
         }
 
         #[test]

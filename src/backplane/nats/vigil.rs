@@ -14,6 +14,7 @@ use tracing::{debug, info, warn};
 use super::connection::{ApiError, Link, Refusal, parse_answer};
 use super::keep::Keep;
 use super::live::LiveState;
+use super::presences::Records;
 use super::publish::Ack;
 use super::registry::Shelf;
 use super::streams::{Plan, StreamError};
@@ -100,6 +101,7 @@ pub struct Vigil {
     pub shelves: Arc<[Arc<Shelf>]>,
     pub bucket: String,
     pub keeps: HashMap<Arc<str>, Arc<Keep>>,
+    pub records: Option<Arc<Records>>,
     /// How the connection stands that history is read over.
     pub answers: watch::Receiver<LiveState>,
     pub services: Link,
@@ -178,6 +180,8 @@ impl Vigil {
             self.telemetry.backplane.reconnects.increment(1);
             self.gap(Scope::Everything, GapCause::Reconnect).await?;
         }
+        // Also where only the link was lost: what it was writing is not known to be there.
+        self.records.iter().for_each(|records| records.doubt());
         let after = self.outage.over().unwrap_or_default();
         info!(?after, "backplane restored");
         self.say(Health::Ready);
@@ -187,6 +191,9 @@ impl Vigil {
     /// Makes the streams exist and knows their epochs.
     pub async fn ensure_all(&self) -> Result<(), StreamError> {
         try_join_all(self.shelves.iter().map(|shelf| shelf.plan.ensure(&self.link))).await?;
+        if let Some(records) = &self.records {
+            records.plan.ensure(&self.link).await?;
+        }
         let Some(epochs) = &self.epochs else { return Ok(()) };
         epochs.ensure(&self.link).await?;
         let checks = self.keeps.values().map(async |keep| {

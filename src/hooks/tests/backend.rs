@@ -167,6 +167,10 @@ impl Backplane for NatsBackend {
         self.rest.registry(bucket)
     }
 
+    fn presences(&self) -> Option<&dyn crate::backplane::Presences> {
+        None
+    }
+
     fn health(&self) -> watch::Receiver<Health> {
         self.rest.health()
     }

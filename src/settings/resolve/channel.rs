@@ -12,13 +12,7 @@ use super::super::section::Section;
 use super::super::unknown;
 
 /// Options that Centrifugo's namespaces have and ours do not, with what to say about them. Harmless where they are off.
-const FOREIGN: [(&str, &str); 20] = [
-    ("presence", PRESENCE),
-    ("join_leave", PRESENCE),
-    ("force_push_join_leave", PRESENCE),
-    ("allow_presence_for_client", PRESENCE),
-    ("allow_presence_for_subscriber", PRESENCE),
-    ("allow_presence_for_anonymous", PRESENCE),
+const FOREIGN: [(&str, &str); 14] = [
     ("delta_publish", "delta compression is not supported; publications are sent whole"),
     ("allowed_delta_types", "delta compression is not supported; publications are sent whole"),
     ("allow_tags_filter", "filtering by tags is not supported"),
@@ -31,10 +25,9 @@ const FOREIGN: [(&str, &str); 20] = [
     ("subscription_type", "only the ordinary kind of channel is supported"),
     ("map", "only the ordinary kind of channel is supported"),
     ("shared_poll", "only the ordinary kind of channel is supported"),
-    ("map_clients_presence_channel_prefix", PRESENCE),
-    ("map_users_presence_channel_prefix", PRESENCE),
+    ("map_clients_presence_channel_prefix", "only the ordinary kind of channel is supported"),
+    ("map_users_presence_channel_prefix", "only the ordinary kind of channel is supported"),
 ];
-const PRESENCE: &str = "presence, joins and leaves come with a later release; leave it off until then";
 const ONE_HOOK: &str = "there is one hook of each kind, in [hooks]; leave it \"default\"";
 
 /// Whether `key` at `path` is an option of Centrifugo that is refused here, with a reason.
@@ -113,6 +106,13 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
         allow_history_for_client: section.take("allow_history_for_client"),
         allow_history_for_subscriber: section.take("allow_history_for_subscriber"),
         allow_history_for_anonymous: section.take("allow_history_for_anonymous"),
+        presence: section.take("presence"),
+        join_leave: section.take("join_leave"),
+        force_push_join_leave: section.take("force_push_join_leave"),
+        leave_delay: section.take("leave_delay"),
+        allow_presence_for_client: section.take("allow_presence_for_client"),
+        allow_presence_for_subscriber: section.take("allow_presence_for_subscriber"),
+        allow_presence_for_anonymous: section.take("allow_presence_for_anonymous"),
         allow_user_limited_channels: section.take("allow_user_limited_channels"),
         channel_regex: section.take::<Option<Regex>>("channel_regex"),
         publication_data_format: section.take("publication_data_format"),
@@ -121,6 +121,7 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
         sub_refresh_hook: section.take("sub_refresh_proxy_enabled"),
     };
     check_recovery(section, &namespace);
+    check_presence(section, &namespace);
     namespace
 }
 
@@ -178,5 +179,28 @@ fn check_recovery(section: &Section<'_>, namespace: &Namespace) {
     let cache = namespace.force_recovery && namespace.recovery_mode == RecoveryMode::Cache;
     if namespace.auto_cache_recover && !cache {
         section.refuse("auto_cache_recover", "needs force_recovery = true and force_recovery_mode = \"cache\"");
+    }
+}
+
+fn check_presence(section: &Section<'_>, namespace: &Namespace) {
+    if !namespace.presence && !namespace.join_leave {
+        for (key, set) in [
+            ("allow_presence_for_client", namespace.allow_presence_for_client),
+            ("allow_presence_for_subscriber", namespace.allow_presence_for_subscriber),
+        ] {
+            if set {
+                section.refuse(key, "there is nothing to see without presence or join_leave");
+            }
+        }
+    }
+    if !namespace.join_leave {
+        for (key, set) in [
+            ("force_push_join_leave", namespace.force_push_join_leave),
+            ("leave_delay", !namespace.leave_delay.is_zero()),
+        ] {
+            if set {
+                section.refuse(key, "needs join_leave = true");
+            }
+        }
     }
 }

@@ -154,13 +154,11 @@ fn namespaces_are_checked_as_wholes() {
             "publication_data_format = \"xml\": none of \"\", \"json\", \"json_object\", \"binary\"",
         ),
         (
-            "name = \"aa\"\npresence = true",
-            "presence = true: presence, joins and leaves come with a later release; leave it off until then",
+            "name = \"aa\"\nallow_presence_for_client = true",
+            "allow_presence_for_client = true: there is nothing to see without presence or join_leave",
         ),
-        (
-            "name = \"aa\"\njoin_leave = true",
-            "join_leave = true: presence, joins and leaves come with a later release; leave it off until then",
-        ),
+        ("name = \"aa\"\nforce_push_join_leave = true", "force_push_join_leave = true: needs join_leave = true"),
+        ("name = \"aa\"\nleave_delay = \"5s\"", "leave_delay = \"5s\": needs join_leave = true"),
         (
             "name = \"aa\"\nallowed_delta_types = [\"fossil\"]",
             "allowed_delta_types = [\"fossil\"]: delta compression is not supported; publications are sent whole",
@@ -192,8 +190,7 @@ fn namespaces_are_checked_as_wholes() {
 
 #[test]
 fn options_that_only_centrifugo_has_do_no_harm_while_they_are_off() {
-    let toml =
-        "[channel.without_namespace]\npresence = false\nallowed_delta_types = []\npublish_proxy_name = \"default\"";
+    let toml = "[channel.without_namespace]\nallow_tags_filter = false\nallowed_delta_types = []\npublish_proxy_name = \"default\"";
     Settings::from_toml(toml).expect("valid");
 }
 
@@ -248,7 +245,7 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
         ("MIDPLANE_LOG__LEVEL", "info"),
         ("MIDPLANE_LOG__LEVEL__X", "1"),
         ("MIDPLANE_CHANNEL__NAMESPACES", "chat"),
-        ("MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__PRESENCE", "true"),
+        ("MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__DELTA_PUBLISH", "true"),
         // Set by Kubernetes for every Service; this one is named like us.
         ("MIDPLANE_WEB_PORT", "tcp://10.0.0.1:80"),
         ("MIDPLANE_PORT", "tcp://10.0.0.1:8000"),
@@ -266,8 +263,8 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
             "MIDPLANE_LOG__LEVEL__X: no such option (level has none)",
             "htp.bind (from MIDPLANE_HTP__BIND): no such option (did you mean \"http\"?)",
             "http.prot (from MIDPLANE_HTTP__PROT): no such option (did you mean \"port\"?)",
-            "channel.without_namespace.presence = \"true\" (from MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__PRESENCE): \
-             presence, joins and leaves come with a later release; leave it off until then",
+            "channel.without_namespace.delta_publish = \"true\" (from MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__DELTA_PUBLISH): \
+             delta compression is not supported; publications are sent whole",
         ]
     );
 }

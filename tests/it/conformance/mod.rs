@@ -2,6 +2,7 @@
 
 mod delivery;
 mod history;
+mod presence;
 mod publishing;
 mod registry;
 mod requests;
@@ -33,6 +34,7 @@ async fn suite(node: &Member) {
     history::suite(node).await;
     requests::suite(node).await;
     registry::suite(node).await;
+    presence::suite(node).await;
     node.backplane.close().await;
 }
 

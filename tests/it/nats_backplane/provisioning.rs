@@ -71,10 +71,10 @@ async fn what_cannot_be_changed_is_refused_with_the_exact_difference() {
     let mut settings = nats([server.url()], 1);
     settings.storage = Storage::Memory;
     join(&settings).await.backplane.close().await;
-    // Buckets can be changed no more than the stream: take them out of the way.
+    // The others can be changed no more than the namespace's: take them out of the way.
     let operator = Operator::of(&settings).await;
-    for bucket in ["epochs", "nodes"] {
-        operator.ask(&format!("STREAM.DELETE.KV_midplane_{bucket}"), json!({})).await;
+    for other in ["KV_midplane_epochs", "KV_midplane_nodes", "MP-presence_midplane"] {
+        operator.ask(&format!("STREAM.DELETE.{other}"), json!({})).await;
     }
     settings.storage = Storage::File;
     let error = refusal(&settings, &namespaces()).await;
@@ -133,7 +133,7 @@ async fn a_gateway_that_may_not_provision_says_which_commands_would() {
         settings.auth = NatsAuth::UserPassword { user: "gateway".to_owned(), password: "g".into() };
         let operator = async_nats::ConnectOptions::with_user_and_password("operator".into(), "o".into());
         let operator = operator.connect(server.url().as_str()).await.unwrap();
-        for stream in ["KV_midplane_nodes", "KV_midplane_epochs", STREAM] {
+        for stream in ["KV_midplane_nodes", "MP-presence_midplane", "KV_midplane_epochs", STREAM] {
             let error = refusal(&settings, &namespaces()).await.to_string();
             let (subject, body) = command_in(&error);
             assert_eq!(subject, format!("$JS.API.STREAM.CREATE.{stream}"), "{error}");

@@ -51,22 +51,37 @@ impl Ear {
         publications(&bytes)
     }
 
+    /// Every push, in order.
+    pub fn pushes(&self) -> Vec<Value> {
+        self.outbox.flush();
+        let bytes = self.memory.0.lock().clone();
+        frames(&bytes).into_iter().map(|mut reply| reply["push"].take()).collect()
+    }
+
     /// What the relay asked of the session.
     pub fn requests(&self) -> Vec<Control> {
         self.outbox.take_requests().0
     }
 }
 
-/// The numbers published, out of a stream of WebSocket frames (RFC 6455, 5.2: text, whole, unmasked).
-fn publications(mut bytes: &[u8]) -> Vec<u64> {
-    let mut numbers = Vec::new();
-    while let [0x81, length, rest @ ..] = bytes {
-        assert!(*length < 126, "a small number makes a small frame");
-        let (payload, rest) = rest.split_at(usize::from(*length));
-        let reply: Value = serde_json::from_slice(payload).expect("JSON");
-        numbers.push(reply["push"]["pub"]["data"].as_u64().expect("a number"));
+/// The numbers published, out of a stream of frames.
+fn publications(bytes: &[u8]) -> Vec<u64> {
+    let replies = frames(bytes).into_iter();
+    replies.map(|reply| reply["push"]["pub"]["data"].as_u64().expect("a number")).collect()
+}
+
+/// The JSON in a stream of WebSocket frames (RFC 6455, 5.2: text, whole, unmasked).
+fn frames(mut bytes: &[u8]) -> Vec<Value> {
+    let mut replies = Vec::new();
+    loop {
+        let (length, rest) = match bytes {
+            [0x81, 126, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            [0x81, length, rest @ ..] if *length < 126 => (usize::from(*length), rest),
+            [] => return replies,
+            _ => panic!("nothing but whole frames of moderate size: {bytes:?}"),
+        };
+        let (payload, rest) = rest.split_at(length);
+        replies.push(serde_json::from_slice(payload).expect("JSON"));
         bytes = rest;
     }
-    assert!(bytes.is_empty(), "nothing but whole frames");
-    numbers
 }

@@ -1,0 +1,207 @@
+//! The records of who is where: a stream that keeps the last message of each subject and republishes what it stored. A
+//! departure is an empty message that the server forgets after a while.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_trait::async_trait;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde_json::json;
+use tokio::sync::{mpsc, watch};
+use tracing::debug;
+
+use super::Nats;
+use super::connection::{ApiError, parse_answer};
+use super::deliveries::{Interests, Target};
+use super::get::{Batch, Found, leader_get};
+use super::headers::Envelope;
+use super::live::{Live, Sid};
+use super::publish::Ack;
+use super::streams::Plan;
+use super::subjects::Subjects;
+use crate::backplane::presences::DEPARTED_FOR;
+use crate::backplane::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, SubscribeError, Whose};
+use crate::protocol::Channel;
+use crate::settings;
+
+/// Changes that wait for whoever reads them; beyond it they are in doubt.
+const CHANGES: usize = 4096;
+/// How long one record may take to be acknowledged: whoever writes it tries again.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The stream of records, and what came out of it.
+pub struct Records {
+    pub plan: Plan,
+    subjects: Subjects,
+    changes: mpsc::Sender<Record>,
+    reader: Mutex<Option<mpsc::Receiver<Record>>>,
+    doubts: watch::Sender<u64>,
+    watched: Mutex<HashMap<Channel, Sid>>,
+}
+
+impl Records {
+    pub fn new(options: &settings::Nats, subjects: &Subjects) -> Arc<Self> {
+        let (changes, reader) = mpsc::channel(CHANGES);
+        Arc::new(Self {
+            plan: Plan::of_presence(options),
+            subjects: subjects.clone(),
+            changes,
+            reader: Mutex::new(Some(reader)),
+            doubts: watch::channel(0).0,
+            watched: Mutex::default(),
+        })
+    }
+
+    /// Some changes may be missing.
+    pub fn doubt(&self) {
+        self.doubts.send_modify(|doubts| *doubts += 1);
+    }
+
+    /// Takes a record that came out of the stream. Never waits: publications stand behind it.
+    pub fn arrived(&self, headers: &[u8], payload: Bytes) {
+        let envelope = Envelope::of_block(headers);
+        // Only the stream's own words count; anybody could publish to where they come out.
+        if envelope.stream != Some(&*self.plan.name) {
+            return;
+        }
+        let subject = envelope.subject.unwrap_or_default();
+        let Some(record) = self.record_of(subject, envelope.sequence(), payload) else { return };
+        if self.changes.try_send(record).is_err() {
+            self.doubt();
+        }
+    }
+
+    /// The server takes back the subscription to a channel's records: whoever watches it next asks anew.
+    pub fn taken_back(&self, channel: &Channel) {
+        self.watched.lock().remove(channel);
+        self.doubt();
+    }
+
+    fn subject(&self, whose: Whose<'_>) -> String {
+        match whose {
+            Whose::Everybody => self.subjects.records(None),
+            Whose::Channel(channel) => self.subjects.records_of(channel),
+            Whose::Node(node) => self.subjects.records(Some(node)),
+        }
+    }
+
+    fn record_of(&self, subject: &str, revision: u64, payload: Bytes) -> Option<Record> {
+        let occupant = self.subjects.occupant(subject)?;
+        Some(Record { occupant, info: (!payload.is_empty()).then_some(payload), revision })
+    }
+
+    fn page_of(&self, batch: Batch) -> RecordPage {
+        RecordPage { more: batch.pending > 0, records: self.records_of(batch.found) }
+    }
+
+    fn records_of(&self, found: Vec<Found>) -> Vec<Record> {
+        let records = found.into_iter();
+        records.filter_map(|found| self.record_of(&found.subject, found.stored.offset.0, found.stored.data)).collect()
+    }
+}
+
+impl Nats {
+    /// Only reached through the capability, which is absent without records.
+    fn records(&self) -> Result<&Arc<Records>, PresenceError> {
+        self.records.as_ref().ok_or_else(|| PresenceError("no namespace records it".to_owned()))
+    }
+
+    async fn records_from_leader(
+        &self,
+        records: &Records,
+        subject: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<RecordPage, PresenceError> {
+        let mut found = Vec::new();
+        let mut next = from.max(1);
+        loop {
+            let question = json!({ "seq": next, "next_by_subj": subject });
+            let Some(one) = leader_get(&self.link, &records.plan.name, &question).await.map_err(unavailable)? else {
+                return Ok(RecordPage { records: records.records_of(found), more: false });
+            };
+            if found.len() == limit {
+                return Ok(RecordPage { records: records.records_of(found), more: true });
+            }
+            next = one.stored.offset.next().0;
+            found.push(one);
+        }
+    }
+}
+
+#[async_trait]
+impl Presences for Nats {
+    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError> {
+        let mut headers = HeaderMap::new();
+        if info.is_none() {
+            headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
+        }
+        let subject = self.subjects.record(occupant);
+        let answer = self.link.request(&subject, Some(headers), info.unwrap_or_default(), PATIENCE).await;
+        let answer = answer.map_err(|why| PresenceError(why.to_string()))?;
+        parse_answer::<Ack>(&answer.payload).map(|ack| ack.seq).map_err(unavailable)
+    }
+
+    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError> {
+        let records = self.records()?;
+        let subject = records.subject(whose);
+        let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
+        match self.reader.batch(&records.plan.name, &question, limit).await {
+            Ok(batch) => Ok(records.page_of(batch)),
+            Err(error) => {
+                debug!(%error, "no replica answers, asking the leader for presence");
+                self.records_from_leader(records, &subject, from, limit).await
+            }
+        }
+    }
+
+    async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError> {
+        let records = self.records()?;
+        let question = json!({ "last_by_subj": records.subject(whose) });
+        let newest = leader_get(&self.link, &records.plan.name, &question).await.map_err(unavailable)?;
+        Ok(newest.map_or(0, |found| found.stored.offset.0))
+    }
+
+    async fn roll(&self) -> Result<Roll, PresenceError> {
+        let info = self.records()?.plan.info(&self.link).await.map_err(unavailable)?;
+        Ok(Roll { identity: info.created.into(), last: info.state.last_seq })
+    }
+
+    async fn watch(&self, channel: &Channel) -> Result<(), SubscribeError> {
+        let records = self.records().map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
+        if records.watched.lock().contains_key(channel) {
+            return Ok(());
+        }
+        let subject = self.subjects.live_records_of(channel);
+        let target = Target::Records(Arc::clone(records), channel.clone());
+        let sid = self.interests.subscribe(&self.live, &subject, target).await?;
+        let before = records.watched.lock().insert(channel.clone(), sid);
+        before.into_iter().for_each(|sid| end(&self.interests, &self.live, sid));
+        Ok(())
+    }
+
+    fn unwatch(&self, channel: &Channel) {
+        let sid = self.records.as_ref().and_then(|records| records.watched.lock().remove(channel));
+        sid.into_iter().for_each(|sid| end(&self.interests, &self.live, sid));
+    }
+
+    fn changes(&self) -> Option<mpsc::Receiver<Record>> {
+        self.records.as_ref()?.reader.lock().take()
+    }
+
+    fn doubts(&self) -> watch::Receiver<u64> {
+        self.records.as_ref().map_or_else(|| watch::channel(0).1, |records| records.doubts.subscribe())
+    }
+}
+
+fn end(interests: &Interests, live: &Live, sid: Sid) {
+    interests.forget(sid);
+    live.unsubscribe(sid);
+}
+
+fn unavailable(error: ApiError) -> PresenceError {
+    PresenceError(error.to_string())
+}

@@ -1,0 +1,101 @@
+//! Who is in which channel, for all nodes to see: each node's last word on each of its clients.
+//!
+//! What is recorded stays until it is recorded as gone, also when its node is. A departure can be read for
+//! [`DEPARTED_FOR`], so whoever looks at [what changed](Presences::page) more often than that misses none.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::{mpsc, watch};
+use uuid::Uuid;
+
+use super::SubscribeError;
+use crate::protocol::Channel;
+
+/// How long a departure can be read.
+pub const DEPARTED_FOR: Duration = Duration::from_secs(300);
+
+/// One client in one channel.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Occupant {
+    /// The life of the node that it is connected to: no other life of any node has that name. Letters, digits, `-`, `_`
+    /// and `~`.
+    pub node: Arc<str>,
+    pub channel: Channel,
+    pub client: Uuid,
+}
+
+/// A word on an occupant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    pub occupant: Occupant,
+    /// JSON `ClientInfo`; `None` once it has left.
+    pub info: Option<Bytes>,
+    /// Greater than that of every record before it, as long as the records are the same ([`Roll::identity`]).
+    pub revision: u64,
+}
+
+/// Of whom records are read.
+#[derive(Debug, Clone, Copy)]
+pub enum Whose<'a> {
+    Everybody,
+    Channel(&'a Channel),
+    Node(&'a str),
+}
+
+/// The records as a whole, as their authority knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Roll {
+    /// Another one says that they were lost and begun anew.
+    pub identity: Arc<str>,
+    /// The last revision.
+    pub last: u64,
+}
+
+/// Some records.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RecordPage {
+    /// Ascending; one for each occupant, its last.
+    pub records: Vec<Record>,
+    /// There are more behind the last one.
+    pub more: bool,
+}
+
+/// Why records cannot be read or written; trying again may help.
+#[derive(Debug, thiserror::Error)]
+#[error("presence unavailable: {0}")]
+pub struct PresenceError(pub String);
+
+/// Records who is where.
+#[async_trait]
+pub trait Presences: Send + Sync {
+    /// Records the last word on an occupant: JSON `ClientInfo`, or `None` once it has left. Returns its revision.
+    ///
+    /// After an error it may be recorded all the same, also later.
+    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError>;
+
+    /// The records of `whose` from the revision `from` on (inclusive), at most `limit` (at least 1).
+    ///
+    /// May come from a replica that lags: compare with [`newest`](Self::newest).
+    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError>;
+
+    /// The revision of the newest record of `whose`, from its authority: never stale. 0 without any.
+    async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError>;
+
+    /// What the authority knows now.
+    async fn roll(&self) -> Result<Roll, PresenceError>;
+
+    /// Asks for the changes of `channel`; returns once the other side accepted. Idempotent.
+    async fn watch(&self, channel: &Channel) -> Result<(), SubscribeError>;
+
+    /// Ends the changes of `channel`. A few may still be on their way.
+    fn unwatch(&self, channel: &Channel);
+
+    /// The changes of all watched channels. Given out once.
+    fn changes(&self) -> Option<mpsc::Receiver<Record>>;
+
+    /// Changes whenever some of the changes may be missing: then those who want all must read.
+    fn doubts(&self) -> watch::Receiver<u64>;
+}

@@ -1,0 +1,93 @@
+//! Who is in which channel, on all nodes, and who is told of it.
+//!
+//! Each node is the authority on its own clients: the **roster** knows them, and the **scribe** brings the backplane's
+//! records in line with it, however often that takes. What others see of a channel are these records. Where somebody on
+//! this node wants to be told of joins and leaves, a **view** follows them: it knows who is there, so a change that
+//! comes twice is told once, and the **audit** that compares it with the records tells what was missed.
+//!
+//! Nothing here is asked of other nodes. A node that died leaves its records behind; another one declares them gone
+//! ([`Presence::reap`]), and every view tells each leave once.
+
+mod audit;
+mod mourning;
+mod read;
+mod reconcile;
+mod roster;
+mod scribe;
+mod view;
+mod views;
+
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+pub use self::read::Present;
+pub use self::roster::Stay;
+pub use self::views::Listening;
+
+use self::read::Reads;
+use self::roster::Roster;
+use self::views::Views;
+use crate::backplane::{Backplane, PresenceError, Presences};
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::ClientInfo;
+use crate::telemetry::Telemetry;
+
+/// Who is where.
+pub struct Presence {
+    backplane: Arc<dyn Backplane>,
+    /// The life of this node that its clients are recorded under. Another one begins where others took it for dead.
+    life: watch::Receiver<Arc<str>>,
+    roster: Roster,
+    views: Views,
+    reads: Reads,
+    telemetry: Arc<Telemetry>,
+}
+
+impl Presence {
+    #[must_use]
+    pub fn new(backplane: Arc<dyn Backplane>, life: watch::Receiver<Arc<str>>, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Arc::new(Self {
+            backplane,
+            life,
+            roster: Roster::default(),
+            views: Views::default(),
+            reads: Reads::default(),
+            telemetry,
+        })
+    }
+
+    /// Starts what writes, listens and compares; all end with `stop`.
+    pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+        let Some(changes) = self.records().ok().and_then(Presences::changes) else { return };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(scribe::run(Arc::clone(self))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(reconcile::run(Arc::clone(self))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(audit::run(Arc::clone(self))));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(views::run(Arc::clone(self), changes)));
+    }
+
+    /// Records that a client is in a channel, until the stay is dropped. It takes a moment to be seen on other nodes.
+    #[must_use]
+    pub fn enter(self: &Arc<Self>, channel: &Channel, client: Uuid, info: &ClientInfo) -> Stay {
+        self.roster.enter(channel, client, info);
+        self.telemetry.presence.here.increment(1.0);
+        Stay::new(Arc::clone(self), channel.clone(), client)
+    }
+
+    /// Returns once everything that happened on this node is recorded.
+    pub async fn settled(&self) {
+        self.roster.settled().await;
+    }
+
+    /// The records, where the backplane keeps any.
+    fn records(&self) -> Result<&dyn Presences, PresenceError> {
+        self.backplane.presences().ok_or_else(|| PresenceError("no namespace records it".to_owned()))
+    }
+
+    fn life(&self) -> Arc<str> {
+        Arc::clone(&self.life.borrow())
+    }
+}

@@ -1,0 +1,221 @@
+//! The clients of this node, by channel, and which of them the records do not show yet.
+
+use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use super::Presence;
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::ClientInfo;
+
+/// One client of this node in one channel.
+pub(super) type Key = (Channel, Uuid);
+
+/// Everybody who is here.
+pub(super) struct Roster {
+    state: Mutex<State>,
+    /// There is something to write.
+    wake: Notify,
+    /// What is not known to be recorded.
+    owed: watch::Sender<usize>,
+}
+
+#[derive(Default)]
+struct State {
+    here: BTreeMap<Key, Bytes>,
+    /// What is to be written, each once. At most everybody who is here, and those who have just left.
+    queue: VecDeque<Key>,
+    queued: HashSet<Key>,
+    /// What is being written, and whether it changed meanwhile.
+    writing: BTreeMap<Key, bool>,
+}
+
+impl Default for Roster {
+    fn default() -> Self {
+        Self { state: Mutex::default(), wake: Notify::new(), owed: watch::channel(0).0 }
+    }
+}
+
+impl Roster {
+    /// Takes a client in, or what is new about it.
+    pub(super) fn enter(&self, channel: &Channel, client: Uuid, info: &ClientInfo) {
+        // A structure of strings and JSON that was parsed before cannot fail to be written.
+        let info = serde_json::to_vec(info).unwrap_or_default();
+        let key = (channel.clone(), client);
+        let mut state = self.state.lock();
+        state.here.insert(key.clone(), info.into());
+        self.mark(&mut state, key);
+    }
+
+    /// Lets a client go.
+    pub(super) fn leave(&self, key: Key) {
+        let mut state = self.state.lock();
+        state.here.remove(&key);
+        self.mark(&mut state, key);
+    }
+
+    /// Has the record of a client written anew.
+    pub(super) fn rewrite(&self, key: Key) {
+        self.mark(&mut self.state.lock(), key);
+    }
+
+    /// Has every record written anew.
+    pub(super) fn rewrite_all(&self) {
+        let mut state = self.state.lock();
+        let everybody: Vec<Key> = state.here.keys().cloned().collect();
+        everybody.into_iter().for_each(|key| self.mark(&mut state, key));
+    }
+
+    fn mark(&self, state: &mut State, key: Key) {
+        if let Some(changed) = state.writing.get_mut(&key) {
+            *changed = true;
+        } else if state.queued.insert(key.clone()) {
+            state.queue.push_back(key);
+        }
+        self.settle(state);
+        self.wake.notify_one();
+    }
+
+    fn settle(&self, state: &State) {
+        self.owed.send_replace(state.queue.len() + state.writing.len());
+    }
+
+    /// The next client whose record is to be written, and what it says. [`written`](Self::written) must follow.
+    pub(super) fn take(&self) -> Option<(Key, Option<Bytes>)> {
+        let mut state = self.state.lock();
+        let key = state.queue.pop_front()?;
+        state.queued.remove(&key);
+        state.writing.insert(key.clone(), false);
+        let info = state.here.get(&key).cloned();
+        Some((key, info))
+    }
+
+    /// A record was written, or was not.
+    pub(super) fn written(&self, key: Key, written: bool) {
+        let mut state = self.state.lock();
+        let changed = state.writing.remove(&key).unwrap_or(false);
+        if (changed || !written) && state.queued.insert(key.clone()) {
+            state.queue.push_back(key);
+        }
+        self.settle(&state);
+    }
+
+    /// Returns when there may be something to write.
+    pub(super) async fn wake(&self) {
+        self.wake.notified().await;
+    }
+
+    /// Returns once everything is recorded.
+    pub(super) async fn settled(&self) {
+        // The sender lives in self.
+        let _ = self.owed.subscribe().wait_for(|owed| *owed == 0).await;
+    }
+
+    /// What is not known to be recorded.
+    pub(super) fn owed(&self) -> usize {
+        *self.owed.borrow()
+    }
+
+    /// Those who are in `channel` on this node.
+    pub(super) fn of_channel(&self, channel: &Channel) -> Vec<(Uuid, Bytes)> {
+        let state = self.state.lock();
+        let all = state.here.range((channel.clone(), Uuid::nil())..=(channel.clone(), Uuid::max()));
+        all.map(|((_, client), info)| (*client, info.clone())).collect()
+    }
+
+    /// Whether a client is here.
+    pub(super) fn contains(&self, key: &Key) -> bool {
+        self.state.lock().here.contains_key(key)
+    }
+
+    /// What a client's record should say.
+    pub(super) fn info(&self, key: &Key) -> Option<Bytes> {
+        self.state.lock().here.get(key).cloned()
+    }
+
+    /// Everybody who is here.
+    pub(super) fn everybody(&self) -> Vec<Key> {
+        self.state.lock().here.keys().cloned().collect()
+    }
+}
+
+/// A client is in a channel until this is dropped.
+pub struct Stay {
+    presence: Arc<Presence>,
+    channel: Channel,
+    client: Uuid,
+}
+
+impl Stay {
+    pub(super) const fn new(presence: Arc<Presence>, channel: Channel, client: Uuid) -> Self {
+        Self { presence, channel, client }
+    }
+
+    /// Something about the client has changed.
+    pub fn update(&self, info: &ClientInfo) {
+        self.presence.roster.enter(&self.channel, self.client, info);
+    }
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        self.presence.telemetry.presence.here.decrement(1.0);
+        self.presence.roster.leave((self.channel.clone(), self.client));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn channel(name: &str) -> Channel {
+        Channel::parse(name, 255).expect("a channel")
+    }
+
+    fn info(user: &str) -> ClientInfo {
+        ClientInfo { user: user.to_owned(), ..ClientInfo::default() }
+    }
+
+    #[test]
+    fn what_changes_while_it_is_written_is_written_again() {
+        let (roster, key) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+        roster.enter(&key.0, key.1, &info("ann"));
+        let (taken, said) = roster.take().expect("to be written");
+        assert!(taken == key && said.is_some());
+        roster.leave(key.clone());
+        assert!(roster.take().is_none(), "two writes of one record could overtake each other");
+        roster.written(key.clone(), true);
+        assert_eq!(roster.take(), Some((key.clone(), None)));
+        roster.written(key, true);
+        assert!(roster.settled().now_or_never().is_some());
+    }
+
+    #[test]
+    fn what_was_not_written_is_owed() {
+        let (roster, key) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+        roster.enter(&key.0, key.1, &info("ann"));
+        roster.enter(&key.0, key.1, &info("ann"));
+        assert_eq!(roster.owed(), 1);
+        let (key, _) = roster.take().expect("to be written");
+        roster.written(key, false);
+        assert!(roster.settled().now_or_never().is_none());
+        assert!(roster.take().is_some());
+    }
+
+    #[test]
+    fn a_channel_s_clients_are_told_from_its_neighbours() {
+        let roster = Roster::default();
+        for (name, client) in [("a", 1), ("a", 2), ("a.b", 3), ("b", 4)] {
+            roster.enter(&channel(name), Uuid::from_u128(client), &info("ann"));
+        }
+        let clients: Vec<_> =
+            roster.of_channel(&channel("a")).into_iter().map(|(client, _)| client.as_u128()).collect();
+        assert_eq!(clients, [1, 2]);
+    }
+}

@@ -1,0 +1,98 @@
+//! Brings the records in line with the roster.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use tokio::time::{Instant, sleep_until};
+use tracing::{debug, warn};
+
+use super::Presence;
+use super::roster::Key;
+use crate::backplane::Occupant;
+use crate::telemetry::Pace;
+
+/// Records that await their acknowledgement at one time.
+const IN_FLIGHT: usize = 256;
+/// How long nothing is written after a failure, at first and at most.
+const PAUSE: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+
+/// Writes what the roster wants written, for ever.
+pub(super) async fn run(presence: Arc<Presence>) {
+    let mut writes = FuturesUnordered::new();
+    let mut life = presence.life.clone();
+    let mut pause = Pause::default();
+    loop {
+        while writes.len() < IN_FLIGHT
+            && pause.is_over()
+            && let Some((key, info)) = presence.roster.take()
+        {
+            writes.push(write(&presence, key, info));
+        }
+        tokio::select! {
+            Some((key, written)) = writes.next(), if !writes.is_empty() => {
+                presence.roster.written(key, written);
+                pause.note(written);
+                presence.telemetry.presence.owed.set(presence.roster.owed() as f64);
+            }
+            () = presence.roster.wake(), if writes.len() < IN_FLIGHT => {}
+            () = sleep_until(pause.until), if !pause.is_over() => {}
+            Ok(()) = life.changed() => {
+                life.borrow_and_update();
+                presence.roster.rewrite_all();
+            }
+        }
+    }
+}
+
+async fn write(presence: &Presence, key: Key, info: Option<Bytes>) -> (Key, bool) {
+    let occupant = Occupant { node: presence.life(), channel: key.0.clone(), client: key.1 };
+    let outcome = match presence.records() {
+        Ok(records) => records.record(&occupant, info).await,
+        Err(error) => Err(error),
+    };
+    if let Err(error) = &outcome {
+        debug!(channel = %key.0, client = %key.1, %error, "not recorded yet");
+    }
+    (key, outcome.is_ok())
+}
+
+/// After a failure the backplane is left in peace for a while.
+struct Pause {
+    until: Instant,
+    length: Duration,
+    said: Pace,
+}
+
+impl Default for Pause {
+    fn default() -> Self {
+        Self { until: Instant::now(), length: PAUSE, said: Pace::default() }
+    }
+}
+
+impl Pause {
+    fn is_over(&self) -> bool {
+        Instant::now() >= self.until
+    }
+
+    fn note(&mut self, written: bool) {
+        if written {
+            self.length = PAUSE;
+            if let Some(after) = self.said.over() {
+                tracing::info!(?after, "presence is recorded again");
+            }
+            return;
+        }
+        // Those that were under way together fail together, and make one pause.
+        if self.is_over() {
+            self.until = Instant::now() + self.length;
+            self.length = (self.length * 2).min(LONGEST_PAUSE);
+        }
+        if self.said.due().is_some() {
+            warn!("presence cannot be recorded; what happens meanwhile is recorded later");
+        }
+    }
+}

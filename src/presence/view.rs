@@ -1,0 +1,252 @@
+//! What those on this node who are told of joins and leaves know of one channel.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::read::user;
+use crate::backplane::Record;
+use crate::hub::{Audience, Frames, Outbox, Reach};
+use crate::protocol::centrifuge::{ClientInfo, Push, pushed};
+use crate::protocol::{Channel, Offset};
+
+/// A channel with listeners to joins and leaves on this node.
+pub(super) struct View {
+    pub(super) channel: Channel,
+    /// How long a user may be away without having left; zero tells of every client.
+    delay: Duration,
+    /// One at a time opens it; nobody closes it meanwhile.
+    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) state: Mutex<ViewState>,
+}
+
+/// What of a view changes.
+#[derive(Default)]
+pub(super) struct ViewState {
+    pub(super) audience: Audience,
+    members: HashMap<Uuid, Member>,
+    /// Everybody who was there is known: from now on changes are told.
+    pub(super) open: bool,
+    /// It left the registry: whoever still holds it must ask for it again.
+    pub(super) closed: bool,
+    pub(super) listed_idle: bool,
+    /// Where users are told of in place of clients: their clients, and those who may be back.
+    users: HashMap<String, usize>,
+    leaving: HashMap<String, (Instant, Bytes)>,
+}
+
+struct Member {
+    node: Arc<str>,
+    revision: u64,
+    info: Bytes,
+}
+
+/// What listeners are told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Event {
+    Join(Bytes),
+    Leave(Bytes),
+}
+
+/// What a change leads to.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    Nothing,
+    Tell(Event),
+    /// To be told unless this user is back by then.
+    Later(Instant, String),
+}
+
+impl View {
+    pub(super) fn new(channel: Channel, delay: Duration) -> Self {
+        Self { channel, delay, turn: tokio::sync::Mutex::default(), state: Mutex::default() }
+    }
+
+    /// Takes a record. Those that came before, or are older, have no effect.
+    pub(super) fn take(&self, record: Record) -> Effect {
+        let mut state = self.state.lock();
+        let Record { occupant, info, revision } = record;
+        let known = state.members.get_mut(&occupant.client);
+        match (known, info) {
+            (Some(member), _) if member.revision >= revision => Effect::Nothing,
+            (Some(member), Some(info)) => {
+                *member = Member { node: occupant.node, revision, info };
+                Effect::Nothing
+            }
+            (None, Some(info)) => {
+                let member = Member { node: occupant.node, revision, info: info.clone() };
+                state.members.insert(occupant.client, member);
+                state.came(info, self.delay)
+            }
+            // Its node begot another life meanwhile, which has it.
+            (Some(member), None) if member.node != occupant.node => Effect::Nothing,
+            (Some(_), None) => state.gone(occupant.client, self.delay),
+            (None, None) => Effect::Nothing,
+        }
+    }
+
+    /// Everybody who is there, but for those of one node; `None` while that is not known.
+    pub(super) fn members(&self, but: &str) -> Option<Vec<(Uuid, Bytes)>> {
+        let state = self.state.lock();
+        let others = state.members.iter().filter(|(_, member)| *member.node != *but);
+        state.open.then(|| others.map(|(client, member)| (*client, member.info.clone())).collect())
+    }
+
+    /// Whether the records that were read in `from..=to` lack a member that they should have shown.
+    pub(super) fn missing_from(&self, seen: impl Fn(Uuid) -> bool, to: u64) -> Vec<Uuid> {
+        let state = self.state.lock();
+        let unseen = state.members.iter().filter(|(client, member)| member.revision <= to && !seen(**client));
+        unseen.map(|(client, _)| *client).collect()
+    }
+
+    /// A member turned out to be gone.
+    pub(super) fn remove(&self, client: Uuid) -> Effect {
+        self.state.lock().gone(client, self.delay)
+    }
+
+    /// Revisions begin anew: those that are known say nothing any more.
+    pub(super) fn forget_revisions(&self) {
+        self.state.lock().members.values_mut().for_each(|member| member.revision = 0);
+    }
+
+    /// The time of a user who may be back is over: what is to be told.
+    pub(super) fn due(&self, user: &str, at: Instant) -> Option<Event> {
+        let mut state = self.state.lock();
+        let is_it = state.leaving.get(user).is_some_and(|(until, _)| *until == at);
+        let (_, info) = is_it.then(|| state.leaving.remove(user)).flatten()?;
+        Some(Event::Leave(info))
+    }
+
+    /// Appends an event to every listener's outbox; whoever has to be flushed is added to `touched`.
+    pub(super) fn tell(&self, event: &Event, touched: &mut Vec<Arc<Outbox>>) -> Reach {
+        let (Event::Join(info) | Event::Leave(info)) = event;
+        // What is no `ClientInfo` was written by nobody of ours.
+        let Ok(info) = serde_json::from_slice::<ClientInfo>(info) else { return Reach::default() };
+        let channel = self.channel.clone();
+        let push = match event {
+            Event::Join(_) => Push::Join { channel, info },
+            Event::Leave(_) => Push::Leave { channel, info },
+        };
+        let frames = Frames::new(move |format| Some(pushed(format, push.clone())));
+        // Encoded before the lock is taken.
+        let formats = self.state.lock().audience.formats();
+        frames.prepare(formats);
+        self.state.lock().audience.deliver(&frames, Offset::NONE, touched)
+    }
+}
+
+impl ViewState {
+    fn came(&mut self, info: Bytes, delay: Duration) -> Effect {
+        let mut news = true;
+        if let Some(user) = told_by_user(&info, delay) {
+            let clients = self.users.entry(user.clone()).or_default();
+            *clients += 1;
+            news = *clients == 1 && self.leaving.remove(&user).is_none();
+        }
+        if news && self.open { Effect::Tell(Event::Join(info)) } else { Effect::Nothing }
+    }
+
+    fn gone(&mut self, client: Uuid, delay: Duration) -> Effect {
+        let Some(Member { info, .. }) = self.members.remove(&client) else { return Effect::Nothing };
+        let Some(user) = told_by_user(&info, delay) else {
+            return if self.open { Effect::Tell(Event::Leave(info)) } else { Effect::Nothing };
+        };
+        if let Some(clients) = self.users.get_mut(&user) {
+            *clients -= 1;
+            if *clients > 0 {
+                return Effect::Nothing;
+            }
+            self.users.remove(&user);
+        }
+        if !self.open {
+            return Effect::Nothing;
+        }
+        let until = Instant::now() + delay;
+        self.leaving.insert(user.clone(), (until, info));
+        Effect::Later(until, user)
+    }
+}
+
+/// The user, where users are told of; anonymous ones cannot be told apart, so there each client counts.
+fn told_by_user(info: &[u8], delay: Duration) -> Option<String> {
+    if delay.is_zero() {
+        return None;
+    }
+    Some(user(info)).filter(|user| !user.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Occupant;
+
+    fn view(delay: Duration) -> View {
+        let view = View::new(Channel::parse("room", 255).expect("a channel"), delay);
+        view.state.lock().open = true;
+        view
+    }
+
+    fn info(user: &str) -> Bytes {
+        serde_json::to_vec(&ClientInfo { user: user.to_owned(), ..ClientInfo::default() }).expect("JSON").into()
+    }
+
+    fn record(node: &str, client: u128, revision: u64, info: Option<Bytes>) -> Record {
+        let channel = Channel::parse("room", 255).expect("a channel");
+        Record { occupant: Occupant { node: node.into(), channel, client: Uuid::from_u128(client) }, info, revision }
+    }
+
+    #[test]
+    fn what_comes_twice_is_told_once() {
+        let view = view(Duration::ZERO);
+        let (joins, leaves) = (Effect::Tell(Event::Join(info("ann"))), Effect::Tell(Event::Leave(info("ann"))));
+        assert_eq!(view.take(record("a~1", 1, 5, Some(info("ann")))), joins);
+        assert_eq!(view.take(record("a~1", 1, 5, Some(info("ann")))), Effect::Nothing);
+        assert_eq!(view.take(record("a~1", 1, 9, Some(info("ann")))), Effect::Nothing, "told anew, not come anew");
+        assert_eq!(view.take(record("a~1", 1, 7, None)), Effect::Nothing, "older than what is known");
+        assert_eq!(view.take(record("a~1", 1, 10, None)), leaves);
+        assert_eq!(view.take(record("a~1", 1, 11, None)), Effect::Nothing);
+    }
+
+    #[test]
+    fn the_end_of_an_earlier_life_takes_nobody_with_it_who_lives_on() {
+        let view = view(Duration::ZERO);
+        view.take(record("a~1", 1, 1, Some(info("ann"))));
+        assert_eq!(view.take(record("a~2", 1, 2, Some(info("ann")))), Effect::Nothing);
+        assert_eq!(view.take(record("a~1", 1, 3, None)), Effect::Nothing);
+        assert_eq!(view.members("b~1").map(|members| members.len()), Some(1));
+    }
+
+    #[test]
+    fn nothing_is_told_before_it_is_known_who_was_there() {
+        let view = view(Duration::ZERO);
+        view.state.lock().open = false;
+        assert_eq!(view.take(record("a~1", 1, 1, Some(info("ann")))), Effect::Nothing);
+        assert_eq!(view.members(""), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_user_who_is_back_in_time_never_left() {
+        let view = view(Duration::from_secs(5));
+        assert_eq!(view.take(record("a~1", 1, 1, Some(info("ann")))), Effect::Tell(Event::Join(info("ann"))));
+        assert_eq!(view.take(record("a~1", 2, 2, Some(info("ann")))), Effect::Nothing, "another tab");
+        assert_eq!(view.take(record("a~1", 1, 3, None)), Effect::Nothing, "the other tab is still there");
+        let Effect::Later(until, user) = view.take(record("a~1", 2, 4, None)) else { panic!("to be told later") };
+        assert_eq!(view.take(record("b~1", 3, 5, Some(info("ann")))), Effect::Nothing, "back on another node");
+        assert_eq!(view.due(&user, until), None);
+        let Effect::Later(until, user) = view.take(record("b~1", 3, 6, None)) else { panic!("to be told later") };
+        assert_eq!(view.due(&user, until), Some(Event::Leave(info("ann"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn anonymous_clients_are_told_one_by_one() {
+        let view = view(Duration::from_secs(5));
+        assert!(matches!(view.take(record("a~1", 1, 1, Some(info("")))), Effect::Tell(Event::Join(_))));
+        assert!(matches!(view.take(record("a~1", 2, 2, Some(info("")))), Effect::Tell(Event::Join(_))));
+        assert!(matches!(view.take(record("a~1", 1, 3, None)), Effect::Tell(Event::Leave(_))));
+    }
+}

@@ -1,0 +1,115 @@
+//! Nodes die, servers restart, records vanish, changes do not arrive: everybody is told everything once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::faults::{Faults, Faulty};
+use midplane::backplane::feed;
+
+use super::{Node, registry};
+use crate::support::eventually;
+use crate::support::member::channel;
+use crate::support::nats_server::{NatsCluster, NatsServer};
+use crate::support::nats_settings::nats;
+
+#[tokio::test]
+async fn each_client_of_a_dead_node_leaves_once() {
+    let cluster = NatsCluster::start().await;
+    let settings = nats(cluster.urls(), 3);
+    let nodes = [Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await];
+    let dying = Node::join(&settings, "c~1").await;
+    let rooms: Vec<_> = (0..20).map(|n| channel(&format!("room.{n}"))).collect();
+    let mut listeners = Vec::new();
+    for room in &rooms {
+        listeners.push(nodes[0].listen(room).await);
+    }
+    let stays: Vec<_> = (0..200).map(|n| dying.enter(&rooms[n % 20], n as u128, &format!("user {n}"))).collect();
+    for listener in &listeners {
+        listener.is_told(10).await;
+    }
+    dying.presence.settled().await;
+    // Its tasks end and nothing more is recorded, as after a kill.
+    drop(dying);
+    drop(stays);
+    let (first, second) = tokio::join!(nodes[0].presence.reap("c~1"), nodes[1].presence.reap("c~1"));
+    assert!(first.unwrap().max(second.unwrap()) > 0);
+    for (listener, room) in listeners.iter().zip(&rooms) {
+        let told = listener.is_told(20).await;
+        let leaves: BTreeSet<_> = told[10..].iter().cloned().collect();
+        assert!(told.len() == 20 && leaves.len() == 10 && leaves.iter().all(|word| word.starts_with('-')), "{told:?}");
+        nodes[1].sees(room, 0).await;
+    }
+    assert_eq!(nodes[1].presence.reap("c~1").await.unwrap(), 0);
+}
+
+#[tokio::test]
+async fn what_happens_while_the_server_is_away_is_told_afterwards() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let ann = a.enter(&room, 1, "ann");
+    let _bob = a.enter(&room, 2, "bob");
+    at_b.is_told(2).await;
+    server.kill();
+    drop(ann);
+    let _cay = a.enter(&room, 3, "cay");
+    server.restart().await;
+    let mut told = at_b.is_told(4).await.split_off(2);
+    told.sort();
+    assert_eq!(told, ["+cay", "-ann"]);
+    b.sees(&room, 2).await;
+}
+
+#[tokio::test]
+async fn records_that_vanished_are_written_anew_and_nobody_leaves() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
+    at_b.is_told(2).await;
+    server.kill();
+    server.wipe_store();
+    server.restart().await;
+    let third = Node::join(&settings, "c~1").await;
+    third.sees(&room, 2).await;
+    let _cay = a.enter(&room, 3, "cay");
+    let told = at_b.is_told(3).await;
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert_eq!(told[2], "+cay");
+}
+
+#[tokio::test]
+async fn changes_that_did_not_arrive_are_found_by_the_audit() {
+    let (sender, feeds) = feed::open(1);
+    let faults = Arc::new(Faults::default());
+    let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
+    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    let room = channel("room");
+    let listener = node.listen(&room).await;
+    let ann = node.enter(&room, 1, "ann");
+    listener.is_told(1).await;
+    faults.changes_lost.store(true, Ordering::SeqCst);
+    drop(ann);
+    let _bob = node.enter(&room, 2, "bob");
+    node.presence.settled().await;
+    let mut told = eventually("the lost ones are told", async || {
+        faulty.doubt();
+        Some(listener.told()).filter(|told| told.len() >= 3)
+    })
+    .await;
+    told[1..].sort();
+    assert_eq!(told, ["+ann", "+bob", "-ann"]);
+    // The first of all may have been compared before it arrived, and counted as well.
+    eventually("they are counted", async || {
+        let metrics = node.telemetry.render();
+        let healed = metrics.lines().find_map(|line| line.strip_prefix("midplane_presence_healed_total "))?;
+        (healed.parse::<u64>().ok()? >= 2).then_some(())
+    })
+    .await;
+}

@@ -1,0 +1,74 @@
+//! What nodes see of each other's clients.
+
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Node;
+use crate::support::member::channel;
+use crate::support::nats_server::{NatsCluster, NatsServer};
+use crate::support::nats_settings::nats;
+
+#[tokio::test]
+async fn all_nodes_see_the_same_and_are_told_the_same() {
+    let cluster = NatsCluster::start().await;
+    let settings = nats(cluster.urls(), 3);
+    let (a, b) = tokio::join!(Node::join(&settings, "a~1"), Node::join(&settings, "b~1"));
+    let room = channel("room");
+    let (at_a, at_b) = (a.listen(&room).await, b.listen(&room).await);
+    let ann = a.enter(&room, 1, "ann");
+    assert_eq!(a.presence.list(&room).await.unwrap().counts(), (1, 1), "one's own clients are seen at once");
+    at_b.is_told(1).await;
+    let bob = b.enter(&room, 2, "bob");
+    let also_ann = b.enter(&room, 3, "ann");
+    for node in [&a, &b] {
+        node.sees_users(&room, 3, 2).await;
+    }
+    drop(ann);
+    for listener in [&at_a, &at_b] {
+        let mut told = listener.is_told(4).await;
+        assert_eq!((&*told[0], &*told[3]), ("+ann", "-ann"), "{told:?}");
+        told[1..3].sort();
+        assert_eq!(told[1..3], ["+ann", "+bob"]);
+    }
+    drop((bob, also_ann));
+    a.sees(&room, 0).await;
+    b.sees(&room, 0).await;
+}
+
+#[tokio::test]
+async fn a_channel_that_nobody_here_listens_to_is_read_when_asked_for() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let rooms = ["room", "room.x"].map(channel);
+    let stays: Vec<_> =
+        (0..2_500).map(|client| a.enter(&rooms[0], client, &format!("user {}", client % 100))).collect();
+    let _other = a.enter(&rooms[1], 9_999, "ann");
+    b.sees_users(&rooms[0], 2_500, 100).await;
+    // Those who ask together share what is read.
+    for present in join_all((0..20).map(|_| b.presence.list(&rooms[0]))).await {
+        assert_eq!(present.unwrap().counts(), (2_500, 100));
+    }
+    assert_eq!(b.presence.list(&rooms[1]).await.unwrap().counts(), (1, 1));
+    drop(stays);
+    b.sees(&rooms[0], 0).await;
+}
+
+#[tokio::test]
+async fn a_user_who_is_back_in_time_is_not_told_of() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let room = channel("room");
+    let patient = b.listen_to_users(&room, Duration::from_secs(3600)).await;
+    let hasty = a.listen_to_users(&room, Duration::from_millis(1)).await;
+    let first = a.enter(&room, 1, "ann");
+    patient.is_told(1).await;
+    drop(first);
+    assert_eq!(hasty.is_told(2).await, ["+ann", "-ann"]);
+    let _second = b.enter(&room, 2, "ann");
+    let _bob = b.enter(&room, 3, "bob");
+    hasty.is_told(4).await;
+    assert_eq!(patient.is_told(2).await, ["+ann", "+bob"]);
+}
