@@ -123,7 +123,7 @@ export class App {
   /** Breaks the connection as a bad network does, without a farewell. */
   breakConnection() {
     if (carrier === 'websocket') this.socket.terminate();
-    else this.streams.at(-1).abort();
+    else this.streams.at(-1).abort(new TypeError('the line is cut')); // an AbortError would be the application's own wish
   }
 
   /** Breaks the connection and keeps the client away until `return`; meanwhile `during` runs. */
