@@ -219,6 +219,16 @@ export class Listener {
   }
 }
 
+/** A subscription that notes who comes and who goes, in `told`: `+ann`, `-ann`. */
+export async function watch(app, channel, options = {}) {
+  const listener = app.listen(channel, options);
+  listener.told = [];
+  const note = sign => ({ info }) => listener.told.push(`${sign}${info.user}`);
+  listener.subscription.on('join', note('+')).on('leave', note('-'));
+  await listener.ready();
+  return listener;
+}
+
 /**
  * Waits until `listeners` hear every node in `channel`. Without history nothing says when a subscription has reached all
  * of NATS' servers, and what is published before that is gone. Probes do not count as publications.
