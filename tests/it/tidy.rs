@@ -140,3 +140,30 @@ fn configurations_in_the_documents_are_accepted() {
     }
     assert!(configurations >= 2, "{configurations} configurations are not all of them");
 }
+
+/// Every text that a test may be found by: whole files.
+fn tests() -> String {
+    let scripts = [root().join("tests/sdk/js"), root().join("tests/sdk/js/scenarios")];
+    let scripts = scripts.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder"));
+    let scripts = scripts.map(|entry| entry.expect("an entry").path());
+    let scripts = scripts.filter(|file| file.extension().is_some_and(|extension| extension == "mjs"));
+    let files = scripts.chain(sources(&root().join("tests/it"))).chain(sources(&root().join("src")));
+    files.map(|file| fs::read_to_string(file).expect("a test")).collect()
+}
+
+#[test]
+fn guarantees_name_tests_that_exist() {
+    let tests = tests().replace("\\'", "'");
+    let text = fs::read_to_string(root().join("docs/guarantees.md")).expect("the guarantees");
+    let mut named = 0;
+    for line in text.lines() {
+        let names = line.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && name.len() > 24);
+        let titles = line.split('"').skip(1).step_by(2);
+        let missing = |name: &&str| !tests.contains(*name);
+        let names: Vec<_> = names.filter(|name| !name.contains('.')).chain(titles).collect();
+        named += names.len();
+        let missing: Vec<_> = names.into_iter().filter(missing).collect();
+        assert!(missing.is_empty(), "no such test: {missing:?}");
+    }
+    assert!(named >= 30, "{named} tests are named");
+}
