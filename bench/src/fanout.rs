@@ -38,7 +38,7 @@ pub fn run(programs: &Programs, subscribers: usize, rounds: usize) -> anyhow::Re
     let floor = node::floor()?;
     let midplane = node::midplane(programs, "fanout", node::NO_PINGS, None)?;
     let mut swarm = Swarm::new(Instant::now())?;
-    let subscribe = || Hello::Subscribe("bench".to_owned());
+    let subscribe = || Hello::to("bench");
     let floor_group = swarm.group(floor.address, subscribe())?;
     let midplane_group = swarm.group(midplane.address, subscribe())?;
     swarm.connect(floor_group, subscribers)?;

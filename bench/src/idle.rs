@@ -21,7 +21,7 @@ pub fn run(programs: &Programs, clients: usize) -> anyhow::Result<()> {
     let server = node::midplane(programs, "idle", "25s", None)?;
     let base = server.process.resident()?;
     let mut swarm = Swarm::new(Instant::now())?;
-    let group = swarm.group(server.address, Hello::Subscribe("bench".to_owned()))?;
+    let group = swarm.group(server.address, Hello::to("bench"))?;
 
     swarm.connect(group, FIRST)?;
     swarm.idle(SETTLE)?;

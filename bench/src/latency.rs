@@ -107,7 +107,7 @@ impl Bench {
         let mut lines = Vec::new();
         for path in &PATHS {
             let server = if path.source == Source::Loop { floor.address } else { far.address };
-            let group = swarm.group(server, Hello::Subscribe(path.channel.to_owned()))?;
+            let group = swarm.group(server, Hello::to(path.channel))?;
             swarm.connect(group, path.subscribers)?;
             let publisher = match path.source {
                 Source::Client => Some(Publisher::connect(near.address, path.channel)?),

@@ -1,6 +1,6 @@
 //! Measures midplane against floors that run beside it: a bare write loop, core NATS, fixed answers.
 //!
-//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|all`. README.md says what the numbers mean.
+//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|survivors|all`. README.md says what the numbers mean.
 
 mod fanout;
 mod floor;
@@ -9,10 +9,12 @@ mod latency;
 mod machine;
 mod nats;
 mod node;
+mod presence;
 mod process;
 mod publisher;
 mod report;
 mod storm;
+mod survivors;
 mod swarm;
 mod wire;
 
@@ -59,6 +61,16 @@ enum What {
         #[arg(long, default_value_t = 4_000)]
         connections: usize,
     },
+    /// Many clients in one channel with presence, seen from another node.
+    Presence {
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+    },
+    /// A node dies, and its clients recover at the two that are left.
+    Survivors {
+        #[arg(long, default_value_t = 10_000)]
+        clients: usize,
+    },
     /// Everything.
     All,
     /// The floor itself; started by the others.
@@ -80,11 +92,15 @@ fn main() -> anyhow::Result<()> {
         What::Fanout { subscribers } => fanout::run(&programs, subscribers, rounds),
         What::Latency { seconds } => latency::run(&programs, seconds, rounds),
         What::Storm { connections } => storm::run(&programs, connections, rounds),
+        What::Presence { clients } => presence::run(&programs, clients),
+        What::Survivors { clients } => survivors::run(&programs, clients, rounds),
         What::All => {
             idle::run(&programs, 10_000)?;
             fanout::run(&programs, 1_000, rounds)?;
             latency::run(&programs, 5, rounds)?;
-            storm::run(&programs, 4_000, rounds)
+            storm::run(&programs, 4_000, rounds)?;
+            presence::run(&programs, 10_000)?;
+            survivors::run(&programs, 10_000, rounds)
         }
         What::Floor => unreachable!("answered above"),
     }

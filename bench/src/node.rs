@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use serde_json::Value;
 use tempfile::TempDir;
 
 use crate::process::Process;
@@ -18,6 +19,11 @@ pub const SECRET: &str = "a secret of the benchmarks, nothing else";
 
 /// A ping interval of which nothing is seen.
 pub const NO_PINGS: &str = "1h";
+
+const API_KEY: &str = "a key of the benchmarks";
+
+/// After so long without a sign of life a node is dead.
+pub const DETECTION_SECONDS: u64 = 3;
 
 /// How long a server may take to be ready.
 const START: Duration = Duration::from_secs(30);
@@ -72,6 +78,10 @@ pub fn midplane(programs: &Programs, name: &str, ping: &str, nats: Option<Socket
 name = "{name}"
 [http]
 bind = "{address}"
+[http_api]
+key = "{API_KEY}"
+[cluster]
+failure_detection_timeout = "{DETECTION_SECONDS}s"
 [client]
 ping_interval = "{ping}"
 [client.token]
@@ -87,6 +97,12 @@ history_meta_ttl = "1h"
 force_recovery = true
 allow_subscribe_for_client = true
 allow_publish_for_client = true
+[[channel.namespaces]]
+name = "room"
+presence = true
+join_leave = true
+allow_presence_for_client = true
+allow_subscribe_for_client = true
 "#
     );
     if let Some(nats) = nats {
@@ -119,6 +135,37 @@ fn is_ready(address: SocketAddr) -> bool {
         Ok(answer)
     };
     ask().is_ok_and(|answer| answer.starts_with("HTTP/1.1 200"))
+}
+
+/// Calls a node's server API; returns the whole answer.
+pub fn api(address: SocketAddr, method: &str, body: &Value) -> anyhow::Result<Value> {
+    let body = body.to_string();
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START))?;
+    let length = body.len();
+    let head = format!(
+        "POST /api/{method} HTTP/1.1\r\nhost: node\r\nx-api-key: {API_KEY}\r\ncontent-type: application/json\r\n\
+         content-length: {length}\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer)?;
+    let start = memchr::memmem::find(&answer, b"\r\n\r\n").context("an answer with a head")? + 4;
+    let answer: Value = serde_json::from_slice(&answer[start..])?;
+    anyhow::ensure!(answer.get("error").is_none(), "{method}: {answer}");
+    Ok(answer)
+}
+
+/// The sum of a metric's lines that begin so.
+pub fn metric(address: SocketAddr, begins: &str) -> anyhow::Result<f64> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START))?;
+    stream.write_all(b"GET /metrics HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let values = answer.lines().filter(|line| line.starts_with(begins)).filter_map(|line| line.rsplit(' ').next());
+    Ok(values.filter_map(|value| value.parse::<f64>().ok()).sum())
 }
 
 /// A nats-server with JetStream.

@@ -9,6 +9,7 @@ use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
+use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
 use crate::wire;
@@ -37,6 +38,8 @@ pub struct Group {
     hello: Hello,
     pub ready: usize,
     pub gone: usize,
+    /// Those that were told that they missed nothing that they did not get.
+    pub recovered: usize,
     pub deliveries: u64,
     /// Payload bytes of the latest frame with a delivery.
     pub frame_size: usize,
@@ -54,8 +57,15 @@ pub struct GroupId(usize);
 pub enum Hello {
     /// Connects with a token of its own.
     Connect,
-    /// And subscribes.
-    Subscribe(String),
+    /// And subscribes, with one of these parameters after the other.
+    Subscribe(Vec<Value>),
+}
+
+impl Hello {
+    /// All subscribe to one channel.
+    pub fn to(channel: &str) -> Self {
+        Self::Subscribe(vec![json!({ "channel": channel })])
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -97,6 +107,7 @@ impl Swarm {
             hello,
             ready: 0,
             gone: 0,
+            recovered: 0,
             deliveries: 0,
             frame_size: 0,
             latency,
@@ -268,11 +279,11 @@ impl Swarm {
 
     fn join(&mut self, index: usize) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
-        let channel = match &self.groups[client.group].hello {
+        let subscribe = match &self.groups[client.group].hello {
             Hello::Connect => None,
-            Hello::Subscribe(channel) => Some(channel.as_str()),
+            Hello::Subscribe(all) => all.get(index % all.len().max(1)),
         };
-        let hello = wire::hello(&format!("user-{index}"), channel)?;
+        let hello = wire::hello(&format!("user-{index}"), subscribe)?;
         client.stage = Stage::Joining;
         if let Some(stream) = &mut client.stream {
             stream.write_all(&hello)?;
@@ -324,6 +335,7 @@ impl Swarm {
             client.stream = None;
         } else {
             group.ready += 1;
+            group.recovered += usize::from(found(b"\"recovered\":true"));
             client.stage = Stage::Ready;
         }
         Ok(())

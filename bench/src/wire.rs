@@ -3,7 +3,7 @@
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::node::SECRET;
 
@@ -26,12 +26,12 @@ pub fn token(user: &str) -> anyhow::Result<String> {
     Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()))?)
 }
 
-/// The first frame of a client: `connect`, and `subscribe` if a channel is given.
-pub fn hello(user: &str, channel: Option<&str>) -> anyhow::Result<Vec<u8>> {
+/// The first frame of a client: `connect`, and `subscribe` with these parameters if any are given.
+pub fn hello(user: &str, subscribe: Option<&Value>) -> anyhow::Result<Vec<u8>> {
     let mut text = json!({ "id": 1, "connect": { "token": token(user)?, "name": "bench" } }).to_string();
-    if let Some(channel) = channel {
+    if let Some(subscribe) = subscribe {
         text.push('\n');
-        text.push_str(&json!({ "id": 2, "subscribe": { "channel": channel } }).to_string());
+        text.push_str(&json!({ "id": 2, "subscribe": subscribe }).to_string());
     }
     Ok(masked_text(text.as_bytes()))
 }
