@@ -37,7 +37,7 @@ struct Params {
     user: String,
     #[serde(deserialize_with = "or_null")]
     client: String,
-    /// Of unidirectional connections; no other has one.
+    /// Of connections on streams, and of those that only listen; no other has one.
     #[serde(deserialize_with = "or_null")]
     session: String,
     #[serde(deserialize_with = "or_null")]
@@ -93,9 +93,12 @@ impl Api {
         let wanted: Params = decode(params.get().as_bytes()).ok()?;
         let one: Option<Uuid> = if wanted.client.is_empty() { None } else { Some(wanted.client.parse().ok()?) };
         let spared = |client: &Uuid| wanted.whitelist.iter().any(|spared| *spared == client.hyphenated().to_string());
+        let session: Option<Uuid> = if wanted.session.is_empty() { None } else { Some(wanted.session.parse().ok()?) };
         let mut reached = 0;
         for (client, known) in self.connections.of_user(&wanted.user) {
-            if one.is_none_or(|one| one == client) && wanted.session.is_empty() && !spared(&client) {
+            let meant = one.is_none_or(|one| one == client)
+                && session.is_none_or(|session| known.profile.session.as_deref() == Some(&session));
+            if meant && !spared(&client) {
                 known.outbox.request(control.clone());
                 reached += 1;
             }
@@ -108,7 +111,8 @@ impl Api {
     fn control(&self, method: Method, params: &RawValue) -> Result<Control, ApiError> {
         let body = params.get().as_bytes();
         let wanted: Params = decode(body).map_err(|_| ApiError::BadRequest)?;
-        if !wanted.client.is_empty() && wanted.client.parse::<Uuid>().is_err() {
+        let is_id = |text: &str| text.is_empty() || text.parse::<Uuid>().is_ok();
+        if !is_id(&wanted.client) || !is_id(&wanted.session) {
             return Err(ApiError::BadRequest);
         }
         let obey = |order| Control::Obey(Arc::new(order));

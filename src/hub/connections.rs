@@ -34,6 +34,8 @@ pub struct Profile {
     pub version: Box<str>,
     /// Milliseconds since the Unix epoch.
     pub connected_at: i64,
+    /// What it is asked for by, beside its id, where it has one. Boxed, since most have none.
+    pub session: Option<Box<Uuid>>,
 }
 
 /// Every connection of this node.

@@ -166,6 +166,7 @@ impl Session {
             name: request.name.as_str().into(),
             version: request.version.as_str().into(),
             connected_at: unix_millis(),
+            session: self.peer.mailbox.map(|mailbox| Box::new(mailbox.session)),
         };
         let known = self.services.connections.know(&identity.user, self.id, &self.outbox, profile);
         self.phase = Phase::Connected(Box::new(Client {

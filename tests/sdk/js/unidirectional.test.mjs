@@ -46,6 +46,19 @@ describe('unidirectional transports', { timeout: 120_000 }, () => {
         await eventually('it arrives', () => ada.publications(channel).length === 1);
       });
 
+      test('a backend means one of a user\'s connections by its session', async () => {
+        const user = fresh('user');
+        const [first, second] = [keep(listen(node, { token: token({ sub: user }) })), keep(listen(node, { token: token({ sub: user }) }))];
+        await Promise.all([first.connected(), second.connected()]);
+        await node.api('disconnect', { user, session: second.connect.session });
+        await eventually('the second is sent away', () => second.disconnect);
+        const channel = fresh('chat');
+        await node.api('subscribe', { user, channel, session: first.connect.session });
+        await node.publish(channel, 1);
+        await eventually('the first is still there', () => first.publications(channel).length === 1);
+        assert.ok(!first.disconnect);
+      });
+
       test('who comes back with its position gets what it missed', async () => {
         const channel = fresh('chat');
         const first = await keep(listen(node, { subs: { [channel]: {} } })).connected();
