@@ -70,7 +70,8 @@ proptest! {
     fn any_bytes_are_answered(bytes in any::<Vec<u8>>(), text in "\\PC{0,60}|[\\[\\]{}\":,a-z0-9]{0,60}") {
         let _ = KeySet::parse(&bytes);
         let _ = KeySet::parse(text.as_bytes());
-        prop_assert!(KeySet::parse(format!("{{\"keys\":[{text}").as_bytes()).is_err(), "a set that does not end");
+        let endless = text.replace('}', "");
+        prop_assert!(KeySet::parse(format!("{{\"keys\":[{endless}").as_bytes()).is_err(), "a set that does not end");
     }
 
     #[test]
