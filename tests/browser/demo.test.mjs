@@ -38,6 +38,9 @@ async function say(page, text) {
   await page.press('#text', 'Enter');
 }
 
+/** So many tabs are in the channel, as this one shows it. */
+const here = (page, count) => page.locator('#present', { hasText: `${count} here` }).waitFor({ timeout: 30_000 });
+
 async function sees(page, wanted) {
   await eventually(`the tab shows ${JSON.stringify(wanted)}`, async () => {
     const shown = await texts(page);
@@ -73,6 +76,8 @@ describe('the demo page', { timeout: 300_000 }, () => {
 
     test('two tabs chat, and a third finds the history', async () => {
       const [ada, bob] = [await open(`${node.url}/?name=Ada`), await open(`${node.url}/?name=Bob`)];
+      await here(ada.page, 2);
+      await here(bob.page, 2);
       await say(ada.page, 'hello');
       await sees(bob.page, ['hello']);
       await say(bob.page, 'hi Ada');

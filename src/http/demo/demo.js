@@ -151,9 +151,10 @@ function join(channel) {
   element('channel-title').textContent = channel;
   element('channel').value = channel;
   for (const id of ['offset', 'epoch', 'recoverable']) element(id).textContent = '–';
+  element('present').textContent = '';
   if (client.state !== 'disconnected') complain('');
 
-  const joined = client.newSubscription(channel);
+  const joined = client.newSubscription(channel, { joinLeave: true });
   subscription = joined;
   let first = true;
   let recovering = false;
@@ -163,6 +164,7 @@ function join(channel) {
     showReadiness();
     element('recoverable').textContent = context.recoverable ? 'yes' : 'no';
     if (context.streamPosition) showPosition(context.streamPosition);
+    showPresent(joined);
     if (first) {
       first = false;
       tell(`joined ${channel}`);
@@ -182,6 +184,7 @@ function join(channel) {
     showPosition(publication);
     append(messageItem(publication, recovering));
   });
+  for (const change of ['join', 'leave']) joined.on(change, () => showPresent(joined));
   joined.on('subscribing', ({ code, reason }) => {
     showReadiness();
     if (!first && client.state !== 'disconnected') note(code === 1 ? 'connection lost, reconnecting' : `resubscribing: ${reason}`);
@@ -194,6 +197,16 @@ function join(channel) {
   });
   joined.on('error', ({ error }) => tell(`${channel}: ${error.message} (${error.code})`));
   joined.subscribe();
+}
+
+/** How many are here, other tabs included. */
+let counting = null;
+function showPresent(of) {
+  clearTimeout(counting); // many may come at once
+  counting = setTimeout(async () => {
+    const stats = await of.presenceStats().catch(() => null); // not every channel has it
+    if (of === subscription) element('present').textContent = stats ? `${stats.numClients} here` : '';
+  }, 50);
 }
 
 function afterReconnect(context, count) {
