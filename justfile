@@ -24,6 +24,16 @@ up:
 bench *arguments="all":
     cargo run --release -p midplane-bench -- {{ arguments }}
 
+# Break a cluster on purpose and judge what came of it, seed by seed: `just faults 1 2 3`, `just faults --seeds 1..201`.
+faults *arguments="--seeds 1..11":
+    cargo build --release --locked
+    cargo run --release --locked -p midplane-faults -- run {{ arguments }}
+
+# The same schedule again, with everything that it leaves behind kept in target/faults.
+faults-replay seed *arguments:
+    cargo build --release --locked
+    cargo run --release --locked -p midplane-faults -- run {{ seed }} --keep {{ arguments }}
+
 # Fuzz one target for some seconds (needs nightly and cargo-fuzz); without a target: list them.
 fuzz target="" seconds="60":
     {{ if target == "" { "cargo fuzz list" } else { "cargo +nightly fuzz run " + target + " -- -max_total_time=" + seconds } }}

@@ -1,0 +1,202 @@
+//! Channels with recovery: lost, doubled, reordered, diverged, phantom.
+//!
+//! What a client saw of a channel falls into **stretches**: each begins where it subscribed afresh or was told
+//! `recovered: false`, and lasts over all reconnects until that happens again. In a stretch from offset `from` to `to`
+//! everything that is stored between must have come, once and in order.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::Bound;
+
+use super::epochs;
+use super::publications::{Outcome, Publications};
+use super::{Report, Verdict, at};
+use crate::journal::{Entry, How, Line, Manifest, Position};
+use crate::plan::{Fault, Promise};
+
+/// What one client saw of one channel without being told of a loss.
+struct Stretch {
+    client: String,
+    channel: String,
+    epoch: String,
+    from: u64,
+    /// Up to here nothing may be missing: by what came, or by what a reply said.
+    to: u64,
+    /// Of what came last.
+    last: u64,
+    received: HashMap<u64, String>,
+    begun: u64,
+    ended: u64,
+}
+
+pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
+    let stretches = gather(lines, report);
+    let epochs = epochs::all(lines, publications);
+    let (stored, unjudged) = stored(&epochs, publications, &stretches, report);
+    for stretch in &stretches {
+        let Some(stored) = stored.get(&(stretch.channel.as_str(), stretch.epoch.as_str())) else { continue };
+        for (offset, id) in stored.range((Bound::Excluded(stretch.from), Bound::Included(stretch.to))) {
+            if !stretch.received.contains_key(offset) {
+                let Stretch { client, channel, from, to, begun, ended, .. } = stretch;
+                let (begun, ended) = (at(*begun), at(*ended));
+                report.find(
+                    Verdict::Lost,
+                    format!("{client} never got {id} ({channel}, offset {offset}) of {from}..{to}, between {begun} and {ended}"),
+                );
+            }
+        }
+    }
+    report.count("published", publications.0.len() as u64);
+    report.count("stored", stored.values().map(|stored| stored.len() as u64).sum());
+    report.count("unjudged", unjudged);
+    report.count("received", stretches.iter().map(|stretch| stretch.received.len() as u64).sum());
+    needless(manifest, lines, &epochs, report);
+}
+
+/// The stretches; on the way what is wrong with the order of what came.
+fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
+    let mut stretches: Vec<Stretch> = Vec::new();
+    let mut open: HashMap<(&str, &str), usize> = HashMap::new();
+    // Over all stretches of one epoch: who is told to go on from now never gets what lies before.
+    let mut seen: HashSet<(&str, &str, String, &str)> = HashSet::new();
+    for line in lines {
+        match &line.entry {
+            Entry::Subscribed { client, channel, since, recovered, position: Some(position) } => {
+                let key = (client.as_str(), channel.as_str());
+                let goes_on = since.is_some() && *recovered;
+                if let (true, Some(index)) = (goes_on, open.get(&key)) {
+                    let stretch = &mut stretches[*index];
+                    if stretch.epoch != position.epoch {
+                        let (old, new) = (&stretch.epoch, &position.epoch);
+                        let what =
+                            format!("{client} in {channel} at {}: recovered from epoch {old} into {new}", at(line.at));
+                        report.find(Verdict::Diverged, what);
+                    }
+                    stretch.ended = line.at;
+                    if position.offset < stretch.last {
+                        let (from, to) = (stretch.last, position.offset);
+                        let asked = since.as_ref().map_or(0, |since| since.offset);
+                        let what = format!(
+                            "{client} in {channel} at {}: asked from {asked}, recovered from {from} to {to}",
+                            at(line.at)
+                        );
+                        report.find(Verdict::Reordered, what);
+                    }
+                    // What is recovered follows; whether that is everything shows in the end.
+                    stretch.to = stretch.to.max(position.offset);
+                    continue;
+                }
+                open.insert(key, stretches.len());
+                let Position { offset, epoch } = position.clone();
+                stretches.push(Stretch {
+                    client: client.clone(),
+                    channel: channel.clone(),
+                    epoch,
+                    from: offset,
+                    to: offset,
+                    last: offset,
+                    received: HashMap::new(),
+                    begun: line.at,
+                    ended: line.at,
+                });
+            }
+            Entry::Received { client, channel, id, offset: Some(offset), how } => {
+                let Some(index) = open.get(&(client.as_str(), channel.as_str())) else { continue };
+                let stretch = &mut stretches[*index];
+                let when = at(line.at);
+                // A reply may name the top before what leads there.
+                let behind = if *how == How::Recovered { stretch.last } else { stretch.to };
+                if !seen.insert((client, channel, stretch.epoch.clone(), id)) {
+                    report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {when}"));
+                } else if *offset <= behind {
+                    let to = behind;
+                    report.find(
+                        Verdict::Reordered,
+                        format!("{client} got {id} (offset {offset}) behind {to}, at {when}"),
+                    );
+                }
+                stretch.received.insert(*offset, id.clone());
+                stretch.last = stretch.last.max(*offset);
+                stretch.to = stretch.to.max(*offset);
+                stretch.ended = line.at;
+            }
+            _ => {}
+        }
+    }
+    stretches
+}
+
+type Stored<'a> = HashMap<(&'a str, &'a str), BTreeMap<u64, &'a str>>;
+
+/// Everything that is known to be stored, by channel and epoch, and how much cannot be placed: acknowledged by a stream,
+/// which knows no epoch, in a run with several.
+fn stored<'a>(
+    epochs: &'a HashMap<Promise, BTreeSet<String>>,
+    publications: &'a Publications,
+    stretches: &'a [Stretch],
+    report: &mut Report,
+) -> (Stored<'a>, u64) {
+    let mut stored: Stored<'a> = HashMap::new();
+    let mut found = Vec::new();
+    for stretch in stretches {
+        for (offset, id) in &stretch.received {
+            let Some((id, publication)) = publications.0.get_key_value(id) else {
+                report.find(Verdict::Phantom, format!("{} got {id}, which nobody published", stretch.client));
+                continue;
+            };
+            if publication.channel != stretch.channel {
+                let (client, channel) = (&stretch.client, &stretch.channel);
+                report.find(Verdict::Phantom, format!("{client} got {id} of {} in {channel}", publication.channel));
+            } else if publication.outcome == Outcome::Refused {
+                report.find(Verdict::Phantom, format!("{} got {id}, which was refused", stretch.client));
+            }
+            found.push((stretch.channel.as_str(), stretch.epoch.as_str(), *offset, id.as_str()));
+        }
+    }
+    let placed: HashSet<(&str, u64, &str)> =
+        found.iter().map(|(channel, _, offset, id)| (*channel, *offset, *id)).collect();
+    let mut unjudged = 0;
+    for (id, publication) in &publications.0 {
+        let Outcome::Acked { offset: Some(offset), epoch, .. } = &publication.outcome else { continue };
+        let channel = publication.channel.as_str();
+        let only = || {
+            let known = epochs.get(&Promise::of(channel)?)?;
+            known.first().filter(|_| known.len() == 1).map(String::as_str)
+        };
+        match epoch.as_deref().or_else(only) {
+            Some(epoch) => found.push((channel, epoch, *offset, id)),
+            None if placed.contains(&(channel, *offset, id.as_str())) => {}
+            None => unjudged += 1,
+        }
+    }
+    for (channel, epoch, offset, id) in found {
+        let known = stored.entry((channel, epoch)).or_default().entry(offset).or_insert(id);
+        if *known != id {
+            report.find(Verdict::Diverged, format!("{channel} at {offset} of {epoch} is {known}, and {id}"));
+        }
+    }
+    (stored, unjudged)
+}
+
+/// Recoveries that were refused, or epochs that changed, although the history holds the whole run.
+fn needless(manifest: &Manifest, lines: &[Line], epochs: &HashMap<Promise, BTreeSet<String>>, report: &mut Report) {
+    if manifest.steps.iter().any(|step| step.fault == Fault::RollBack) {
+        return;
+    }
+    for (promise, epochs) in epochs {
+        if epochs.len() > 1 {
+            report.find(
+                Verdict::Needless,
+                format!("{promise:?} had the epochs {epochs:?}, and no store was rolled back"),
+            );
+        }
+    }
+    for line in lines {
+        if let Entry::Subscribed { client, channel, since: Some(since), recovered: false, .. } = &line.entry
+            && Promise::of(channel) == Some(Promise::Kept)
+        {
+            let when = at(line.at);
+            report
+                .find(Verdict::Needless, format!("{client} in {channel} at {when} was refused from {}", since.offset));
+        }
+    }
+}

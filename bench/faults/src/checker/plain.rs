@@ -1,0 +1,92 @@
+//! Channels without history: at most once, in nobody's order but each publisher's, and nothing is lost while all is well.
+
+use std::collections::{HashMap, HashSet};
+
+use super::publications::{Outcome, Publications};
+use super::{Report, Verdict, at};
+use crate::journal::{Entry, Line};
+use crate::plan::Promise;
+
+/// Around a publication in calm: nothing may have been broken for so long before, nothing breaks so soon after.
+const BEFORE: u64 = 15_000_000;
+const AFTER: u64 = 2_000_000;
+
+pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
+    let troubles = troubles(lines);
+    let mut received: HashMap<&str, HashSet<&str>> = HashMap::new();
+    // Who is in which channel, since when and until when.
+    let mut stays: Vec<(&str, &str, u64, u64)> = Vec::new();
+    let mut open: HashMap<(&str, &str), u64> = HashMap::new();
+    let mut doubled = HashSet::new();
+    for line in lines {
+        match &line.entry {
+            Entry::Subscribed { client, channel, .. } if is_plain(channel) => {
+                open.insert((client, channel), line.at);
+            }
+            Entry::Unsubscribed { client, channel, .. } => {
+                if let Some(since) = open.remove(&(client.as_str(), channel.as_str())) {
+                    stays.push((client, channel, since, line.at));
+                }
+            }
+            Entry::Disconnected { client, .. } => {
+                let ended = open.extract_if(|(who, _), _| *who == client);
+                stays.extend(ended.map(|((client, channel), since)| (client, channel, since, line.at)));
+            }
+            Entry::Received { client, channel, id, .. } if is_plain(channel) => {
+                if !received.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
+                    report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {}", at(line.at)));
+                }
+                match publications.0.get(id) {
+                    Some(publication) if publication.channel == *channel => {}
+                    _ => report.find(Verdict::Phantom, format!("{client} got {id} in {channel}")),
+                }
+            }
+            _ => {}
+        }
+    }
+    stays.extend(open.into_iter().map(|((client, channel), since)| (client, channel, since, u64::MAX)));
+    let plain = publications.0.iter().filter(|(_, publication)| is_plain(&publication.channel));
+    let (mut in_calm, mut in_trouble) = (0, 0);
+    for (id, publication) in plain {
+        let Outcome::Acked { at: acked, .. } = &publication.outcome else { continue };
+        for (client, channel, since, until) in &stays {
+            let listens = *channel == publication.channel
+                && *since + AFTER < publication.began
+                && until.saturating_sub(AFTER) > *acked;
+            if !listens || received.get(client).is_some_and(|received| received.contains(id.as_str())) {
+                continue;
+            }
+            let calm = !troubles.iter().any(|(from, to)| *from < acked + AFTER && to + BEFORE > publication.began);
+            if calm {
+                in_calm += 1;
+                let when = at(publication.began);
+                report.find(Verdict::LostInCalm, format!("{client} never got {id}, published at {when}"));
+            } else {
+                in_trouble += 1;
+            }
+        }
+    }
+    report.count("plain lost in calm", in_calm);
+    report.count("plain lost in trouble", in_trouble);
+}
+
+fn is_plain(channel: &str) -> bool {
+    Promise::of(channel) == Some(Promise::Plain)
+}
+
+/// When something was broken.
+fn troubles(lines: &[Line]) -> Vec<(u64, u64)> {
+    let mut open: HashMap<usize, u64> = HashMap::new();
+    let mut troubles = Vec::new();
+    for line in lines {
+        match &line.entry {
+            Entry::FaultBegan { index, .. } => drop(open.insert(*index, line.at)),
+            Entry::FaultEnded { index } => {
+                troubles.extend(open.remove(index).map(|from| (from, line.at)));
+            }
+            _ => {}
+        }
+    }
+    troubles.extend(open.into_values().map(|from| (from, u64::MAX / 2)));
+    troubles
+}

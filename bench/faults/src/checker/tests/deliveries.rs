@@ -1,0 +1,196 @@
+//! What a client of a channel with recovery may see.
+
+use super::*;
+use crate::plan::Fault;
+
+const CHANNEL: &str = "kept:c0";
+
+/// Ada has seen 1 and 2.
+fn two_seen() -> History {
+    let mut history = History::of(CHANNEL);
+    history.publish(CHANNEL, 1).receive("ada", CHANNEL, 1).publish(CHANNEL, 2).receive("ada", CHANNEL, 2);
+    history
+}
+
+#[test]
+fn everything_in_order_is_good() {
+    assert_eq!(two_seen().judged().kinds(), []);
+}
+
+#[test]
+fn what_is_recovered_after_a_reconnect_is_good() {
+    let mut history = two_seen();
+    history.disconnect("ada").publish(CHANNEL, 3).publish(CHANNEL, 4).connected("ada");
+    history.subscribe("ada", CHANNEL, Some((2, true)), 2);
+    history.recover("ada", CHANNEL, 3).recover("ada", CHANNEL, 4).publish(CHANNEL, 5).receive("ada", CHANNEL, 5);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn a_reply_may_name_the_top_before_what_leads_there() {
+    let mut history = two_seen();
+    history.publish(CHANNEL, 3).publish(CHANNEL, 4).subscribe("ada", CHANNEL, Some((2, true)), 4);
+    history.recover("ada", CHANNEL, 3).recover("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn a_hole_that_a_later_one_shows_is_a_loss() {
+    let mut history = two_seen();
+    history.publish(CHANNEL, 3).publish(CHANNEL, 4).receive("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn a_recovery_that_brings_less_than_it_says_is_a_loss() {
+    let mut history = two_seen();
+    history.disconnect("ada").publish(CHANNEL, 3).publish(CHANNEL, 4).connected("ada");
+    history.subscribe("ada", CHANNEL, Some((2, true)), 2).recover("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn a_recovery_that_brings_nothing_of_what_it_says_is_a_loss() {
+    let mut history = two_seen();
+    history.disconnect("ada").publish(CHANNEL, 3).connected("ada");
+    history.subscribe("ada", CHANNEL, Some((2, true)), 3);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn a_recovery_that_ends_before_what_came_next_is_a_loss() {
+    let mut history = two_seen();
+    history.disconnect("ada").publish(CHANNEL, 3).connected("ada");
+    history.subscribe("ada", CHANNEL, Some((2, true)), 3);
+    history.publish(CHANNEL, 4).receive("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn a_loss_that_the_client_is_told_of_is_none() {
+    let mut history = two_seen();
+    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::RollBack });
+    history.disconnect("ada").publish(CHANNEL, 3).publish(CHANNEL, 4).connected("ada");
+    history.subscribe("ada", CHANNEL, Some((2, false)), 4).publish(CHANNEL, 5).receive("ada", CHANNEL, 5);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn a_refused_recovery_is_needless_where_history_holds_everything_and_no_store_was_rolled_back() {
+    let mut history = two_seen();
+    history.subscribe("ada", CHANNEL, Some((2, false)), 2);
+    assert_eq!(history.judged().kinds(), [Verdict::Needless]);
+}
+
+#[test]
+fn what_nobody_acknowledged_is_stored_all_the_same_if_another_got_it() {
+    let mut history = two_seen();
+    history.connect("bob", CHANNEL).begin(CHANNEL, "x", Via::Client);
+    history.add(Entry::PublishUnknown { id: "x".to_owned(), why: String::new() });
+    history.receive("bob", CHANNEL, 1).receive("bob", CHANNEL, 2).receive_id("bob", CHANNEL, "x", 3);
+    history.publish(CHANNEL, 4).receive("bob", CHANNEL, 4).receive("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn what_nobody_acknowledged_need_not_come() {
+    let mut history = two_seen();
+    history.begin(CHANNEL, "x", Via::JetStream);
+    history.add(Entry::PublishUnknown { id: "x".to_owned(), why: String::new() });
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn an_acknowledgement_of_a_stream_counts_although_it_names_no_epoch() {
+    let mut history = two_seen();
+    history.begin(CHANNEL, "x", Via::JetStream);
+    history.add(Entry::PublishAcked { id: "x".to_owned(), offset: Some(3), epoch: None });
+    history.publish(CHANNEL, 4).receive("ada", CHANNEL, 4);
+    assert_eq!(history.judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn the_same_twice_is_doubled() {
+    let mut history = two_seen();
+    history.receive("ada", CHANNEL, 2);
+    assert_eq!(history.judged().kinds(), [Verdict::Doubled]);
+}
+
+#[test]
+fn the_same_under_another_offset_is_doubled() {
+    let mut history = two_seen();
+    history.receive_id("ada", CHANNEL, "kept:c0-2", 3);
+    assert!(history.judged().kinds().contains(&Verdict::Doubled));
+}
+
+#[test]
+fn a_late_one_is_reordered() {
+    let mut history = History::of(CHANNEL);
+    history.publish(CHANNEL, 1).publish(CHANNEL, 2).receive("ada", CHANNEL, 2).receive("ada", CHANNEL, 1);
+    assert_eq!(history.judged().kinds(), [Verdict::Reordered]);
+}
+
+#[test]
+fn a_recovery_that_goes_back_is_reordered() {
+    let mut history = two_seen();
+    history.subscribe("ada", CHANNEL, Some((2, true)), 1);
+    assert_eq!(history.judged().kinds(), [Verdict::Reordered]);
+}
+
+#[test]
+fn two_under_one_position_have_diverged() {
+    let mut history = two_seen();
+    history.connect("bob", CHANNEL).begin(CHANNEL, "x", Via::Client);
+    history.receive("bob", CHANNEL, 1).receive_id("bob", CHANNEL, "x", 2);
+    assert_eq!(history.judged().kinds(), [Verdict::Diverged]);
+}
+
+#[test]
+fn a_recovery_into_another_epoch_has_diverged() {
+    let mut history = two_seen();
+    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::RollBack });
+    history.add(Entry::Subscribed {
+        client: "ada".to_owned(),
+        channel: CHANNEL.to_owned(),
+        since: Some(position(2)),
+        recovered: true,
+        position: Some(Position { offset: 2, epoch: "another".to_owned() }),
+    });
+    assert_eq!(history.judged().kinds(), [Verdict::Diverged]);
+}
+
+#[test]
+fn an_epoch_that_changes_for_no_reason_is_needless() {
+    let mut history = two_seen();
+    history.connected("bob").add(Entry::Subscribed {
+        client: "bob".to_owned(),
+        channel: "kept:c1".to_owned(),
+        since: None,
+        recovered: false,
+        position: Some(Position { offset: 2, epoch: "another".to_owned() }),
+    });
+    assert_eq!(history.judged().kinds(), [Verdict::Needless]);
+}
+
+#[test]
+fn what_nobody_published_is_a_phantom() {
+    let mut history = two_seen();
+    history.receive_id("ada", CHANNEL, "from nowhere", 3);
+    assert_eq!(history.judged().kinds(), [Verdict::Phantom]);
+}
+
+#[test]
+fn what_belongs_to_another_channel_is_a_phantom() {
+    let mut history = two_seen();
+    history.begin("kept:c1", "x", Via::Http).receive_id("ada", CHANNEL, "x", 3);
+    assert_eq!(history.judged().kinds(), [Verdict::Phantom]);
+}
+
+#[test]
+fn what_was_refused_is_a_phantom() {
+    let mut history = two_seen();
+    history.begin(CHANNEL, "x", Via::Http);
+    history.add(Entry::PublishRefused { id: "x".to_owned(), why: String::new() });
+    history.receive_id("ada", CHANNEL, "x", 3);
+    assert_eq!(history.judged().kinds(), [Verdict::Phantom]);
+}

@@ -1,0 +1,126 @@
+//! Hand-made histories: the checker must be able to find each thing, and to stay silent where all is well.
+
+mod deliveries;
+mod others;
+
+use super::{Report, Verdict, judge};
+use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};
+use crate::plan::{Listener, Scene, Step};
+
+/// A history as it is made up: each entry half a second after the one before.
+#[derive(Default)]
+struct History {
+    entries: Vec<Entry>,
+    steps: Vec<Step>,
+}
+
+const ROOM: &str = "room:c0";
+
+impl History {
+    /// One node, and ada in `channel`, standing at 0.
+    fn of(channel: &str) -> Self {
+        let mut history = Self::default();
+        history.add(Entry::NodeStarted { node: "one".to_owned(), life: 1 });
+        history.connect("ada", channel);
+        history
+    }
+
+    fn add(&mut self, entry: Entry) -> &mut Self {
+        self.entries.push(entry);
+        self
+    }
+
+    fn connect(&mut self, client: &str, channel: &str) -> &mut Self {
+        self.connected(client).subscribe(client, channel, None, 0)
+    }
+
+    fn connected(&mut self, client: &str) -> &mut Self {
+        let uuid = format!("id of {client}");
+        self.add(Entry::Connected { client: client.to_owned(), node: "one".to_owned(), uuid })
+    }
+
+    fn disconnect(&mut self, client: &str) -> &mut Self {
+        self.add(Entry::Disconnected { client: client.to_owned(), code: 0, reason: String::new() })
+    }
+
+    /// `since` with whether it was recovered.
+    fn subscribe(&mut self, client: &str, channel: &str, since: Option<(u64, bool)>, offset: u64) -> &mut Self {
+        let keeps = channel.starts_with("kept") || channel.starts_with("short");
+        self.add(Entry::Subscribed {
+            client: client.to_owned(),
+            channel: channel.to_owned(),
+            since: since.map(|(offset, _)| position(offset)),
+            recovered: since.is_some_and(|(_, recovered)| recovered),
+            position: keeps.then(|| position(offset)),
+        })
+    }
+
+    /// Published and acknowledged; the id is the channel and the offset.
+    fn publish(&mut self, channel: &str, offset: u64) -> &mut Self {
+        let id = format!("{channel}-{offset}");
+        self.begin(channel, &id, Via::Http);
+        let keeps = !channel.starts_with("plain");
+        let epoch = keeps.then(|| "e".to_owned());
+        self.add(Entry::PublishAcked { id, offset: keeps.then_some(offset), epoch })
+    }
+
+    fn begin(&mut self, channel: &str, id: &str, via: Via) -> &mut Self {
+        self.add(Entry::PublishBegan { id: id.to_owned(), channel: channel.to_owned(), via })
+    }
+
+    fn receive(&mut self, client: &str, channel: &str, offset: u64) -> &mut Self {
+        self.receive_id(client, channel, &format!("{channel}-{offset}"), offset)
+    }
+
+    fn receive_id(&mut self, client: &str, channel: &str, id: &str, offset: u64) -> &mut Self {
+        self.get(client, channel, id, offset, How::Live)
+    }
+
+    fn recover(&mut self, client: &str, channel: &str, offset: u64) -> &mut Self {
+        self.get(client, channel, &format!("{channel}-{offset}"), offset, How::Recovered)
+    }
+
+    fn get(&mut self, client: &str, channel: &str, id: &str, offset: u64, how: How) -> &mut Self {
+        self.add(Entry::Received {
+            client: client.to_owned(),
+            channel: channel.to_owned(),
+            id: id.to_owned(),
+            offset: (!channel.starts_with("plain")).then_some(offset),
+            how,
+        })
+    }
+
+    fn scrape(&mut self, phase: Phase, resident: u64, values: &[(&str, f64)]) -> &mut Self {
+        self.add(Entry::Scraped {
+            phase,
+            node: "one".to_owned(),
+            life: 1,
+            resident,
+            descriptors: 20,
+            values: values.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect(),
+        })
+    }
+
+    fn phase(&mut self, phase: Phase) -> &mut Self {
+        self.add(Entry::PhaseBegan { phase })
+    }
+
+    /// Judged, once everybody has gone; nobody waits for a last publication unless the scene says so.
+    fn judged(&mut self) -> Report {
+        self.phase(Phase::Gone);
+        self.judged_with(Vec::new())
+    }
+
+    fn judged_with(&self, clients: Vec<Listener>) -> Report {
+        let channels = clients.iter().flat_map(|client| client.channels.clone()).collect();
+        let scene = Scene { channels, clients, pace_ms: 10, seconds: 1 };
+        let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1 };
+        let line = |(number, entry): (usize, &Entry)| Line { at: 500_000 * number as u64, entry: entry.clone() };
+        let lines: Vec<Line> = self.entries.iter().enumerate().map(line).collect();
+        judge(&manifest, &lines)
+    }
+}
+
+fn position(offset: u64) -> Position {
+    Position { offset, epoch: "e".to_owned() }
+}

@@ -1,0 +1,177 @@
+//! Everything but the deliveries of channels with recovery.
+
+use super::*;
+use crate::checker::Verdict;
+
+const PLAIN: &str = "plain:c0";
+
+/// Seconds without an event, as a history has them.
+fn wait(history: &mut History, seconds: usize) {
+    for _ in 0..seconds * 2 {
+        history.phase(Phase::Faults);
+    }
+}
+
+#[test]
+fn a_loss_in_calm_is_found() {
+    let mut history = History::of(PLAIN);
+    wait(&mut history, 5);
+    history.publish(PLAIN, 1);
+    wait(&mut history, 5);
+    assert_eq!(history.judged().kinds(), [Verdict::LostInCalm]);
+}
+
+#[test]
+fn at_most_once_may_be_lost_in_trouble() {
+    let mut history = History::of(PLAIN);
+    wait(&mut history, 5);
+    history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+    history.publish(PLAIN, 1);
+    history.add(Entry::FaultEnded { index: 0 });
+    wait(&mut history, 5);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn at_most_once_is_not_twice() {
+    let mut history = History::of(PLAIN);
+    history.publish(PLAIN, 1).receive("ada", PLAIN, 1).receive("ada", PLAIN, 1);
+    assert_eq!(history.judged().kinds(), [Verdict::Doubled]);
+}
+
+#[test]
+fn a_phantom_is_one_in_every_channel() {
+    let mut history = History::of(PLAIN);
+    history.receive("ada", PLAIN, 1);
+    assert_eq!(history.judged().kinds(), [Verdict::Phantom]);
+}
+
+#[test]
+fn a_refusal_that_no_counter_shows_is_silent() {
+    let mut history = History::of("short:c0");
+    history.subscribe("ada", "short:c0", Some((0, false)), 9).scrape(Phase::Healed, 0, &[]);
+    assert_eq!(history.judged().kinds(), [Verdict::Uncounted]);
+}
+
+#[test]
+fn a_refusal_that_is_counted_is_good() {
+    let mut history = History::of("short:c0");
+    let counter = r#"midplane_recoveries_total{namespace="short",result="refused_gap"}"#;
+    history.subscribe("ada", "short:c0", Some((0, false)), 9).scrape(Phase::Healed, 0, &[(counter, 1.0)]);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn an_unsubscription_that_no_counter_shows_is_silent() {
+    let mut history = History::of("short:c0");
+    let (client, channel) = ("ada".to_owned(), "short:c0".to_owned());
+    history.add(Entry::Unsubscribed { client, channel, code: 2500, reason: String::new() });
+    history.scrape(Phase::Healed, 0, &[]);
+    assert_eq!(history.judged().kinds(), [Verdict::Uncounted]);
+}
+
+fn snapshot(history: &mut History, expected: &[&str], seen: &[&str]) {
+    let all = |uuids: &[&str]| uuids.iter().map(|uuid| (*uuid).to_owned()).collect();
+    let (phase, channel) = (Phase::Healed, ROOM.to_owned());
+    history.add(Entry::Expected { phase, channel: channel.clone(), uuids: all(expected) });
+    history.add(Entry::Snapshot { phase, node: "one".to_owned(), channel, uuids: all(seen) });
+}
+
+#[test]
+fn a_ghost_and_one_who_is_missing_are_wrong_presence() {
+    for (expected, seen, wrong) in
+        [(&["a", "b"][..], &["b", "a"][..], false), (&["a"], &["a", "b"], true), (&["a"], &[], true)]
+    {
+        let mut history = History::of(ROOM);
+        snapshot(&mut history, expected, seen);
+        assert_eq!(history.judged().kinds().contains(&Verdict::WrongPresence), wrong, "{expected:?} {seen:?}");
+    }
+}
+
+fn told(history: &mut History, uuid: &str, came: bool) {
+    let (client, channel, uuid) = ("ada".to_owned(), ROOM.to_owned(), uuid.to_owned());
+    history.add(if came { Entry::Joined { client, channel, uuid } } else { Entry::Left { client, channel, uuid } });
+}
+
+#[test]
+fn a_leave_is_told_once() {
+    let mut history = History::of(ROOM);
+    told(&mut history, "b", true);
+    told(&mut history, "b", false);
+    assert_eq!(history.judged().kinds(), []);
+    told(&mut history, "b", false);
+    assert_eq!(history.judged().kinds(), [Verdict::WrongLeave]);
+}
+
+#[test]
+fn one_who_was_taken_for_dead_may_come_twice() {
+    let mut history = History::of(ROOM);
+    for came in [true, false, true] {
+        told(&mut history, "b", came);
+    }
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn a_leave_that_is_never_told_is_found_if_there_was_time_for_it() {
+    for (seconds, found) in [(5, false), (100, true)] {
+        let mut history = History::of(ROOM);
+        history.connect("bob", ROOM);
+        told(&mut history, "id of bob", true);
+        history.disconnect("bob").phase(Phase::Healed);
+        wait(&mut history, seconds);
+        assert_eq!(history.judged().kinds().contains(&Verdict::WrongLeave), found, "{seconds}");
+    }
+}
+
+#[test]
+fn whoever_never_gets_the_last_publication_is_stuck() {
+    let listener =
+        |name: &str| Listener { name: name.to_owned(), channels: vec!["kept:c0".to_owned()], publishes: None };
+    let mut history = History::of("kept:c0");
+    history.connect("bob", "kept:c0").begin("kept:c0", "last", Via::Barrier);
+    history.receive_id("ada", "kept:c0", "last", 1).phase(Phase::Gone);
+    assert_eq!(history.judged_with(vec![listener("ada")]).kinds(), []);
+    assert_eq!(history.judged_with(vec![listener("ada"), listener("bob")]).kinds(), [Verdict::Stuck]);
+}
+
+#[test]
+fn a_run_that_did_not_end_proves_nothing() {
+    assert_eq!(History::of("kept:c0").judged_with(Vec::new()).kinds(), [Verdict::Stuck]);
+}
+
+#[test]
+fn final_codes_and_refused_subscriptions_are_broken() {
+    let (client, channel, reason) = ("ada".to_owned(), "kept:c0".to_owned(), String::new());
+    let entries = [
+        Entry::GaveUp { client: client.clone(), reason: reason.clone() },
+        Entry::Unsubscribed { client: client.clone(), channel: channel.clone(), code: 2000, reason: reason.clone() },
+        Entry::SubscribeFailed { client: client.clone(), channel, code: 103, reason: reason.clone() },
+        Entry::Broken { client, how: reason },
+    ];
+    for entry in entries {
+        assert_eq!(History::of("kept:c0").add(entry.clone()).judged().kinds(), [Verdict::Broken], "{entry:?}");
+    }
+}
+
+#[test]
+fn a_node_that_ends_by_itself_has_crashed() {
+    for (how, crashed) in
+        [("killed", false), ("exit status: 0", false), ("exit status: 101", true), ("signal: 6", true)]
+    {
+        let mut history = History::of("kept:c0");
+        history.add(Entry::NodeEnded { node: "one".to_owned(), life: 1, how: how.to_owned() });
+        assert_eq!(history.judged().kinds().contains(&Verdict::Crashed), crashed, "{how}");
+    }
+}
+
+#[test]
+fn what_stays_behind_is_a_leak() {
+    for (resident, gauge, leaked) in [(50 << 20, 0.0, false), (50 << 20, 1.0, true), (500 << 20, 0.0, true)] {
+        let mut history = History::of("kept:c0");
+        history.scrape(Phase::Before, 40 << 20, &[]);
+        let gauge = [(r#"midplane_connections{transport="websocket"}"#, gauge)];
+        history.scrape(Phase::Gone, resident, &gauge);
+        assert_eq!(history.judged().kinds().contains(&Verdict::Leaked), leaked, "{resident}");
+    }
+}

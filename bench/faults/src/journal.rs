@@ -1,0 +1,276 @@
+//! What everybody did and saw, as lines of JSON in files. All that the checker knows.
+//!
+//! One process writes everything, so one clock orders it: `at` is microseconds since the run began, and grows.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use serde::{Deserialize, Serialize};
+
+use crate::plan::{Scene, Step};
+
+/// Where a client stands in a channel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Position {
+    pub offset: u64,
+    pub epoch: String,
+}
+
+/// One line.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Line {
+    /// Microseconds since the run began.
+    pub at: u64,
+    #[serde(flatten)]
+    pub entry: Entry,
+}
+
+/// How a publication went in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Via {
+    Http,
+    NatsApi,
+    JetStream,
+    Client,
+    /// The last one of each channel, when everything is healed.
+    Barrier,
+}
+
+/// How a publication came out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum How {
+    Live,
+    Recovered,
+}
+
+/// When a snapshot or a scrape was taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Clients are there, nothing was broken yet.
+    Before,
+    Faults,
+    /// Everything is healed, clients are there.
+    Healed,
+    /// The clients have gone.
+    Gone,
+}
+
+/// What happened.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum Entry {
+    PublishBegan {
+        id: String,
+        channel: String,
+        via: Via,
+    },
+    /// Offset and epoch as far as they were told: JetStream knows no epoch, channels without history have neither.
+    PublishAcked {
+        id: String,
+        offset: Option<u64>,
+        epoch: Option<String>,
+    },
+    /// Nobody can say whether it is stored.
+    PublishUnknown {
+        id: String,
+        why: String,
+    },
+    PublishRefused {
+        id: String,
+        why: String,
+    },
+
+    Connected {
+        client: String,
+        node: String,
+        uuid: String,
+    },
+    Disconnected {
+        client: String,
+        code: u32,
+        reason: String,
+    },
+    /// It will not come back by itself.
+    GaveUp {
+        client: String,
+        reason: String,
+    },
+    /// `since` is what it asked to recover from.
+    Subscribed {
+        client: String,
+        channel: String,
+        since: Option<Position>,
+        recovered: bool,
+        position: Option<Position>,
+    },
+    SubscribeFailed {
+        client: String,
+        channel: String,
+        code: u32,
+        reason: String,
+    },
+    Unsubscribed {
+        client: String,
+        channel: String,
+        code: u32,
+        reason: String,
+    },
+    Received {
+        client: String,
+        channel: String,
+        id: String,
+        offset: Option<u64>,
+        how: How,
+    },
+    Joined {
+        client: String,
+        channel: String,
+        uuid: String,
+    },
+    Left {
+        client: String,
+        channel: String,
+        uuid: String,
+    },
+    /// Something that the protocol does not allow.
+    Broken {
+        client: String,
+        how: String,
+    },
+
+    /// Who is in a channel by what a node answers.
+    Snapshot {
+        phase: Phase,
+        node: String,
+        channel: String,
+        uuids: Vec<String>,
+    },
+    /// Who really is.
+    Expected {
+        phase: Phase,
+        channel: String,
+        uuids: Vec<String>,
+    },
+
+    NodeStarted {
+        node: String,
+        life: u32,
+    },
+    NodeEnded {
+        node: String,
+        life: u32,
+        how: String,
+    },
+    FaultBegan {
+        index: usize,
+        fault: String,
+    },
+    FaultEnded {
+        index: usize,
+    },
+    PhaseBegan {
+        phase: Phase,
+    },
+    Scraped {
+        phase: Phase,
+        node: String,
+        life: u32,
+        resident: u64,
+        descriptors: u64,
+        values: BTreeMap<String, f64>,
+    },
+}
+
+/// What the run was meant to be.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Manifest {
+    pub seed: u64,
+    pub scene: Scene,
+    pub steps: Vec<Step>,
+    /// How long clients had to come back once everything was healed, in seconds.
+    pub patience: u64,
+}
+
+/// Which file an entry goes to.
+const FILES: [&str; 5] = ["published", "clients", "presence", "faults", "metrics"];
+
+const fn file_of(entry: &Entry) -> usize {
+    match entry {
+        Entry::PublishBegan { .. }
+        | Entry::PublishAcked { .. }
+        | Entry::PublishUnknown { .. }
+        | Entry::PublishRefused { .. } => 0,
+        Entry::Snapshot { .. } | Entry::Expected { .. } | Entry::Joined { .. } | Entry::Left { .. } => 2,
+        Entry::NodeStarted { .. }
+        | Entry::NodeEnded { .. }
+        | Entry::FaultBegan { .. }
+        | Entry::FaultEnded { .. }
+        | Entry::PhaseBegan { .. } => 3,
+        Entry::Scraped { .. } => 4,
+        Entry::Connected { .. }
+        | Entry::Disconnected { .. }
+        | Entry::GaveUp { .. }
+        | Entry::Subscribed { .. }
+        | Entry::SubscribeFailed { .. }
+        | Entry::Unsubscribed { .. }
+        | Entry::Received { .. }
+        | Entry::Broken { .. } => 1,
+    }
+}
+
+/// Takes down what happens.
+pub struct Journal {
+    begun: Instant,
+    files: Mutex<Vec<BufWriter<File>>>,
+}
+
+impl Journal {
+    /// Begins the journal of a run in this directory.
+    pub fn begin(directory: &Path, manifest: &Manifest) -> anyhow::Result<Self> {
+        fs::create_dir_all(directory)?;
+        fs::write(directory.join("manifest.json"), serde_json::to_vec_pretty(manifest)?)?;
+        let files: io::Result<Vec<_>> =
+            FILES.iter().map(|name| File::create(path(directory, name)).map(BufWriter::new)).collect();
+        Ok(Self { begun: Instant::now(), files: Mutex::new(files?) })
+    }
+
+    /// Takes one entry down, with the time of now.
+    pub fn write(&self, entry: Entry) {
+        let mut files = self.files.lock().expect("nobody panics while writing");
+        let file = &mut files[file_of(&entry)];
+        let at = u64::try_from(self.begun.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let line = Line { at, entry };
+        serde_json::to_writer(&mut *file, &line).expect("the journal can be written");
+        file.write_all(b"\n").expect("the journal can be written");
+    }
+
+    /// Brings everything to the disk.
+    pub fn flush(&self) -> io::Result<()> {
+        self.files.lock().expect("nobody panics while writing").iter_mut().try_for_each(Write::flush)
+    }
+}
+
+fn path(directory: &Path, name: &str) -> PathBuf {
+    directory.join(format!("{name}.jsonl"))
+}
+
+/// Reads a run back: what it was meant to be, and everything that happened in its order.
+pub fn read(directory: &Path) -> anyhow::Result<(Manifest, Vec<Line>)> {
+    let manifest = serde_json::from_slice(&fs::read(directory.join("manifest.json"))?)?;
+    let mut lines = Vec::new();
+    for name in FILES {
+        for line in fs::read_to_string(path(directory, name))?.lines() {
+            lines.push(serde_json::from_str(line)?);
+        }
+    }
+    // Stable: lines of one file keep their order.
+    lines.sort_by_key(|line: &Line| line.at);
+    Ok((manifest, lines))
+}

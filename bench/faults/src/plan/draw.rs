@@ -1,0 +1,149 @@
+//! The schedule of a seed. The same seed gives the same schedule, on every machine.
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use super::{Fault, Harm, NODES, Party, SERVERS, Scene, Step, Target};
+
+/// Before the first fault, so that there is something to lose.
+const CALM_MS: u64 = 1_500;
+/// A run that is shorter than this has no room for a rollback.
+const ROLLBACK_MS: u64 = 30_000;
+/// What a rollback takes besides its own time: a cold start of the servers.
+const COLD_START_MS: u64 = 12_000;
+
+/// Everything that breaks in a run.
+pub fn steps(seed: u64, scene: &Scene) -> Vec<Step> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let end = scene.seconds * 1_000;
+    // Some runs are crowded with faults, others have few.
+    let longest_gap = *[700, 1_500, 3_000].choose(&mut rng).expect("not empty");
+    let rolls_back = end >= ROLLBACK_MS && rng.random_ratio(1, 6);
+    let mut steps: Vec<Step> = Vec::new();
+    if rolls_back {
+        let at_ms = rng.random_range(CALM_MS..end / 3);
+        let for_ms = rng.random_range(3_000..6_000);
+        steps.push(Step { at_ms, for_ms, fault: Fault::RollBack });
+    }
+    let mut at_ms = CALM_MS;
+    loop {
+        at_ms += rng.random_range(100..longest_gap);
+        if at_ms >= end {
+            break;
+        }
+        let fault = draw(&mut rng, scene.clients.len());
+        let longest = 8_000.min(end - at_ms).max(301);
+        let for_ms = rng.random_range(300..longest);
+        let step = Step { at_ms, for_ms, fault };
+        if steps.iter().all(|other| !collide(other, &step)) {
+            steps.push(step);
+        }
+    }
+    steps.sort_by_key(|step| step.at_ms);
+    steps
+}
+
+fn draw(rng: &mut ChaCha8Rng, clients: usize) -> Fault {
+    let target = |rng: &mut ChaCha8Rng| {
+        if rng.random_ratio(1, 2) {
+            Target::Node(rng.random_range(0..NODES))
+        } else {
+            Target::Server(rng.random_range(0..SERVERS))
+        }
+    };
+    match rng.random_range(0..100) {
+        0..12 => Fault::Kill(target(rng)),
+        12..18 => Fault::Stop(target(rng)),
+        18..27 => Fault::Pause(target(rng)),
+        27..40 => Fault::StepDown(stream(rng)),
+        40..68 => {
+            let (a, b) = parties(rng, clients);
+            Fault::Harm(a, b, harm(rng))
+        }
+        68..76 => Fault::Isolate(target(rng), harm(rng)),
+        76..85 => Fault::Slow(rng.random_range(0..clients)),
+        _ => Fault::Swallow { node: rng.random_range(0..NODES), count: rng.random_range(1..20) },
+    }
+}
+
+fn stream(rng: &mut ChaCha8Rng) -> String {
+    let streams = ["MP_midplane_kept", "MP_midplane_short", "MP-presence_midplane", "KV_midplane_nodes"];
+    (*streams.choose(rng).expect("not empty")).to_owned()
+}
+
+fn parties(rng: &mut ChaCha8Rng, clients: usize) -> (Party, Party) {
+    let node = rng.random_range(0..NODES);
+    let server = rng.random_range(0..SERVERS);
+    match rng.random_range(0..10) {
+        0..3 => (Party::Node(node), Party::Server(server)),
+        3..6 => (Party::Server(server), Party::Server((server + rng.random_range(1..SERVERS)) % SERVERS)),
+        6..8 => (Party::Client(rng.random_range(0..clients)), Party::Node(node)),
+        8 => (Party::Backend, Party::Server(server)),
+        _ => (Party::Backend, Party::Node(node)),
+    }
+}
+
+fn harm(rng: &mut ChaCha8Rng) -> Harm {
+    match rng.random_range(0..10) {
+        0..3 => Harm::Cut,
+        3..6 => Harm::Stall,
+        6..8 => Harm::Deaf,
+        _ => Harm::Delay(rng.random_range(5..250)),
+    }
+}
+
+fn collide(a: &Step, b: &Step) -> bool {
+    let (first, second) = if a.at_ms <= b.at_ms { (a, b) } else { (b, a) };
+    let overlap = |slack: u64| second.at_ms < first.at_ms + first.for_ms + slack;
+    // A rollback is a rollback of what all servers agree on, so nothing else may ail them.
+    if a.fault == Fault::RollBack || b.fault == Fault::RollBack {
+        return concerns_servers(&a.fault) && concerns_servers(&b.fault) && overlap(COLD_START_MS);
+    }
+    let shared = a.fault.touches().iter().any(|touched| b.fault.touches().contains(touched));
+    shared && overlap(500)
+}
+
+fn concerns_servers(fault: &Fault) -> bool {
+    match fault {
+        Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) | Fault::Isolate(target, _) => {
+            matches!(target, Target::Server(_))
+        }
+        Fault::StepDown(_) | Fault::RollBack => true,
+        Fault::Harm(a, b, _) => matches!((a, b), (Party::Server(_), Party::Server(_))),
+        Fault::Slow(_) | Fault::Swallow { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seed_is_a_schedule() {
+        let scene = Scene::new(60, 12, 50);
+        assert_eq!(steps(7, &scene), steps(7, &scene));
+        assert_ne!(steps(7, &scene), steps(8, &scene));
+    }
+
+    #[test]
+    fn nothing_is_broken_twice_at_a_time() {
+        let scene = Scene::new(60, 12, 50);
+        for seed in 0..50 {
+            let steps = steps(seed, &scene);
+            for (index, step) in steps.iter().enumerate() {
+                assert!(step.at_ms + step.for_ms <= 60_000 + 301 || step.fault == Fault::RollBack, "{step:?}");
+                assert!(steps[..index].iter().all(|other| !collide(other, step)), "seed {seed}: {step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn every_kind_of_fault_comes_up() {
+        let scene = Scene::new(60, 12, 50);
+        let all: String = (0..30).flat_map(|seed| steps(seed, &scene)).map(|step| step.fault.to_string()).collect();
+        for kind in ["Kill", "Stop", "Pause", "StepDown", "Harm", "Isolate", "Slow", "Swallow", "RollBack", "Deaf"] {
+            assert!(all.contains(kind), "{kind}");
+        }
+    }
+}

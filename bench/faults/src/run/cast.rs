@@ -1,0 +1,192 @@
+//! Everybody who takes part in a run, and what is asked of all of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use serde_json::json;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, sleep};
+
+use crate::actors::{Backend, Client, Control, Publisher, Status};
+use crate::journal::{Journal, Via};
+use crate::plan::{NODES, Party, Promise, SERVERS, Scene};
+use crate::world::World;
+
+struct Actor {
+    control: watch::Sender<Control>,
+    status: Arc<Mutex<Status>>,
+    channels: Vec<String>,
+    running: JoinHandle<()>,
+}
+
+/// Clients and publishers.
+pub struct Cast {
+    clients: Vec<Actor>,
+    publishing: watch::Sender<bool>,
+    publishers: Vec<JoinHandle<()>>,
+    backend: Backend,
+    scene: Scene,
+    journal: Arc<Journal>,
+    seed: u64,
+}
+
+impl Cast {
+    /// Lays the links of everybody, and lets the clients in.
+    pub async fn enter(world: &mut World, scene: &Scene, journal: &Arc<Journal>, seed: u64) -> anyhow::Result<Self> {
+        let pace = Duration::from_millis(scene.pace_ms * 2);
+        let mut clients = Vec::new();
+        for (index, listener) in scene.clients.iter().enumerate() {
+            let mut nodes = Vec::new();
+            for node in 0..NODES {
+                let to = world.node_addresses[node];
+                let at = world.links.lay(Party::Client(index), Party::Node(node), to).await?;
+                nodes.push((format!("node-{node}"), at));
+            }
+            let (control, controlled) = watch::channel(Control::default());
+            let own_seed = seed.wrapping_mul(1_000_003).wrapping_add(index as u64);
+            let client = Client::new(listener, nodes, pace, controlled, Arc::clone(journal), own_seed);
+            let status = client.status();
+            let running = tokio::spawn(client.run());
+            clients.push(Actor { control, status, channels: listener.channels.clone(), running });
+        }
+        let (mut nodes, mut servers) = (Vec::new(), Vec::new());
+        for node in 0..NODES {
+            nodes.push(world.links.lay(Party::Backend, Party::Node(node), world.node_addresses[node]).await?);
+        }
+        for server in 0..SERVERS {
+            servers.push(world.links.lay(Party::Backend, Party::Server(server), world.server_addresses[server]).await?);
+        }
+        let backend = Backend::new(nodes, &servers).await?;
+        Ok(Self {
+            clients,
+            publishing: watch::channel(false).0,
+            publishers: Vec::new(),
+            backend,
+            scene: scene.clone(),
+            journal: Arc::clone(journal),
+            seed,
+        })
+    }
+
+    /// Lets everybody publish who does.
+    pub fn publish(&mut self) {
+        self.publishing.send_replace(true);
+        for channel in &self.scene.channels {
+            let ways: &[Via] = match Promise::of(channel) {
+                Some(Promise::Kept | Promise::Short) => &[Via::Http, Via::NatsApi, Via::JetStream],
+                Some(Promise::Plain) => &[Via::Http, Via::NatsApi],
+                Some(Promise::Room) | None => &[],
+            };
+            for via in ways {
+                let publisher = Publisher {
+                    name: format!("{channel}-{via:?}"),
+                    channel: channel.clone(),
+                    via: *via,
+                    pace: Duration::from_millis(self.scene.pace_ms),
+                    backend: self.backend.clone(),
+                    journal: Arc::clone(&self.journal),
+                    seed: self.seed.wrapping_add(self.publishers.len() as u64),
+                };
+                self.publishers.push(tokio::spawn(publisher.run(self.publishing.subscribe())));
+            }
+        }
+        self.control_all(|control| control.publishing = true);
+    }
+
+    /// Returns once every publication has an outcome.
+    pub async fn stop_publishing(&mut self) {
+        self.publishing.send_replace(false);
+        self.control_all(|control| control.publishing = false);
+        for publisher in self.publishers.drain(..) {
+            let _ = publisher.await;
+        }
+    }
+
+    /// Publishes a last one in every channel, and waits until everybody has it.
+    pub async fn barriers(&self, patience: Duration) {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        let begun = Instant::now();
+        let mut round = 0;
+        while begun.elapsed() < patience {
+            for channel in &self.scene.channels {
+                let promise = Promise::of(channel).expect("channels of a scene promise something");
+                // Where history is, one must do.
+                let again = promise == Promise::Plain && !self.all_have_barrier(channel);
+                if promise == Promise::Room || !(round == 0 || again) {
+                    continue;
+                }
+                let id = format!("{channel}-barrier-{round}");
+                let data = json!({"id": id, "barrier": true});
+                self.backend.publish(&mut rng, &self.journal, Via::Barrier, channel, &id, data).await;
+            }
+            round += 1;
+            let round_ends = Instant::now() + Duration::from_secs(2);
+            while Instant::now() < round_ends {
+                if self.scene.channels.iter().all(|channel| self.all_have_barrier(channel)) {
+                    return;
+                }
+                sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+
+    fn all_have_barrier(&self, channel: &String) -> bool {
+        Promise::of(channel) == Some(Promise::Room)
+            || self
+                .clients
+                .iter()
+                .filter(|actor| actor.channels.contains(channel))
+                .all(|actor| actor.status.lock().expect("no panic").barriers.contains(channel))
+    }
+
+    /// Whether every client is connected and in all of its channels.
+    pub fn all_subscribed(&self) -> bool {
+        self.clients.iter().all(|actor| {
+            let status = actor.status.lock().expect("no panic");
+            status.uuid.is_some() && actor.channels.iter().all(|channel| status.subscribed.contains(channel))
+        })
+    }
+
+    /// Who is in each channel with presence.
+    pub fn present(&self) -> BTreeMap<String, BTreeSet<String>> {
+        let rooms = self.scene.channels.iter().filter(|channel| Promise::of(channel) == Some(Promise::Room));
+        rooms
+            .map(|room| {
+                let there = self.clients.iter().filter_map(|actor| {
+                    let status = actor.status.lock().expect("no panic");
+                    status.uuid.clone().filter(|_| status.subscribed.contains(room))
+                });
+                (room.clone(), there.collect())
+            })
+            .collect()
+    }
+
+    pub fn slow(&self, client: usize, slow: bool) {
+        self.clients[client].control.send_modify(|control| control.slow = slow);
+    }
+
+    pub fn control_all(&self, change: impl Fn(&mut Control)) {
+        for actor in &self.clients {
+            actor.control.send_modify(&change);
+        }
+    }
+
+    /// Every client goes away.
+    pub async fn leave(&mut self) {
+        self.control_all(|control| control.gone = true);
+        for actor in &mut self.clients {
+            let _ = (&mut actor.running).await;
+        }
+    }
+}
+
+impl Drop for Cast {
+    fn drop(&mut self) {
+        self.publishers.iter().for_each(JoinHandle::abort);
+        self.clients.iter().for_each(|actor| actor.running.abort());
+    }
+}

@@ -1,0 +1,110 @@
+//! Looks at nodes from outside: readiness, metrics, presence.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use crate::journal::{Entry, Journal, Phase};
+use crate::world::{KEY, World, request};
+
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Takes down what every node counts and uses.
+pub async fn scrape(world: &World, phase: Phase) {
+    for node in &world.nodes {
+        node.lock().await.scrape(phase).await;
+    }
+}
+
+/// The same again and again; and a node that ended by itself is started again, as any supervisor would.
+pub async fn keep_looking(world: &World) {
+    loop {
+        sleep(Duration::from_secs(2)).await;
+        for node in &world.nodes {
+            // Whoever breaks something holds it.
+            let Ok(mut node) = node.try_lock() else { continue };
+            if node.died() {
+                let _ = node.start();
+            }
+            drop(node);
+        }
+        for node in &world.nodes {
+            let Ok(node) = node.try_lock() else { continue };
+            let _ = tokio::time::timeout(Duration::from_millis(500), node.scrape(Phase::Faults)).await;
+        }
+    }
+}
+
+pub async fn all_ready(world: &World) -> bool {
+    for node in &world.nodes {
+        let mut node = node.lock().await;
+        if node.died() {
+            let _ = node.start();
+        }
+        if !node.is_ready().await {
+            return false;
+        }
+    }
+    true
+}
+
+/// What must be zero where no client is.
+const OF_CLIENTS: [&str; 4] =
+    ["midplane_connections{", "midplane_subscriptions", "midplane_outbox_bytes", "midplane_presence_members"];
+
+/// Whether nothing is left of any client, on any node.
+pub async fn nobody_left(world: &World) -> bool {
+    for address in &world.node_addresses {
+        let answer = request(*address, "GET /metrics", "", "", PATIENCE).await;
+        let Ok((200, body)) = answer else { return false };
+        let of_clients = body.lines().filter(|line| OF_CLIENTS.iter().any(|gauge| line.starts_with(gauge)));
+        if of_clients.filter_map(|line| line.rsplit_once(' ')).any(|(_, value)| value != "0") {
+            return false;
+        }
+    }
+    true
+}
+
+/// Waits until every node says of every room what is so, and takes down what they say in the end.
+pub async fn presence(
+    world: &World,
+    phase: Phase,
+    patience: Duration,
+    journal: &Journal,
+    expected: impl Fn() -> BTreeMap<String, BTreeSet<String>>,
+) {
+    let begun = Instant::now();
+    loop {
+        let right = expected();
+        let mut seen = Vec::new();
+        for (node, address) in world.node_addresses.iter().enumerate() {
+            for room in right.keys() {
+                seen.push((format!("node-{node}"), room.clone(), who_is_in(*address, room).await));
+            }
+        }
+        let agreed = seen.iter().all(|(_, room, there)| there.as_ref() == right.get(room));
+        if agreed || begun.elapsed() > patience {
+            for (channel, there) in right {
+                journal.write(Entry::Expected { phase, channel, uuids: there.into_iter().collect() });
+            }
+            for (node, channel, there) in seen {
+                let uuids = there.unwrap_or_default().into_iter().collect();
+                journal.write(Entry::Snapshot { phase, node, channel, uuids });
+            }
+            return;
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+}
+
+async fn who_is_in(node: SocketAddr, room: &str) -> Option<BTreeSet<String>> {
+    let headers = format!("X-API-Key: {KEY}\r\n");
+    let body = json!({"channel": room}).to_string();
+    let (_, body) = request(node, "POST /api/presence", &headers, &body, PATIENCE).await.ok()?;
+    let body: Value = serde_json::from_str(&body).ok()?;
+    let there = body["result"]["presence"].as_object()?;
+    Some(there.keys().cloned().collect())
+}

@@ -1,0 +1,88 @@
+//! One run: everything starts, things break by the schedule, everything is healed, and what must be so then is looked at.
+
+mod breaking;
+mod cast;
+mod looking;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep};
+
+use crate::journal::{Entry, Journal, Manifest, Phase};
+use crate::plan::{self, Scene};
+use crate::world::{Programs, World};
+
+use cast::Cast;
+
+/// What a run is to be.
+#[derive(Debug, Clone, Copy)]
+pub struct Options {
+    pub seed: u64,
+    pub seconds: u64,
+    pub clients: usize,
+    pub pace_ms: u64,
+    pub patience: Duration,
+}
+
+/// Runs one seed and leaves what everybody did and saw in the directory.
+///
+/// # Errors
+/// When the cluster does not even start, or the machine does not play along. What clients and publishers meet is no
+/// error: it is in the journal.
+pub async fn run(programs: &Programs, options: Options, directory: &Path) -> anyhow::Result<()> {
+    let Options { seed, patience, .. } = options;
+    let scene = Scene::new(options.seconds, options.clients, options.pace_ms);
+    let steps = plan::steps(seed, &scene);
+    let manifest = Manifest { seed, scene: scene.clone(), steps: steps.clone(), patience: patience.as_secs() };
+    let journal = Arc::new(Journal::begin(directory, &manifest)?);
+    let begin = |phase| journal.write(Entry::PhaseBegan { phase });
+    let directory = std::path::absolute(directory)?;
+    let mut world = World::start(programs, &directory, &journal).await?;
+    let mut cast = Cast::enter(&mut world, &scene, &journal, seed).await?;
+    let world = world;
+    begin(Phase::Before);
+    anyhow::ensure!(wait(patience, async || cast.all_subscribed()).await, "clients cannot even begin");
+    looking::scrape(&world, Phase::Before).await;
+    cast.publish();
+
+    begin(Phase::Faults);
+    let deadline = Instant::now() + Duration::from_secs(options.seconds);
+    tokio::select! {
+        () = async { tokio::join!(breaking::all(&world, &cast, &steps, &journal), tokio::time::sleep_until(deadline)); } => {}
+        () = looking::keep_looking(&world) => {}
+    }
+    breaking::heal_all(&world, &cast, &steps).await;
+
+    begin(Phase::Healed);
+    let healed = Instant::now();
+    wait(patience, async || looking::all_ready(&world).await).await;
+    wait(patience.saturating_sub(healed.elapsed()), async || cast.all_subscribed()).await;
+    cast.stop_publishing().await;
+    cast.barriers(patience).await;
+    looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
+    looking::scrape(&world, Phase::Healed).await;
+
+    cast.leave().await;
+    begin(Phase::Gone);
+    looking::presence(&world, Phase::Gone, patience, &journal, || cast.present()).await;
+    wait(patience, async || looking::nobody_left(&world).await).await;
+    looking::scrape(&world, Phase::Gone).await;
+    journal.flush()?;
+    Ok(())
+}
+
+/// Waits until it is so; false when it took too long.
+pub(super) async fn wait(patience: Duration, so: impl AsyncFn() -> bool) -> bool {
+    let begun = Instant::now();
+    loop {
+        if so().await {
+            return true;
+        }
+        if begun.elapsed() > patience {
+            return false;
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
