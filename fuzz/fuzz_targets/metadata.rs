@@ -21,7 +21,8 @@ fuzz_target!(|block: &[u8]| {
     assert_eq!(again.link, None, "what we write claims no place in a chain");
     assert_eq!(again.version, read.version);
     assert_eq!(tags(&again.meta), tags(&read.meta));
-    assert_eq!((info(&again.meta), again.meta.tombstone), (info(&read.meta), read.meta.tombstone));
+    assert_eq!((again.meta.tombstone, again.meta.delta), (read.meta.tombstone, read.meta.delta));
+    assert_eq!(info(&again.meta), info(&read.meta));
 });
 
 /// Of two tags with one name the last counts.

@@ -23,8 +23,7 @@ use crate::telemetry::Source;
 /// Publications of one broadcast that are on their way at one time.
 const CONCURRENCY: usize = 64;
 
-/// What is published: to `channel` by publish, to `channels` by broadcast. `delta` is no field here: whether patches
-/// are sent is between node and subscriber.
+/// What is published: to `channel` by publish, to `channels` by broadcast.
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]
 pub(super) struct PublishRequest {
@@ -48,6 +47,9 @@ pub(super) struct PublishRequest {
     version: u64,
     #[serde(deserialize_with = "or_null")]
     version_epoch: String,
+    /// Sent as a patch to subscribers who asked for patches.
+    #[serde(deserialize_with = "or_null")]
+    delta: bool,
 }
 
 /// Where a publication stands; empty where it was not stored.
@@ -85,7 +87,7 @@ impl PublishRequest {
         let version = Version { number: self.version, epoch: self.version_epoch.clone() };
         let message = Outgoing {
             data,
-            meta: Meta { tags, ..Meta::default() },
+            meta: Meta { tags, delta: self.delta, ..Meta::default() },
             idempotency_key: Some(self.idempotency_key.clone()).filter(|key| !key.is_empty()),
             version: (self.version > 0).then_some(version),
             skip_history: self.skip_history,

@@ -15,6 +15,8 @@ pub struct Meta {
     /// Not a publication: everything before it in the channel was removed on purpose. Never delivered; it keeps the
     /// chain whole, and whoever missed it learns that what came before can no longer be had.
     pub tombstone: bool,
+    /// Its publisher wants it sent as a patch to those who read patches, also where the namespace does not say so.
+    pub delta: bool,
 }
 
 impl Meta {

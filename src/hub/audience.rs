@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
-use super::frames::Frames;
+use super::filters::Filters;
+use super::frames::{Base, Frames, Mark};
+use super::manner::{Manner, Special};
 use super::outbox::{Control, Outbox, Taken};
+use super::reach::{Reach, Sent};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::{Channel, Offset};
@@ -19,52 +22,18 @@ pub struct Listener {
     pub positioned: bool,
     /// It has everything up to here: stored publications at or below are not for it.
     pub floor: Offset,
+    /// What it wants otherwise than others.
+    pub manner: Manner,
 }
 
 struct Seat {
-    listener: Listener,
+    outbox: Arc<Outbox>,
+    positioned: bool,
     /// Something is missing: nothing more may reach it, or the hole would be papered over.
     muted: bool,
-}
-
-/// What was given to outboxes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Sent {
-    pub messages: usize,
-    pub bytes: usize,
-}
-
-impl std::ops::AddAssign for Sent {
-    fn add_assign(&mut self, other: Self) {
-        self.messages += other.messages;
-        self.bytes += other.bytes;
-    }
-}
-
-/// How far one delivery went.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Reach {
-    /// By format.
-    pub sent: [Sent; Format::ALL.len()],
-    /// Connections that were closed because too much waited for them.
-    pub overflowed: usize,
-}
-
-impl Reach {
-    /// Messages and bytes in each format that got any.
-    pub fn by_format(&self) -> impl Iterator<Item = (Format, usize, usize)> + use<> {
-        let all = Format::ALL.into_iter().zip(self.sent);
-        all.filter(|(_, sent)| sent.messages > 0).map(|(format, sent)| (format, sent.messages, sent.bytes))
-    }
-}
-
-impl std::ops::AddAssign for Reach {
-    fn add_assign(&mut self, other: Self) {
-        for (sent, other) in self.sent.iter_mut().zip(other.sent) {
-            *sent += other;
-        }
-        self.overflowed += other.overflowed;
-    }
+    floor: Offset,
+    /// Boxed: most want nothing special.
+    special: Option<Box<Special>>,
 }
 
 /// Everybody on this node who listens to one channel.
@@ -74,13 +43,25 @@ pub struct Audience {
     free: Vec<u32>,
     /// How many listen in each format.
     counts: [u32; Format::ALL.len()],
+    /// How many get patches.
+    deltas: u32,
+    /// The message delivered last, as long as somebody gets patches.
+    base: Option<Base>,
+    filters: Filters,
+    /// The stored message delivered last.
+    last: Offset,
+    /// How many that were not stored were delivered.
+    passed: u64,
 }
 
 impl Audience {
     /// Takes a listener in.
     pub fn enter(&mut self, listener: Listener) -> Slot {
-        self.counts[listener.outbox.format().index()] += 1;
-        let seat = Some(Seat { listener, muted: false });
+        let Listener { outbox, positioned, floor, manner } = listener;
+        self.counts[outbox.format().index()] += 1;
+        let special = Special::of(manner, &mut self.filters, &mut self.base);
+        self.deltas += u32::from(special.as_ref().is_some_and(|special| special.has.is_some()));
+        let seat = Some(Seat { outbox, positioned, muted: false, floor, special });
         if let Some(index) = self.free.pop() {
             self.seats[index as usize] = seat;
             return Slot(index);
@@ -96,9 +77,16 @@ impl Audience {
     /// Lets a listener go.
     pub fn leave(&mut self, slot: Slot) {
         let Some(seat) = self.seats.get_mut(slot.0 as usize).and_then(Option::take) else { return };
-        self.counts[seat.listener.outbox.format().index()] -= 1;
+        self.counts[seat.outbox.format().index()] -= 1;
+        if let Some(special) = seat.special {
+            self.deltas -= u32::from(special.has.is_some());
+            special.leave(&mut self.filters, &seat.outbox);
+        }
+        if self.deltas == 0 {
+            self.base = None;
+        }
         if self.is_empty() {
-            *self = Self::default();
+            *self = Self { last: self.last, passed: self.passed, ..Self::default() };
         } else {
             self.free.push(slot.0);
         }
@@ -121,44 +109,152 @@ impl Audience {
         Format::ALL.into_iter().filter(move |format| counts[format.index()] > 0)
     }
 
+    /// Whether somebody gets patches.
+    #[must_use]
+    pub const fn wants_patches(&self) -> bool {
+        self.deltas > 0
+    }
+
+    /// What the next message may be a patch against.
+    #[must_use]
+    pub const fn base(&self) -> Option<&Base> {
+        self.base.as_ref()
+    }
+
     /// Appends a message to every listener's outbox; `offset` is [`Offset::NONE`] for one that was not stored.
     /// Whoever got something is added to `touched`, to be flushed.
-    pub fn deliver(&self, frames: &Frames<'_>, offset: Offset, touched: &mut Vec<Arc<Outbox>>) -> Reach {
+    pub fn deliver(&mut self, frames: &Frames<'_>, offset: Offset, touched: &mut Vec<Arc<Outbox>>) -> Reach {
         let mut reach = Reach::default();
         if frames.is_withheld() {
             return reach;
         }
-        for seat in self.seats.iter().flatten() {
-            let listener = &seat.listener;
-            if seat.muted || (offset != Offset::NONE && offset <= listener.floor) {
+        let content = frames.content();
+        self.filters.judge(content.tags);
+        let mark = self.mark(offset);
+        let Self { seats, filters, last, .. } = self;
+        for seat in seats.iter_mut().flatten() {
+            if seat.muted || (offset != Offset::NONE && offset <= seat.floor) {
                 continue;
             }
-            let Some(frame) = frames.get(listener.outbox.format()) else {
-                listener.outbox.request(Control::Close(DisconnectCode::InappropriateProtocol.into()));
-                continue;
+            let format = seat.outbox.format();
+            let (taken, bytes) = match &mut seat.special {
+                None => match frames.plain(format) {
+                    Some(frame) => (Some(seat.outbox.deliver(frame.clone())), frame.len()),
+                    None => (None, 0),
+                },
+                Some(special) if !special.wants(filters) => continue,
+                Some(special) => special.offer(&seat.outbox, frames, mark, offset, (*last).max(seat.floor)),
             };
-            match listener.outbox.deliver(frame.clone()) {
-                Taken::First => touched.push(Arc::clone(&listener.outbox)),
-                Taken::Again => {}
-                Taken::Overflow => {
-                    reach.overflowed += 1;
+            match taken {
+                Some(Taken::First) => touched.push(Arc::clone(&seat.outbox)),
+                Some(Taken::Again) => {}
+                Some(taken) => {
+                    reach.miss(taken);
                     continue;
                 }
-                Taken::Closed => continue,
+                None => {
+                    seat.outbox.request(Control::Close(DisconnectCode::InappropriateProtocol.into()));
+                    continue;
+                }
             }
-            reach.sent[listener.outbox.format().index()] += Sent { messages: 1, bytes: frame.len() };
+            reach.sent[format.index()] += Sent { messages: 1, bytes };
         }
+        if self.deltas > 0 {
+            self.base = content.data.map(|data| Base { mark, data: data.clone() });
+        }
+        self.last = self.last.max(offset);
         reach
+    }
+
+    fn mark(&mut self, offset: Offset) -> Mark {
+        if offset != Offset::NONE {
+            return Mark::stored(offset);
+        }
+        self.passed += 1;
+        Mark::passing(self.passed)
+    }
+
+    /// Up to where a listener has everything that waits in history until it reads on; `None` when nothing does.
+    #[must_use]
+    pub fn parked(&self, slot: Slot) -> Option<Offset> {
+        self.seat(slot).filter(|seat| !seat.muted)?.special.as_ref()?.parked
+    }
+
+    /// Gives a parked listener the stored message that comes next in the channel. Returns whether it has it now, or does
+    /// not want it; if not, it stays parked before it.
+    pub fn catch_up(&mut self, slot: Slot, frames: &Frames<'_>, offset: Offset) -> (bool, Reach) {
+        let mut reach = Reach::default();
+        self.filters.judge(frames.content().tags);
+        let Self { seats, filters, .. } = self;
+        let Some(seat) = seats.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return (false, reach) };
+        let Some(special) = &mut seat.special else { return (false, reach) };
+        // What it stood before may be over meanwhile.
+        if special.parked.is_none() {
+            return (false, reach);
+        }
+        if !frames.is_withheld() && special.wants_parked(filters) {
+            let (taken, bytes) = special.offer(&seat.outbox, frames, Mark::stored(offset), offset, seat.floor);
+            match taken {
+                Some(Taken::First | Taken::Again) => {
+                    reach.sent[seat.outbox.format().index()] += Sent { messages: 1, bytes };
+                }
+                Some(_) => return (false, reach),
+                None => {
+                    seat.outbox.request(Control::Close(DisconnectCode::InappropriateProtocol.into()));
+                    return (false, reach);
+                }
+            }
+        }
+        special.parked = Some(offset);
+        seat.floor = seat.floor.max(offset);
+        (true, reach)
+    }
+
+    /// Delivers to a parked listener as to others again.
+    pub fn unpark(&mut self, slot: Slot) {
+        let seat = self.seats.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        if let Some(special) = seat.and_then(|seat| seat.special.as_mut()) {
+            special.parked = None;
+        }
+    }
+
+    /// The channel began anew: what listeners had of its former life says nothing of this one.
+    pub fn begin_anew(&mut self) {
+        self.last = Offset::NONE;
+        self.base = None;
+        for seat in self.seats.iter_mut().flatten() {
+            seat.floor = Offset::NONE;
+            if let Some(special) = &mut seat.special {
+                special.parked = None;
+                special.has = special.has.map(|_| Mark::NONE);
+            }
+        }
+    }
+
+    fn seat(&self, slot: Slot) -> Option<&Seat> {
+        self.seats.get(slot.0 as usize)?.as_ref()
+    }
+
+    /// Tells one listener that something is missing, and sends it nothing more.
+    pub fn lose_one(&mut self, slot: Slot, channel: &Channel) {
+        let seat = self.seats.get_mut(slot.0 as usize).and_then(Option::as_mut);
+        if let Some(seat) = seat.filter(|seat| !seat.muted) {
+            seat.muted = true;
+            seat.outbox.request(Control::Lost(channel.clone()));
+        }
     }
 
     /// Tells every positioned listener that something is missing and sends it nothing more; returns how many.
     pub fn lose(&mut self, channel: &Channel) -> usize {
         let mut told = 0;
-        for seat in self.seats.iter_mut().flatten().filter(|seat| seat.listener.positioned && !seat.muted) {
+        for seat in self.seats.iter_mut().flatten().filter(|seat| seat.positioned && !seat.muted) {
             seat.muted = true;
-            seat.listener.outbox.request(Control::Lost(channel.clone()));
+            seat.outbox.request(Control::Lost(channel.clone()));
             told += 1;
         }
         told
     }
 }
+
+#[cfg(test)]
+mod tests;

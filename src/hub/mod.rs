@@ -6,16 +6,21 @@
 
 pub mod audience;
 pub mod connections;
+mod filters;
 pub mod frames;
 pub mod inbox;
+pub mod manner;
 pub mod orders;
 pub mod outbox;
 pub mod pulse;
+pub mod reach;
 
-pub use audience::{Audience, Listener, Reach, Sent, Slot};
+pub use audience::{Audience, Listener, Slot};
 pub use connections::{Client, Connections, Known, Profile};
-pub use frames::Frames;
+pub use frames::{Base, Content, Frames, Mark, Shape};
 pub use inbox::{Inbox, Inboxes, NotTaken};
+pub use manner::{Manner, SlowReader};
 pub use orders::{Asker, Description, Order, Placement};
-pub use outbox::{Control, Flushed, Hold, Outbox, Taken, Wire};
+pub use outbox::{Control, Flushed, Hold, Outbox, Spill, Taken, Wire};
 pub use pulse::Pulse;
+pub use reach::{Reach, Sent};

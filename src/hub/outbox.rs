@@ -42,6 +42,8 @@ pub enum Control {
     Close(Disconnect),
     /// Do what a backend wants.
     Obey(Arc<Order>),
+    /// What waited has been read, so that there is room again for what was refused.
+    Drained,
 }
 
 /// What became of a flush.
@@ -62,10 +64,25 @@ pub enum Taken {
     First,
     /// Others wait with it already.
     Again,
+    /// It waits alone for the socket, and took the place of an older one if there was one.
+    Replaced,
+    /// Refused: too much waits. [`Control::Drained`] tells when that is over.
+    Full,
     /// Too much waited: the connection is being closed as slow.
     Overflow,
     /// The connection is over.
     Closed,
+}
+
+/// What is done with a delivery that its reader is too slow for.
+#[derive(Debug, Clone, Copy)]
+pub enum Spill<'a> {
+    /// Beyond the limit the connection is closed.
+    Close,
+    /// While the socket is full only the newest delivery of this key waits, in the form that stands alone.
+    Replace { key: u64, alone: &'a Bytes },
+    /// Beyond half the limit it is refused. The other half is for whatever cannot be.
+    Refuse,
 }
 
 /// Bytes that wait in all outboxes of a node.
@@ -86,10 +103,12 @@ struct State {
     queue: VecDeque<Bytes>,
     /// Bytes of the first frame that are written already.
     front_written: usize,
-    /// Bytes in `queue` and `held`.
+    /// Bytes in `queue`, `held` and `latest`.
     bytes: usize,
     /// What a reply takes that is large by itself: it is not held against the reader while it goes out.
     allowance: usize,
+    /// The newest delivery of each key, for when the socket takes bytes again.
+    latest: Option<Box<Latest>>,
     /// Deliveries that must come after a reply which is still being made.
     held: Option<Box<Held>>,
     wire: Option<Box<dyn Wire>>,
@@ -103,7 +122,13 @@ struct State {
     due: bool,
     /// Something was delivered since the last flush.
     dirty: bool,
+    /// Something was refused: the session is told when there is room again.
+    refused: bool,
 }
+
+/// One delivery of each key. Boxed where it is kept: most outboxes have none.
+#[derive(Default)]
+struct Latest(Vec<(u64, Bytes)>);
 
 #[derive(Default)]
 struct Held {
@@ -142,16 +167,32 @@ impl Outbox {
 
     /// Appends a delivery. Beyond the limit everything that waits is thrown away and the session told to close as slow.
     pub fn deliver(&self, frame: Bytes) -> Taken {
+        self.offer(frame, Spill::Close)
+    }
+
+    /// Appends a delivery, or does what `spill` says if its reader is too slow for it.
+    pub fn offer(&self, frame: Bytes, spill: Spill<'_>) -> Taken {
         let mut state = self.state.lock();
         if state.closed {
             return Taken::Closed;
         }
-        if !self.has_room(&mut state, frame.len()) {
-            if state.gone {
-                return Taken::Closed;
+        let limit = match spill {
+            Spill::Replace { key, alone } if state.blocked || state.latest_of(key).is_some() => {
+                return self.replace(&mut state, key, alone);
             }
-            self.overflow(&mut state);
-            return Taken::Overflow;
+            Spill::Close | Spill::Replace { .. } => self.limit,
+            Spill::Refuse => self.limit / 2,
+        };
+        if !self.has_room(&mut state, frame.len(), limit) {
+            return match spill {
+                _ if state.gone => Taken::Closed,
+                Spill::Close => self.overflow(&mut state),
+                Spill::Replace { key, alone } => self.replace(&mut state, key, alone),
+                Spill::Refuse => {
+                    state.refused = true;
+                    Taken::Full
+                }
+            };
         }
         self.count(&mut state, frame.len());
         match &mut state.held {
@@ -161,13 +202,41 @@ impl Outbox {
         if std::mem::replace(&mut state.dirty, true) { Taken::Again } else { Taken::First }
     }
 
+    /// Lets a delivery wait in place of the last one of its key.
+    fn replace(&self, state: &mut State, key: u64, alone: &Bytes) -> Taken {
+        let older = state.latest_of(key).map_or(0, |older| older.len());
+        // One of each key may wait beside what is queued; but not without end.
+        if state.bytes - older + alone.len() > self.limit * 2 && state.bytes > older {
+            return self.overflow(state);
+        }
+        self.uncount(state, older);
+        self.count(state, alone.len());
+        match state.latest_of(key) {
+            Some(older) => *older = alone.clone(),
+            None => state.latest.get_or_insert_default().0.push((key, alone.clone())),
+        }
+        Taken::Replaced
+    }
+
+    /// Takes back what waits alone under a key: nobody wants it any more.
+    pub fn forget(&self, key: u64) {
+        let mut state = self.state.lock();
+        let Some(latest) = &mut state.latest else { return };
+        let Some(index) = latest.0.iter().position(|(known, _)| *known == key) else { return };
+        let (_, frame) = latest.0.swap_remove(index);
+        if latest.0.is_empty() {
+            state.latest = None;
+        }
+        self.uncount(&mut state, frame.len());
+    }
+
     /// Appends a reply, also while deliveries are held back.
     pub fn reply(&self, frame: Bytes) {
         let mut state = self.state.lock();
         if state.closed {
             return;
         }
-        if !self.has_room(&mut state, frame.len()) {
+        if !self.has_room(&mut state, frame.len(), self.limit) {
             if !state.gone {
                 self.overflow(&mut state);
             }
@@ -217,6 +286,7 @@ impl Outbox {
     /// Takes no further frames but `last` (a close frame, say), which follows what is queued.
     pub fn finish(&self, last: Option<Bytes>) {
         let mut state = self.state.lock();
+        state.queue_latest();
         if let Some(frame) = last
             && !state.gone
         {
@@ -292,8 +362,8 @@ impl Outbox {
 
     /// Whether `bytes` more may wait. What nobody has tried to write yet says nothing about the reader (a burst may be
     /// larger than the limit), so that is written first.
-    fn has_room(&self, state: &mut State, bytes: usize) -> bool {
-        let fits = |state: &State| state.bytes == 0 || state.bytes + bytes <= self.limit + state.allowance;
+    fn has_room(&self, state: &mut State, bytes: usize, limit: usize) -> bool {
+        let fits = |state: &State| state.bytes == 0 || state.bytes + bytes <= limit + state.allowance;
         if !fits(state) && !state.blocked {
             self.write_out(state);
         }
@@ -301,22 +371,24 @@ impl Outbox {
     }
 
     /// The reader is too slow. A frame that is half written must stay, or the close frame behind it would be rubbish.
-    fn overflow(&self, state: &mut State) {
+    fn overflow(&self, state: &mut State) -> Taken {
         let half_written = (state.front_written > 0).then(|| state.queue.pop_front()).flatten();
         let kept = half_written.as_ref().map_or(0, |frame| frame.len() - state.front_written);
         self.uncount(state, state.bytes - kept);
         state.queue = half_written.into_iter().collect();
         state.held = None;
+        state.latest = None;
         state.closed = true;
         state.controls.push(Control::Close(DisconnectCode::Slow.into()));
         self.attention.notify_one();
+        Taken::Overflow
     }
 
     fn write_out(&self, state: &mut State) -> Flushed {
         if state.gone {
             return Flushed::Gone;
         }
-        while !state.queue.is_empty() {
+        while !state.queue.is_empty() || state.queue_latest() {
             let Some(wire) = &state.wire else { return Flushed::Blocked };
             match write_once(wire.as_ref(), &state.queue, state.front_written) {
                 Ok(0) => return self.lost(state),
@@ -336,6 +408,10 @@ impl Outbox {
         // A drained queue keeps its slots otherwise, for as long as the connection lives.
         state.queue = VecDeque::new();
         state.allowance = 0;
+        if state.bytes == 0 && std::mem::take(&mut state.refused) {
+            state.controls.push(Control::Drained);
+            self.attention.notify_one();
+        }
         Flushed::Empty
     }
 
@@ -343,10 +419,28 @@ impl Outbox {
         self.uncount(state, state.bytes);
         state.queue = VecDeque::new();
         state.held = None;
+        state.latest = None;
         state.closed = true;
         state.gone = true;
         self.attention.notify_one();
         Flushed::Gone
+    }
+}
+
+impl State {
+    fn latest_of(&mut self, key: u64) -> Option<&mut Bytes> {
+        let latest = self.latest.as_mut()?;
+        latest.0.iter_mut().find(|(known, _)| *known == key).map(|(_, frame)| frame)
+    }
+
+    /// Queues what waits alone; whether there was something. Not before a reply that everything waits for.
+    fn queue_latest(&mut self) -> bool {
+        if self.held.is_some() {
+            return false;
+        }
+        let latest = self.latest.take();
+        self.queue.extend(latest.into_iter().flat_map(|latest| latest.0).map(|(_, frame)| frame));
+        !self.queue.is_empty()
     }
 }
 
@@ -391,4 +485,4 @@ impl Drop for Outbox {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

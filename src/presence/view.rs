@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::read::user;
 use crate::backplane::Record;
-use crate::hub::{Audience, Frames, Outbox, Reach};
+use crate::hub::{Audience, Content, Frames, Outbox, Reach};
 use crate::protocol::centrifuge::{ClientInfo, Push, pushed};
 use crate::protocol::{Channel, Offset};
 
@@ -132,10 +132,10 @@ impl View {
             Event::Join(_) => Push::Join { channel, info },
             Event::Leave(_) => Push::Leave { channel, info },
         };
-        let frames = Frames::new(move |format| Some(pushed(format, push.clone())));
+        let frames = Frames::new(Content::default(), move |format, _| Some(pushed(format, push.clone())));
         // Encoded before the lock is taken.
         let formats = self.state.lock().audience.formats();
-        frames.prepare(formats);
+        frames.prepare(formats, false);
         self.state.lock().audience.deliver(&frames, Offset::NONE, touched)
     }
 }

@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::Presence;
 use super::view::{Effect, View};
 use crate::backplane::{Presences, Record, Whose};
-use crate::hub::{Listener, Outbox, Reach, Slot};
+use crate::hub::{Listener, Manner, Outbox, Reach, Slot};
 use crate::protocol::{Channel, Offset};
 use crate::telemetry::{Pace, Telemetry};
 
@@ -97,7 +97,12 @@ impl Views {
             let mut state = view.state.lock();
             // It may close between being found and being entered.
             if !state.closed {
-                let listener = Listener { outbox: Arc::clone(outbox), positioned: false, floor: Offset::NONE };
+                let listener = Listener {
+                    outbox: Arc::clone(outbox),
+                    positioned: false,
+                    floor: Offset::NONE,
+                    manner: Manner::default(),
+                };
                 let slot = state.audience.enter(listener);
                 drop(state);
                 return (view, slot);

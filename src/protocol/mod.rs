@@ -2,6 +2,7 @@
 
 pub mod centrifuge;
 pub mod channel;
+pub mod fossil;
 pub mod position;
 pub mod websocket;
 

@@ -12,12 +12,18 @@ use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
-use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, Source};
+use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
         self.tally.delivered(reach.sent.iter().map(|sent| sent.messages).sum());
-        self.telemetry.clients.count_sent(reach.by_format(), reach.overflowed);
+        let clients = &self.telemetry.clients;
+        clients.count_sent(reach.by_format(), reach.overflowed);
+        for (action, count) in [(SlowAction::Conflated, reach.conflated), (SlowAction::Parked, reach.parked)] {
+            if count > 0 {
+                clients.slow_consumers.of(action).increment(count as u64);
+            }
+        }
     }
 
     pub(super) fn time_delivery(&self, topic: &Topic, message: &Stored, took: Duration) {
@@ -46,9 +52,10 @@ impl Relay {
         channel: &Channel,
         frames: &Frames<'_>,
         mut formats: impl Iterator<Item = Format> + Clone,
+        patches: bool,
     ) {
-        frames.prepare(formats.clone());
-        let unfit = !frames.is_withheld() && formats.any(|format| frames.get(format).is_none());
+        frames.prepare(formats.clone(), patches);
+        let unfit = !frames.is_withheld() && formats.any(|format| frames.plain(format).is_none());
         if unfit && let Some(left_out) = self.unfit.due() {
             warn!(
                 %channel,

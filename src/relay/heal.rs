@@ -17,10 +17,10 @@ use super::chain::Chain;
 use super::publication::push_frames;
 use super::pump::flush;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, catch_up};
-use super::topic::{Course, Topic, stored};
+use super::topic::{Course, Topic, Wanted, stored};
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, Stored};
-use crate::hub::{Outbox, Reach};
+use crate::hub::{Base, Mark, Outbox, Reach};
 use crate::protocol::{Epoch, Offset};
 
 /// Topics healed at one time.
@@ -171,9 +171,16 @@ async fn deliver_missed(relay: &Relay, topic: &Topic, caught: CaughtUp, asked: i
 }
 
 fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut Vec<Arc<Outbox>>) {
-    let formats: Vec<_> = topic.state.lock().audience.formats().collect();
-    let frames: Vec<_> = missed.iter().map(|message| push_frames(topic, message)).collect();
-    frames.iter().for_each(|frames| relay.prepare(&topic.channel, frames, formats.iter().copied()));
+    let Wanted { formats, mut base, patches } = topic.state.lock().wanted();
+    let frames = missed.iter().map(|message| {
+        let frames = push_frames(topic, message, base.as_ref());
+        relay.prepare(&topic.channel, &frames, formats.clone(), patches);
+        if patches && !frames.is_withheld() && !message.meta.tombstone {
+            base = Some(Base { mark: Mark::stored(message.offset), data: message.data.clone() });
+        }
+        frames
+    });
+    let frames: Vec<_> = frames.collect();
     let mut state = topic.state.lock();
     let state = &mut *state;
     let Course::Chained(chained) = &mut state.course else { return };
@@ -208,7 +215,7 @@ fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched:
     let mut reach = Reach::default();
     let hole = chained.follow(healing.pending, |chained, message| {
         let message = stored(message);
-        let frames = push_frames(topic, &message);
+        let frames = push_frames(topic, &message, state.audience.base());
         reach += chained.pass(&mut state.audience, message.clone(), &frames, touched);
     });
     relay.count_reach(reach);

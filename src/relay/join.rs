@@ -8,9 +8,10 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Relay;
 use super::chain::Chain;
 use super::publication::is_withheld;
-use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up, latest};
+use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up};
 use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
+use super::wish::Wish;
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot};
@@ -22,19 +23,6 @@ use crate::telemetry::RecoverySource;
 const DEADLINE: Duration = Duration::from_secs(4);
 /// How often a catch-up starts over because publications overtook it.
 const ATTEMPTS: usize = 8;
-
-/// What a subscriber asks for, already checked against its namespace's options.
-#[derive(Debug, Clone, Default)]
-pub struct Wish {
-    pub since: Option<Since>,
-    /// It is to be told when something is missing.
-    pub positioned: bool,
-    pub mode: RecoveryMode,
-    /// Recovers at most this many publications.
-    pub max_publications: usize,
-    /// Recovers at most this many bytes.
-    pub max_bytes: usize,
-}
 
 /// What a subscriber got.
 pub struct Joined {
@@ -70,8 +58,8 @@ pub enum JoinError {
 /// Listening to a channel; ends on drop.
 pub struct Membership {
     relay: Arc<Relay>,
-    topic: Arc<Topic>,
-    slot: Slot,
+    pub(super) topic: Arc<Topic>,
+    pub(super) slot: Slot,
 }
 
 impl Membership {
@@ -299,7 +287,7 @@ impl Relay {
             let stand = top.position();
             let known =
                 stand.offset == since.offset && stand.epoch.as_str() == since.epoch && !since.offset.may_be_rounded();
-            let message = if known { None } else { latest(history, &topic.channel, &top).await? };
+            let message = if known { None } else { wish.latest(history, &topic.channel, &top).await? };
             let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
             let outcome = match readable {
                 Some(message) => Outcome::Recovered(vec![message]),
@@ -366,13 +354,18 @@ impl Relay {
         }
         let mut outcome = outcome;
         if let Outcome::Recovered(messages) = &mut outcome {
-            messages.retain(|message| !is_withheld(&topic.namespace, message));
+            messages.retain(|message| !is_withheld(&topic.namespace, message) && wish.wants(message));
         }
         let position = stand.or_else(|| state.position());
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
         let hold = outbox.hold();
         self.tally.came(state.audience.is_empty());
-        let slot = state.audience.enter(Listener { outbox: Arc::clone(outbox), positioned: wish.positioned, floor });
+        let slot = state.audience.enter(Listener {
+            outbox: Arc::clone(outbox),
+            positioned: wish.positioned,
+            floor,
+            manner: wish.manner(&outcome),
+        });
         state.idle_since = None;
         self.telemetry.relay.subscriptions.of(&topic.namespace.name).increment(1.0);
         let membership = Membership { relay: Arc::clone(self), topic: Arc::clone(topic), slot };

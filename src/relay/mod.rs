@@ -13,6 +13,7 @@ mod counted;
 mod heal;
 mod history;
 mod join;
+mod parked;
 mod publication;
 mod pump;
 mod recovery;
@@ -21,6 +22,7 @@ mod since;
 mod tail;
 mod tally;
 mod topic;
+mod wish;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,11 +32,13 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
-pub use self::join::{JoinError, Joined, Membership, Outcome, Wish};
-pub use self::publication::{fitting, publication};
+pub use self::join::{JoinError, Joined, Membership, Outcome};
+pub use self::parked::Resumed;
+pub use self::publication::{fitting, patched, publication};
 pub use self::recovery::Refusal;
 pub use self::since::Since;
 pub use self::tally::Tally;
+pub use self::wish::Wish;
 
 use self::audit::Audits;
 use self::heal::HealQueue;

@@ -4,8 +4,9 @@ use bytes::Bytes;
 
 use super::topic::Topic;
 use crate::backplane::Stored;
-use crate::hub::Frames;
+use crate::hub::{Base, Content, Frames, Shape};
 use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, pushed, raw};
+use crate::protocol::fossil;
 use crate::settings::{DataFormat, Namespace};
 
 /// Whether a message must not reach clients: its namespace promises JSON, and somebody published something else past us.
@@ -32,19 +33,57 @@ pub fn publication(message: &Stored) -> Publication {
     }
 }
 
-/// The push of a message, as whole frames; none in a format that cannot carry its data.
+/// What somebody who reads patches gets of publications that follow one another: the first whole, of the others what
+/// changed, where that is smaller.
 #[must_use]
-pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored) -> Frames<'a> {
+pub fn patched(encoding: Encoding, messages: &[Stored]) -> Vec<Publication> {
+    let mut base: Option<&Bytes> = None;
+    let patched = messages.iter().map(|message| {
+        let patch = base.and_then(|base| fossil::patch(base, &message.data)).map(Bytes::from);
+        base = Some(&message.data).filter(|_| is_carried(encoding, message));
+        match &patch {
+            Some(patch) => shaped(encoding, message, Shape::Patch(patch)),
+            None => shaped(encoding, message, Shape::Whole),
+        }
+    });
+    patched.collect()
+}
+
+fn shaped(encoding: Encoding, message: &Stored, shape: Shape<'_>) -> Publication {
+    let whole = publication(message);
+    let (data, delta) = match shape {
+        Shape::Plain => return whole,
+        Shape::Whole => (&whole.data, false),
+        Shape::Patch(patch) => (patch, true),
+    };
+    let data = match encoding {
+        Encoding::Protobuf => data.clone(),
+        Encoding::Json => raw::text(data),
+    };
+    Publication { data, delta, ..whole }
+}
+
+fn is_carried(encoding: Encoding, message: &Stored) -> bool {
+    encoding == Encoding::Protobuf || raw::is_json(&message.data)
+}
+
+/// The push of a message, as whole frames; none in a format that cannot carry its data. It may be a patch against `base`
+/// for those who have that.
+#[must_use]
+pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Option<&Base>) -> Frames<'a> {
     if is_withheld(&topic.namespace, message) {
         return Frames::withheld();
     }
-    Frames::new(move |format| {
-        if format.encoding() == Encoding::Json && !raw::is_json(&message.data) {
+    let wants_patches = topic.namespace.delta_publish || message.meta.delta;
+    let content = Content { data: Some(&message.data), tags: &message.meta.tags };
+    let frames = Frames::new(content, move |format, shape| {
+        if !is_carried(format.encoding(), message) {
             return None;
         }
-        let push = Push::Publication { channel: topic.channel.clone(), publication: publication(message) };
-        Some(pushed(format, push))
-    })
+        let publication = shaped(format.encoding(), message, shape);
+        Some(pushed(format, Push::Publication { channel: topic.channel.clone(), publication }))
+    });
+    frames.against(base.filter(|_| wants_patches))
 }
 
 /// A publisher's data as its namespace wants it, JSON on one line; `None` when it is something else.

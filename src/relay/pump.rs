@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::publication::push_frames;
-use super::topic::{Arrival, Topic, stored};
+use super::topic::{Arrival, Topic, Wanted, stored};
 use crate::backplane::{Delivery, Feed, Gap, GapCause, Incoming, Scope};
 use crate::hub::{Flushed, Outbox};
 use crate::protocol::Offset;
@@ -67,13 +67,13 @@ impl Relay {
             self.audits.saw(&topic.namespace.name, link.offset);
         }
         let copy = stored(message.clone());
-        let frames = push_frames(&topic, &copy);
+        let Wanted { formats, base, patches } = topic.state.lock().wanted();
+        // Encoded before the lock is taken again.
+        let frames = push_frames(&topic, &copy, base.as_ref());
         if frames.is_withheld() {
             self.count_withheld(&topic.channel);
         }
-        // Encoded before the lock is taken.
-        let formats = topic.state.lock().audience.formats();
-        self.prepare(&topic.channel, &frames, formats);
+        self.prepare(&topic.channel, &frames, formats, patches);
         let begun = Instant::now();
         let arrival = topic.state.lock().arrive(message, &frames, touched);
         match arrival {

@@ -12,7 +12,8 @@ use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, Incoming, Link, Stored};
-use crate::hub::{Audience, Frames, Outbox, Reach};
+use crate::hub::{Audience, Base, Frames, Outbox, Reach};
+use crate::protocol::centrifuge::Format;
 use crate::protocol::{Channel, Offset, Position};
 use crate::settings::Namespace;
 
@@ -148,7 +149,21 @@ impl Topic {
     }
 }
 
+/// What a channel's listeners want of a message.
+pub(super) struct Wanted<F> {
+    pub(super) formats: F,
+    /// What it may be a patch against.
+    pub(super) base: Option<Base>,
+    /// Some want patches.
+    pub(super) patches: bool,
+}
+
 impl TopicState {
+    pub(super) fn wanted(&self) -> Wanted<impl Iterator<Item = Format> + Clone + use<>> {
+        let base = self.audience.base().cloned();
+        Wanted { formats: self.audience.formats(), base, patches: self.audience.wants_patches() }
+    }
+
     /// Where a reader stands who has everything that passed here; `None` without history.
     pub(super) fn position(&self) -> Option<Position> {
         match &self.course {
@@ -254,17 +269,21 @@ impl TopicState {
         let Course::Chained(chained) = &mut self.course else { return (reach, false) };
         let mut pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
         let top = chain.had;
+        if chain.epoch != chained.chain.epoch {
+            self.audience.begin_anew();
+        }
         *chained = Chained { tail: Tail::new(top, budget), chain, healing: None };
         while let Some(message) = pending.pop_up_to(top) {
             let message = stored(message);
             if !message.meta.tombstone {
-                reach += self.audience.deliver(&push_frames(topic, &message), message.offset, touched);
+                let frames = push_frames(topic, &message, self.audience.base());
+                reach += self.audience.deliver(&frames, message.offset, touched);
             }
         }
         let audience = &mut self.audience;
         let hole = chained.follow(pending, |chained, message| {
             let message = stored(message);
-            let frames = push_frames(topic, &message);
+            let frames = push_frames(topic, &message, audience.base());
             reach += chained.pass(audience, message.clone(), &frames, touched);
         });
         (reach, hole)

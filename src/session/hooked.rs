@@ -78,7 +78,7 @@ impl Session {
         let allowed = self.decided(asked)?.unwrap_or_default();
         Ok(Outgoing {
             data: allowed.data.unwrap_or(message.data),
-            meta: Meta { tags: allowed.tags, ..Meta::default() },
+            meta: Meta { tags: allowed.tags, delta: allowed.delta, ..Meta::default() },
             idempotency_key: allowed.idempotency_key,
             version: allowed.version,
             skip_history: allowed.skip_history,

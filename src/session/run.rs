@@ -99,9 +99,9 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             None => Ok(()),
         };
         let mut outcome = match outcome.and_then(|()| attend(session, heart, &mut reminder, quiet)) {
-            Ok(orders) if orders.is_empty() => Ok(()),
-            Ok(orders) => {
-                let outcome = Box::pin(serve(transport, session, heart, Work::Orders(orders))).await;
+            Ok(owed) if owed.orders.is_empty() && !owed.catch_up => Ok(()),
+            Ok(owed) => {
+                let outcome = Box::pin(serve(transport, session, heart, Work::Owed(owed))).await;
                 reminder = None;
                 outcome
             }
@@ -135,8 +135,16 @@ enum Work {
     Message(Bytes),
     /// Asking the application about what has expired.
     Refresh,
+    Owed(Owed),
+}
+
+/// What others asked of a session.
+#[derive(Default)]
+struct Owed {
     /// What backends want.
-    Orders(Vec<Arc<Order>>),
+    orders: Vec<Arc<Order>>,
+    /// What parked subscriptions missed.
+    catch_up: bool,
 }
 
 /// Does something that may wait for the backplane or the application, longer perhaps than a client waits for a sign of
@@ -157,7 +165,12 @@ async fn serve<T: Transport>(
             match work {
                 Work::Message(data) => session.commands(data, &mut pongs).await,
                 Work::Refresh => session.refresh_by_hooks().await,
-                Work::Orders(orders) => session.obey(&orders).await,
+                Work::Owed(Owed { orders, catch_up }) => {
+                    if catch_up {
+                        session.catch_up().await;
+                    }
+                    session.obey(&orders).await
+                }
             }
         });
         // What is answered already goes out while the rest waits.
@@ -222,25 +235,21 @@ fn handle(session: &mut Session, heart: &mut Heart, event: Event) -> Result<(), 
     }
 }
 
-/// Does what others asked of the session, and what is due; what backends want is returned, since it takes time. Only when it is `quiet`, with nothing to read, is a pong that
+/// Does what others asked of the session, and what is due; what takes time is returned. Only when it is `quiet`, with nothing to read, is a pong that
 /// did not come really missing: it may stand behind other messages, and those have waited for the backplane.
-fn attend(
-    session: &mut Session,
-    heart: &mut Heart,
-    reminder: &mut Option<Instant>,
-    quiet: bool,
-) -> Result<Vec<Arc<Order>>, End> {
+fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>, quiet: bool) -> Result<Owed, End> {
     let (controls, due) = session.outbox.take_requests();
-    let mut orders = Vec::new();
+    let mut owed = Owed::default();
     for control in controls {
         match control {
             Control::Close(disconnect) => return Err(End::Disconnect(disconnect)),
             Control::Lost(channel) => session.lost(&channel).map_err(End::Disconnect)?,
-            Control::Obey(order) => orders.push(order),
+            Control::Obey(order) => owed.orders.push(order),
+            Control::Drained => owed.catch_up = true,
         }
     }
     if !due {
-        return Ok(orders);
+        return Ok(owed);
     }
     *reminder = None;
     let now = Instant::now();
@@ -253,7 +262,7 @@ fn attend(
         }
     }
     session.deadlines(now).map_err(End::Disconnect)?;
-    Ok(orders)
+    Ok(owed)
 }
 
 fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {

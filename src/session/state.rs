@@ -95,6 +95,14 @@ impl Session {
         true
     }
 
+    /// Gives parked subscriptions what they missed: the client has read what waited for it.
+    pub(super) async fn catch_up(&self) {
+        let relay = &self.services.relay;
+        for subscription in &self.subscriptions {
+            relay.resume(&subscription.membership, &self.outbox, self.services.client.queue_max_size).await;
+        }
+    }
+
     /// Takes a subscription in.
     pub(super) fn enter(&mut self, subscription: Subscription) {
         // Most connections listen to very few channels: a vector that grows by doubling would waste places.

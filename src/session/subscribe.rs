@@ -12,12 +12,12 @@ use super::permissions::{belongs_to, fits};
 use super::state::Session;
 use super::subscription::{Expiry, Refresher, Subscription, moment, remaining};
 use crate::auth::Overrides;
-use crate::hub::Hold;
+use crate::hub::{self, Hold};
 use crate::protocol::centrifuge::codes::{DisconnectCode, ErrorCode};
-use crate::protocol::centrifuge::{ReplyResult, SubscribeRequest, SubscribeResult, ttl};
+use crate::protocol::centrifuge::{Encoding, Filter, FilterNode, ReplyResult, SubscribeRequest, SubscribeResult, ttl};
 use crate::protocol::{Channel, Offset};
-use crate::relay::{JoinError, Joined, Outcome, Since, Wish, publication};
-use crate::settings::{Namespace, RecoveryMode};
+use crate::relay::{JoinError, Joined, Outcome, Since, Wish, patched, publication};
+use crate::settings::{DeltaType, Namespace, RecoveryMode, SlowReader};
 
 /// Bit 2 of a subscribe request's flag: error 112 in place of `recovered: false`.
 const FLAG_UNRECOVERABLE_IS_ERROR: i64 = 2;
@@ -57,9 +57,6 @@ impl Session {
         }
         if request.r#type != 0 {
             return Err(ErrorCode::PermissionDenied.into());
-        }
-        if request.tf.is_some() {
-            return Err(ErrorCode::BadRequest.into());
         }
         let grant = self.entitle(&channel, &namespace, &request).await?;
         let (result, hold) = self.join(&channel, &namespace, Some(&request), grant, false).await?;
@@ -127,7 +124,9 @@ impl Session {
         server_side: bool,
     ) -> Result<(SubscribeResult, Hold), Failure> {
         let offered = Offered::new(namespace, grant.overrides, asked);
-        let wish = self.wish(namespace, offered, asked);
+        let filter = asked.and_then(|asked| asked.tf.as_ref());
+        let filter = filter.map(|filter| self.filter(channel, namespace, filter)).transpose()?;
+        let wish = Wish { filter, ..self.wish(namespace, offered, asked) };
         let was_recovering = wish.since.is_some() && asked.is_some_and(|asked| asked.recover);
         let joined = self.services.relay.join(channel, namespace, &wish, &self.outbox).await;
         let joined = joined.map_err(|error| self.join_failure(channel, &error))?;
@@ -146,7 +145,8 @@ impl Session {
             recoverable: offered.recoverable,
             positioned: offered.positioned || offered.recoverable,
             data: grant.data.unwrap_or_default(),
-            ..described(&joined, asked, was_recovering, offered)
+            delta: offered.patches,
+            ..described(&joined, asked, was_recovering, offered, self.outbox.format().encoding())
         };
         self.enter(Subscription {
             membership: joined.membership,
@@ -173,7 +173,21 @@ impl Session {
             // The reply must leave room for what is published meanwhile: a client that is closed as slow for its own
             // recovery would come back and ask the same.
             max_bytes: self.services.client.queue_max_size / 2,
+            patches: offered.patches,
+            filter: None,
+            slow: slow_reader(namespace, offered),
         }
+    }
+
+    fn filter(&self, channel: &Channel, namespace: &Namespace, asked: &FilterNode) -> Result<Arc<Filter>, Failure> {
+        if !namespace.allow_tags_filter {
+            debug!(client = %self.id, %channel, "subscription refused: the namespace does not set allow_tags_filter");
+            return Err(ErrorCode::BadRequest.into());
+        }
+        Filter::of(asked).map(Arc::new).map_err(|error| {
+            debug!(client = %self.id, %channel, "subscription refused: the filter is wrong: {error}");
+            ErrorCode::BadRequest.into()
+        })
     }
 
     fn join_failure(&self, channel: &Channel, error: &JoinError) -> Failure {
@@ -188,6 +202,7 @@ impl Session {
 pub(super) struct Offered {
     recoverable: bool,
     positioned: bool,
+    patches: bool,
 }
 
 impl Offered {
@@ -198,7 +213,19 @@ impl Offered {
             || (namespace.allow_recovery && wants(|asked| asked.recoverable || asked.recover));
         let positioned = overrides.force_positioning.unwrap_or(namespace.force_positioning)
             || (namespace.allow_positioning && wants(|asked| asked.positioned));
-        Self { recoverable: recoverable && has_history, positioned }
+        let patches =
+            wants(|asked| asked.delta == "fossil") && namespace.allowed_delta_types.contains(&DeltaType::Fossil);
+        Self { recoverable: recoverable && has_history, positioned, patches }
+    }
+}
+
+/// A subscription that was promised everything, or a word, is never conflated: a grant can promise more than its namespace.
+fn slow_reader(namespace: &Namespace, offered: Offered) -> hub::SlowReader {
+    let promised = (offered.recoverable || offered.positioned) && namespace.recovery_mode == RecoveryMode::Stream;
+    match namespace.slow_reader {
+        SlowReader::Conflate if !promised => hub::SlowReader::Conflate,
+        SlowReader::Close | SlowReader::Conflate => hub::SlowReader::Close,
+        SlowReader::Recover => hub::SlowReader::Recover,
     }
 }
 
@@ -208,6 +235,7 @@ fn described(
     asked: Option<&SubscribeRequest>,
     was_recovering: bool,
     offered: Offered,
+    encoding: Encoding,
 ) -> SubscribeResult {
     let positioned = offered.positioned || offered.recoverable;
     let position = joined.position.as_ref().filter(|_| positioned);
@@ -224,9 +252,14 @@ fn described(
     };
     if let Outcome::Recovered(messages) = &joined.outcome {
         result.recovered = true;
-        result.publications = messages.iter().filter(|message| !message.meta.tombstone).map(publication).collect();
-        // The client advances by the publications that follow, from where it asked.
-        result.offset = asked.filter(|_| was_recovering).map_or(result.offset, |asked| asked.offset);
+        result.publications = match offered.patches {
+            true => patched(encoding, messages),
+            false => messages.iter().filter(|message| !message.meta.tombstone).map(publication).collect(),
+        };
+        // The client advances by the publications that follow, from where it asked. Where its filter lets none pass it
+        // stands at the top: it would ask again from ever further back otherwise.
+        let none_passed = messages.is_empty() && asked.is_some_and(|asked| asked.tf.is_some());
+        result.offset = asked.filter(|_| was_recovering && !none_passed).map_or(result.offset, |asked| asked.offset);
     }
     result
 }

@@ -243,6 +243,12 @@ pub struct Namespace {
     pub allow_user_limited_channels: bool,
     pub channel_regex: Option<Regex>,
     pub publication_data_format: DataFormat,
+    /// What subscribers may ask for.
+    pub allowed_delta_types: Vec<DeltaType>,
+    /// Every publication may be sent as a patch to those who read patches, not only those that ask for it.
+    pub delta_publish: bool,
+    pub allow_tags_filter: bool,
+    pub slow_reader: SlowReader,
     pub subscribe_hook: bool,
     pub publish_hook: bool,
     pub sub_refresh_hook: bool,
@@ -266,6 +272,24 @@ pub enum RecoveryMode {
     Stream,
     /// The latest publication only.
     Cache,
+}
+
+/// A kind of patches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DeltaType {
+    Fossil,
+}
+
+/// What happens to a subscriber that reads more slowly than publications come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SlowReader {
+    /// Its connection is closed.
+    #[default]
+    Close,
+    /// Only the newest publication of a channel waits for it.
+    Conflate,
+    /// It gets what it missed from history, once it has read what waits.
+    Recover,
 }
 
 /// What a publication's data must be.

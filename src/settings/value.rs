@@ -9,7 +9,7 @@ use regex::Regex;
 use secrecy::SecretString;
 use url::Url;
 
-use super::model::{DataFormat, IpNet, LogFormat, Rate, RecoveryMode, Storage};
+use super::model::{DataFormat, DeltaType, IpNet, LogFormat, Rate, RecoveryMode, SlowReader, Storage};
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;
@@ -287,6 +287,18 @@ fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, Wrong> {
         let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
         format!("none of {}", words.join(", "))
     })
+}
+
+impl FromValue for DeltaType {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        word(value, &[("fossil", Self::Fossil)])
+    }
+}
+
+impl FromValue for SlowReader {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        word(value, &[("close", Self::Close), ("conflate", Self::Conflate), ("recover", Self::Recover)])
+    }
 }
 
 impl FromValue for RecoveryMode {

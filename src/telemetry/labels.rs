@@ -73,7 +73,9 @@ labels! {
     }
 
     /// What was done with a reader that is too slow.
-    SlowAction("action") { Closed = "closed", Dropped = "dropped" }
+    SlowAction("action") {
+        Closed = "closed", Conflated = "conflated", Parked = "parked", Recovered = "recovered", Lost = "lost",
+    }
 
     /// A bounded queue.
     Queue("queue") { Feed = "feed" }

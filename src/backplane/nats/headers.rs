@@ -18,10 +18,13 @@ const INFO: &str = "Midplane-Info";
 const TAG: &str = "Midplane-Tag-";
 /// Marks what is no publication but the end of a removed history.
 const TOMBSTONE: &str = "Midplane-Tombstone";
+/// "1" or "true" where patches are to be sent.
+const DELTA: &str = "Midplane-Delta";
 const VERSION: &str = "Midplane-Version";
 const VERSION_EPOCH: &str = "Midplane-Version-Epoch";
 /// The names that Centrifugo's own consumers use for the same things.
 const FOREIGN_TAG: &str = "centrifugo-tag-";
+const FOREIGN_DELTA: &str = "centrifugo-delta";
 const FOREIGN_VERSION: &str = "centrifugo-version";
 const FOREIGN_VERSION_EPOCH: &str = "centrifugo-version-epoch";
 
@@ -47,6 +50,7 @@ pub struct Envelope<'a> {
     version_epoch: Option<&'a str>,
     info: Option<&'a str>,
     tombstone: bool,
+    delta: bool,
     /// In a bucket: that the key has no value any more.
     pub removed: bool,
     tags: Vec<(&'a str, &'a str)>,
@@ -86,6 +90,9 @@ impl<'a> Envelope<'a> {
             "Nats-Marker-Reason" => self.removed = true,
             _ if is(name, INFO) => self.info = Some(value),
             _ if is(name, TOMBSTONE) => self.tombstone = true,
+            _ if is(name, DELTA) || is(name, FOREIGN_DELTA) => {
+                self.delta = value == "1" || value.eq_ignore_ascii_case("true");
+            }
             _ if is(name, VERSION) || is(name, FOREIGN_VERSION) => self.version = Some(value),
             _ if is(name, VERSION_EPOCH) || is(name, FOREIGN_VERSION_EPOCH) => self.version_epoch = Some(value),
             _ => {
@@ -128,7 +135,8 @@ impl<'a> Envelope<'a> {
         let info = self.info.filter(is_sound);
         self.malformed += u64::from(info.is_none() && self.info.is_some()) + u64::from(self.tags.len() > MAX_TAGS);
         let tags = self.tags.iter().take(MAX_TAGS).map(|(name, value)| (decoded(name), decoded(value))).collect();
-        Meta { info: info.map(|info| Bytes::copy_from_slice(info.as_bytes())), tags, tombstone: self.tombstone }
+        let info = info.map(|info| Bytes::copy_from_slice(info.as_bytes()));
+        Meta { info, tags, tombstone: self.tombstone, delta: self.delta }
     }
 }
 
@@ -143,6 +151,9 @@ pub fn write(headers: &mut HeaderMap, meta: &Meta, version: Option<&Version>) {
     }
     if meta.tombstone {
         headers.insert(TOMBSTONE, "1");
+    }
+    if meta.delta {
+        headers.insert(DELTA, "1");
     }
     for (name, value) in &meta.tags {
         let name = format!("{TAG}{}", utf8_percent_encode(name, NAME));
@@ -285,7 +296,7 @@ mod tests {
         ) {
             let mut tags: Vec<_> = tags.into_iter().collect();
             tags.sort();
-            let meta = Meta { info: Some(Bytes::from_static(b"{\"user\":\"ada\",\n\"client\":\"1\"}")), tags, tombstone: true };
+            let meta = Meta { info: Some(Bytes::from_static(b"{\"user\":\"ada\",\n\"client\":\"1\"}")), tags, tombstone: true, delta: true };
             let version = Version { number, epoch };
             let mut headers = HeaderMap::new();
             write(&mut headers, &meta, Some(&version));

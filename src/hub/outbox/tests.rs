@@ -2,14 +2,18 @@ use super::*;
 
 /// A socket that takes `room` bytes in writes of at most `chunk`.
 #[derive(Clone)]
-struct Narrow(Arc<Mutex<(usize, usize, Vec<u8>)>>);
+pub struct Narrow(Arc<Mutex<(usize, usize, Vec<u8>)>>);
 
 impl Narrow {
-    fn new(room: usize, chunk: usize) -> Self {
+    pub fn new(room: usize, chunk: usize) -> Self {
         Self(Arc::new(Mutex::new((room, chunk, Vec::new()))))
     }
-    fn make_room(&self, room: usize) {
+    pub fn make_room(&self, room: usize) {
         self.0.lock().0 = room;
+    }
+    /// What it got since the last call.
+    pub fn take(&self) -> Vec<u8> {
+        std::mem::take(&mut self.0.lock().2)
     }
     fn got(&self) -> Vec<u8> {
         self.0.lock().2.clone()
@@ -30,7 +34,7 @@ impl Wire for Narrow {
     }
 }
 
-fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
+pub fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
     let backlog = Backlog::default();
     let outbox = Outbox::new(crate::protocol::centrifuge::Encoding::Json, limit, Arc::clone(&backlog));
     outbox.attach(Box::new(wire.clone()));

@@ -29,6 +29,13 @@ pub fn is_json(payload: &[u8]) -> bool {
     json(payload).is_some()
 }
 
+/// A payload as a JSON text, for those who read patches; `null` in one where it is no text.
+#[must_use]
+pub fn text(payload: &[u8]) -> Bytes {
+    let text = str::from_utf8(payload).unwrap_or("null");
+    serde_json::to_vec(text).unwrap_or_default().into()
+}
+
 /// Embeds a payload. What is no JSON would let its publisher write the rest of the message, so `null` takes its place;
 /// who lets such payloads in must keep them from JSON clients by [`is_json`].
 pub(super) fn serialize<S: Serializer>(payload: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

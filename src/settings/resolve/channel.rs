@@ -7,15 +7,12 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 use regex::Regex;
 
-use super::super::model::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode};
+use super::super::model::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader};
 use super::super::section::Section;
 use super::super::unknown;
 
 /// Options that Centrifugo's namespaces have and ours do not, with what to say about them. Harmless where they are off.
-const FOREIGN: [(&str, &str); 14] = [
-    ("delta_publish", "delta compression is not supported; publications are sent whole"),
-    ("allowed_delta_types", "delta compression is not supported; publications are sent whole"),
-    ("allow_tags_filter", "filtering by tags is not supported"),
+const FOREIGN: [(&str, &str); 11] = [
     ("subscribe_proxy_name", ONE_HOOK),
     ("publish_proxy_name", ONE_HOOK),
     ("sub_refresh_proxy_name", ONE_HOOK),
@@ -116,12 +113,17 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
         allow_user_limited_channels: section.take("allow_user_limited_channels"),
         channel_regex: section.take::<Option<Regex>>("channel_regex"),
         publication_data_format: section.take("publication_data_format"),
+        allowed_delta_types: section.take("allowed_delta_types"),
+        delta_publish: section.take("delta_publish"),
+        allow_tags_filter: section.take("allow_tags_filter"),
+        slow_reader: section.take("slow_reader"),
         subscribe_hook: section.take("subscribe_proxy_enabled"),
         publish_hook: section.take("publish_proxy_enabled"),
         sub_refresh_hook: section.take("sub_refresh_proxy_enabled"),
     };
     check_recovery(section, &namespace);
     check_presence(section, &namespace);
+    check_slow_reader(section, &namespace);
     namespace
 }
 
@@ -166,6 +168,26 @@ fn history(section: &Section<'_>, horizon: Duration) -> Option<HistoryOptions> {
         section.refuse("history_meta_ttl", format!("{horizon} is shorter than history_ttl = \"{ttl}\""));
     }
     Some(HistoryOptions { size, ttl, horizon })
+}
+
+/// Nobody who was promised everything may be sent less without a word.
+fn check_slow_reader(section: &Section<'_>, namespace: &Namespace) {
+    match namespace.slow_reader {
+        SlowReader::Close => {}
+        SlowReader::Recover if namespace.history.is_some() => {}
+        SlowReader::Recover => {
+            section.refuse("slow_reader", "recovers from history (set history_size and history_ttl)");
+        }
+        SlowReader::Conflate => {
+            let recovers = namespace.force_recovery || namespace.allow_recovery;
+            let positions = namespace.force_positioning || namespace.allow_positioning;
+            if recovers && namespace.recovery_mode == RecoveryMode::Stream {
+                section.refuse("slow_reader", "leaves publications out, which recovery promises not to (try \"recover\", or force_recovery_mode = \"cache\")");
+            } else if positions && namespace.recovery_mode == RecoveryMode::Stream {
+                section.refuse("slow_reader", "leaves publications out without a word, and positioning promises a word (try \"recover\" or \"close\")");
+            }
+        }
+    }
 }
 
 fn check_recovery(section: &Section<'_>, namespace: &Namespace) {

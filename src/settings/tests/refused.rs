@@ -160,10 +160,6 @@ fn namespaces_are_checked_as_wholes() {
         ("name = \"aa\"\nforce_push_join_leave = true", "force_push_join_leave = true: needs join_leave = true"),
         ("name = \"aa\"\nleave_delay = \"5s\"", "leave_delay = \"5s\": needs join_leave = true"),
         (
-            "name = \"aa\"\nallowed_delta_types = [\"fossil\"]",
-            "allowed_delta_types = [\"fossil\"]: delta compression is not supported; publications are sent whole",
-        ),
-        (
             "name = \"aa\"\nsubscription_type = \"map\"",
             "subscription_type = \"map\": only the ordinary kind of channel is supported",
         ),
@@ -189,8 +185,34 @@ fn namespaces_are_checked_as_wholes() {
 }
 
 #[test]
+fn what_becomes_of_publications_fits_what_their_namespace_promises() {
+    for (options, expected) in [
+        ("name = \"aa\"\nallowed_delta_types = [\"vcdiff\"]", "allowed_delta_types = [\"vcdiff\"]: none of \"fossil\""),
+        (
+            "name = \"aa\"\nslow_reader = \"wait\"",
+            "slow_reader = \"wait\": none of \"close\", \"conflate\", \"recover\"",
+        ),
+        (
+            "name = \"aa\"\nslow_reader = \"recover\"",
+            "slow_reader = \"recover\": recovers from history (set history_size and history_ttl)",
+        ),
+        (
+            "name = \"aa\"\nhistory_size = 5\nhistory_ttl = \"5m\"\nallow_recovery = true\nslow_reader = \"conflate\"",
+            "slow_reader = \"conflate\": leaves publications out, which recovery promises not to (try \"recover\", or force_recovery_mode = \"cache\")",
+        ),
+        (
+            "name = \"aa\"\nallow_positioning = true\nslow_reader = \"conflate\"",
+            "slow_reader = \"conflate\": leaves publications out without a word, and positioning promises a word (try \"recover\" or \"close\")",
+        ),
+    ] {
+        let toml = format!("[[channel.namespaces]]\n{options}\n");
+        assert_eq!(refused(Settings::from_toml(&toml)), format!("channel.namespaces[0].{expected}"), "{options}");
+    }
+}
+
+#[test]
 fn options_that_only_centrifugo_has_do_no_harm_while_they_are_off() {
-    let toml = "[channel.without_namespace]\nallow_tags_filter = false\nallowed_delta_types = []\npublish_proxy_name = \"default\"";
+    let toml = "[channel.without_namespace]\nshared_poll = false\nmap = {}\npublish_proxy_name = \"default\"";
     Settings::from_toml(toml).expect("valid");
 }
 
@@ -245,7 +267,7 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
         ("MIDPLANE_LOG__LEVEL", "info"),
         ("MIDPLANE_LOG__LEVEL__X", "1"),
         ("MIDPLANE_CHANNEL__NAMESPACES", "chat"),
-        ("MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__DELTA_PUBLISH", "true"),
+        ("MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__SUBSCRIPTION_TYPE", "map"),
         // Set by Kubernetes for every Service; this one is named like us.
         ("MIDPLANE_WEB_PORT", "tcp://10.0.0.1:80"),
         ("MIDPLANE_PORT", "tcp://10.0.0.1:8000"),
@@ -263,8 +285,8 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
             "MIDPLANE_LOG__LEVEL__X: no such option (level has none)",
             "htp.bind (from MIDPLANE_HTP__BIND): no such option (did you mean \"http\"?)",
             "http.prot (from MIDPLANE_HTTP__PROT): no such option (did you mean \"port\"?)",
-            "channel.without_namespace.delta_publish = \"true\" (from MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__DELTA_PUBLISH): \
-             delta compression is not supported; publications are sent whole",
+            "channel.without_namespace.subscription_type = \"map\" \
+             (from MIDPLANE_CHANNEL__WITHOUT_NAMESPACE__SUBSCRIPTION_TYPE): only the ordinary kind of channel is supported",
         ]
     );
 }

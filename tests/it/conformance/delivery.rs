@@ -75,6 +75,7 @@ async fn what_travels_beside_the_data_arrives(node: &Member) {
             info: Some(Bytes::from_static(br#"{"user":"ada","client":"1","conn_info":{"a": [1]}}"#)),
             tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             tombstone: false,
+            delta: true,
         };
         let message = Outgoing { meta: meta.clone(), ..outgoing("with") };
         node.backplane.publish(&channel, message).await.unwrap();

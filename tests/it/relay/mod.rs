@@ -2,6 +2,7 @@
 
 mod healing;
 mod joining;
+mod parked;
 mod reading;
 
 use std::ops::RangeInclusive;
@@ -15,7 +16,7 @@ use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing,
 use midplane::hub::Control;
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Membership, Outcome, Refusal, Relay, Since, Wish};
-use midplane::settings::{Namespace, Namespaces};
+use midplane::settings::{Namespace, Namespaces, RecoveryMode};
 use midplane::telemetry::{Source, Telemetry};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -67,7 +68,7 @@ impl Stage {
         let channel = channel_of(channel);
         let namespace = self.namespaces.of(&channel).expect("a namespace of the stage");
         let since = since.map(|at| Since { offset: at.offset, epoch: at.epoch.as_str().to_owned() });
-        let wish = Wish { since, positioned, max_publications: 100, max_bytes: 1 << 20, ..Wish::default() };
+        let wish = Wish { since, positioned, ..wish() };
         self.relay.join(&channel, namespace, &wish, &ear.outbox).await.expect("joins")
     }
 
@@ -104,6 +105,10 @@ impl Drop for Stage {
     fn drop(&mut self) {
         self.stop.cancel();
     }
+}
+
+fn wish() -> Wish {
+    Wish { max_publications: 100, max_bytes: 1 << 20, ..Wish::default() }
 }
 
 fn channel_of(name: &str) -> Channel {

@@ -2,18 +2,22 @@
 
 use std::io::{self, IoSlice};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use midplane::hub::{Control, Outbox, Wire};
 use midplane::protocol::centrifuge::Encoding;
 use parking_lot::Mutex;
 use serde_json::Value;
 
-/// Writes into memory.
+/// Writes into memory, as long as it is not stopped.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<u8>>>);
+struct Memory(Arc<Mutex<Vec<u8>>>, Arc<AtomicBool>);
 
 impl Wire for Memory {
     fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+        if self.1.load(Ordering::SeqCst) {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
         let mut memory = self.0.lock();
         Ok(frames.iter().map(|frame| memory.write_slice(frame)).sum())
     }
@@ -38,10 +42,26 @@ pub struct Ear {
 
 impl Ear {
     pub fn new() -> Self {
+        Self::with_room(1 << 20)
+    }
+
+    /// One for which at most so many bytes wait.
+    pub fn with_room(limit: usize) -> Self {
         let memory = Memory::default();
-        let outbox = Outbox::new(Encoding::Json, 1 << 20, Arc::default());
+        let outbox = Outbox::new(Encoding::Json, limit, Arc::default());
         outbox.attach(Box::new(memory.clone()));
         Self { outbox, memory }
+    }
+
+    /// Takes nothing more from its socket.
+    pub fn stop_reading(&self) {
+        self.memory.1.store(true, Ordering::SeqCst);
+    }
+
+    /// Takes what waits, and everything from now on.
+    pub fn read_on(&self) {
+        self.memory.1.store(false, Ordering::SeqCst);
+        self.outbox.flush_writable();
     }
 
     /// The data of every publication heard, in order.

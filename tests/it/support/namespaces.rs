@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use midplane::settings::{HistoryOptions, Namespace, Namespaces, RecoveryMode};
+use midplane::settings::{DeltaType, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader};
 
 /// A namespace that allows everything to everybody.
 pub fn open(name: &str, history_size: Option<usize>) -> Namespace {
@@ -38,6 +38,10 @@ pub fn open(name: &str, history_size: Option<usize>) -> Namespace {
         allow_user_limited_channels: true,
         channel_regex: None,
         publication_data_format: midplane::settings::DataFormat::NotEmpty,
+        allowed_delta_types: vec![DeltaType::Fossil],
+        delta_publish: true,
+        allow_tags_filter: true,
+        slow_reader: SlowReader::Close,
         subscribe_hook: false,
         publish_hook: false,
         sub_refresh_hook: false,

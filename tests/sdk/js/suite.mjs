@@ -3,15 +3,19 @@ import { after, before, describe } from 'node:test';
 
 import { carryBy, wires } from './harness.mjs';
 import connecting from './scenarios/connecting.mjs';
+import filtering from './scenarios/filtering.mjs';
 import history from './scenarios/history.mjs';
 import presence from './scenarios/presence.mjs';
+import patching from './scenarios/patching.mjs';
 import publishing from './scenarios/publishing.mjs';
 import recovering from './scenarios/recovering.mjs';
 import rpc from './scenarios/rpc.mjs';
 import serverSide from './scenarios/server_side.mjs';
 import subscribing from './scenarios/subscribing.mjs';
 
-const scenarios = { connecting, subscribing, publishing, history, presence, recovering, 'server-side subscriptions': serverSide, rpc };
+const scenarios = {
+  connecting, subscribing, publishing, history, presence, recovering, patching, filtering, 'server-side subscriptions': serverSide, rpc,
+};
 
 /**
  * Starts the system once and runs every scenario against it, over `carrier`. What clients on streams say goes to another

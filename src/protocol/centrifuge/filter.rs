@@ -1,0 +1,376 @@
+//! Which publications of a channel a subscriber wants, by their tags.
+
+use std::cmp::Ordering;
+use std::hash::{BuildHasher, Hash};
+
+use foldhash::fast::FixedState;
+
+use super::FilterNode;
+
+/// How deep nodes may lie in one another.
+const DEPTH: usize = 16;
+/// Nodes of one filter. Each publication of the channel is held against all of them.
+const NODES: usize = 128;
+/// Characters of a number, and how many of them may follow its point.
+const NUMBER: usize = 200;
+const FRACTION: usize = 19;
+
+/// A filter that is well-formed. Filters that say the same in the same order are equal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    hash: u64,
+    condition: Condition,
+}
+
+/// What is wrong with a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum FilterError {
+    #[error("op is none of \"and\", \"or\", \"not\" and \"\"")]
+    UnknownOp,
+    #[error("cmp is none of eq, neq, in, nin, ex, nex, sw, ew, ct, gt, gte, lt and lte")]
+    UnknownComparison,
+    #[error("a comparison without a key")]
+    NoKey,
+    #[error("eq, neq, sw, ew, ct, gt, gte, lt and lte want a val, and no vals")]
+    WantsVal,
+    #[error("in and nin want vals, and no val")]
+    WantsVals,
+    #[error("ex and nex want neither val nor vals")]
+    WantsNone,
+    #[error("and, or want nodes")]
+    NoNodes,
+    #[error("not wants exactly one node")]
+    NotOneNode,
+    #[error("nodes lie more than {DEPTH} deep in one another")]
+    TooDeep,
+    #[error("more than {NODES} nodes")]
+    TooMany,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Condition {
+    All(Vec<Self>),
+    Any(Vec<Self>),
+    Not(Box<Self>),
+    Tag(Box<str>, Test),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Test {
+    Equals(Box<str>),
+    /// Sorted.
+    OneOf(Vec<Box<str>>),
+    Exists,
+    StartsWith(Box<str>),
+    EndsWith(Box<str>),
+    Contains(Box<str>),
+    Compares(Box<str>, Wanted),
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+enum Wanted {
+    Greater,
+    AtLeast,
+    Less,
+    AtMost,
+}
+
+impl Filter {
+    /// Reads a filter as clients send it.
+    ///
+    /// # Errors
+    /// When it is not well-formed, or too large.
+    pub fn of(node: &FilterNode) -> Result<Self, FilterError> {
+        let condition = condition(node, 0, &mut 0)?;
+        let hash = FixedState::with_seed(7).hash_one(&condition);
+        Ok(Self { hash, condition })
+    }
+
+    /// Whether a publication with these tags is wanted. Of two tags with one name the last counts.
+    #[must_use]
+    pub fn passes(&self, tags: &[(String, String)]) -> bool {
+        self.condition.holds(tags)
+    }
+
+    /// The same for equal filters.
+    #[must_use]
+    pub const fn hash(&self) -> u64 {
+        self.hash
+    }
+}
+
+fn condition(node: &FilterNode, depth: usize, count: &mut usize) -> Result<Condition, FilterError> {
+    *count += 1;
+    if *count > NODES {
+        return Err(FilterError::TooMany);
+    }
+    if depth >= DEPTH {
+        return Err(FilterError::TooDeep);
+    }
+    let mut nodes = || node.nodes.iter().map(|node| condition(node, depth + 1, count)).collect::<Result<Vec<_>, _>>();
+    match &*node.op {
+        "" => comparison(node),
+        "and" | "or" if node.nodes.is_empty() => Err(FilterError::NoNodes),
+        "and" => Ok(Condition::All(nodes()?)),
+        "or" => Ok(Condition::Any(nodes()?)),
+        "not" => match <[Condition; 1]>::try_from(nodes()?) {
+            Ok([negated]) => Ok(Condition::Not(Box::new(negated))),
+            Err(_) => Err(FilterError::NotOneNode),
+        },
+        _ => Err(FilterError::UnknownOp),
+    }
+}
+
+fn comparison(node: &FilterNode) -> Result<Condition, FilterError> {
+    let value = || Box::<str>::from(&*node.val);
+    let (test, holds) = match &*node.cmp {
+        "eq" => (Test::Equals(value()), true),
+        "neq" => (Test::Equals(value()), false),
+        "in" | "nin" => (one_of(&node.vals), node.cmp == "in"),
+        "ex" => (Test::Exists, true),
+        "nex" => (Test::Exists, false),
+        "sw" => (Test::StartsWith(value()), true),
+        "ew" => (Test::EndsWith(value()), true),
+        "ct" => (Test::Contains(value()), true),
+        "gt" => (Test::Compares(value(), Wanted::Greater), true),
+        "gte" => (Test::Compares(value(), Wanted::AtLeast), true),
+        "lt" => (Test::Compares(value(), Wanted::Less), true),
+        "lte" => (Test::Compares(value(), Wanted::AtMost), true),
+        _ => return Err(FilterError::UnknownComparison),
+    };
+    match (&test, node.val.is_empty(), node.vals.is_empty()) {
+        (Test::OneOf(_), true, false) | (Test::Exists, true, true) => {}
+        (Test::OneOf(_), ..) => return Err(FilterError::WantsVals),
+        (Test::Exists, ..) => return Err(FilterError::WantsNone),
+        (_, false, true) => {}
+        _ => return Err(FilterError::WantsVal),
+    }
+    if node.key.is_empty() && test != Test::Exists {
+        return Err(FilterError::NoKey);
+    }
+    let tag = Condition::Tag(Box::from(&*node.key), test);
+    Ok(if holds { tag } else { Condition::Not(Box::new(tag)) })
+}
+
+fn one_of(values: &[String]) -> Test {
+    let mut values: Vec<Box<str>> = values.iter().map(|value| Box::from(&**value)).collect();
+    values.sort_unstable();
+    values.dedup();
+    Test::OneOf(values)
+}
+
+impl Condition {
+    fn holds(&self, tags: &[(String, String)]) -> bool {
+        match self {
+            Self::All(conditions) => conditions.iter().all(|condition| condition.holds(tags)),
+            Self::Any(conditions) => conditions.iter().any(|condition| condition.holds(tags)),
+            Self::Not(condition) => !condition.holds(tags),
+            Self::Tag(key, test) => {
+                let value = tags.iter().rev().find(|(name, _)| **name == **key).map(|(_, value)| &**value);
+                test.holds(value)
+            }
+        }
+    }
+}
+
+impl Test {
+    fn holds(&self, value: Option<&str>) -> bool {
+        match (self, value) {
+            // Whoever lists "" means publications without the tag too.
+            (Self::OneOf(values), value) => {
+                values.binary_search_by(|known| (**known).cmp(value.unwrap_or_default())).is_ok()
+            }
+            (Self::Exists, value) => value.is_some(),
+            (_, None) => false,
+            (Self::Equals(wanted), Some(value)) => **wanted == *value,
+            (Self::StartsWith(start), Some(value)) => value.starts_with(&**start),
+            (Self::EndsWith(end), Some(value)) => value.ends_with(&**end),
+            (Self::Contains(part), Some(value)) => value.contains(&**part),
+            (Self::Compares(number, wanted), Some(value)) => match (Decimal::of(value), Decimal::of(number)) {
+                (Some(value), Some(number)) => wanted.fits(value.compare(&number)),
+                _ => false,
+            },
+        }
+    }
+}
+
+impl Wanted {
+    const fn fits(self, ordering: Ordering) -> bool {
+        match self {
+            Self::Greater => ordering.is_gt(),
+            Self::AtLeast => ordering.is_ge(),
+            Self::Less => ordering.is_lt(),
+            Self::AtMost => ordering.is_le(),
+        }
+    }
+}
+
+/// A number as it is written, without exponent: compared exactly, however many places it has.
+struct Decimal<'a> {
+    negative: bool,
+    /// Without zeros in front.
+    whole: &'a str,
+    /// Without zeros behind.
+    fraction: &'a str,
+}
+
+impl<'a> Decimal<'a> {
+    fn of(text: &'a str) -> Option<Self> {
+        if text.len() > NUMBER {
+            return None;
+        }
+        let (negative, digits) = match text.as_bytes().first()? {
+            b'-' => (true, &text[1..]),
+            b'+' => (false, &text[1..]),
+            _ => (false, text),
+        };
+        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, "0"));
+        let is_number = |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        if !is_number(whole) || !is_number(fraction) || fraction.len() > FRACTION {
+            return None;
+        }
+        let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+        Some(Self { negative: negative && !(whole.is_empty() && fraction.is_empty()), whole, fraction })
+    }
+
+    fn compare(&self, other: &Self) -> Ordering {
+        let (one, two) =
+            ((self.whole.len(), self.whole, self.fraction), (other.whole.len(), other.whole, other.fraction));
+        match (self.negative, other.negative) {
+            (false, true) => Ordering::Greater,
+            (true, false) => Ordering::Less,
+            (false, false) => one.cmp(&two),
+            (true, true) => two.cmp(&one),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn leaf(key: &str, cmp: &str, val: &str) -> FilterNode {
+        FilterNode { key: key.into(), cmp: cmp.into(), val: val.into(), ..FilterNode::default() }
+    }
+
+    fn listed(key: &str, cmp: &str, vals: &[&str]) -> FilterNode {
+        FilterNode { vals: vals.iter().map(|&val| val.to_owned()).collect(), ..leaf(key, cmp, "") }
+    }
+
+    fn node(op: &str, nodes: Vec<FilterNode>) -> FilterNode {
+        FilterNode { op: op.into(), nodes, ..FilterNode::default() }
+    }
+
+    fn passes(node: &FilterNode, tags: &[(&str, &str)]) -> bool {
+        let tags: Vec<_> = tags.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        Filter::of(node).unwrap().passes(&tags)
+    }
+
+    #[test]
+    fn each_comparison_means_what_it_says_and_a_missing_tag_too() {
+        for (cmp, value, [same, other, missing]) in [
+            ("eq", "de", [true, false, false]),
+            ("neq", "de", [false, true, true]),
+            ("sw", "d", [true, false, false]),
+            ("ew", "e", [true, false, false]),
+            ("ct", "de", [true, false, false]),
+        ] {
+            let filter = leaf("lang", cmp, value);
+            assert_eq!(passes(&filter, &[("lang", "de")]), same, "{cmp}");
+            assert_eq!(passes(&filter, &[("lang", "fr")]), other, "{cmp}");
+            assert_eq!(passes(&filter, &[("x", "de")]), missing, "{cmp}");
+        }
+        for (cmp, expected) in [("in", [true, false, false]), ("nin", [false, true, true])] {
+            let filter = listed("lang", cmp, &["en", "de"]);
+            let found = [&[("lang", "de")][..], &[("lang", "fr")], &[]].map(|tags| passes(&filter, tags));
+            assert_eq!(found, expected, "{cmp}");
+        }
+        assert!(passes(&listed("lang", "in", &["", "de"]), &[]));
+        assert!(passes(&leaf("lang", "ex", ""), &[("lang", "")]) && !passes(&leaf("lang", "ex", ""), &[]));
+        assert!(!passes(&leaf("lang", "nex", ""), &[("lang", "")]) && passes(&leaf("lang", "nex", ""), &[]));
+        assert!(passes(&leaf("lang", "eq", "de"), &[("lang", "fr"), ("lang", "de")]), "the last counts");
+    }
+
+    #[test]
+    fn numbers_are_compared_as_numbers_and_what_is_none_is_never_in_order() {
+        for (value, cmp, number, expected) in [
+            ("10", "gt", "9", true),
+            ("10", "gt", "10.0", false),
+            ("10", "gte", "010.00", true),
+            ("-2", "lt", "-1.5", true),
+            ("-0", "gte", "0", true),
+            ("0.1", "lt", "0.11", true),
+            ("12345678901234567890.1", "gt", "12345678901234567890.09", true),
+            ("abc", "lt", "5", false),
+            ("5", "gt", "abc", false),
+            ("1e3", "gt", "5", false),
+            ("5.", "gt", "1", false),
+            (".5", "gt", "0", false),
+            ("", "lte", "0", false),
+            ("1.00000000000000000000", "gte", "1", false),
+        ] {
+            assert_eq!(passes(&leaf("n", cmp, number), &[("n", value)]), expected, "{value} {cmp} {number}");
+        }
+    }
+
+    #[test]
+    fn nodes_combine() {
+        let filter = node(
+            "and",
+            vec![
+                node("or", vec![leaf("lang", "eq", "de"), leaf("lang", "eq", "fr")]),
+                node("not", vec![leaf("draft", "ex", "")]),
+            ],
+        );
+        assert!(passes(&filter, &[("lang", "fr")]));
+        assert!(!passes(&filter, &[("lang", "fr"), ("draft", "1")]));
+        assert!(!passes(&filter, &[("lang", "en")]));
+    }
+
+    #[test]
+    fn what_is_not_well_formed_is_refused_with_its_reason() {
+        let eq = || leaf("a", "eq", "1");
+        let deep = (0..DEPTH).fold(eq(), |inner, _| node("not", vec![inner]));
+        let both = FilterNode { val: "x".into(), ..listed("a", "in", &["y"]) };
+        for (filter, error) in [
+            (node("xor", vec![eq()]), FilterError::UnknownOp),
+            (leaf("a", "", "1"), FilterError::UnknownComparison),
+            (leaf("a", "EQ", "1"), FilterError::UnknownComparison),
+            (leaf("", "eq", "1"), FilterError::NoKey),
+            (leaf("a", "gt", ""), FilterError::WantsVal),
+            (FilterNode { vals: vec!["1".into()], ..eq() }, FilterError::WantsVal),
+            (listed("a", "nin", &[]), FilterError::WantsVals),
+            (both, FilterError::WantsVals),
+            (leaf("a", "ex", "1"), FilterError::WantsNone),
+            (node("and", Vec::new()), FilterError::NoNodes),
+            (node("not", vec![eq(), eq()]), FilterError::NotOneNode),
+            (node("not", Vec::new()), FilterError::NotOneNode),
+            (deep, FilterError::TooDeep),
+            (node("or", vec![eq(); NODES]), FilterError::TooMany),
+        ] {
+            assert_eq!(Filter::of(&filter), Err(error));
+        }
+        assert!(Filter::of(&leaf("", "ex", "")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn numbers_are_ordered_as_the_machine_orders_them(a in -999_999_i64..999_999, b in -999_999_i64..999_999) {
+            let text = |n: i64| format!("{}{}.{:03}", if n < 0 { "-" } else { "" }, n.abs() / 1000, n.abs() % 1000);
+            let tags = [("n", &*text(a))];
+            prop_assert_eq!(passes(&leaf("n", "lt", &text(b)), &tags), a < b);
+            prop_assert_eq!(passes(&leaf("n", "gte", &text(b)), &tags), a >= b);
+        }
+
+        #[test]
+        fn equal_filters_have_equal_hashes_and_any_order_of_vals_is_equal(mut vals in prop::collection::vec("[a-c]{1,2}", 1..5)) {
+            let of = |vals: &[String]| Filter::of(&FilterNode { vals: vals.to_vec(), ..leaf("k", "in", "") }).unwrap();
+            let one = of(&vals);
+            vals.reverse();
+            prop_assert_eq!(&one, &of(&vals));
+            prop_assert_eq!(one.hash(), of(&vals).hash());
+        }
+    }
+}
