@@ -28,6 +28,7 @@ use crate::lifecycle::Readiness;
 use crate::presence::Presence;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::relay::Relay;
+use crate::revocation::Revocations;
 use crate::session::{self, NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::telemetry::{Queue, Telemetry};
@@ -41,6 +42,9 @@ const CLOSE_AT_LEAST: std::time::Duration = std::time::Duration::from_secs(2);
 /// What publications under way get to reach this node's clients before those are sent away.
 const SETTLE_WITHIN: std::time::Duration = std::time::Duration::from_secs(1);
 const SETTLE_PAUSE: std::time::Duration = std::time::Duration::from_millis(2);
+
+/// What a node that starts gets to learn which tokens are revoked.
+const LOAD_WITHIN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// What a node that goes gets to say goodbye.
 const LEAVE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
@@ -106,6 +110,9 @@ impl App {
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
         presence.start(&tasks, &stop);
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry))?);
+        let health = backplane.health();
+        let knowing = know_revoked(&backplane, &connections, &telemetry, (&tasks, &stop));
+        let revocations = server.serve_while(&waiting, knowing).await?;
         let services = Arc::new(Services {
             node: node_info(&settings),
             client: settings.client.clone(),
@@ -116,11 +123,12 @@ impl App {
             relay: Arc::clone(&relay),
             presence: Arc::clone(&presence),
             connections: Arc::clone(&connections),
+            revocations: Arc::clone(&revocations),
             pulse,
             telemetry: Arc::clone(&telemetry),
         });
         let rooms = (Arc::clone(&relay), Arc::clone(&presence), Arc::clone(&backplane), Arc::clone(&connections));
-        let api = Api::new(rooms, hooks, cluster.clone(), &settings);
+        let api = Api::new(rooms, hooks, cluster.clone(), Arc::clone(&revocations), &settings);
         cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, &tasks, &stop).await?;
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
@@ -134,7 +142,7 @@ impl App {
         let router = router(&settings, clients, api, &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(&telemetry)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
-        tasks.spawn(follow_backplane(backplane.health(), Arc::clone(&readiness), stop.clone()));
+        tasks.spawn(follow_backplane(health, Arc::clone(&readiness), revocations, stop.clone()));
         let admission = Arc::clone(&edge.admission);
         Ok(Self {
             settings,
@@ -250,6 +258,21 @@ async fn join(
     };
     let (backplane, telemetry) = (Arc::clone(backplane), Arc::clone(telemetry));
     Ok(Box::pin(Cluster::join(backplane, &settings.cluster, introduction, work, telemetry)).await?)
+}
+
+/// Learns which tokens are revoked, and what is revoked from now on.
+async fn know_revoked(
+    backplane: &Arc<dyn Backplane>,
+    connections: &Arc<Connections>,
+    telemetry: &Arc<Telemetry>,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<Arc<Revocations>> {
+    let revocations = Revocations::new(Arc::clone(backplane), Arc::clone(connections), Arc::clone(telemetry));
+    let changes = revocations.watch().await.context("revocations of tokens")?;
+    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&revocations).follow(changes)));
+    let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
+    listing.await.context("revocations of tokens cannot be listed")?;
+    Ok(revocations)
 }
 
 /// Counts what this node has to do.
@@ -407,19 +430,40 @@ fn heed(admission: Arc<Admission>, telemetry: Arc<Telemetry>) -> impl FnMut(bool
     }
 }
 
-/// A clustered node without its backplane must not quietly become a single node: it takes no clients until it is back.
+/// A clustered node without its backplane must not quietly become a single node: it takes no clients until it is back, and
+/// until it knows which tokens were revoked meanwhile.
 async fn follow_backplane(
     mut health: tokio::sync::watch::Receiver<Health>,
     readiness: Arc<Readiness>,
+    revocations: Arc<Revocations>,
     stop: CancellationToken,
 ) {
+    // They were listed before this began.
+    let mut known = !health.has_changed().unwrap_or(true);
     loop {
-        match &*health.borrow_and_update() {
-            Health::Ready => readiness.clear(BACKPLANE),
-            Health::Lost { why } => readiness.hold(BACKPLANE, why.as_str()),
-        }
+        let lost = match &*health.borrow_and_update() {
+            Health::Ready => None,
+            Health::Lost { why } => Some(why.clone()),
+        };
+        let knows_all = async {
+            match lost {
+                None => {
+                    if !std::mem::take(&mut known) {
+                        let why = |error| format!("revocations of tokens are not known: {error}");
+                        revocations.load_surely(|error| readiness.hold(BACKPLANE, why(error))).await;
+                    }
+                    readiness.clear(BACKPLANE);
+                }
+                Some(why) => {
+                    known = false;
+                    readiness.hold(BACKPLANE, why);
+                }
+            }
+            std::future::pending().await
+        };
         tokio::select! {
             () = stop.cancelled() => return,
+            () = knows_all => {}
             changed = health.changed() => if changed.is_err() { return },
         }
     }

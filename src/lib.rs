@@ -14,6 +14,7 @@ pub mod hub;
 pub mod presence;
 pub mod protocol;
 pub mod relay;
+pub mod revocation;
 pub mod session;
 pub mod socket;
 

@@ -12,6 +12,7 @@ use midplane::hooks::Hooks;
 use midplane::hub::Connections;
 use midplane::presence::Presence;
 use midplane::relay::Relay;
+use midplane::revocation::Revocations;
 use midplane::settings::Settings;
 use midplane::telemetry::{Source, Telemetry};
 use tokio::runtime::{Builder, Runtime};
@@ -54,10 +55,12 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
         );
         let cluster = joined.await.expect("alone in its cluster");
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), telemetry);
+        let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
         presence.start(&tasks, &stop);
-        let rooms = (relay, presence, backplane, Connections::new());
-        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), &settings);
+        let connections = Connections::new();
+        let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), telemetry);
+        let rooms = (relay, presence, backplane, connections);
+        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
         cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop).await.expect("nothing in the way");
         api
     });

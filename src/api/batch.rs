@@ -12,6 +12,7 @@ use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
 use super::presence::PresenceRequest;
 use super::publish::PublishRequest;
+use super::revocations::{InvalidateUserTokensRequest, RevokeTokenRequest};
 use super::rpc::RpcRequest;
 use super::{Answer, Api, ApiError, Method, written};
 use crate::protocol::centrifuge::HistoryRequest;
@@ -48,6 +49,8 @@ struct Item {
     refresh: Option<Box<RawValue>>,
     channels: Option<ChannelsRequest>,
     connections: Option<ConnectionsRequest>,
+    revoke_token: Option<RevokeTokenRequest>,
+    invalidate_user_tokens: Option<InvalidateUserTokensRequest>,
 }
 
 impl Item {
@@ -68,6 +71,8 @@ impl Item {
             .or_else(|| self.refresh.map(sessions(Method::Refresh)))
             .or_else(|| self.channels.map(Command::Channels))
             .or_else(|| self.connections.map(Command::Connections))
+            .or_else(|| self.revoke_token.map(Command::RevokeToken))
+            .or_else(|| self.invalidate_user_tokens.map(Command::InvalidateUserTokens))
     }
 }
 

@@ -11,6 +11,7 @@ use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
 use super::presence::PresenceRequest;
 use super::publish::PublishRequest;
+use super::revocations::{InvalidateUserTokensRequest, RevokeTokenRequest};
 use super::rpc::RpcRequest;
 use crate::protocol::centrifuge::HistoryRequest;
 
@@ -27,6 +28,8 @@ pub(super) enum Command {
     Rpc(RpcRequest),
     /// About a user's connections: a method, and its parameters as they came.
     Sessions(Method, Box<RawValue>),
+    RevokeToken(RevokeTokenRequest),
+    InvalidateUserTokens(InvalidateUserTokensRequest),
     Presence(PresenceRequest),
     PresenceStats(PresenceRequest),
 }
@@ -51,6 +54,8 @@ impl Command {
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
                 Self::Sessions(method, serde_json::from_slice(body).map_err(|_| Malformed)?)
             }
+            Method::RevokeToken => Self::RevokeToken(decode(body)?),
+            Method::InvalidateUserTokens => Self::InvalidateUserTokens(decode(body)?),
             Method::Presence => Self::Presence(decode(body)?),
             Method::PresenceStats => Self::PresenceStats(decode(body)?),
             Method::Batch => return Err(Malformed),
@@ -68,6 +73,8 @@ impl Command {
             Self::Connections(_) => Method::Connections,
             Self::Info => Method::Info,
             Self::Rpc(_) => Method::Rpc,
+            Self::RevokeToken(_) => Method::RevokeToken,
+            Self::InvalidateUserTokens(_) => Method::InvalidateUserTokens,
             Self::Presence(_) => Method::Presence,
             Self::PresenceStats(_) => Method::PresenceStats,
             Self::Sessions(method, _) => *method,

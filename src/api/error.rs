@@ -31,6 +31,9 @@ pub enum ApiError {
     /// Over NATS. Asking for less may help, or asking over HTTP.
     #[error("the answer of {size} bytes is larger than NATS carries ({limit})")]
     AnswerTooLarge { size: usize, limit: usize },
+    /// There is no room for more of it.
+    #[error("{0}")]
+    TooMany(String),
     /// Switched off: the namespace keeps no history or presence, calls to services are not allowed.
     #[error("not available")]
     NotAvailable,
@@ -53,7 +56,7 @@ impl ApiError {
             Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown => 100,
             Self::UnknownChannel => 102,
             Self::NotFound => 104,
-            Self::AnswerTooLarge { .. } | Self::Survey(SurveyError::TooLarge) => 106,
+            Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::Survey(SurveyError::TooLarge) => 106,
             Self::BadRequest => 107,
             Self::NotAvailable => 108,
             Self::UnrecoverablePosition => 112,
@@ -70,7 +73,7 @@ impl ApiError {
             Self::UnknownChannel | Self::NotFound => 404,
             Self::Survey(SurveyError::TooLarge) => 400,
             Self::Survey(_) => 500,
-            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::NotAvailable => 400,
+            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::NotAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }
     }

@@ -17,12 +17,14 @@ pub enum Method {
     Connections,
     Info,
     Rpc,
+    RevokeToken,
+    InvalidateUserTokens,
     Batch,
 }
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Publish,
         Self::Broadcast,
         Self::Subscribe,
@@ -37,6 +39,8 @@ impl Method {
         Self::Connections,
         Self::Info,
         Self::Rpc,
+        Self::RevokeToken,
+        Self::InvalidateUserTokens,
         Self::Batch,
     ];
 
@@ -58,6 +62,8 @@ impl Method {
             Self::Connections => "connections",
             Self::Info => "info",
             Self::Rpc => "rpc",
+            Self::RevokeToken => "revoke_token",
+            Self::InvalidateUserTokens => "invalidate_user_tokens",
             Self::Batch => "batch",
         }
     }
@@ -68,7 +74,7 @@ impl Method {
         Self::ALL.into_iter().find(|method| method.name() == name)
     }
 
-    /// The method of this number in the legacy form of a command, where `batch` and `connections` have none.
+    /// The method of this number in the legacy form of a command, where those that came later have none.
     pub(super) const fn of_number(number: u32) -> Option<Self> {
         Some(match number {
             0 => Self::Publish,

@@ -20,6 +20,7 @@ mod presence;
 mod publish;
 mod reply;
 pub mod requests;
+mod revocations;
 mod rpc;
 mod sessions;
 mod survey;
@@ -48,6 +49,7 @@ use crate::hub::Connections;
 use crate::presence::Presence;
 use crate::protocol::Channel;
 use crate::relay::Relay;
+use crate::revocation::Revocations;
 use crate::settings::{Channels, Namespace, Settings};
 use crate::telemetry::Source;
 
@@ -63,6 +65,7 @@ pub struct Api {
     channels: Channels,
     hooks: Arc<Hooks>,
     cluster: Cluster,
+    revocations: Arc<Revocations>,
 }
 
 impl Api {
@@ -72,10 +75,12 @@ impl Api {
         rooms: (Arc<Relay>, Arc<Presence>, Arc<dyn Backplane>, Arc<Connections>),
         hooks: Arc<Hooks>,
         cluster: Cluster,
+        revocations: Arc<Revocations>,
         settings: &Settings,
     ) -> Arc<Self> {
         let (relay, presence, backplane, connections) = rooms;
-        Arc::new(Self { relay, presence, backplane, connections, channels: settings.channel.clone(), hooks, cluster })
+        let channels = settings.channel.clone();
+        Arc::new(Self { relay, presence, backplane, connections, channels, hooks, cluster, revocations })
     }
 
     /// Calls `method`; `source` is how the call came in.
@@ -111,6 +116,8 @@ impl Api {
             Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),
+            Command::RevokeToken(request) => written(&self.revoke_token(&request).await?),
+            Command::InvalidateUserTokens(request) => written(&self.invalidate_user_tokens(&request).await?),
             Command::Presence(request) => written(&self.present::<PresenceResult>(&request).await?),
             Command::PresenceStats(request) => written(&self.present::<PresenceStatsResult>(&request).await?),
         }

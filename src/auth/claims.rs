@@ -73,6 +73,8 @@ pub fn subscription(payload: &[u8], registered: Registered) -> Result<Subscripti
         data,
         expires_at: expiry(claims.expire_at, registered.expires_at),
         overrides,
+        token_id: registered.token_id,
+        issued_at: registered.issued_at,
     })
 }
 

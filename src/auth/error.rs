@@ -35,6 +35,9 @@ pub enum TokenError {
     Audience,
     #[error("token is from another issuer")]
     Issuer,
+    /// Nothing is wrong with it, but somebody has said that it is not to be taken any more.
+    #[error("token is revoked")]
+    Revoked,
     /// One kind of token where the other was expected.
     #[error("a {0:?} token was expected")]
     WrongKind(TokenKind),
@@ -54,6 +57,7 @@ impl TokenError {
             Self::UnknownKey(_) => Verdict::UnknownKey,
             Self::Audience => Verdict::Audience,
             Self::Issuer => Verdict::Issuer,
+            Self::Revoked => Verdict::Revoked,
             Self::Malformed(_) | Self::Claims(_) | Self::Claim(..) | Self::WrongKind(_) => Verdict::Malformed,
             Self::KeysUnavailable(_) => Verdict::Unavailable,
         }

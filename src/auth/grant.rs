@@ -48,6 +48,10 @@ pub struct SubscriptionGrant {
     /// When the subscription expires, in Unix seconds; `None` is never. May lie in the past by as much as the leeway.
     pub expires_at: Option<u64>,
     pub overrides: Overrides,
+    /// `jti`, for revocation.
+    pub token_id: Option<String>,
+    /// `iat`, for revocation: Unix seconds.
+    pub issued_at: Option<u64>,
 }
 
 /// Options that take the place of the namespace's for one subscription; `None` leaves the namespace's.

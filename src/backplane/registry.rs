@@ -19,16 +19,19 @@ const WAITING: usize = 1024;
 pub enum Bucket {
     /// The nodes of the cluster.
     Nodes,
+    /// Tokens that are refused although nothing is wrong with them.
+    Revocations,
 }
 
 impl Bucket {
-    pub const ALL: [Self; 1] = [Self::Nodes];
+    pub const ALL: [Self; 2] = [Self::Nodes, Self::Revocations];
 
     /// As it stands in names of buckets and subjects.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Nodes => "nodes",
+            Self::Revocations => "revocations",
         }
     }
 }

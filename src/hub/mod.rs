@@ -5,6 +5,7 @@
 //! transport may stand. The relay decides *what* is delivered; the session decides *who* may listen.
 
 pub mod audience;
+pub mod bearers;
 pub mod connections;
 mod filters;
 pub mod frames;
@@ -16,6 +17,7 @@ pub mod pulse;
 pub mod reach;
 
 pub use audience::{Audience, Listener, Slot};
+pub use bearers::{Bearers, Borne};
 pub use connections::{Client, Connections, Known, Profile};
 pub use frames::{Base, Content, Frames, Mark, Shape};
 pub use inbox::{Inbox, Inboxes, NotTaken};

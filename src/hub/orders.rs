@@ -16,6 +16,8 @@ pub enum Order {
     Unsubscribe(Channel),
     /// It expires then, in Unix seconds; `None` is never.
     Expire(Option<u64>),
+    /// Look whether its tokens are still good: one may have been revoked.
+    Recheck,
     /// Say what it is subscribed to.
     Describe(Asker),
 }

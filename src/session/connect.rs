@@ -16,6 +16,7 @@ use crate::auth::{Overrides, ServerSub, TokenError};
 use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
+use crate::revocation::Token;
 
 /// Who somebody turned out to be.
 #[derive(Debug, Default)]
@@ -29,7 +30,8 @@ pub(super) struct Identity {
     pub(super) subs: Vec<ServerSub>,
     /// For the client, from the connect hook.
     pub(super) data: Option<Bytes>,
-    pub(super) by_token: bool,
+    /// The token that said so, if one did.
+    pub(super) token: Option<Token>,
 }
 
 impl Session {
@@ -49,10 +51,13 @@ impl Session {
 
     async fn try_connect(&mut self, id: u32, request: ConnectRequest) -> Answer {
         let identity = self.identify(&request).await?;
-        if identity.by_token && identity.user.is_empty() && self.services.client.disallow_anonymous_connection_tokens {
+        if identity.token.is_some()
+            && identity.user.is_empty()
+            && self.services.client.disallow_anonymous_connection_tokens
+        {
             return Err(DisconnectCode::PermissionDenied.into());
         }
-        if is_past(identity.expires_at) && !identity.by_token {
+        if is_past(identity.expires_at) && identity.token.is_none() {
             return Err(ErrorCode::Expired.into());
         }
         let mut result = self.greeting(&identity);
@@ -66,6 +71,8 @@ impl Session {
             .map(|sub| self.channel(&sub.channel).map(|(channel, namespace)| (channel, namespace, sub)))
             .collect::<Result<Vec<_>, _>>()?;
         self.become_client(identity, &request);
+        // It may have been revoked before anybody could know that it is here.
+        self.recheck_connection()?;
         let mut holds: Vec<Hold> = Vec::new();
         for (channel, namespace, sub) in granted {
             let asked = request.subs.get(channel.as_str());
@@ -100,6 +107,7 @@ impl Session {
             return Err(DisconnectCode::InvalidToken.into());
         };
         let grant = verifier.connection(token).await;
+        let grant = grant.and_then(|grant| self.unless_revoked(grant));
         self.services.counted_token(grant.as_ref().err());
         let grant = grant.map_err(|error| {
             debug!(client = %self.id, "connection token refused: {error}");
@@ -113,7 +121,7 @@ impl Session {
             refreshed_by_server: false,
             subs: grant.subs,
             data: None,
-            by_token: true,
+            token: Some(Token::new(grant.token_id.as_deref(), grant.issued_at)),
         })
     }
 
@@ -172,6 +180,8 @@ impl Session {
         self.phase = Phase::Connected(Box::new(Client {
             known,
             user: identity.user.into(),
+            issued_at: identity.token.map_or(u32::MAX, |token| token.issued_at),
+            borne: identity.token.and_then(|token| self.bear(token)),
             info: identity.info,
             meta: identity.meta,
             expiry: identity.expires_at.map(|at| Expiry { at: moment(at), by }),

@@ -45,7 +45,7 @@ impl Session {
             refreshed_by_server: !self.client_refreshes(),
             subs: connected.grant.subs,
             data: connected.data,
-            by_token: false,
+            token: None,
         }))
     }
 
@@ -68,6 +68,7 @@ impl Session {
             expires_at: granted.expires_at,
             refreshed_by_server: namespace.is_ok_and(|namespace| namespace.sub_refresh_hook),
             overrides: granted.overrides,
+            token: None,
         })
     }
 

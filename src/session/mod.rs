@@ -15,6 +15,7 @@ mod obey;
 mod permissions;
 mod rate;
 mod refresh;
+mod revoked;
 mod run;
 mod services;
 mod state;
@@ -76,6 +77,12 @@ enum Failure {
 impl From<ErrorCode> for Failure {
     fn from(code: ErrorCode) -> Self {
         Self::Error(code.into())
+    }
+}
+
+impl From<Disconnect> for Failure {
+    fn from(disconnect: Disconnect) -> Self {
+        Self::Disconnect(disconnect)
     }
 }
 

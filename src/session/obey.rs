@@ -29,6 +29,7 @@ impl Session {
                     }
                 }
                 Order::Expire(at) => self.expire_at(*at),
+                Order::Recheck => self.recheck()?,
                 Order::Describe(asker) => {
                     let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
                     // Whoever asked may be gone; there is room for each.
@@ -70,6 +71,7 @@ impl Session {
             expires_at: placement.expires_at,
             refreshed_by_server: false,
             overrides,
+            token: None,
         };
         let (result, hold) = match self.join(channel, &namespace, asked.as_ref(), grant, true).await {
             Ok(joined) => joined,

@@ -9,6 +9,7 @@ use crate::protocol::centrifuge::codes::{DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{
     RefreshRequest, RefreshResult, ReplyResult, SubRefreshRequest, SubRefreshResult, ttl,
 };
+use crate::revocation::Token;
 
 impl Session {
     pub(super) async fn refresh(&mut self, request: RefreshRequest) -> Answer {
@@ -17,12 +18,15 @@ impl Session {
         }
         let Some(verifier) = &self.services.connection_tokens else { return Err(DisconnectCode::InvalidToken.into()) };
         let grant = verifier.connection(&request.token).await;
+        let grant = grant.and_then(|grant| self.unless_revoked(grant));
         self.services.counted_token(grant.as_ref().err());
         let grant = grant.map_err(|error| match token_failure(&error) {
             Some(_) if error.is_expired() => DisconnectCode::Expired.into(),
             Some(temporary) => temporary,
             None => DisconnectCode::InvalidToken.into(),
         })?;
+        let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
+        let borne = self.bear(token);
         let Some(client) = self.client_mut() else { return Err(DisconnectCode::BadRequest.into()) };
         if grant.user != *client.user {
             return Err(DisconnectCode::InvalidToken.into());
@@ -31,9 +35,12 @@ impl Session {
             // The client connects again and gets the new set.
             return Err(DisconnectCode::InsufficientState.into());
         }
+        client.issued_at = token.issued_at;
+        client.borne = borne;
         client.info = grant.info;
         client.meta = grant.meta;
         client.expiry = grant.expires_at.map(|at| Expiry { at: moment(at), by: Refresher::Client });
+        self.recheck_connection()?;
         self.show_changes();
         Ok(Some(ReplyResult::Refresh(RefreshResult {
             client: self.client_id(),
@@ -66,7 +73,13 @@ impl Session {
         if grant.channel != channel.as_str() || grant.user != user || foreign_client {
             return Err(DisconnectCode::InvalidToken.into());
         }
+        let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
+        let held = self.hold_token(token);
+        if self.services.revocations.refuses(&token, user, channel.as_str()) {
+            return Err(DisconnectCode::InvalidToken.into());
+        }
         let subscription = &mut self.subscriptions[index];
+        subscription.token = Some(held);
         subscription.info = grant.info;
         subscription.expiry = grant.expires_at.map(|at| Expiry { at: moment(at), by: Refresher::Client });
         self.show_changes();

@@ -7,6 +7,7 @@ use crate::hooks::Hooks;
 use crate::hub::{Connections, Pulse};
 use crate::presence::Presence;
 use crate::relay::Relay;
+use crate::revocation::Revocations;
 use crate::settings::{Channels, Client};
 use crate::telemetry::Telemetry;
 
@@ -23,6 +24,7 @@ pub struct Services {
     pub relay: Arc<Relay>,
     pub presence: Arc<Presence>,
     pub connections: Arc<Connections>,
+    pub revocations: Arc<Revocations>,
     pub pulse: Arc<Pulse>,
     pub telemetry: Arc<Telemetry>,
 }

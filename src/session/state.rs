@@ -12,7 +12,7 @@ use super::permissions::Asker;
 use super::rate::Bucket;
 use super::services::Services;
 use super::subscription::{Expiry, Subscription};
-use crate::hub::{Known, Outbox};
+use crate::hub::{Borne, Known, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 
@@ -50,6 +50,10 @@ pub(super) struct Client {
     /// For hooks only.
     pub(super) meta: Option<Bytes>,
     pub(super) expiry: Option<Expiry>,
+    /// When its token was issued, in Unix seconds; `u32::MAX` where none was needed, so that it is never too old.
+    pub(super) issued_at: u32,
+    /// Its token, where that has an id.
+    pub(super) borne: Option<Box<Borne>>,
     /// The channels that the token subscribed: a new token must name the same.
     pub(super) token_channels: Vec<String>,
     pub(super) publish_rate: Option<Bucket>,

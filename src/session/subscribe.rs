@@ -10,13 +10,14 @@ use super::commands::Answer;
 use super::connect::token_failure;
 use super::permissions::{belongs_to, fits};
 use super::state::Session;
-use super::subscription::{Expiry, Refresher, Subscription, moment, remaining};
+use super::subscription::{Expiry, Refresher, Subscription, SubscriptionToken, moment, remaining};
 use crate::auth::Overrides;
 use crate::hub::{self, Hold};
 use crate::protocol::centrifuge::codes::{DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{Encoding, Filter, FilterNode, ReplyResult, SubscribeRequest, SubscribeResult, ttl};
 use crate::protocol::{Channel, Offset};
 use crate::relay::{JoinError, Joined, Outcome, Since, Wish, patched, publication};
+use crate::revocation::Token;
 use crate::settings::{DeltaType, Namespace, RecoveryMode, SlowReader};
 
 /// Bit 2 of a subscribe request's flag: error 112 in place of `recovered: false`.
@@ -26,7 +27,7 @@ const FLAG_UNRECOVERABLE_IS_ERROR: i64 = 2;
 const EPOCH_WITHOUT_HISTORY: &str = "live";
 
 /// What entitles a client to a subscription, and what comes with it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct Grant {
     pub(super) info: Option<Bytes>,
     pub(super) data: Option<Bytes>,
@@ -34,6 +35,8 @@ pub(super) struct Grant {
     pub(super) expires_at: Option<u64>,
     pub(super) refreshed_by_server: bool,
     pub(super) overrides: Overrides,
+    /// The token that grants it, if one does.
+    pub(super) token: Option<Box<SubscriptionToken>>,
 }
 
 impl Session {
@@ -105,12 +108,19 @@ impl Session {
             debug!(client = %self.id, %channel, "closing: the subscription token is for another channel, user or client");
             return Err(DisconnectCode::InvalidToken.into());
         }
+        let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
+        let held = self.hold_token(token);
+        if self.services.revocations.refuses(&token, user, channel.as_str()) {
+            debug!(client = %self.id, %channel, "the subscription token is revoked");
+            return Err(ErrorCode::PermissionDenied.into());
+        }
         Ok(Grant {
             info: grant.info,
             data: grant.data,
             expires_at: grant.expires_at,
             refreshed_by_server: false,
             overrides: grant.overrides,
+            token: Some(held),
         })
     }
 
@@ -154,6 +164,7 @@ impl Session {
             info: grant.info,
             expiry: grant.expires_at.map(|at| Expiry { at: moment(at), by }),
             attendance: None,
+            token: grant.token,
         });
         self.attend(channel, namespace, grant.overrides, asked).await;
         Ok((result, joined.hold))

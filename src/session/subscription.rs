@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::hub::Borne;
 use crate::presence::{Listening, Stay};
 use crate::protocol::Channel;
 use crate::relay::Membership;
@@ -20,6 +21,16 @@ pub(super) struct Subscription {
     pub(super) expiry: Option<Expiry>,
     /// Who is told of it; absent where nobody is, and it is told of nobody.
     pub(super) attendance: Option<Box<Attendance>>,
+    /// The token that it was granted by, if it was.
+    pub(super) token: Option<Box<SubscriptionToken>>,
+}
+
+/// What a session keeps of a subscription token, for when it is revoked.
+pub(super) struct SubscriptionToken {
+    /// Unix seconds.
+    pub(super) issued_at: u32,
+    /// Where it has an id.
+    pub(super) borne: Option<Borne>,
 }
 
 /// What a subscription does for presence. Both end with it.

@@ -16,6 +16,7 @@ mod nats_backplane;
 mod nats_servers;
 mod presence;
 mod relay;
+mod revocations;
 mod services;
 mod session;
 mod starting;

@@ -1,11 +1,9 @@
 //! What tokens open, and what a client is told whose token opens nothing.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::support::node::{Node, Socket};
+use crate::support::token::{at, signed};
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 
@@ -17,21 +15,12 @@ fn settings() -> String {
     )
 }
 
-fn signed(secret: &str, claims: &Value) -> String {
-    jsonwebtoken::encode(&Header::default(), claims, &EncodingKey::from_secret(secret.as_bytes())).unwrap()
-}
-
 fn connection_token(claims: &Value) -> String {
     signed(SECRET, claims)
 }
 
 fn subscription_token(claims: &Value) -> String {
     signed(&format!("{SECRET} for subscriptions"), claims)
-}
-
-/// Unix seconds `delta` from now.
-fn at(delta: i64) -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs().saturating_add_signed(delta)
 }
 
 fn connect(token: &str) -> Value {

@@ -23,6 +23,7 @@ use crate::hooks::Hooks;
 use crate::hub::Connections;
 use crate::presence::Presence;
 use crate::relay::Relay;
+use crate::revocation::Revocations;
 use crate::settings::Settings;
 use crate::telemetry::{Source, Telemetry};
 
@@ -86,8 +87,10 @@ impl Stage {
         let tasks = TaskTracker::new();
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
         presence.start(&tasks, &stop);
-        let rooms = (relay, Arc::clone(&presence), backplane, Connections::new());
-        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), &settings);
+        let connections = Connections::new();
+        let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Arc::clone(&telemetry));
+        let rooms = (relay, Arc::clone(&presence), backplane, connections);
+        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
         let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop);
         started.now_or_never().expect("the embedded backplane never waits").unwrap();
         Self { api, presence, settings, telemetry, stop }

@@ -62,7 +62,7 @@ async fn a_connection_token_grants_what_its_claims_say() {
 async fn a_subscription_token_grants_what_its_claims_say() {
     let exp = in_seconds(600);
     let token = hmac_token(&json!({
-        "sub": "ada", "channel": "$chat:1", "client": "c-1", "exp": exp, "info": { "role": "writer" },
+        "sub": "ada", "channel": "$chat:1", "client": "c-1", "exp": exp, "jti": "j", "iat": 7, "info": { "role": "writer" },
         "b64data": "eyJhIjoxfQ==", "override": { "force_positioning": { "value": true },
         "force_push_join_leave": { "value": true } },
     }));
@@ -78,6 +78,8 @@ async fn a_subscription_token_grants_what_its_claims_say() {
             force_push_join_leave: Some(true),
             ..Overrides::default()
         },
+        token_id: Some("j".into()),
+        issued_at: Some(7),
     };
     assert_eq!(hmac_verifier().subscription(&token).await.unwrap(), expected);
 }

@@ -12,6 +12,7 @@ pub mod nats_settings;
 pub mod node;
 pub mod process;
 pub mod stream;
+pub mod token;
 
 use std::time::Duration;
 

@@ -1,0 +1,156 @@
+//! All revocations in force, in memory.
+
+use std::collections::HashMap;
+
+use super::now;
+use super::record::Record;
+use super::token::{Token, digest};
+use crate::backplane::Revision;
+
+/// What is revoked.
+#[derive(Default)]
+pub(super) struct Bans {
+    tokens: HashMap<u128, Ban>,
+    /// By the digest of user and channel.
+    users: HashMap<u128, Ban>,
+}
+
+struct Ban {
+    /// Tokens issued before are refused; of a token by its id all.
+    issued_before: u64,
+    /// Unix seconds; 0 is never.
+    expires_at: u64,
+    revision: Revision,
+}
+
+impl Ban {
+    const fn is_over(&self, now: u64) -> bool {
+        self.expires_at > 0 && self.expires_at <= now
+    }
+
+    fn refuses(&self, issued_at: u32) -> bool {
+        u64::from(issued_at) < self.issued_before && !self.is_over(now())
+    }
+}
+
+impl Bans {
+    /// Takes a record; whether it is news.
+    pub fn take(&mut self, key: &str, record: &Record, revision: Revision) -> bool {
+        if record.key() != key {
+            return false;
+        }
+        let (bans, digest, issued_before) = match record {
+            Record::Token { id, .. } => (&mut self.tokens, *id, u64::MAX),
+            Record::User { user, channel, issued_before, .. } => {
+                (&mut self.users, digest(&[user, channel]), (*issued_before).min(u32::MAX.into()))
+            }
+        };
+        let ban = Ban { issued_before, expires_at: record.expires_at(), revision };
+        if ban.is_over(now()) || bans.get(&digest).is_some_and(|known| known.revision >= revision) {
+            return false;
+        }
+        bans.insert(digest, ban);
+        true
+    }
+
+    /// A key has no value any more, since this revision.
+    pub fn lift(&mut self, key: &str, revision: Revision) {
+        let of = |bans: &mut HashMap<u128, Ban>, digits: &str| {
+            let Ok(digest) = u128::from_str_radix(digits, 16) else { return };
+            if bans.get(&digest).is_some_and(|ban| ban.revision < revision) {
+                bans.remove(&digest);
+            }
+        };
+        if let Some(digits) = key.strip_prefix("token-") {
+            of(&mut self.tokens, digits);
+        } else if let Some(digits) = key.strip_prefix("user-") {
+            of(&mut self.users, digits);
+        }
+    }
+
+    /// Whether anything refuses a token.
+    pub fn refuse(&self, token: &Token, user: &str, channel: &str) -> bool {
+        if token.id.is_some_and(|id| self.tokens.get(&id).is_some_and(|ban| !ban.is_over(now()))) {
+            return true;
+        }
+        if self.users.is_empty() {
+            return false;
+        }
+        let refused =
+            |channel| self.users.get(&digest(&[user, channel])).is_some_and(|ban| ban.refuses(token.issued_at));
+        refused("") || (!channel.is_empty() && refused(channel))
+    }
+
+    /// Forgets what is over.
+    pub fn sweep(&mut self) {
+        let now = now();
+        self.tokens.retain(|_, ban| !ban.is_over(now));
+        self.users.retain(|_, ban| !ban.is_over(now));
+    }
+
+    pub fn len(&self) -> usize {
+        self.tokens.len() + self.users.len()
+    }
+
+    pub fn contains(&self, key: &str) -> bool {
+        let has = |bans: &HashMap<u128, Ban>, digits: &str| {
+            u128::from_str_radix(digits, 16).is_ok_and(|digest| bans.contains_key(&digest))
+        };
+        key.strip_prefix("token-").is_some_and(|digits| has(&self.tokens, digits))
+            || key.strip_prefix("user-").is_some_and(|digits| has(&self.users, digits))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn take(bans: &mut Bans, record: &Record, revision: u64) -> bool {
+        bans.take(&record.key(), record, Revision(revision))
+    }
+
+    #[test]
+    fn a_token_is_refused_by_its_id() {
+        let mut bans = Bans::default();
+        assert!(take(&mut bans, &Record::token("a", None), 1));
+        assert!(bans.refuse(&Token::new(Some("a"), None), "ann", ""));
+        assert!(bans.refuse(&Token::new(Some("a"), Some(u64::MAX)), "bob", "news"));
+        assert!(!bans.refuse(&Token::new(Some("b"), None), "ann", ""));
+        assert!(!bans.refuse(&Token::new(None, None), "ann", ""));
+        assert!(!bans.refuse(&Token::new(Some(""), None), "ann", ""), "an empty id is none");
+    }
+
+    #[test]
+    fn a_user_s_tokens_are_refused_by_their_age() {
+        let mut bans = Bans::default();
+        take(&mut bans, &Record::user("ann", "", 100, None), 1);
+        let issued = |at| Token::new(Some("x"), at);
+        assert!(bans.refuse(&issued(Some(99)), "ann", ""));
+        assert!(bans.refuse(&issued(Some(99)), "ann", "news"), "those for subscriptions too");
+        assert!(bans.refuse(&issued(None), "ann", ""), "who does not say when is older");
+        assert!(!bans.refuse(&issued(Some(100)), "ann", ""));
+        assert!(!bans.refuse(&issued(Some(99)), "bob", ""));
+    }
+
+    #[test]
+    fn with_a_channel_only_its_tokens_are_refused() {
+        let mut bans = Bans::default();
+        take(&mut bans, &Record::user("ann", "news", 100, None), 1);
+        assert!(bans.refuse(&Token::new(None, Some(1)), "ann", "news"));
+        assert!(!bans.refuse(&Token::new(None, Some(1)), "ann", "chat"));
+        assert!(!bans.refuse(&Token::new(None, Some(1)), "ann", ""), "not the connection's");
+    }
+
+    #[test]
+    fn what_is_over_refuses_nobody_and_is_forgotten() {
+        let mut bans = Bans::default();
+        assert!(!take(&mut bans, &Record::token("a", Some(1)), 1));
+        assert!(take(&mut bans, &Record::token("b", Some(now() + 100)), 2));
+        assert!(!take(&mut bans, &Record::token("b", Some(now() + 100)), 2), "known");
+        bans.lift(&Record::token("b", None).key(), Revision(1));
+        assert_eq!(bans.len(), 1, "older word");
+        bans.lift(&Record::token("b", None).key(), Revision(3));
+        bans.sweep();
+        assert_eq!(bans.len(), 0);
+    }
+}

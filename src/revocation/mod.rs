@@ -1,0 +1,151 @@
+//! Tokens that are refused although nothing is wrong with them: one by its id (`jti`), or all of a user that were issued
+//! before some time (`iat`).
+//!
+//! What is revoked stands in a registry that all nodes share; each keeps all of it in memory, so a check costs nothing.
+//! A node is told of every change and has the sessions concerned look at their tokens again. Whoever was cut off [lists
+//! anew](Revocations::load) before it lets clients in. Nothing is forgotten before its time, whatever becomes of the
+//! store.
+
+mod bans;
+mod follow;
+mod record;
+mod token;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::RwLock;
+
+pub use token::Token;
+
+use bans::Bans;
+use record::Record;
+
+use crate::backplane::{Backplane, Bucket, Guard, Registry, RegistryError, Revision};
+use crate::hub::{Bearers, Borne, Connections, Control, Order, Outbox};
+use crate::telemetry::Telemetry;
+
+/// Revocations that are taken; each costs every node some 60 bytes.
+const MOST: usize = 500_000;
+/// How often a write is tried that others overtake.
+const ATTEMPTS: usize = 8;
+
+/// What is revoked, and who on this node holds which token.
+pub struct Revocations {
+    backplane: Arc<dyn Backplane>,
+    connections: Arc<Connections>,
+    bearers: Arc<Bearers>,
+    bans: RwLock<Bans>,
+    telemetry: Arc<Telemetry>,
+}
+
+/// Why a revocation was not recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum RevocationError {
+    /// Certainly not recorded.
+    #[error("{MOST} revocations are in force; give them an expire_at")]
+    TooMany,
+    /// It may be recorded all the same, where the registry only did not answer.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+}
+
+impl Revocations {
+    #[must_use]
+    pub fn new(backplane: Arc<dyn Backplane>, connections: Arc<Connections>, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        let bearers = Arc::default();
+        Arc::new(Self { backplane, connections, bearers, bans: RwLock::default(), telemetry })
+    }
+
+    /// Revokes the token with this id until then (Unix seconds), or for ever. Returns once it is recorded and this node
+    /// heeds it; the others follow at once.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn revoke(&self, uid: &str, until: Option<u64>) -> Result<(), RevocationError> {
+        self.record(&Record::token(uid, until)).await
+    }
+
+    /// Revokes all tokens of a user that were issued before a time (Unix seconds), those that do not say when they were
+    /// issued too: until then, or for ever. With a `channel` it concerns subscription tokens for it alone.
+    ///
+    /// # Errors
+    /// When the registry does not take it.
+    pub async fn invalidate(
+        &self,
+        user: &str,
+        channel: &str,
+        issued_before: u64,
+        until: Option<u64>,
+    ) -> Result<(), RevocationError> {
+        self.record(&Record::user(user, channel, issued_before, until)).await
+    }
+
+    /// Whether a token of `user` is revoked; `channel` is the one that a subscription token opens, else `""`.
+    #[must_use]
+    pub fn refuses(&self, token: &Token, user: &str, channel: &str) -> bool {
+        self.bans.read().refuse(token, user, channel)
+    }
+
+    /// Notes that a connection holds a token, until the entry is dropped. Only what is noted is found when it is revoked:
+    /// so first note, then [check](Self::refuses).
+    #[must_use]
+    pub fn bear(&self, id: u128, outbox: &Arc<Outbox>) -> Borne {
+        self.bearers.enter(id, outbox)
+    }
+
+    /// Writes what stands in `record` and what stood there before, whichever refuses more.
+    async fn record(&self, record: &Record) -> Result<(), RevocationError> {
+        let key = record.key();
+        if self.bans.read().len() >= MOST && !self.bans.read().contains(&key) {
+            return Err(RevocationError::TooMany);
+        }
+        let registry = self.registry();
+        for attempt in 1.. {
+            let before = registry.get(&key).await?;
+            let guard = before.as_ref().map_or(Guard::Absent, |entry| Guard::Revision(entry.revision));
+            let merged = record.merged_with(before.and_then(|entry| Record::parse(&entry.value)));
+            match registry.put(&key, merged.to_json(), guard, merged.remaining()).await {
+                Ok(revision) => {
+                    self.take(&key, merged, revision);
+                    break;
+                }
+                Err(RegistryError::Conflict(_)) if attempt < ATTEMPTS => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Heeds a revocation, and has those whom it may concern look at their tokens.
+    fn take(&self, key: &str, record: Record, revision: Revision) {
+        let news = self.bans.write().take(key, &record, revision);
+        if !news {
+            return;
+        }
+        self.telemetry.clients.revocations.set(self.bans.read().len() as f64);
+        let concerned: Vec<Arc<Outbox>> = match &record {
+            Record::Token { id, .. } => self.bearers.of(*id),
+            Record::User { user, .. } => {
+                self.connections.of_user(user).into_iter().map(|(_, client)| client.outbox).collect()
+            }
+        };
+        for outbox in concerned {
+            outbox.request(Control::Obey(Arc::new(Order::Recheck)));
+        }
+    }
+
+    fn registry(&self) -> &dyn Registry {
+        self.backplane.registry(Bucket::Revocations)
+    }
+}
+
+/// How long it is until a Unix time, at least a second.
+fn remaining(until: u64) -> Duration {
+    Duration::from_secs(until.saturating_sub(now()).max(1))
+}
+
+/// Seconds since the Unix epoch.
+fn now() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}

@@ -1,0 +1,192 @@
+//! Tokens that are revoked: on every node, at once, also of those who are connected, and for whoever comes later.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use crate::support::nats_server::NatsServer;
+use crate::support::node::{Node, Socket};
+use crate::support::token::{at, signed};
+
+const SECRET: &str = "a secret of thirty-two bytes, or more";
+/// What the cluster promises.
+const AT_ONCE: Duration = Duration::from_secs(1);
+
+fn settings(server: Option<&NatsServer>) -> String {
+    let nats = server.map_or_else(String::new, |server| format!("[nats]\nservers = [\"{}\"]\n", server.url()));
+    format!("{nats}[http_api]\ninsecure = true\n[client.token]\nhmac_secret_key = \"{SECRET}\"\n")
+}
+
+fn token(claims: &Value) -> String {
+    signed(SECRET, claims)
+}
+
+/// A client with a token of these claims.
+async fn client(node: &Node, claims: Value) -> Socket {
+    let mut socket = node.socket().await;
+    let connected = socket.ask(json!({"id": 1, "connect": {"token": token(&claims)}})).await;
+    assert!(connected["connect"]["client"].is_string(), "{connected}");
+    socket
+}
+
+/// Whoever comes with such a token is sent away for good.
+async fn is_turned_away(node: &Node, claims: Value) {
+    let mut socket = node.socket().await;
+    socket.say(json!({"id": 1, "connect": {"token": token(&claims)}})).await;
+    assert_eq!(socket.closed().await, (3500, "invalid token".to_owned()), "{claims}");
+}
+
+async fn call(node: &Node, method: &str, body: Value) -> Value {
+    let url = format!("http://{}/api/{method}", node.address);
+    let answer = reqwest::Client::new().post(url).body(body.to_string()).send().await.unwrap().text().await.unwrap();
+    serde_json::from_str(&answer).unwrap()
+}
+
+/// Calls, and it is done.
+async fn done(node: &Node, method: &str, body: Value) {
+    assert_eq!(call(node, method, body).await, json!({"result": {}}), "{method}");
+}
+
+/// A client that subscribed to a channel of its own by a token.
+async fn subscriber(node: &Node, claims: Value) -> Socket {
+    let mut ann = client(node, json!({"sub": "ann", "iat": at(0)})).await;
+    let subscribe = json!({"id": 2, "subscribe": {"channel": "$news", "token": token(&claims)}});
+    let subscribed = ann.ask(subscribe).await;
+    assert!(subscribed["subscribe"].is_object(), "{subscribed}");
+    ann
+}
+
+#[tokio::test]
+async fn a_token_is_revoked_on_all_nodes_within_a_second() {
+    let server = NatsServer::start().await;
+    let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings(Some(&server))).await);
+    let ann = json!({"sub": "ann", "jti": "first"});
+    let mut here = client(&one, ann.clone()).await;
+    let mut there = client(&other, ann.clone()).await;
+    let mut spared = client(&other, json!({"sub": "ann", "jti": "second"})).await;
+
+    let began = Instant::now();
+    done(&one, "revoke_token", json!({"uid": "first", "expire_at": at(600)})).await;
+    assert_eq!(here.closed().await.0, 3500);
+    assert_eq!(there.closed().await.0, 3500);
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    for node in [&one, &other] {
+        is_turned_away(node, ann.clone()).await;
+    }
+    assert!(spared.ask(json!({"id": 5, "ping": {}})).await["ping"].is_object(), "another token of the same user");
+
+    // Who starts later knows it too, also after the server was away.
+    let late = Node::start(&settings(Some(&server))).await;
+    is_turned_away(&late, ann).await;
+}
+
+#[tokio::test]
+async fn a_user_s_older_tokens_are_revoked_on_all_nodes_within_a_second() {
+    let server = NatsServer::start().await;
+    let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings(Some(&server))).await);
+    let old = |user: &str| json!({"sub": user, "iat": at(-100)});
+    let mut here = client(&one, old("ann")).await;
+    let mut there = client(&other, json!({"sub": "ann"})).await;
+    let mut newer = client(&other, json!({"sub": "ann", "iat": at(-10)})).await;
+    let mut bob = client(&other, old("bob")).await;
+
+    let began = Instant::now();
+    done(&one, "invalidate_user_tokens", json!({"user": "ann", "issued_before": at(-50)})).await;
+    assert_eq!(here.closed().await.0, 3500);
+    assert_eq!(there.closed().await.0, 3500, "nobody knows when it was issued");
+    assert!(began.elapsed() < AT_ONCE, "{:?}", began.elapsed());
+    is_turned_away(&other, old("ann")).await;
+    for spared in [&mut newer, &mut bob] {
+        assert!(spared.ask(json!({"id": 5, "ping": {}})).await["ping"].is_object());
+    }
+    // An earlier time takes nothing back; without a time it is now.
+    done(&other, "invalidate_user_tokens", json!({"user": "ann", "issued_before": at(-500)})).await;
+    is_turned_away(&one, old("ann")).await;
+    done(&other, "invalidate_user_tokens", json!({"user": "ann"})).await;
+    assert_eq!(newer.closed().await.0, 3500);
+}
+
+#[tokio::test]
+async fn subscription_tokens_are_revoked_without_the_connection() {
+    let node = Node::start(&settings(None)).await;
+    let claims = json!({"sub": "ann", "channel": "$news", "jti": "sub", "iat": at(-100)});
+    let mut ann = subscriber(&node, claims.clone()).await;
+    done(&node, "revoke_token", json!({"uid": "sub"})).await;
+    let pushed = ann.hear().await;
+    assert_eq!(pushed["push"]["unsubscribe"]["code"], 2000, "{pushed}");
+    let again = json!({"id": 3, "subscribe": {"channel": "$news", "token": token(&claims)}});
+    assert_eq!(ann.ask(again).await["error"]["code"], 103);
+
+    let claims = json!({"sub": "ann", "channel": "$news", "iat": at(-100)});
+    let mut ann = subscriber(&node, claims.clone()).await;
+    done(&node, "invalidate_user_tokens", json!({"user": "ann", "channel": "$other"})).await;
+    done(&node, "invalidate_user_tokens", json!({"user": "ann", "channel": "$news"})).await;
+    let pushed = ann.hear().await;
+    assert_eq!(
+        pushed["push"],
+        json!({"channel": "$news", "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}})
+    );
+    let newer = json!({"sub": "ann", "channel": "$news", "iat": at(10)});
+    let again = json!({"id": 3, "subscribe": {"channel": "$news", "token": token(&newer)}});
+    assert!(ann.ask(again).await["subscribe"].is_object());
+    // Not by a refresh either.
+    ann.say(json!({"id": 4, "sub_refresh": {"channel": "$news", "token": token(&claims)}})).await;
+    assert_eq!(ann.closed().await.0, 3500);
+}
+
+#[tokio::test]
+async fn a_refresh_counts_as_the_token_that_it_brought() {
+    let node = Node::start(&settings(None)).await;
+    let claims = |id: &str| json!({"sub": "ann", "jti": id, "exp": at(600)});
+    let mut ann = client(&node, claims("old")).await;
+    let refreshed = ann.ask(json!({"id": 2, "refresh": {"token": token(&claims("new"))}})).await;
+    assert!(refreshed["refresh"].is_object(), "{refreshed}");
+    done(&node, "revoke_token", json!({"uid": "old"})).await;
+    assert!(ann.ask(json!({"id": 3, "ping": {}})).await["ping"].is_object(), "it holds another one now");
+
+    let mut bob = client(&node, claims("bob")).await;
+    bob.say(json!({"id": 2, "refresh": {"token": token(&claims("old"))}})).await;
+    assert_eq!(bob.closed().await.0, 3500);
+    done(&node, "revoke_token", json!({"uid": "new"})).await;
+    assert_eq!(ann.closed().await.0, 3500);
+}
+
+#[tokio::test]
+async fn what_was_revoked_while_a_node_was_cut_off_is_known_before_it_lets_clients_in() {
+    let mut server = NatsServer::start().await;
+    let node = Node::start(&settings(Some(&server))).await;
+    let ann = json!({"sub": "ann", "jti": "first"});
+    let mut live = client(&node, ann.clone()).await;
+    let ready = async || reqwest::get(format!("http://{}/ready", node.address)).await.unwrap().status() == 200;
+    server.stop().await;
+    crate::support::eventually("the node sees it", async || (!ready().await).then_some(())).await;
+    let answer = call(&node, "revoke_token", json!({"uid": "x"})).await;
+    assert_eq!(answer["error"]["code"], 100, "{answer}");
+    server.restart().await;
+    // Another node revokes it. This one hears of it by the list, or by the change: both before it closes the socket.
+    let other = Node::start(&settings(Some(&server))).await;
+    done(&other, "revoke_token", json!({"uid": "first"})).await;
+    assert_eq!(live.closed().await.0, 3500);
+    crate::support::eventually("the node is back", async || ready().await.then_some(())).await;
+    is_turned_away(&node, ann).await;
+}
+
+#[tokio::test]
+async fn calls_that_make_no_sense_are_bad_requests() {
+    let node = Node::start(&settings(None)).await;
+    for (method, body) in [
+        ("revoke_token", json!({})),
+        ("revoke_token", json!({"uid": "a", "expire_at": at(-10)})),
+        ("revoke_token", json!({"uid": "a", "expire_at": -1})),
+        ("invalidate_user_tokens", json!({"issued_before": 7})),
+        ("invalidate_user_tokens", json!({"user": "ann", "issued_before": -7})),
+    ] {
+        let answer = call(&node, method, body.clone()).await;
+        assert_eq!(answer["error"]["code"], 107, "{method} {body}");
+    }
+    let batch = json!({"commands": [{"revoke_token": {"uid": "a"}}, {"invalidate_user_tokens": {"user": "ann"}}]});
+    let answer = call(&node, "batch", batch).await;
+    let done = json!([{"revoke_token": {}}, {"invalidate_user_tokens": {}}]);
+    assert_eq!(answer["replies"], done, "{answer}");
+}
