@@ -129,7 +129,7 @@ impl Cluster {
     /// [`start`](Self::start) must follow soon. `work` is asked with every heartbeat.
     ///
     /// # Errors
-    /// When the registry takes no writes for half a minute, or refuses.
+    /// When the registry takes no writes, or answers no reads, for half a minute, or refuses.
     pub async fn join(
         backplane: Arc<dyn Backplane>,
         options: &settings::Cluster,
@@ -174,7 +174,7 @@ impl Cluster {
         *shared.life.lock() = Life::of(&own.entry);
         shared.incarnation.send_replace(own.entry.id());
         *shared.own.lock().await = own;
-        shared.list().await.map_err(JoinError::Registry)?;
+        shared.first_list().await?;
         Ok(Self(Arc::new(shared)))
     }
 

@@ -13,7 +13,7 @@ use super::entry::{Entry, State, next_incarnation};
 use super::{JoinError, Life, Shared};
 use crate::backplane::{Guard, RegistryError, Revision};
 
-/// How long a starting node waits for a registry that takes no writes: an election takes 4 to 9 seconds.
+/// How long a starting node waits for a registry that takes no writes, or answers no reads: an election takes 4 to 9 seconds.
 const JOIN_PATIENCE: Duration = Duration::from_secs(30);
 const RETRY: Duration = Duration::from_millis(250);
 /// How long a node that leaves may take for its own traces.
@@ -48,6 +48,19 @@ impl Shared {
             }
             sleep(RETRY).await;
         }
+    }
+
+    /// Knows everybody else, however often that has to be asked: an election may have begun since it entered.
+    pub(super) async fn first_list(&self) -> Result<(), JoinError> {
+        let deadline = Instant::now() + JOIN_PATIENCE;
+        while let Err(error) = self.list().await {
+            if Instant::now() >= deadline {
+                return Err(JoinError::Registry(error));
+            }
+            debug!(%error, "nodes not listed yet");
+            sleep(RETRY).await;
+        }
+        Ok(())
     }
 
     async fn try_enter(&self, fresh: &Entry) -> Result<Own, RegistryError> {

@@ -2,6 +2,7 @@
 //! acknowledgements and keeps readers waiting. For tests of what heals and what tells.
 
 mod presences;
+mod registry;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -10,6 +11,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
+
+use registry::FaultyRegistry;
 
 use super::{
     Backplane, Bounds, Broadcast, Bucket, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming,
@@ -51,6 +54,8 @@ pub struct Faults {
     pub changes_lost: AtomicBool,
     /// Subscriptions are refused.
     pub subscribe_down: AtomicBool,
+    /// So many more lists of a registry fail.
+    pub lists_failing: AtomicUsize,
 }
 
 impl Faults {
@@ -85,6 +90,8 @@ impl Faults {
 pub struct Faulty {
     inner: Arc<dyn Backplane>,
     faults: Arc<Faults>,
+    /// In the order of [`Bucket::ALL`].
+    registries: [FaultyRegistry; Bucket::ALL.len()],
     feed: FeedSender,
     /// Of changes of presence.
     doubts: watch::Sender<u64>,
@@ -98,7 +105,8 @@ impl Faulty {
         for (index, feed) in feeds.into_iter().enumerate() {
             tokio::spawn(meddle(feed, index == 0, sender.clone(), Arc::clone(&faults)));
         }
-        (Arc::new(Self { inner, faults, feed: sender, doubts: watch::channel(0).0 }), out)
+        let registries = Bucket::ALL.map(|bucket| FaultyRegistry::new(bucket, Arc::clone(&inner), Arc::clone(&faults)));
+        (Arc::new(Self { inner, faults, registries, feed: sender, doubts: watch::channel(0).0 }), out)
     }
 
     /// Tells the reader of the feeds that something may be missing.
@@ -174,7 +182,7 @@ impl Backplane for Faulty {
     }
 
     fn registry(&self, bucket: Bucket) -> &dyn Registry {
-        self.inner.registry(bucket)
+        &self.registries[bucket as usize]
     }
 
     fn presences(&self) -> Option<&dyn Presences> {

@@ -100,6 +100,8 @@ impl Refusal {
     pub const WRONG_LAST_IN_FLIGHT: u32 = 10_164;
     pub const DUPLICATE_IN_PROCESS: u32 = 10_158;
     pub const MESSAGE_TOO_LARGE: u32 = 10_054;
+    /// Not enough servers are there to hold a stream: a cluster that starts, or a wish for more than it has.
+    pub const NO_PEERS: u32 = 10_005;
     pub const JETSTREAM_NOT_ENABLED: u32 = 10_076;
     pub const JETSTREAM_NOT_ENABLED_FOR_ACCOUNT: u32 = 10_039;
 }
@@ -107,7 +109,7 @@ impl Refusal {
 impl Refusal {
     /// Whether the same question may be answered otherwise later.
     pub fn is_transient(&self) -> bool {
-        matches!(self.code, 408 | 429 | 503)
+        matches!(self.code, 408 | 429 | 503) || self.err_code == Self::NO_PEERS
     }
 }
 

@@ -2,17 +2,16 @@
 //!
 //! A stream's name and creation time are not enough: a store that was rolled back (an old volume, a snapshot) keeps both
 //! and gives the same sequences to other messages. So an epoch also counts a *generation*, kept in a bucket and raised by
-//! any node that proves a step back. The proofs: the leader's last sequence is lower than one that was seen; a sequence
-//! that was seen now has another timestamp.
+//! any node that proves a step back. The proofs: a message that is stored now gets a sequence that was seen before; a
+//! sequence that was seen now has another timestamp.
 
 use std::collections::VecDeque;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
-use tokio::time::sleep;
 
 use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, parse_answer};
 use super::get::leader_get;
@@ -25,10 +24,6 @@ use crate::protocol::Epoch;
 const WITNESSES: usize = 4;
 /// The least distance between two that are kept, by the store's clock.
 const APART: i64 = 1_000_000_000;
-/// A leader that was deposed without knowing may answer once with what it had.
-const REASKED: usize = 3;
-const REASK_AFTER: Duration = Duration::from_millis(300);
-
 /// What an epoch is made of.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Life {
@@ -90,7 +85,7 @@ pub async fn stepped_back(
     info: &Info,
     contradicted: bool,
 ) -> Result<bool, ApiError> {
-    if info.state.last_seq < seen && !reached_later(link, keep, seen).await? {
+    if info.state.last_seq < seen && !goes_on(link, keep, seen).await? {
         return Ok(true);
     }
     let mut confirmed = false;
@@ -105,14 +100,10 @@ pub async fn stepped_back(
     Ok(contradicted && !confirmed)
 }
 
-async fn reached_later(link: &Link, keep: &Keep, seen: u64) -> Result<bool, ApiError> {
-    for _ in 0..REASKED {
-        sleep(REASK_AFTER).await;
-        if keep.plan.info(link).await?.state.last_seq >= seen {
-            return Ok(true);
-        }
-    }
-    Ok(false)
+/// Whether what is written now comes behind everything that was seen. A leader that was deposed and does not know it
+/// describes what it has for as long as ten seconds; acknowledged is only what a quorum stores.
+async fn goes_on(link: &Link, keep: &Keep, seen: u64) -> Result<bool, ApiError> {
+    Ok(keep.write_probe(link).await? > seen)
 }
 
 #[derive(Deserialize)]

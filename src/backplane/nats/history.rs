@@ -7,6 +7,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
+use tokio::time::sleep;
 use tracing::debug;
 
 use super::Nats;
@@ -25,6 +26,9 @@ const BATCH: usize = 1000;
 const NAMES: usize = 1023;
 /// Questions to the leader under way at one time.
 const LEADER_READS: usize = 16;
+
+/// Before a leader is asked again that described less than was seen.
+const REASK_AFTER: Duration = Duration::from_millis(300);
 
 impl Nats {
     fn keep(&self, namespace: &str) -> Result<&Arc<Keep>, HistoryError> {
@@ -53,8 +57,12 @@ impl Nats {
                 stored.note_stream(&keep.namespace, messages, bytes, info.limit("max_bytes"));
                 return Ok((info, epoch));
             }
-            // The stream is another, or went back.
+            // The stream is another, or went back; or who described it is deposed and does not know it yet.
+            let before = keep.epoch();
             keep.check(&self.link, &self.bucket).await.map_err(unavailable)?;
+            if keep.epoch() == before {
+                sleep(REASK_AFTER).await;
+            }
         }
     }
 

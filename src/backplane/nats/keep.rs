@@ -25,11 +25,14 @@ pub const IN_FLIGHT: usize = 256;
 /// Marks that a stream holds: the horizon is known to this part of it.
 const MARKS: u64 = 16;
 const MARK_PATIENCE: Duration = Duration::from_secs(1);
+const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 
 /// What this node knows of a stream.
 pub struct Keep {
     pub namespace: Arc<str>,
     pub plan: Plan,
+    /// A subject of no channel.
+    probe: String,
     /// Messages stored of one channel.
     pub depth: usize,
     life: ArcSwap<(Life, Epoch)>,
@@ -68,6 +71,7 @@ impl Keep {
         Self {
             namespace: Arc::clone(namespace),
             plan,
+            probe: Subjects::new(&options.prefix).probe(namespace),
             depth: history.size + 1,
             life: ArcSwap::from_pointee((life, epoch)),
             horizon: history.horizon,
@@ -136,6 +140,12 @@ impl Keep {
         }
         self.marked.store(part, Ordering::Relaxed);
         Ok(())
+    }
+
+    /// Stores a message that no client sees, the only proof that a quorum stores; returns its sequence.
+    pub async fn write_probe(&self, link: &Link) -> Result<u64, ApiError> {
+        let answer = link.request(&self.probe, None, Default::default(), PROBE_PATIENCE).await?;
+        Ok(parse_answer::<Ack>(&answer.payload)?.seq)
     }
 
     /// The highest sequence seen.

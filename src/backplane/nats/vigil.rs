@@ -11,11 +11,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
-use super::connection::{ApiError, Link, Refusal, parse_answer};
+use super::connection::{ApiError, Link, Refusal};
 use super::keep::Keep;
 use super::live::LiveState;
 use super::presences::Records;
-use super::publish::Ack;
 use super::registry::Shelf;
 use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
@@ -282,14 +281,10 @@ impl Vigil {
         });
     }
 
-    /// A write to a subject that is no channel's: the only proof that a quorum stores.
+    /// Proves that a stream takes writes, by one.
     async fn probe(&self, keep: &Keep) {
-        let subject = self.subjects.probe(&keep.namespace);
-        let answer = self.link.request(&subject, None, Default::default(), TICK).await;
-        if let Ok(answer) = answer
-            && let Ok(ack) = parse_answer::<Ack>(&answer.payload)
-        {
-            keep.acknowledged(ack.seq);
+        if let Ok(sequence) = keep.write_probe(&self.link).await {
+            keep.acknowledged(sequence);
         } else if keep.plan.info(&self.link).await.as_ref().is_err_and(is_gone) {
             self.signals.check_epoch(&keep.namespace);
         }

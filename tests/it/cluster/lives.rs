@@ -1,9 +1,11 @@
 //! Joining, draining, leaving, returning.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use midplane::backplane::embedded::Embedded;
+use midplane::backplane::faults::{Faults, Faulty};
 use midplane::backplane::{Backplane, Bucket, Guard, feed};
 use midplane::cluster::{Debt, Entry, State};
 use serde_json::json;
@@ -33,6 +35,18 @@ async fn all_nodes_agree_on_who_is_there() {
     assert_eq!(ada.counted("midplane_cluster_nodes{state=\"up\"}"), 2);
     heartbeats(&ada, 20).await;
     assert!(ada.reaped().is_empty() && cy.reaped().is_empty());
+}
+
+#[tokio::test]
+async fn an_election_that_begins_while_a_node_joins_does_not_end_it() {
+    let (sender, feeds) = feed::open(1);
+    let inner = Embedded::new(&registry([]), 1 << 20, sender);
+    let faults = Arc::new(Faults::default());
+    faults.lists_failing.store(3, Ordering::SeqCst);
+    let (backplane, _feeds) = Faulty::around(inner, feeds, Arc::clone(&faults));
+    let ada = Fellow::on(backplane, "ada", Reaper::default()).await;
+    assert_eq!(ada.sees(), [("ada".to_owned(), Up)]);
+    assert_eq!(faults.lists_failing.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]

@@ -26,6 +26,16 @@ async fn nodes_that_start_together_make_one_stream() {
 }
 
 #[tokio::test]
+async fn a_node_that_starts_before_the_last_server_waits_for_it() {
+    let mut cluster = NatsCluster::start().await;
+    let settings = nats(cluster.urls(), 3);
+    cluster.servers[2].kill();
+    // It could not join before the server is back, so it must have met the refusal.
+    let ((), node) = tokio::join!(cluster.servers[2].restart(), join(&settings));
+    node.history().top(&channel("kept:a")).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_stream_is_made_as_recovery_needs_it() {
     let server = NatsServer::start().await;
     let mut settings = nats([server.url()], 1);

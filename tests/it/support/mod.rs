@@ -2,6 +2,7 @@
 
 pub mod backend;
 pub mod certificates;
+pub mod liar;
 pub mod listener;
 pub mod live;
 pub mod member;

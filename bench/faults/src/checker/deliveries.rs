@@ -105,7 +105,12 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                 let when = at(line.at);
                 // A reply may name the top before what leads there.
                 let behind = if *how == How::Recovered { stretch.last } else { stretch.to };
-                if !seen.insert((client, channel, stretch.epoch.clone(), id)) {
+                let again = !seen.insert((client, channel, stretch.epoch.clone(), id));
+                if again && *offset > behind && Promise::of(channel) == Some(Promise::Short) {
+                    // A server that starts again knows only the ids of what it still stores: a late repeat is another
+                    // message then.
+                    report.count("stored twice", 1);
+                } else if again {
                     report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {when}"));
                 } else if *offset <= behind {
                     let to = behind;

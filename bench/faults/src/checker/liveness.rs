@@ -7,8 +7,12 @@ use super::{Report, Verdict, at};
 use crate::journal::{Entry, Line, Manifest, Phase, Via};
 use crate::plan::Promise;
 
+/// How long a node that starts waits for NATS at least.
+const GIVES_UP: u64 = 28_000_000;
+
 pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
     let mut barriers: HashMap<&str, BTreeSet<&str>> = HashMap::new();
+    let mut started: HashMap<&str, u64> = HashMap::new();
     let mut gone = false;
     for line in lines {
         match &line.entry {
@@ -31,6 +35,12 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
             }
             Entry::Broken { client, how } => {
                 report.find(Verdict::Broken, format!("{client} at {}: {how}", at(line.at)));
+            }
+            Entry::NodeStarted { node, .. } => drop(started.insert(node, line.at)),
+            Entry::NodeEnded { node, how, .. }
+                if how == "exit status: 1" && started.get(node.as_str()).is_some_and(|at| line.at >= at + GIVES_UP) =>
+            {
+                report.count("nodes that waited for NATS in vain", 1);
             }
             Entry::NodeEnded { node, life, how } if !is_wanted(how) => {
                 report.find(Verdict::Crashed, format!("{node}, life {life}, at {}: {how}", at(line.at)));

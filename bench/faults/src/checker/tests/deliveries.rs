@@ -124,6 +124,15 @@ fn the_same_under_another_offset_is_doubled() {
 }
 
 #[test]
+fn what_a_short_history_no_longer_held_may_be_stored_twice() {
+    let mut history = History::of("short:c0");
+    history.publish("short:c0", 1).receive("ada", "short:c0", 1).receive_id("ada", "short:c0", "short:c0-1", 20);
+    assert_eq!(history.judged().kinds(), []);
+    history.receive_id("ada", "short:c0", "short:c0-1", 20);
+    assert_eq!(history.judged().kinds(), [Verdict::Doubled]);
+}
+
+#[test]
 fn a_late_one_is_reordered() {
     let mut history = History::of(CHANNEL);
     history.publish(CHANNEL, 1).publish(CHANNEL, 2).receive("ada", CHANNEL, 2).receive("ada", CHANNEL, 1);

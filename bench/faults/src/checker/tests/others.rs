@@ -166,6 +166,16 @@ fn a_node_that_ends_by_itself_has_crashed() {
 }
 
 #[test]
+fn a_node_may_give_up_waiting_for_nats_but_not_at_once() {
+    for (seconds, crashed) in [(31, false), (3, true)] {
+        let mut history = History::of("kept:c0");
+        wait(&mut history, seconds);
+        history.add(Entry::NodeEnded { node: "one".to_owned(), life: 1, how: "exit status: 1".to_owned() });
+        assert_eq!(history.judged().kinds().contains(&Verdict::Crashed), crashed, "{seconds}");
+    }
+}
+
+#[test]
 fn what_stays_behind_is_a_leak() {
     for (resident, gauge, leaked) in [(50 << 20, 0.0, false), (50 << 20, 1.0, true), (500 << 20, 0.0, true)] {
         let mut history = History::of("kept:c0");

@@ -1,0 +1,59 @@
+//! Registries whose lists fail.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+
+use super::Faults;
+use crate::backplane::{Backplane, Bucket, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
+
+/// One registry of the backplane within.
+pub(super) struct FaultyRegistry {
+    bucket: Bucket,
+    inner: Arc<dyn Backplane>,
+    faults: Arc<Faults>,
+}
+
+impl FaultyRegistry {
+    pub(super) fn new(bucket: Bucket, inner: Arc<dyn Backplane>, faults: Arc<Faults>) -> Self {
+        Self { bucket, inner, faults }
+    }
+
+    fn inner(&self) -> &dyn Registry {
+        self.inner.registry(self.bucket)
+    }
+}
+
+#[async_trait]
+impl Registry for FaultyRegistry {
+    async fn get(&self, key: &str) -> Result<Option<Entry>, RegistryError> {
+        self.inner().get(key).await
+    }
+
+    async fn list(&self) -> Result<Vec<Entry>, RegistryError> {
+        let failing = &self.faults.lists_failing;
+        let fails = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
+        if fails { Err(RegistryError::Unavailable("on purpose".to_owned())) } else { self.inner().list().await }
+    }
+
+    async fn put(
+        &self,
+        key: &str,
+        value: Bytes,
+        guard: Guard,
+        ttl: Option<Duration>,
+    ) -> Result<Revision, RegistryError> {
+        self.inner().put(key, value, guard, ttl).await
+    }
+
+    async fn delete(&self, key: &str, guard: Guard) -> Result<Revision, RegistryError> {
+        self.inner().delete(key, guard).await
+    }
+
+    async fn watch(&self) -> Result<Watch, SubscribeError> {
+        self.inner().watch().await
+    }
+}

@@ -1,0 +1,87 @@
+//! Stands between a node and NATS, and changes what the server says.
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use url::Url;
+
+/// A proxy that replaces words by words of the same length.
+pub struct Liar {
+    port: u16,
+    lie: Arc<Mutex<Option<(String, String)>>>,
+    /// Connections of an earlier number end.
+    torn: watch::Sender<u64>,
+}
+
+impl Liar {
+    /// In front of the server at this port; honest until it is told to lie.
+    pub async fn before(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = listener.local_addr().unwrap().port();
+        let lie: Arc<Mutex<Option<(String, String)>>> = Arc::default();
+        let (torn, tearing) = watch::channel(0);
+        let words = Arc::clone(&lie);
+        tokio::spawn(async move {
+            while let Ok((node, _)) = listener.accept().await {
+                let (lie, mut tearing) = (Arc::clone(&words), tearing.clone());
+                tearing.mark_unchanged();
+                tokio::spawn(async move {
+                    let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
+                    tokio::select! {
+                        () = pass(node, server, &lie) => {}
+                        _ = tearing.changed() => {}
+                    }
+                });
+            }
+        });
+        Self { port, lie, torn }
+    }
+
+    pub fn url(&self) -> Url {
+        Url::parse(&format!("nats://127.0.0.1:{}", self.port)).unwrap()
+    }
+
+    /// From now on `truth` is `lie`; both are of one length.
+    pub fn lie(&self, truth: &str, lie: &str) {
+        assert_eq!(truth.len(), lie.len());
+        *self.lie.lock() = Some((truth.to_owned(), lie.to_owned()));
+    }
+
+    /// Ends all connections.
+    pub fn tear(&self) {
+        self.torn.send_modify(|torn| *torn += 1);
+    }
+}
+
+async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<(String, String)>>) {
+    let (mut from_node, mut to_node) = node.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let up = tokio::io::copy(&mut from_node, &mut to_server);
+    let down = async {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
+            let mut said = buffer[..length].to_vec();
+            if let Some((truth, lie)) = lie.lock().clone() {
+                replace(&mut said, truth.as_bytes(), lie.as_bytes());
+            }
+            if to_node.write_all(&said).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        _ = up => {}
+        () = down => {}
+    }
+}
+
+fn replace(said: &mut [u8], truth: &[u8], lie: &[u8]) {
+    for at in 0..said.len().saturating_sub(truth.len() - 1) {
+        if said[at..].starts_with(truth) {
+            said[at..at + lie.len()].copy_from_slice(lie);
+        }
+    }
+}
