@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::Bound;
 
+use super::aftermath::Aftermath;
 use super::epochs;
 use super::publications::{Outcome, Publications};
 use super::{Report, Verdict, at};
@@ -26,12 +27,23 @@ struct Stretch {
     received: HashMap<u64, String>,
     begun: u64,
     ended: u64,
+    /// What was wrong with the order of what came.
+    disorder: Vec<(Verdict, String)>,
+    /// The client was told that it goes on in another epoch.
+    outlived: bool,
 }
 
 pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
-    let stretches = gather(lines, report);
+    let aftermath = Aftermath::of(manifest, lines);
+    let all = gather(lines, report);
+    let received = all.iter().map(|stretch| stretch.received.len() as u64).sum();
+    let (excused, mut stretches): (Vec<_>, Vec<_>) =
+        all.into_iter().partition(|stretch| stretch.outlived && aftermath.covers(stretch.ended));
+    for (verdict, what) in stretches.iter_mut().flat_map(|stretch| stretch.disorder.drain(..)) {
+        report.find(verdict, what);
+    }
     let epochs = epochs::all(lines, publications);
-    let (stored, unjudged) = stored(&epochs, publications, &stretches, report);
+    let (stored, unjudged) = stored(&epochs, publications, &stretches, aftermath, report);
     for stretch in &stretches {
         let Some(stored) = stored.get(&(stretch.channel.as_str(), stretch.epoch.as_str())) else { continue };
         for (offset, id) in stored.range((Bound::Excluded(stretch.from), Bound::Included(stretch.to))) {
@@ -48,7 +60,8 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     report.count("published", publications.0.len() as u64);
     report.count("stored", stored.values().map(|stored| stored.len() as u64).sum());
     report.count("unjudged", unjudged);
-    report.count("received", stretches.iter().map(|stretch| stretch.received.len() as u64).sum());
+    report.count("received", received);
+    report.count("told of a rollback", excused.len() as u64);
     needless(manifest, lines, &epochs, report);
 }
 
@@ -79,14 +92,18 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                             "{client} in {channel} at {}: asked from {asked}, recovered from {from} to {to}",
                             at(line.at)
                         );
-                        report.find(Verdict::Reordered, what);
+                        stretch.disorder.push((Verdict::Reordered, what));
                     }
                     // What is recovered follows; whether that is everything shows in the end.
                     stretch.to = stretch.to.max(position.offset);
                     continue;
                 }
-                open.insert(key, stretches.len());
+                let before = open.insert(key, stretches.len()).map(|index| &mut stretches[index]);
                 let Position { offset, epoch } = position.clone();
+                if let Some(before) = before {
+                    before.outlived = before.epoch != epoch;
+                    before.ended = line.at;
+                }
                 stretches.push(Stretch {
                     client: client.clone(),
                     channel: channel.clone(),
@@ -97,6 +114,8 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     received: HashMap::new(),
                     begun: line.at,
                     ended: line.at,
+                    disorder: Vec::new(),
+                    outlived: false,
                 });
             }
             Entry::Received { client, channel, id, offset: Some(offset), how } => {
@@ -111,13 +130,12 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     // message then.
                     report.count("stored twice", 1);
                 } else if again {
-                    report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {when}"));
+                    let what = format!("{client} got {id} twice, again at {when}");
+                    stretch.disorder.push((Verdict::Doubled, what));
                 } else if *offset <= behind {
                     let to = behind;
-                    report.find(
-                        Verdict::Reordered,
-                        format!("{client} got {id} (offset {offset}) behind {to}, at {when}"),
-                    );
+                    let what = format!("{client} got {id} (offset {offset}) behind {to}, at {when}");
+                    stretch.disorder.push((Verdict::Reordered, what));
                 }
                 stretch.received.insert(*offset, id.clone());
                 stretch.last = stretch.last.max(*offset);
@@ -138,6 +156,7 @@ fn stored<'a>(
     epochs: &'a HashMap<Promise, BTreeSet<String>>,
     publications: &'a Publications,
     stretches: &'a [Stretch],
+    aftermath: Aftermath,
     report: &mut Report,
 ) -> (Stored<'a>, u64) {
     let mut stored: Stored<'a> = HashMap::new();
@@ -161,13 +180,15 @@ fn stored<'a>(
         found.iter().map(|(channel, _, offset, id)| (*channel, *offset, *id)).collect();
     let mut unjudged = 0;
     for (id, publication) in &publications.0 {
-        let Outcome::Acked { offset: Some(offset), epoch, .. } = &publication.outcome else { continue };
+        let Outcome::Acked { offset: Some(offset), epoch, at } = &publication.outcome else { continue };
         let channel = publication.channel.as_str();
         let only = || {
             let known = epochs.get(&Promise::of(channel)?)?;
             known.first().filter(|_| known.len() == 1).map(String::as_str)
         };
         match epoch.as_deref().or_else(only) {
+            // Which life of the stream it belongs to shows only in what clients got.
+            _ if aftermath.covers(*at) => unjudged += 1,
             Some(epoch) => found.push((channel, epoch, *offset, id)),
             None if placed.contains(&(channel, *offset, id.as_str())) => {}
             None => unjudged += 1,

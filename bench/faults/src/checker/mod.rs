@@ -2,6 +2,7 @@
 //!
 //! What is promised stands in `docs/guarantees.md`; each verdict here is a promise that was broken.
 
+mod aftermath;
 mod deliveries;
 mod epochs;
 mod liveness;

@@ -1,6 +1,7 @@
 //! What a client of a channel with recovery may see.
 
 use super::*;
+use crate::checker::tests::others::wait;
 use crate::plan::Fault;
 
 const CHANNEL: &str = "kept:c0";
@@ -166,6 +167,34 @@ fn a_recovery_into_another_epoch_has_diverged() {
         position: Some(Position { offset: 2, epoch: "another".to_owned() }),
     });
     assert_eq!(history.judged().kinds(), [Verdict::Diverged]);
+}
+
+/// All stores are rolled back to 2, then others get 3 and 4; ada is told of it after so many seconds.
+fn rolled_back(told_after: usize) -> History {
+    let mut history = two_seen();
+    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::RollBack });
+    history.publish(CHANNEL, 3).receive("ada", CHANNEL, 3);
+    history.add(Entry::FaultBegan { index: 0, fault: String::new() }).add(Entry::FaultEnded { index: 0 });
+    history.begin(CHANNEL, "x", Via::Http).receive_id("ada", CHANNEL, "x", 3);
+    wait(&mut history, told_after);
+    history.add(Entry::Subscribed {
+        client: "ada".to_owned(),
+        channel: CHANNEL.to_owned(),
+        since: Some(position(3)),
+        recovered: false,
+        position: Some(Position { offset: 4, epoch: "another".to_owned() }),
+    });
+    history
+}
+
+#[test]
+fn a_rollback_may_be_told_when_it_is_proven() {
+    assert_eq!(rolled_back(5).judged().kinds(), []);
+}
+
+#[test]
+fn a_rollback_that_is_told_too_late_is_found() {
+    assert!(!rolled_back(60).judged().is_good());
 }
 
 #[test]

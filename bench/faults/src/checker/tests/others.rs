@@ -1,12 +1,11 @@
 //! Everything but the deliveries of channels with recovery.
 
 use super::*;
-use crate::checker::Verdict;
 
 const PLAIN: &str = "plain:c0";
 
 /// Seconds without an event, as a history has them.
-fn wait(history: &mut History, seconds: usize) {
+pub(super) fn wait(history: &mut History, seconds: usize) {
     for _ in 0..seconds * 2 {
         history.phase(Phase::Faults);
     }
