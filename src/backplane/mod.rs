@@ -24,7 +24,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
 pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
-pub use presences::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, Whose};
+pub use presences::{Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, Whose};
 pub use registry::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, Watch};
 
 use crate::protocol::{Channel, Epoch, Offset, Position};

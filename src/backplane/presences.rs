@@ -59,12 +59,32 @@ pub struct Roll {
 pub struct RecordPage {
     /// Ascending; one for each occupant, its last.
     pub records: Vec<Record>,
-    /// There are more behind the last one.
+    /// Where the next page begins.
+    pub next: u64,
+    /// There is one.
     pub more: bool,
 }
 
+/// What is in doubt: each number grows with every reason to doubt.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Doubts {
+    /// Some changes may not have come: those who want all must read.
+    pub changes: u64,
+    /// Some records may not be there that were acknowledged, or may be there that were not.
+    pub records: u64,
+}
+
+/// Who answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Source {
+    /// Anybody: quick, and may lag by a moment.
+    Replica,
+    /// Whoever knows best: never stale.
+    Authority,
+}
+
 /// Why records cannot be read or written; trying again may help.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 #[error("presence unavailable: {0}")]
 pub struct PresenceError(pub String);
 
@@ -76,10 +96,15 @@ pub trait Presences: Send + Sync {
     /// After an error it may be recorded all the same, also later.
     async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError>;
 
-    /// The records of `whose` from the revision `from` on (inclusive), at most `limit` (at least 1).
-    ///
-    /// May come from a replica that lags: compare with [`newest`](Self::newest).
-    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError>;
+    /// The records of `whose` from the revision `from` on (inclusive), at most `limit` (at least 1). What a replica says
+    /// must be compared with [`newest`](Self::newest).
+    async fn page(
+        &self,
+        whose: Whose<'_>,
+        from: u64,
+        limit: usize,
+        source: Source,
+    ) -> Result<RecordPage, PresenceError>;
 
     /// The revision of the newest record of `whose`, from its authority: never stale. 0 without any.
     async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError>;
@@ -96,6 +121,6 @@ pub trait Presences: Send + Sync {
     /// The changes of all watched channels. Given out once.
     fn changes(&self) -> Option<mpsc::Receiver<Record>>;
 
-    /// Changes whenever some of the changes may be missing: then those who want all must read.
-    fn doubts(&self) -> watch::Receiver<u64>;
+    /// What is in doubt; changes with every new reason.
+    fn doubts(&self) -> watch::Receiver<Doubts>;
 }

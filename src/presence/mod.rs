@@ -9,15 +9,18 @@
 //! ([`Presence::reap`]), and every view tells each leave once.
 
 mod audit;
+mod life;
 mod mourning;
+mod opening;
 mod read;
+mod reading;
 mod reconcile;
 mod roster;
 mod scribe;
 mod view;
 mod views;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -41,6 +44,11 @@ pub struct Presence {
     backplane: Arc<dyn Backplane>,
     /// The life of this node that its clients are recorded under. Another one begins where others took it for dead.
     life: watch::Receiver<Arc<str>>,
+    /// The life that is written under: the other one a moment later.
+    writes_under: watch::Sender<Arc<str>>,
+    /// Cancelled once nothing more is to be written.
+    writing: CancellationToken,
+    running: OnceLock<(TaskTracker, CancellationToken)>,
     roster: Roster,
     views: Views,
     reads: Reads,
@@ -50,11 +58,15 @@ pub struct Presence {
 impl Presence {
     #[must_use]
     pub fn new(backplane: Arc<dyn Backplane>, life: watch::Receiver<Arc<str>>, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        let writes_under = watch::Sender::new(Arc::clone(&life.borrow()));
         Arc::new(Self {
             backplane,
             life,
+            writes_under,
+            writing: CancellationToken::new(),
+            running: OnceLock::new(),
             roster: Roster::default(),
-            views: Views::default(),
+            views: Views::new(),
             reads: Reads::default(),
             telemetry,
         })
@@ -63,8 +75,15 @@ impl Presence {
     /// Starts what writes, listens and compares; all end with `stop`.
     pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
         let Some(changes) = self.records().ok().and_then(Presences::changes) else { return };
-        tasks.spawn(stop.clone().run_until_cancelled_owned(scribe::run(Arc::clone(self))));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(reconcile::run(Arc::clone(self))));
+        let presence = Arc::clone(self);
+        // A second start finds no changes to listen to.
+        let _ = self.running.set((tasks.clone(), stop.clone()));
+        let writing = self.writing.clone();
+        let write = async move {
+            let all = async { tokio::join!(scribe::run(Arc::clone(&presence)), reconcile::run(Arc::clone(&presence))) };
+            writing.run_until_cancelled(all).await;
+        };
+        tasks.spawn(stop.clone().run_until_cancelled_owned(write));
         tasks.spawn(stop.clone().run_until_cancelled_owned(audit::run(Arc::clone(self))));
         tasks.spawn(stop.clone().run_until_cancelled_owned(views::run(Arc::clone(self), changes)));
     }
@@ -80,6 +99,11 @@ impl Presence {
     /// Returns once everything that happened on this node is recorded.
     pub async fn settled(&self) {
         self.roster.settled().await;
+    }
+
+    /// Writes nothing more: what this node leaves behind is for others to clean up.
+    pub fn stop_writing(&self) {
+        self.writing.cancel();
     }
 
     /// The records, where the backplane keeps any.

@@ -1,13 +1,21 @@
 //! What a node that died leaves behind.
 
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
+use std::time::Duration;
+
 use futures_util::{StreamExt, TryStreamExt, stream};
+use tokio::time::timeout;
 use tracing::info;
 
-use super::Presence;
+use super::{Presence, life};
 use crate::backplane::{PresenceError, Whose};
 
 /// Records that await their acknowledgement at one time.
 const IN_FLIGHT: usize = 256;
+
+/// How long writes under a life that is over may take to end.
+const SWITCH_WITHIN: Duration = Duration::from_secs(10);
 
 impl Presence {
     /// Declares everybody gone who is recorded under a node's `life`, which has ended; returns how many there were.
@@ -21,6 +29,7 @@ impl Presence {
         if self.backplane.presences().is_none() {
             return Ok(0);
         }
+        self.writes_nothing_under(life).await?;
         let mut left = Vec::new();
         self.each_record(Whose::Node(life), |record| {
             if record.info.is_some() {
@@ -38,5 +47,32 @@ impl Presence {
             info!(life, clients = gone, "clients of a node that is gone have left");
         }
         Ok(gone)
+    }
+
+    /// The lives that anybody is recorded under.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn lives(&self) -> Result<BTreeSet<String>, PresenceError> {
+        let mut lives = BTreeSet::new();
+        if self.backplane.presences().is_some() {
+            self.each_record(Whose::Everybody, |record| {
+                if record.info.is_some() && !lives.contains(&*record.occupant.node) {
+                    lives.insert(record.occupant.node.to_string());
+                }
+            })
+            .await?;
+        }
+        Ok(lives)
+    }
+
+    /// Returns once this node writes nothing more under a life of its own that is over.
+    async fn writes_nothing_under(&self, life: &str) -> Result<(), PresenceError> {
+        if life::compare(life, &self.life()).is_none_or(Ordering::is_eq) || self.writing.is_cancelled() {
+            return Ok(());
+        }
+        let mut under = self.writes_under.subscribe();
+        let switched = timeout(SWITCH_WITHIN, under.wait_for(|under| **under != *life)).await;
+        switched.map(|_| ()).map_err(|_| PresenceError("writes of the last life are still under way".to_owned()))
     }
 }

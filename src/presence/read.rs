@@ -2,16 +2,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::Presence;
 use crate::backplane::{PresenceError, Whose};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
+
+/// Official clients drop the whole connection when a command is not answered within 5 s.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// Who was in a channel at one moment.
 #[derive(Debug, Clone, Default)]
@@ -41,23 +46,58 @@ pub(super) fn user(info: &[u8]) -> String {
     serde_json::from_slice::<ClientInfo>(info).map(|info| info.user).unwrap_or_default()
 }
 
-/// What a read brought, and when it was begun.
-type Found = Option<(Instant, Arc<BTreeMap<Uuid, Bytes>>)>;
+/// What a read brought, or why it did not, and when it was begun.
+type Found = Option<(Instant, Result<Arc<BTreeMap<Uuid, Bytes>>, PresenceError>)>;
 
 /// Reads under way: those who ask while one channel is read share what is read next.
 #[derive(Default)]
-pub(super) struct Reads(Mutex<HashMap<Channel, Arc<tokio::sync::Mutex<Found>>>>);
+pub(super) struct Reads(Mutex<HashMap<Channel, Arc<Turn>>>);
+
+/// Those who ask for one channel.
+#[derive(Default)]
+struct Turn {
+    asking: AtomicUsize,
+    found: tokio::sync::Mutex<Found>,
+}
+
+/// One who asks; the last one takes the turn with it.
+struct Asking<'a> {
+    reads: &'a Reads,
+    channel: &'a Channel,
+    turn: Arc<Turn>,
+}
+
+impl Reads {
+    fn ask<'a>(&'a self, channel: &'a Channel) -> Asking<'a> {
+        let turn = Arc::clone(self.0.lock().entry(channel.clone()).or_default());
+        turn.asking.fetch_add(1, Ordering::Relaxed);
+        Asking { reads: self, channel, turn }
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        let mut turns = self.reads.0.lock();
+        if self.turn.asking.fetch_sub(1, Ordering::Relaxed) == 1
+            && turns.get(self.channel).is_some_and(|turn| Arc::ptr_eq(turn, &self.turn))
+        {
+            turns.remove(self.channel);
+        }
+    }
+}
 
 impl Presence {
     /// Who is in `channel` now. What happened on this node is always in it; what happens on others takes a moment.
     ///
     /// # Errors
-    /// When the records cannot be read.
+    /// When the records cannot be read in time.
     pub async fn list(&self, channel: &Channel) -> Result<Present, PresenceError> {
-        let seen = self.views.members(channel, &self.life());
-        let mut present = match seen {
+        let mut present = match self.views.members(channel, &self.life()) {
             Some(members) => members,
-            None => self.read_shared(channel).await?,
+            None => {
+                let read = timeout(PATIENCE, self.read_shared(channel)).await;
+                read.map_err(|_| PresenceError(format!("not read within {PATIENCE:?}")))??
+            }
         };
         present.extend(self.roster.of_channel(channel));
         Ok(Present(present))
@@ -66,25 +106,18 @@ impl Presence {
     /// Others' clients, read by whoever comes first; nobody gets what was read before it asked.
     async fn read_shared(&self, channel: &Channel) -> Result<BTreeMap<Uuid, Bytes>, PresenceError> {
         let asked = Instant::now();
-        let turn = Arc::clone(self.reads.0.lock().entry(channel.clone()).or_default());
-        let mut found = turn.lock().await;
+        let asking = self.reads.ask(channel);
+        let mut found = asking.turn.found.lock().await;
         if let Some((begun, members)) = &*found
             && *begun >= asked
         {
-            return Ok(BTreeMap::clone(members));
+            return members.clone().map(|members| BTreeMap::clone(&members));
         }
         let begun = Instant::now();
-        let members = self.read_others(channel).await;
-        if let Ok(members) = &members {
-            *found = Some((begun, Arc::new(members.clone())));
-        }
+        let members = self.read_others(channel).await.map(Arc::new);
+        *found = Some((begun, members.clone()));
         drop(found);
-        let mut reads = self.reads.0.lock();
-        // This one and the map's own.
-        if reads.get(channel).is_some_and(|held| Arc::strong_count(held) <= 2) {
-            reads.remove(channel);
-        }
-        members
+        members.map(Arc::unwrap_or_clone)
     }
 
     async fn read_others(&self, channel: &Channel) -> Result<BTreeMap<Uuid, Bytes>, PresenceError> {

@@ -10,32 +10,29 @@ use tracing::{debug, info};
 
 use super::Presence;
 use super::roster::Key;
-use crate::backplane::{PresenceError, Record, Whose};
+use crate::backplane::{PresenceError, Whose};
 
 /// How often it is done although nothing happened.
 const PERIOD: Duration = Duration::from_secs(300);
 /// Before it is tried again.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Records in one page.
-const PAGE: usize = 1000;
-/// How often a replica that lags is asked again.
-const ATTEMPTS: usize = 10;
-const LAG: Duration = Duration::from_millis(50);
 
 /// Compares now and then, and whenever there is reason to.
 pub(super) async fn run(presence: Arc<Presence>) {
     let Ok(mut doubts) = presence.records().map(|records| records.doubts()) else { return };
+    let mut known = doubts.borrow_and_update().records;
     loop {
-        // What was in doubt at the start is nobody's yet.
-        let changed = timeout(PERIOD, doubts.changed()).await;
-        if matches!(changed, Ok(Err(_))) {
-            return;
+        let in_doubt = async { doubts.wait_for(|doubts| doubts.records != known).await.map(|doubts| doubts.records) };
+        if let Ok(outcome) = timeout(PERIOD, in_doubt).await {
+            let Ok(now) = outcome else { return };
+            known = now;
         }
-        doubts.borrow_and_update();
         while let Err(error) = presence.reconcile().await {
             debug!(%error, "own records not compared yet");
             sleep(PAUSE).await;
         }
+        // However often there is reason to.
+        sleep(PAUSE).await;
     }
 }
 
@@ -66,40 +63,5 @@ impl Presence {
             info!(records = wrong, "presence recorded anew");
         }
         Ok(())
-    }
-
-    /// Reads all records of `whose`, page after page: all that there were when this was called.
-    pub(super) async fn each_record(
-        &self,
-        whose: Whose<'_>,
-        mut each: impl FnMut(Record),
-    ) -> Result<(), PresenceError> {
-        let newest = self.records()?.newest(whose).await?;
-        self.each_between(whose, 1, newest, &mut each).await.map(|_| ())
-    }
-
-    /// Reads the records of `whose` from a revision on, to `newest` at least; returns how far it came.
-    pub(super) async fn each_between(
-        &self,
-        whose: Whose<'_>,
-        from: u64,
-        newest: u64,
-        mut each: impl FnMut(Record),
-    ) -> Result<u64, PresenceError> {
-        let (mut next, mut attempts) = (from, 0);
-        while next <= newest {
-            let page = self.records()?.page(whose, next, PAGE).await?;
-            next = page.records.last().map_or(next, |record| record.revision + 1);
-            page.records.into_iter().for_each(&mut each);
-            if !page.more && next <= newest {
-                // The replica lags; or the newest has expired meanwhile, which never comes.
-                attempts += 1;
-                if attempts == ATTEMPTS {
-                    break;
-                }
-                sleep(LAG).await;
-            }
-        }
-        Ok(next - 1)
     }
 }

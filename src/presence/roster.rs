@@ -44,11 +44,12 @@ impl Roster {
     /// Takes a client in, or what is new about it.
     pub(super) fn enter(&self, channel: &Channel, client: Uuid, info: &ClientInfo) {
         // A structure of strings and JSON that was parsed before cannot fail to be written.
-        let info = serde_json::to_vec(info).unwrap_or_default();
+        let info = Bytes::from(serde_json::to_vec(info).unwrap_or_default());
         let key = (channel.clone(), client);
         let mut state = self.state.lock();
-        state.here.insert(key.clone(), info.into());
-        self.mark(&mut state, key);
+        if state.here.insert(key.clone(), info.clone()) != Some(info) {
+            self.mark(&mut state, key);
+        }
     }
 
     /// Lets a client go.

@@ -23,14 +23,16 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Writes what the roster wants written, for ever.
 pub(super) async fn run(presence: Arc<Presence>) {
     let mut writes = FuturesUnordered::new();
-    let mut life = presence.life.clone();
+    let mut lives = presence.life.clone();
+    let mut life = Arc::clone(&lives.borrow_and_update());
     let mut pause = Pause::default();
     loop {
-        while writes.len() < IN_FLIGHT
-            && pause.is_over()
+        let paused = !pause.is_over();
+        while !paused
+            && writes.len() < IN_FLIGHT
             && let Some((key, info)) = presence.roster.take()
         {
-            writes.push(write(&presence, key, info));
+            writes.push(write(&presence, Arc::clone(&life), key, info));
         }
         tokio::select! {
             Some((key, written)) = writes.next(), if !writes.is_empty() => {
@@ -38,18 +40,23 @@ pub(super) async fn run(presence: Arc<Presence>) {
                 pause.note(written);
                 presence.telemetry.presence.owed.set(presence.roster.owed() as f64);
             }
-            () = presence.roster.wake(), if writes.len() < IN_FLIGHT => {}
-            () = sleep_until(pause.until), if !pause.is_over() => {}
-            Ok(()) = life.changed() => {
-                life.borrow_and_update();
+            () = presence.roster.wake(), if !paused && writes.len() < IN_FLIGHT => {}
+            () = sleep_until(pause.until), if paused => {}
+            Ok(()) = lives.changed() => {
+                // Nothing of the life that is over may be written once it is said that none is.
+                while let Some((key, written)) = writes.next().await {
+                    presence.roster.written(key, written);
+                }
+                life = Arc::clone(&lives.borrow_and_update());
+                presence.writes_under.send_replace(Arc::clone(&life));
                 presence.roster.rewrite_all();
             }
         }
     }
 }
 
-async fn write(presence: &Presence, key: Key, info: Option<Bytes>) -> (Key, bool) {
-    let occupant = Occupant { node: presence.life(), channel: key.0.clone(), client: key.1 };
+async fn write(presence: &Presence, life: Arc<str>, key: Key, info: Option<Bytes>) -> (Key, bool) {
+    let occupant = Occupant { node: life, channel: key.0.clone(), client: key.1 };
     let outcome = match presence.records() {
         Ok(records) => records.record(&occupant, info).await,
         Err(error) => Err(error),

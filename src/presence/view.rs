@@ -1,14 +1,17 @@
 //! What those on this node who are told of joins and leaves know of one channel.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use uuid::Uuid;
 
+use super::life;
 use super::read::user;
 use crate::backplane::Record;
 use crate::hub::{Audience, Content, Frames, Outbox, Reach};
@@ -20,8 +23,8 @@ pub(super) struct View {
     pub(super) channel: Channel,
     /// How long a user may be away without having left; zero tells of every client.
     delay: Duration,
-    /// One at a time opens it; nobody closes it meanwhile.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    /// Becomes true when it is known who is there.
+    pub(super) opened: watch::Sender<bool>,
     pub(super) state: Mutex<ViewState>,
 }
 
@@ -32,17 +35,27 @@ pub(super) struct ViewState {
     members: HashMap<Uuid, Member>,
     /// Everybody who was there is known: from now on changes are told.
     pub(super) open: bool,
+    /// Somebody opens it, or asks for its changes: nobody closes it meanwhile.
+    pub(super) opening: bool,
     /// It left the registry: whoever still holds it must ask for it again.
     pub(super) closed: bool,
     pub(super) listed_idle: bool,
     /// Where users are told of in place of clients: their clients, and those who may be back.
     users: HashMap<String, usize>,
-    leaving: HashMap<String, (Instant, Bytes)>,
+    leaving: HashMap<String, Leaving>,
 }
 
 struct Member {
     node: Arc<str>,
     revision: u64,
+    info: Bytes,
+}
+
+/// A user who may be back.
+struct Leaving {
+    until: Instant,
+    /// Who left last.
+    client: Uuid,
     info: Bytes,
 }
 
@@ -64,49 +77,54 @@ pub(super) enum Effect {
 
 impl View {
     pub(super) fn new(channel: Channel, delay: Duration) -> Self {
-        Self { channel, delay, turn: tokio::sync::Mutex::default(), state: Mutex::default() }
+        Self { channel, delay, opened: watch::Sender::new(false), state: Mutex::default() }
     }
 
     /// Takes a record. Those that came before, or are older, have no effect.
     pub(super) fn take(&self, record: Record) -> Effect {
         let mut state = self.state.lock();
         let Record { occupant, info, revision } = record;
-        let known = state.members.get_mut(&occupant.client);
-        match (known, info) {
-            (Some(member), _) if member.revision >= revision => Effect::Nothing,
-            (Some(member), Some(info)) => {
-                *member = Member { node: occupant.node, revision, info };
-                Effect::Nothing
-            }
-            (None, Some(info)) => {
-                let member = Member { node: occupant.node, revision, info: info.clone() };
-                state.members.insert(occupant.client, member);
-                state.came(info, self.delay)
-            }
-            // Its node begot another life meanwhile, which has it.
-            (Some(member), None) if member.node != occupant.node => Effect::Nothing,
-            (Some(_), None) => state.gone(occupant.client, self.delay),
-            (None, None) => Effect::Nothing,
+        let Some(member) = state.members.get_mut(&occupant.client) else {
+            let Some(info) = info else { return Effect::Nothing };
+            let member = Member { node: occupant.node, revision, info: info.clone() };
+            state.members.insert(occupant.client, member);
+            return state.came(info, self.delay);
+        };
+        let is_news = match life::compare(&occupant.node, &member.node) {
+            // What is written of a life that is over says nothing of the one after it, however late it is written.
+            Some(Ordering::Less) => false,
+            Some(Ordering::Greater) => true,
+            Some(Ordering::Equal) | None => revision > member.revision,
+        };
+        match info {
+            Some(info) if is_news => *member = Member { node: occupant.node, revision, info },
+            None if is_news => return state.gone(occupant.client, self.delay),
+            _ => {}
         }
+        Effect::Nothing
     }
 
-    /// Everybody who is there, but for those of one node; `None` while that is not known.
+    /// Everybody who is there, also those who may be back, but for those of one node; `None` while that is not known.
     pub(super) fn members(&self, but: &str) -> Option<Vec<(Uuid, Bytes)>> {
         let state = self.state.lock();
         let others = state.members.iter().filter(|(_, member)| *member.node != *but);
-        state.open.then(|| others.map(|(client, member)| (*client, member.info.clone())).collect())
+        let others = others.map(|(client, member)| (*client, member.info.clone()));
+        let leaving = state.leaving.values().map(|leaving| (leaving.client, leaving.info.clone()));
+        state.open.then(|| others.chain(leaving).collect())
     }
 
-    /// Whether the records that were read in `from..=to` lack a member that they should have shown.
-    pub(super) fn missing_from(&self, seen: impl Fn(Uuid) -> bool, to: u64) -> Vec<Uuid> {
+    /// Members that the records, read up to `to`, do not show, with their revisions.
+    pub(super) fn missing_from(&self, seen: impl Fn(Uuid) -> bool, to: u64) -> Vec<(Uuid, u64)> {
         let state = self.state.lock();
         let unseen = state.members.iter().filter(|(client, member)| member.revision <= to && !seen(**client));
-        unseen.map(|(client, _)| *client).collect()
+        unseen.map(|(client, member)| (*client, member.revision)).collect()
     }
 
-    /// A member turned out to be gone.
-    pub(super) fn remove(&self, client: Uuid) -> Effect {
-        self.state.lock().gone(client, self.delay)
+    /// A member turned out to be gone, unless there was word of it since that revision.
+    pub(super) fn remove(&self, client: Uuid, revision: u64) -> Effect {
+        let mut state = self.state.lock();
+        let unchanged = state.members.get(&client).is_some_and(|member| member.revision == revision);
+        if unchanged { state.gone(client, self.delay) } else { Effect::Nothing }
     }
 
     /// Revisions begin anew: those that are known say nothing any more.
@@ -117,9 +135,9 @@ impl View {
     /// The time of a user who may be back is over: what is to be told.
     pub(super) fn due(&self, user: &str, at: Instant) -> Option<Event> {
         let mut state = self.state.lock();
-        let is_it = state.leaving.get(user).is_some_and(|(until, _)| *until == at);
-        let (_, info) = is_it.then(|| state.leaving.remove(user)).flatten()?;
-        Some(Event::Leave(info))
+        let is_it = state.leaving.get(user).is_some_and(|leaving| leaving.until == at);
+        let leaving = is_it.then(|| state.leaving.remove(user)).flatten()?;
+        Some(Event::Leave(leaving.info))
     }
 
     /// Appends an event to every listener's outbox; whoever has to be flushed is added to `touched`.
@@ -167,7 +185,7 @@ impl ViewState {
             return Effect::Nothing;
         }
         let until = Instant::now() + delay;
-        self.leaving.insert(user.clone(), (until, info));
+        self.leaving.insert(user.clone(), Leaving { until, client, info });
         Effect::Later(until, user)
     }
 }
@@ -218,7 +236,19 @@ mod tests {
         view.take(record("a~1", 1, 1, Some(info("ann"))));
         assert_eq!(view.take(record("a~2", 1, 2, Some(info("ann")))), Effect::Nothing);
         assert_eq!(view.take(record("a~1", 1, 3, None)), Effect::Nothing);
+        assert_eq!(view.take(record("a~1", 1, 4, Some(info("ann")))), Effect::Nothing, "written late");
+        assert_eq!(view.take(record("a~1", 1, 5, None)), Effect::Nothing);
         assert_eq!(view.members("b~1").map(|members| members.len()), Some(1));
+        assert_eq!(view.take(record("a~2", 1, 6, None)), Effect::Tell(Event::Leave(info("ann"))));
+    }
+
+    #[test]
+    fn whoever_was_heard_of_since_is_not_removed() {
+        let view = view(Duration::ZERO);
+        view.take(record("a~1", 1, 1, Some(info("ann"))));
+        let unseen = view.missing_from(|_| false, 5);
+        view.take(record("a~1", 1, 7, Some(info("ann"))));
+        assert_eq!(view.remove(unseen[0].0, unseen[0].1), Effect::Nothing);
     }
 
     #[test]

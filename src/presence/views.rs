@@ -1,4 +1,5 @@
-//! All views of this node: who listens to which, and what comes for them.
+//! All views of this node: who listens to which, and what comes for them. One task takes everything, so that what is told
+//! of a client is told in order.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -6,41 +7,53 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, mpsc};
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout};
-use tracing::{debug, warn};
+use tokio::sync::{Notify, Semaphore, mpsc};
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use uuid::Uuid;
 
 use super::Presence;
 use super::view::{Effect, View};
-use crate::backplane::{Presences, Record, Whose};
+use crate::backplane::{Occupant, Presences, Record};
 use crate::hub::{Listener, Manner, Outbox, Reach, Slot};
 use crate::protocol::{Channel, Offset};
 use crate::telemetry::{Pace, Telemetry};
 
-/// How long a subscriber waits for its view. One that opens later has nothing to tell of what was before.
-const PATIENCE: Duration = Duration::from_millis(800);
 /// Changes handled before the sockets are written.
 const BATCH: usize = 256;
 /// How often views that nobody listens to are closed.
 const SWEEP: Duration = Duration::from_secs(5);
+/// Views that are opened at one time.
+const OPENINGS: usize = 32;
+/// What a comparison found that waits to be taken; beyond it the comparison waits.
+const FINDINGS: usize = 1024;
 
 /// The views by channel.
-#[derive(Default)]
 pub(super) struct Views {
     views: Mutex<HashMap<Channel, Arc<View>>>,
     /// Those that nobody listens to, each once.
     idle: Mutex<Vec<Arc<View>>>,
     readings: Mutex<Readings>,
-    /// Leaves to be told unless the user is back, by when.
     leaves: Mutex<Leaves>,
     /// There is one more of these.
     leaves_changed: Notify,
-    /// A view was opened, from records that may lag.
+    /// A view was opened.
     pub(super) opened: Notify,
-    unopened: Pace,
+    pub(super) openings: Semaphore,
+    pub(super) unopened: Pace,
+    findings: mpsc::Sender<Finding>,
+    found: Mutex<Option<mpsc::Receiver<Finding>>>,
 }
 
+/// What a comparison with the records found.
+pub(super) enum Finding {
+    Record(Record),
+    /// A member at this revision that has no record.
+    Unseen(Channel, Uuid, u64),
+    /// It is over.
+    End,
+}
+
+/// Leaves to be told unless the user is back, by when.
 #[derive(Default)]
 struct Leaves {
     by_time: BTreeMap<(Instant, u64), (Arc<View>, String)>,
@@ -52,7 +65,16 @@ struct Leaves {
 #[derive(Default)]
 struct Readings {
     under_way: usize,
-    departed: HashMap<(Channel, Uuid), u64>,
+    departed: HashMap<Occupant, u64>,
+}
+
+impl Readings {
+    fn end(&mut self) {
+        self.under_way -= 1;
+        if self.under_way == 0 {
+            self.departed = HashMap::new();
+        }
+    }
 }
 
 /// Records are being read until this is dropped.
@@ -60,16 +82,28 @@ pub(super) struct Reading<'a>(&'a Views);
 
 impl Drop for Reading<'_> {
     fn drop(&mut self) {
-        let mut readings = self.0.readings.lock();
-        readings.under_way -= 1;
-        if readings.under_way == 0 {
-            readings.departed = HashMap::new();
-        }
+        self.0.readings.lock().end();
     }
 }
 
 impl Views {
-    fn get(&self, channel: &Channel) -> Option<Arc<View>> {
+    pub(super) fn new() -> Self {
+        let (findings, found) = mpsc::channel(FINDINGS);
+        Self {
+            views: Mutex::default(),
+            idle: Mutex::default(),
+            readings: Mutex::default(),
+            leaves: Mutex::default(),
+            leaves_changed: Notify::new(),
+            opened: Notify::new(),
+            openings: Semaphore::new(OPENINGS),
+            unopened: Pace::default(),
+            findings,
+            found: Mutex::new(Some(found)),
+        }
+    }
+
+    pub(super) fn get(&self, channel: &Channel) -> Option<Arc<View>> {
         self.views.lock().get(channel).cloned()
     }
 
@@ -87,7 +121,7 @@ impl Views {
         Some(self.get(channel)?.members(but)?.into_iter().collect())
     }
 
-    fn enter(&self, channel: &Channel, delay: Duration, outbox: &Arc<Outbox>) -> (Arc<View>, Slot) {
+    pub(super) fn enter(&self, channel: &Channel, delay: Duration, outbox: &Arc<Outbox>) -> (Arc<View>, Slot) {
         loop {
             let view = {
                 let mut views = self.views.lock();
@@ -110,9 +144,29 @@ impl Views {
         }
     }
 
+    /// From now on departures are remembered.
     pub(super) fn read(&self) -> Reading<'_> {
         self.readings.lock().under_way += 1;
         Reading(self)
+    }
+
+    /// Begins a comparison, which must end with [`Finding::End`].
+    pub(super) fn begin_comparison(&self) -> mpsc::Sender<Finding> {
+        self.readings.lock().under_way += 1;
+        self.findings.clone()
+    }
+
+    /// Takes what was read for a view that is being opened: nothing of it is told.
+    pub(super) fn known(&self, view: &View, record: Record) {
+        // Held until the view has it: a departure that comes meanwhile comes after it.
+        let readings = self.readings.lock();
+        if readings.departed.get(&record.occupant).is_none_or(|departed| *departed < record.revision) {
+            let effect = view.take(record);
+            debug_assert!(
+                effect == Effect::Nothing || view.state.lock().open,
+                "told before it was known who was there"
+            );
+        }
     }
 
     /// Takes a change as it comes.
@@ -120,8 +174,7 @@ impl Views {
         {
             let mut readings = self.readings.lock();
             if readings.under_way > 0 && record.info.is_none() {
-                let key = (record.occupant.channel.clone(), record.occupant.client);
-                readings.departed.insert(key, record.revision);
+                readings.departed.insert(record.occupant.clone(), record.revision);
             }
         }
         if let Some(view) = self.get(&record.occupant.channel) {
@@ -130,17 +183,27 @@ impl Views {
         }
     }
 
-    /// Takes a record that was read; whether it was news.
-    pub(super) fn found(&self, record: Record, told: &mut Told) -> bool {
-        let Some(view) = self.get(&record.occupant.channel) else { return false };
-        let effect = {
-            // Held until the view has it: a departure that comes meanwhile comes after it.
-            let readings = self.readings.lock();
-            let key = (record.occupant.channel.clone(), record.occupant.client);
-            if readings.departed.get(&key).is_some_and(|departed| *departed >= record.revision) {
+    /// Takes what a comparison found; whether it was news.
+    fn take_finding(&self, finding: Finding, told: &mut Told) -> bool {
+        let (view, effect) = match finding {
+            Finding::End => {
+                self.readings.lock().end();
                 return false;
             }
-            view.take(record)
+            Finding::Record(record) => {
+                let departed = self.readings.lock().departed.get(&record.occupant).copied();
+                if departed.is_some_and(|departed| departed >= record.revision) {
+                    return false;
+                }
+                let Some(view) = self.get(&record.occupant.channel) else { return false };
+                let effect = view.take(record);
+                (view, effect)
+            }
+            Finding::Unseen(channel, client, revision) => {
+                let Some(view) = self.get(&channel) else { return false };
+                let effect = view.remove(client, revision);
+                (view, effect)
+            }
         };
         let news = effect != Effect::Nothing;
         self.cause(&view, effect, told);
@@ -148,7 +211,7 @@ impl Views {
     }
 
     /// Does what follows from a change.
-    pub(super) fn cause(&self, view: &Arc<View>, effect: Effect, told: &mut Told) {
+    fn cause(&self, view: &Arc<View>, effect: Effect, told: &mut Told) {
         match effect {
             Effect::Nothing => {}
             Effect::Tell(event) => told.reach += view.tell(&event, &mut told.touched),
@@ -189,26 +252,30 @@ impl Views {
         for view in idle {
             let mut views = self.views.lock();
             let mut state = view.state.lock();
-            state.listed_idle = false;
-            // Whoever opens it has the turn, and listens, or has just left and lists it again.
-            if !state.audience.is_empty() || view.turn.try_lock().is_err() {
+            if state.opening {
+                drop(state);
+                self.idle.lock().push(view);
                 continue;
             }
-            state.closed = true;
-            drop(state);
-            views.remove(&view.channel);
-            // Before anybody can make another view of the channel.
-            records.unwatch(&view.channel);
+            state.listed_idle = false;
+            if state.audience.is_empty() {
+                state.closed = true;
+                drop(state);
+                views.remove(&view.channel);
+                // Before anybody can make another view of the channel.
+                records.unwatch(&view.channel);
+            }
         }
     }
 }
 
 /// Takes what comes, for ever.
 pub(super) async fn run(presence: Arc<Presence>, mut changes: mpsc::Receiver<Record>) {
+    let views = &presence.views;
+    let Some(mut found) = views.found.lock().take() else { return };
     let mut told = Told::default();
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let views = &presence.views;
     loop {
         let next_leave = views.next_leave();
         tokio::select! {
@@ -219,6 +286,15 @@ pub(super) async fn run(presence: Arc<Presence>, mut changes: mpsc::Receiver<Rec
                     let Ok(change) = changes.try_recv() else { break };
                     views.arrived(change, &mut told);
                 }
+            }
+            // The views hold a sender.
+            Some(finding) = found.recv() => {
+                let mut healed = u64::from(views.take_finding(finding, &mut told));
+                for _ in 1..BATCH {
+                    let Ok(finding) = found.try_recv() else { break };
+                    healed += u64::from(views.take_finding(finding, &mut told));
+                }
+                presence.telemetry.presence.healed.increment(healed);
             }
             () = sleep_until(next_leave.unwrap_or_else(Instant::now)), if next_leave.is_some() => {
                 views.tell_leaves(&mut told);
@@ -236,14 +312,14 @@ pub(super) async fn run(presence: Arc<Presence>, mut changes: mpsc::Receiver<Rec
 
 /// What was told and is not written yet.
 #[derive(Default)]
-pub(super) struct Told {
+struct Told {
     touched: Vec<Arc<Outbox>>,
     reach: Reach,
 }
 
 impl Told {
     /// Counts it, and writes every touched outbox once.
-    pub(super) fn write(&mut self, telemetry: &Telemetry) {
+    fn write(&mut self, telemetry: &Telemetry) {
         let reach = std::mem::take(&mut self.reach);
         telemetry.clients.count_sent(reach.by_format(), reach.overflowed);
         for outbox in self.touched.drain(..) {
@@ -260,6 +336,12 @@ pub struct Listening {
     slot: Slot,
 }
 
+impl Listening {
+    pub(super) const fn new(presence: Arc<Presence>, view: Arc<View>, slot: Slot) -> Self {
+        Self { presence, view, slot }
+    }
+}
+
 impl Drop for Listening {
     fn drop(&mut self) {
         let mut state = self.view.state.lock();
@@ -268,52 +350,5 @@ impl Drop for Listening {
             drop(state);
             self.presence.views.idle.lock().push(Arc::clone(&self.view));
         }
-    }
-}
-
-impl Presence {
-    /// Has `outbox` told who comes to `channel` and who leaves it, from the moment on in which this returns. With a
-    /// `delay`, of users who stay away for as long, in place of clients.
-    ///
-    /// Where the backplane does not answer in time, it is told of what happens later.
-    pub async fn listen(self: &Arc<Self>, channel: &Channel, delay: Duration, outbox: &Arc<Outbox>) -> Listening {
-        let (view, slot) = self.views.enter(channel, delay, outbox);
-        let listening = Listening { presence: Arc::clone(self), view, slot };
-        if timeout(PATIENCE, self.open(&listening.view)).await != Ok(true) {
-            if self.views.unopened.due().is_some() {
-                warn!(%channel, "who is there is not known yet; joins and leaves are told once it is");
-            }
-            self.views.opened.notify_one();
-        }
-        listening
-    }
-
-    /// Makes a view know who is there; whether it does.
-    pub(super) async fn open(&self, view: &View) -> bool {
-        if view.state.lock().open {
-            return true;
-        }
-        let _turn = view.turn.lock().await;
-        if view.state.lock().open {
-            return true;
-        }
-        let Ok(records) = self.records() else { return false };
-        if let Err(error) = records.watch(&view.channel).await {
-            debug!(channel = %view.channel, %error, "not watched yet");
-            return false;
-        }
-        let _reading = self.views.read();
-        let mut told = Told::default();
-        let read = self.each_record(Whose::Channel(&view.channel), |record| {
-            self.views.found(record, &mut told);
-        });
-        if let Err(error) = read.await {
-            debug!(channel = %view.channel, %error, "who is there is not known yet");
-            return false;
-        }
-        view.state.lock().open = true;
-        self.views.unopened.over();
-        self.views.opened.notify_one();
-        true
     }
 }

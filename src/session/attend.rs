@@ -1,6 +1,7 @@
 //! Presence: whom a subscription shows, whom it is told of, and who asks.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::debug;
 
@@ -15,6 +16,9 @@ use crate::protocol::centrifuge::codes::ErrorCode;
 use crate::protocol::centrifuge::{PresenceResult, PresenceStatsResult, ReplyResult, SubscribeRequest};
 use crate::settings::Namespace;
 
+/// How long a subscriber waits until it is known who is there.
+const PATIENCE: Duration = Duration::from_millis(800);
+
 impl Session {
     /// Has the subscription that was just entered seen by others, and told of them, as far as its channel wants that.
     pub(super) async fn attend(
@@ -23,6 +27,7 @@ impl Session {
         namespace: &Arc<Namespace>,
         overrides: Overrides,
         asked: Option<&SubscribeRequest>,
+        server_side: bool,
     ) {
         let join_leave = overrides.join_leave.unwrap_or(namespace.join_leave);
         let recorded = overrides.presence.unwrap_or(namespace.presence) || join_leave;
@@ -35,9 +40,11 @@ impl Session {
             return;
         }
         let presence = &self.services.presence;
+        // A connect may have many of them: one waiting after the other would be too long for its client.
+        let patience = if server_side { Duration::ZERO } else { PATIENCE };
         // First the view: whoever is told of others is told of itself as well.
         let listening = match told {
-            true => Some(presence.listen(channel, namespace.leave_delay, &self.outbox).await),
+            true => Some(presence.listen(channel, namespace.leave_delay, &self.outbox, patience).await),
             false => None,
         };
         let stay = recorded.then(|| presence.enter(channel, self.id, &self.info(channel)));

@@ -166,7 +166,7 @@ impl Session {
             attendance: None,
             token: grant.token,
         });
-        self.attend(channel, namespace, grant.overrides, asked).await;
+        self.attend(channel, namespace, grant.overrides, asked, server_side).await;
         Ok((result, joined.hold))
     }
 

@@ -1,6 +1,8 @@
 //! The records of who is where, in memory.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+use std::sync::Arc;
 use std::time::Instant;
 
 use async_trait::async_trait;
@@ -10,7 +12,9 @@ use tokio::sync::{mpsc, watch};
 
 use super::Embedded;
 use crate::backplane::presences::DEPARTED_FOR;
-use crate::backplane::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, SubscribeError, Whose};
+use crate::backplane::{
+    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+};
 use crate::protocol::Channel;
 
 /// Changes that wait for whoever reads them; beyond it they are in doubt.
@@ -21,13 +25,15 @@ pub(super) struct Records {
     book: Mutex<Book>,
     changes: mpsc::Sender<Record>,
     reader: Mutex<Option<mpsc::Receiver<Record>>>,
-    doubts: watch::Sender<u64>,
+    doubts: watch::Sender<Doubts>,
 }
 
 #[derive(Default)]
 struct Book {
     last: u64,
     by_revision: BTreeMap<u64, Record>,
+    by_channel: HashMap<Channel, BTreeSet<u64>>,
+    by_node: HashMap<Arc<str>, BTreeSet<u64>>,
     revisions: HashMap<Occupant, u64>,
     departed: BTreeMap<u64, Instant>,
     watched: HashSet<Channel>,
@@ -36,7 +42,12 @@ struct Book {
 impl Default for Records {
     fn default() -> Self {
         let (changes, reader) = mpsc::channel(CHANGES);
-        Self { book: Mutex::default(), changes, reader: Mutex::new(Some(reader)), doubts: watch::channel(0).0 }
+        Self {
+            book: Mutex::default(),
+            changes,
+            reader: Mutex::new(Some(reader)),
+            doubts: watch::channel(Doubts::default()).0,
+        }
     }
 }
 
@@ -47,8 +58,7 @@ impl Records {
         while let Some((&revision, since)) = book.departed.first_key_value()
             && since.elapsed() > DEPARTED_FOR
         {
-            book.departed.remove(&revision);
-            if let Some(record) = book.by_revision.remove(&revision) {
+            if let Some(record) = book.strike(revision) {
                 book.revisions.remove(&record.occupant);
             }
         }
@@ -60,22 +70,42 @@ impl Book {
         self.last += 1;
         let record = Record { occupant: occupant.clone(), info, revision: self.last };
         if let Some(before) = self.revisions.insert(occupant.clone(), self.last) {
-            self.by_revision.remove(&before);
-            self.departed.remove(&before);
+            self.strike(before);
         }
+        self.by_channel.entry(occupant.channel.clone()).or_default().insert(self.last);
+        self.by_node.entry(Arc::clone(&occupant.node)).or_default().insert(self.last);
         if record.info.is_none() {
             self.departed.insert(self.last, Instant::now());
         }
         self.by_revision.insert(self.last, record.clone());
         record
     }
+
+    fn strike(&mut self, revision: u64) -> Option<Record> {
+        self.departed.remove(&revision);
+        let record = self.by_revision.remove(&revision)?;
+        strike(&mut self.by_channel, &record.occupant.channel, revision);
+        strike(&mut self.by_node, &record.occupant.node, revision);
+        Some(record)
+    }
+
+    /// The revisions of `whose` records from one on, ascending.
+    fn revisions(&self, whose: Whose<'_>, from: u64) -> Box<dyn DoubleEndedIterator<Item = u64> + Send + '_> {
+        let index = match whose {
+            Whose::Everybody => return Box::new(self.by_revision.range(from..).map(|(revision, _)| *revision)),
+            Whose::Channel(channel) => self.by_channel.get(channel),
+            Whose::Node(node) => self.by_node.get(node),
+        };
+        Box::new(index.into_iter().flat_map(move |index| index.range(from..)).copied())
+    }
 }
 
-fn concerns(record: &Record, whose: Whose<'_>) -> bool {
-    match whose {
-        Whose::Everybody => true,
-        Whose::Channel(channel) => record.occupant.channel == *channel,
-        Whose::Node(node) => *record.occupant.node == *node,
+fn strike<K: Hash + Eq>(index: &mut HashMap<K, BTreeSet<u64>>, key: &K, revision: u64) {
+    if let Some(revisions) = index.get_mut(key) {
+        revisions.remove(&revision);
+        if revisions.is_empty() {
+            index.remove(key);
+        }
     }
 }
 
@@ -87,22 +117,28 @@ impl Presences for Embedded {
         let revision = record.revision;
         // Under the lock: changes leave in the order of their revisions.
         if book.watched.contains(&occupant.channel) && self.records.changes.try_send(record).is_err() {
-            self.records.doubts.send_modify(|doubts| *doubts += 1);
+            self.records.doubts.send_modify(|doubts| doubts.changes += 1);
         }
         Ok(revision)
     }
 
-    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError> {
+    async fn page(
+        &self,
+        whose: Whose<'_>,
+        from: u64,
+        limit: usize,
+        _source: Source,
+    ) -> Result<RecordPage, PresenceError> {
         let book = self.records.book.lock();
-        let mut found = book.by_revision.range(from..).map(|(_, record)| record).filter(|it| concerns(it, whose));
-        let records = found.by_ref().take(limit).cloned().collect();
-        Ok(RecordPage { records, more: found.next().is_some() })
+        let mut revisions = book.revisions(whose, from);
+        let found = revisions.by_ref().take(limit).filter_map(|revision| book.by_revision.get(&revision));
+        let records: Vec<Record> = found.cloned().collect();
+        let next = records.last().map_or(from, |record| record.revision + 1);
+        Ok(RecordPage { records, next, more: revisions.next().is_some() })
     }
 
     async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError> {
-        let book = self.records.book.lock();
-        let newest = book.by_revision.values().rev().find(|record| concerns(record, whose));
-        Ok(newest.map_or(0, |record| record.revision))
+        Ok(self.records.book.lock().revisions(whose, 0).next_back().unwrap_or(0))
     }
 
     async fn roll(&self) -> Result<Roll, PresenceError> {
@@ -122,7 +158,7 @@ impl Presences for Embedded {
         self.records.reader.lock().take()
     }
 
-    fn doubts(&self) -> watch::Receiver<u64> {
+    fn doubts(&self) -> watch::Receiver<Doubts> {
         self.records.doubts.subscribe()
     }
 }

@@ -15,8 +15,9 @@ use tokio::sync::{Notify, watch};
 use registry::FaultyRegistry;
 
 use super::{
-    Backplane, Bounds, Broadcast, Bucket, Delivery, Feed, FeedSender, Gap, Health, History, HistoryError, Incoming,
-    Newer, Outgoing, Page, Presences, PublishError, Published, Registry, Requests, Scope, SubscribeError, Top, feed,
+    Backplane, Bounds, Broadcast, Bucket, Delivery, Doubts, Feed, FeedSender, Gap, Health, History, HistoryError,
+    Incoming, Newer, Outgoing, Page, Presences, PublishError, Published, Registry, Requests, Scope, SubscribeError,
+    Top, feed,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 
@@ -52,6 +53,8 @@ pub struct Faults {
     pub acks_lost: AtomicBool,
     /// Changes of presence do not arrive.
     pub changes_lost: AtomicBool,
+    /// Replicas know nothing of presence: they lag without end.
+    pub replicas_empty: AtomicBool,
     /// Subscriptions are refused.
     pub subscribe_down: AtomicBool,
     /// So many more lists of a registry fail.
@@ -79,6 +82,7 @@ impl Faults {
         self.acks_lost.store(false, Ordering::SeqCst);
         self.subscribe_down.store(false, Ordering::SeqCst);
         self.changes_lost.store(false, Ordering::SeqCst);
+        self.replicas_empty.store(false, Ordering::SeqCst);
     }
 
     fn fate(&self, message: &Incoming) -> Fate {
@@ -94,7 +98,7 @@ pub struct Faulty {
     registries: [FaultyRegistry; Bucket::ALL.len()],
     feed: FeedSender,
     /// Of changes of presence.
-    doubts: watch::Sender<u64>,
+    doubts: watch::Sender<Doubts>,
 }
 
 impl Faulty {
@@ -106,7 +110,7 @@ impl Faulty {
             tokio::spawn(meddle(feed, index == 0, sender.clone(), Arc::clone(&faults)));
         }
         let registries = Bucket::ALL.map(|bucket| FaultyRegistry::new(bucket, Arc::clone(&inner), Arc::clone(&faults)));
-        (Arc::new(Self { inner, faults, registries, feed: sender, doubts: watch::channel(0).0 }), out)
+        (Arc::new(Self { inner, faults, registries, feed: sender, doubts: watch::channel(Doubts::default()).0 }), out)
     }
 
     /// Tells the reader of the feeds that something may be missing.
@@ -117,7 +121,7 @@ impl Faulty {
 
     /// Tells the reader of changes of presence that some may be missing.
     pub fn doubt(&self) {
-        self.doubts.send_modify(|doubts| *doubts += 1);
+        self.doubts.send_modify(|doubts| doubts.changes += 1);
     }
 }
 

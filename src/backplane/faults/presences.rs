@@ -8,7 +8,9 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::Faulty;
-use crate::backplane::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, SubscribeError, Whose};
+use crate::backplane::{
+    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+};
 use crate::protocol::Channel;
 
 /// As the channels of those around which this stands.
@@ -26,8 +28,18 @@ impl Presences for Faulty {
         self.inner_presences()?.record(occupant, info).await
     }
 
-    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError> {
-        self.inner_presences()?.page(whose, from, limit).await
+    async fn page(
+        &self,
+        whose: Whose<'_>,
+        from: u64,
+        limit: usize,
+        source: Source,
+    ) -> Result<RecordPage, PresenceError> {
+        let mut page = self.inner_presences()?.page(whose, from, limit, source).await?;
+        if source == Source::Replica && self.faults.replicas_empty.load(Ordering::SeqCst) {
+            page = RecordPage { next: from, ..RecordPage::default() };
+        }
+        Ok(page)
     }
 
     async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError> {
@@ -63,7 +75,7 @@ impl Presences for Faulty {
         Some(receiver)
     }
 
-    fn doubts(&self) -> watch::Receiver<u64> {
+    fn doubts(&self) -> watch::Receiver<Doubts> {
         self.doubts.subscribe()
     }
 }

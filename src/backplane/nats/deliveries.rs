@@ -206,7 +206,7 @@ impl Pump {
                 Ok(())
             }
             Target::RecordsLeader(records) => {
-                records.doubt();
+                records.doubt_changes();
                 Ok(())
             }
         }

@@ -11,19 +11,22 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::Nats;
-use super::connection::{ApiError, parse_answer};
+use super::connection::{ApiError, Link, Unanswered, parse_answer};
 use super::deliveries::{Interests, Target};
-use super::get::{Batch, Found, leader_get};
+use super::get::{Found, leader_get};
 use super::headers::Envelope;
 use super::live::{Live, Sid};
 use super::publish::Ack;
 use super::streams::Plan;
 use super::subjects::Subjects;
+use super::vigil::is_gone;
 use crate::backplane::presences::DEPARTED_FOR;
-use crate::backplane::{Occupant, PresenceError, Presences, Record, RecordPage, Roll, SubscribeError, Whose};
+use crate::backplane::{
+    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+};
 use crate::protocol::Channel;
 use crate::settings;
 
@@ -38,8 +41,10 @@ pub struct Records {
     subjects: Subjects,
     changes: mpsc::Sender<Record>,
     reader: Mutex<Option<mpsc::Receiver<Record>>>,
-    doubts: watch::Sender<u64>,
+    doubts: watch::Sender<Doubts>,
     watched: Mutex<HashMap<Channel, Sid>>,
+    /// One at a time makes the stream again.
+    restoring: tokio::sync::Mutex<()>,
 }
 
 impl Records {
@@ -50,14 +55,40 @@ impl Records {
             subjects: subjects.clone(),
             changes,
             reader: Mutex::new(Some(reader)),
-            doubts: watch::channel(0).0,
+            doubts: watch::channel(Doubts::default()).0,
             watched: Mutex::default(),
+            restoring: tokio::sync::Mutex::default(),
         })
     }
 
     /// Some changes may be missing.
-    pub fn doubt(&self) {
-        self.doubts.send_modify(|doubts| *doubts += 1);
+    pub fn doubt_changes(&self) {
+        self.doubts.send_modify(|doubts| doubts.changes += 1);
+    }
+
+    /// And what was written may be there or not.
+    pub fn doubt_all(&self) {
+        self.doubts.send_modify(|doubts| {
+            doubts.changes += 1;
+            doubts.records += 1;
+        });
+    }
+
+    /// Makes the stream again if somebody deleted it; everything must be recorded anew then.
+    async fn restore_if_gone(&self, link: &Link, error: &ApiError) {
+        let unanswered = matches!(error, ApiError::Unanswered(Unanswered::NoResponders));
+        if !unanswered && !is_gone(error) {
+            return;
+        }
+        let Ok(_alone) = self.restoring.try_lock() else { return };
+        if !self.plan.info(link).await.as_ref().is_err_and(is_gone) {
+            return;
+        }
+        warn!(stream = self.plan.name, "the stream of presence is gone; it is made and written anew");
+        match self.plan.ensure(link).await {
+            Ok(_) => self.doubt_all(),
+            Err(error) => warn!(stream = self.plan.name, %error, "not made again"),
+        }
     }
 
     /// Takes a record that came out of the stream. Never waits: publications stand behind it.
@@ -70,14 +101,14 @@ impl Records {
         let subject = envelope.subject.unwrap_or_default();
         let Some(record) = self.record_of(subject, envelope.sequence(), payload) else { return };
         if self.changes.try_send(record).is_err() {
-            self.doubt();
+            self.doubt_changes();
         }
     }
 
     /// The server takes back the subscription to a channel's records: whoever watches it next asks anew.
     pub fn taken_back(&self, channel: &Channel) {
         self.watched.lock().remove(channel);
-        self.doubt();
+        self.doubt_changes();
     }
 
     fn subject(&self, whose: Whose<'_>) -> String {
@@ -93,13 +124,14 @@ impl Records {
         Some(Record { occupant, info: (!payload.is_empty()).then_some(payload), revision })
     }
 
-    fn page_of(&self, batch: Batch) -> RecordPage {
-        RecordPage { more: batch.pending > 0, records: self.records_of(batch.found) }
-    }
-
-    fn records_of(&self, found: Vec<Found>) -> Vec<Record> {
+    /// What was found from a revision on; what is no record of ours is passed over.
+    fn page_of(&self, from: u64, found: Vec<Found>, more: bool) -> RecordPage {
+        let next = found.last().map_or(from, |found| found.stored.offset.next().0);
         let records = found.into_iter();
-        records.filter_map(|found| self.record_of(&found.subject, found.stored.offset.0, found.stored.data)).collect()
+        let records = records
+            .filter_map(|found| self.record_of(&found.subject, found.stored.offset.0, found.stored.data))
+            .collect();
+        RecordPage { records, next, more }
     }
 }
 
@@ -118,17 +150,15 @@ impl Nats {
     ) -> Result<RecordPage, PresenceError> {
         let mut found = Vec::new();
         let mut next = from.max(1);
-        loop {
+        while found.len() < limit {
             let question = json!({ "seq": next, "next_by_subj": subject });
             let Some(one) = leader_get(&self.link, &records.plan.name, &question).await.map_err(unavailable)? else {
-                return Ok(RecordPage { records: records.records_of(found), more: false });
+                return Ok(records.page_of(from, found, false));
             };
-            if found.len() == limit {
-                return Ok(RecordPage { records: records.records_of(found), more: true });
-            }
             next = one.stored.offset.next().0;
             found.push(one);
         }
+        Ok(records.page_of(from, found, true))
     }
 }
 
@@ -139,23 +169,39 @@ impl Presences for Nats {
         if info.is_none() {
             headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
         }
+        // A client library keeps what it is given while it is away, and sends it when this node may be somebody else.
+        if !self.link.is_up() {
+            return Err(PresenceError("not connected to NATS".to_owned()));
+        }
         let subject = self.subjects.record(occupant);
         let answer = self.link.request(&subject, Some(headers), info.unwrap_or_default(), PATIENCE).await;
-        let answer = answer.map_err(|why| PresenceError(why.to_string()))?;
-        parse_answer::<Ack>(&answer.payload).map(|ack| ack.seq).map_err(unavailable)
-    }
-
-    async fn page(&self, whose: Whose<'_>, from: u64, limit: usize) -> Result<RecordPage, PresenceError> {
-        let records = self.records()?;
-        let subject = records.subject(whose);
-        let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
-        match self.reader.batch(&records.plan.name, &question, limit).await {
-            Ok(batch) => Ok(records.page_of(batch)),
+        let ack = answer.map_err(ApiError::from).and_then(|answer| parse_answer::<Ack>(&answer.payload));
+        match ack {
+            Ok(ack) => Ok(ack.seq),
             Err(error) => {
-                debug!(%error, "no replica answers, asking the leader for presence");
-                self.records_from_leader(records, &subject, from, limit).await
+                self.records()?.restore_if_gone(&self.link, &error).await;
+                Err(unavailable(error))
             }
         }
+    }
+
+    async fn page(
+        &self,
+        whose: Whose<'_>,
+        from: u64,
+        limit: usize,
+        source: Source,
+    ) -> Result<RecordPage, PresenceError> {
+        let records = self.records()?;
+        let subject = records.subject(whose);
+        if source == Source::Replica {
+            let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
+            match self.reader.batch(&records.plan.name, &question, limit).await {
+                Ok(batch) => return Ok(records.page_of(from, batch.found, batch.pending > 0)),
+                Err(error) => debug!(%error, "no replica answers, asking the leader for presence"),
+            }
+        }
+        self.records_from_leader(records, &subject, from, limit).await
     }
 
     async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError> {
@@ -166,7 +212,14 @@ impl Presences for Nats {
     }
 
     async fn roll(&self) -> Result<Roll, PresenceError> {
-        let info = self.records()?.plan.info(&self.link).await.map_err(unavailable)?;
+        let records = self.records()?;
+        let info = match records.plan.info(&self.link).await {
+            Ok(info) => info,
+            Err(error) => {
+                records.restore_if_gone(&self.link, &error).await;
+                return Err(unavailable(error));
+            }
+        };
         Ok(Roll { identity: info.created.into(), last: info.state.last_seq })
     }
 
@@ -192,8 +245,8 @@ impl Presences for Nats {
         self.records.as_ref()?.reader.lock().take()
     }
 
-    fn doubts(&self) -> watch::Receiver<u64> {
-        self.records.as_ref().map_or_else(|| watch::channel(0).1, |records| records.doubts.subscribe())
+    fn doubts(&self) -> watch::Receiver<Doubts> {
+        self.records.as_ref().map_or_else(|| watch::channel(Doubts::default()).1, |records| records.doubts.subscribe())
     }
 }
 

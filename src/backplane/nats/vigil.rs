@@ -180,7 +180,7 @@ impl Vigil {
             self.gap(Scope::Everything, GapCause::Reconnect).await?;
         }
         // Also where only the link was lost: what it was writing is not known to be there.
-        self.records.iter().for_each(|records| records.doubt());
+        self.records.iter().for_each(|records| records.doubt_all());
         let after = self.outage.over().unwrap_or_default();
         info!(?after, "backplane restored");
         self.say(Health::Ready);

@@ -1,6 +1,6 @@
 //! Who is where: the last word on each counts, what changes is told, and departures can be read for a while.
 
-use midplane::backplane::{Occupant, Presences, Record, RecordPage, Whose};
+use midplane::backplane::{Occupant, Presences, Record, RecordPage, Source, Whose};
 use uuid::Uuid;
 
 use crate::support::eventually;
@@ -19,7 +19,7 @@ fn occupant(node: &str, name: &str, client: u128) -> Occupant {
 }
 
 async fn page(records: &dyn Presences, whose: Whose<'_>, from: u64, limit: usize) -> RecordPage {
-    records.page(whose, from, limit).await.unwrap()
+    records.page(whose, from, limit, Source::Replica).await.unwrap()
 }
 
 async fn the_last_word_counts(records: &dyn Presences) {
@@ -55,7 +55,7 @@ async fn everything_since_a_revision_can_be_read_page_by_page(records: &dyn Pres
         loop {
             let page = page(records, Whose::Everybody, from, 10).await;
             assert!(page.records.len() <= 10);
-            from = page.records.last().map_or(from, |record| record.revision + 1);
+            from = page.next;
             clients.extend(page.records.into_iter().map(|record| record.occupant.client.as_u128()));
             if !page.more {
                 return Some(clients).filter(|clients| clients.len() == 25);

@@ -6,7 +6,8 @@ use std::sync::atomic::Ordering;
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Faults, Faulty};
-use midplane::backplane::feed;
+use midplane::backplane::{Backplane, Occupant, feed};
+use uuid::Uuid;
 
 use super::{Node, registry};
 use crate::support::eventually;
@@ -112,4 +113,64 @@ async fn changes_that_did_not_arrive_are_found_by_the_audit() {
         (healed.parse::<u64>().ok()? >= 2).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_no_replica_knows_is_asked_of_the_authority() {
+    let (sender, feeds) = feed::open(1);
+    let faults = Arc::new(Faults::default());
+    let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
+    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    let room = channel("room");
+    let left_behind = Occupant { node: "dead~1".into(), channel: room.clone(), client: Uuid::from_u128(9) };
+    let records = faulty.presences().unwrap();
+    records.record(&left_behind, Some(r#"{"user":"dan","client":"x"}"#.into())).await.unwrap();
+    faults.replicas_empty.store(true, Ordering::SeqCst);
+    let listener = node.listen(&room).await;
+    node.sees(&room, 1).await;
+    assert_eq!(node.presence.lives().await.unwrap().into_iter().collect::<Vec<_>>(), ["dead~1"]);
+    assert_eq!(node.presence.reap("dead~1").await.unwrap(), 1, "nothing may be left behind");
+    assert_eq!(listener.is_told(1).await, ["-dan"]);
+}
+
+#[tokio::test]
+async fn records_that_somebody_deleted_are_made_and_written_anew_and_nobody_leaves() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
+    at_b.is_told(2).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.MP-presence_midplane", "".into()).await.unwrap();
+    let _cay = a.enter(&room, 3, "cay");
+    assert_eq!(at_b.is_told(3).await[2], "+cay");
+    let third = Node::join(&settings, "c~1").await;
+    third.sees(&room, 3).await;
+    assert_eq!(at_b.told().len(), 3, "{:?}", at_b.told());
+}
+
+#[tokio::test]
+async fn a_node_that_goes_on_as_another_life_keeps_its_clients() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let _stays: Vec<_> = (0..50).map(|n| a.enter(&room, n, &format!("user {n}"))).collect();
+    at_b.is_told(50).await;
+    a.life.send_replace("a~2".into());
+    // Its own last life is cleaned up by whoever comes to it, itself included.
+    let (by_a, by_b) = tokio::join!(a.presence.reap("a~1"), b.presence.reap("a~1"));
+    assert!(by_a.is_ok() && by_b.is_ok());
+    a.presence.settled().await;
+    assert_eq!(b.presence.reap("a~1").await.unwrap(), 0, "something was written under a life that is over");
+    b.sees(&room, 50).await;
+    let third = Node::join(&settings, "c~1").await;
+    third.sees(&room, 50).await;
+    let told = at_b.told();
+    let still_there = told.iter().filter(|word| word.starts_with('+')).count()
+        - told.iter().filter(|word| word.starts_with('-')).count();
+    assert_eq!(still_there, 50, "{told:?}");
 }

@@ -20,7 +20,7 @@ use uuid::Uuid;
 
 use crate::support::listener::Ear;
 use crate::support::nats_settings::connect;
-use crate::support::{eventually, namespaces};
+use crate::support::{PATIENCE, eventually, namespaces};
 
 fn registry() -> Namespaces {
     namespaces::registry([namespaces::open("", None)])
@@ -32,7 +32,7 @@ struct Node {
     telemetry: Arc<Telemetry>,
     /// Publications are of no concern here.
     _feeds: Vec<Feed>,
-    _life: watch::Sender<Arc<str>>,
+    life: watch::Sender<Arc<str>>,
     _stop: DropGuard,
 }
 
@@ -48,7 +48,7 @@ impl Node {
         let presence = Presence::new(backplane, lived, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
         presence.start(&TaskTracker::new(), &stop);
-        Self { presence, telemetry, _feeds: feeds, _life: life, _stop: stop.drop_guard() }
+        Self { presence, telemetry, _feeds: feeds, life, _stop: stop.drop_guard() }
     }
 
     fn enter(&self, channel: &Channel, client: u128, user: &str) -> Stay {
@@ -63,7 +63,7 @@ impl Node {
 
     async fn listen_to_users(&self, channel: &Channel, delay: Duration) -> Listener {
         let ear = Ear::new();
-        let listening = self.presence.listen(channel, delay, &ear.outbox).await;
+        let listening = self.presence.listen(channel, delay, &ear.outbox, PATIENCE).await;
         Listener { ear, _listening: listening }
     }
 
