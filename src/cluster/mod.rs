@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -43,7 +43,7 @@ pub use survey::{Answers, PART, Respond, SurveyError};
 
 use judge::Vitals;
 use load::Meter;
-use own::Own;
+use own::{JOIN_PATIENCE, Own, RETRY};
 use survey::Surveys;
 use timing::Timing;
 use view::View;
@@ -182,7 +182,7 @@ impl Cluster {
     /// with `respond`. It ends with `stop`, or with [`leave`](Self::leave).
     ///
     /// # Errors
-    /// When the backplane does not accept a subscription.
+    /// When the backplane does not accept a subscription, or is away for half a minute.
     pub async fn start(
         &self,
         reap: Arc<dyn Reap>,
@@ -192,10 +192,10 @@ impl Cluster {
     ) -> Result<(), JoinError> {
         let shared = &self.0;
         let broadcast = shared.backplane.broadcast();
-        let beats = broadcast.hear(heartbeat::PATTERN).await?;
-        let questions = broadcast.hear(survey::QUESTIONS).await?;
-        let answers = broadcast.hear(&shared.answers_topic()).await?;
-        let watch = shared.registry().watch().await?;
+        let beats = patiently(async || broadcast.hear(heartbeat::PATTERN).await).await?;
+        let questions = patiently(async || broadcast.hear(survey::QUESTIONS).await).await?;
+        let answers = patiently(async || broadcast.hear(&shared.answers_topic()).await).await?;
+        let watch = patiently(async || shared.registry().watch().await).await?;
         let now = Instant::now();
         *shared.vitals.lock() = Vitals { echo: now, mirrored: now, failing: false };
         shared.view.lock().forgive(&shared.timing, now);
@@ -283,5 +283,16 @@ impl Cluster {
     #[must_use]
     pub fn fenced(&self) -> CancellationToken {
         self.0.fenced.clone()
+    }
+}
+
+/// Subscribes, however often that takes: the backplane may be away just now.
+async fn patiently<T>(subscribe: impl AsyncFn() -> Result<T, SubscribeError>) -> Result<T, SubscribeError> {
+    let deadline = Instant::now() + JOIN_PATIENCE;
+    loop {
+        match subscribe().await {
+            Err(SubscribeError::Unavailable(_)) if Instant::now() < deadline => sleep(RETRY).await,
+            outcome => return outcome,
+        }
     }
 }

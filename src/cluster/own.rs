@@ -14,8 +14,8 @@ use super::{JoinError, Life, Shared};
 use crate::backplane::{Guard, RegistryError, Revision};
 
 /// How long a starting node waits for a registry that takes no writes, or answers no reads: an election takes 4 to 9 seconds.
-const JOIN_PATIENCE: Duration = Duration::from_secs(30);
-const RETRY: Duration = Duration::from_millis(250);
+pub(super) const JOIN_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const RETRY: Duration = Duration::from_millis(250);
 /// How long a node that leaves may take for its own traces.
 const LAST_REAP: Duration = Duration::from_secs(2);
 

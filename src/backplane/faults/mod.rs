@@ -59,6 +59,8 @@ pub struct Faults {
     pub subscribe_down: AtomicBool,
     /// So many more lists of a registry fail.
     pub lists_failing: AtomicUsize,
+    /// So many more watches of a registry are refused.
+    pub watches_failing: AtomicUsize,
 }
 
 impl Faults {

@@ -1,7 +1,7 @@
-//! Registries whose lists fail.
+//! Registries whose lists and watches fail.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -34,9 +34,11 @@ impl Registry for FaultyRegistry {
     }
 
     async fn list(&self) -> Result<Vec<Entry>, RegistryError> {
-        let failing = &self.faults.lists_failing;
-        let fails = failing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-        if fails { Err(RegistryError::Unavailable("on purpose".to_owned())) } else { self.inner().list().await }
+        if takes_one(&self.faults.lists_failing) {
+            Err(RegistryError::Unavailable("on purpose".to_owned()))
+        } else {
+            self.inner().list().await
+        }
     }
 
     async fn put(
@@ -54,6 +56,14 @@ impl Registry for FaultyRegistry {
     }
 
     async fn watch(&self) -> Result<Watch, SubscribeError> {
+        if takes_one(&self.faults.watches_failing) {
+            return Err(SubscribeError::Unavailable("on purpose".to_owned()));
+        }
         self.inner().watch().await
     }
+}
+
+/// Whether there was one left.
+fn takes_one(left: &AtomicUsize) -> bool {
+    left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }

@@ -28,6 +28,8 @@ const TICK: Duration = Duration::from_secs(1);
 const STALL_TOLERANCE: Duration = Duration::from_secs(10);
 /// How often the round trip is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
+/// How often epochs are checked although nothing hints at a change: that another node found one is told at most once.
+const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Connections of a node: one that publishes and asks, one that listens, one for what is read, one for services.
 const CONNECTIONS: u32 = 4;
 /// How long a check may take before its gap is announced all the same.
@@ -140,7 +142,11 @@ impl Vigil {
         for keep in self.keeps.values() {
             self.announce_epoch(keep).await?;
         }
-        let pending = self.signals.take();
+        let mut pending = self.signals.take();
+        if restored.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY) {
+            restored.checked = Some(Instant::now());
+            pending.suspect.extend(self.keeps.keys().cloned());
+        }
         let link = *self.link.watch().borrow();
         self.measure_connections(link.up, pending.live_down.is_none());
         if !link.up {
@@ -344,6 +350,8 @@ struct Restored {
     live: u64,
     /// When the round trip was measured last.
     measured: Option<Instant>,
+    /// When the epochs were checked last without a reason.
+    checked: Option<Instant>,
 }
 
 #[cfg(test)]

@@ -50,6 +50,17 @@ async fn an_election_that_begins_while_a_node_joins_does_not_end_it() {
 }
 
 #[tokio::test]
+async fn a_backplane_that_goes_away_while_a_node_joins_does_not_end_it() {
+    let (sender, feeds) = feed::open(1);
+    let inner = Embedded::new(&registry([]), 1 << 20, sender);
+    let faults = Arc::new(Faults::default());
+    faults.watches_failing.store(3, Ordering::SeqCst);
+    let (backplane, _feeds) = Faulty::around(inner, feeds, Arc::clone(&faults));
+    Fellow::on(backplane, "ada", Reaper::default()).await;
+    assert_eq!(faults.watches_failing.load(Ordering::SeqCst), 0);
+}
+
+#[tokio::test]
 async fn every_node_knows_the_load_of_the_others() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);

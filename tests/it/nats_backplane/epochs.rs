@@ -59,6 +59,19 @@ async fn a_deposed_leader_that_does_not_know_it_makes_nobody_start_over() {
 }
 
 #[tokio::test]
+async fn a_new_epoch_that_nobody_told_of_is_found_all_the_same() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    let before = epoch(&node).await;
+    // As another node does it, whose word to the others is lost.
+    let generation = format!("$KV.midplane_epochs.{STREAM}");
+    Operator::of(&settings).await.0.request(generation, "7".into()).await.unwrap();
+    node.gap(GapCause::EpochChanged).await;
+    assert_ne!(epoch(&node).await, before);
+}
+
+#[tokio::test]
 async fn nodes_share_one_mark_of_the_stream() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);

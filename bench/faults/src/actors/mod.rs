@@ -2,6 +2,8 @@
 
 mod client;
 mod publisher;
+mod sdk;
 
 pub use client::{Client, Control, Status};
 pub use publisher::{Backend, Publisher};
+pub use sdk::Sdk;

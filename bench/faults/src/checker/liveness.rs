@@ -59,7 +59,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
         .filter(|publication| publication.via == Via::Barrier)
         .map(|publication| publication.channel.as_str())
         .collect();
-    for listener in &manifest.scene.clients {
+    for listener in manifest.scene.clients.iter().chain(&manifest.scene.sdk) {
         let got = barriers.get(listener.name.as_str()).unwrap_or(&none);
         for channel in &listener.channels {
             if Promise::of(channel) != Some(Promise::Room) && !got.contains(channel.as_str()) {

@@ -18,6 +18,8 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
     let mut stays: Vec<(&str, &str, u64, u64)> = Vec::new();
     let mut open: HashMap<(&str, &str), u64> = HashMap::new();
     let mut doubled = HashSet::new();
+    // What came late to another node may come twice to a client that moved there.
+    let mut on_this_connection: HashMap<&str, HashSet<&str>> = HashMap::new();
     for line in lines {
         match &line.entry {
             Entry::Subscribed { client, channel, .. } if is_plain(channel) => {
@@ -29,11 +31,13 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
                 }
             }
             Entry::Disconnected { client, .. } => {
+                on_this_connection.remove(client.as_str());
                 let ended = open.extract_if(|(who, _), _| *who == client);
                 stays.extend(ended.map(|((client, channel), since)| (client, channel, since, line.at)));
             }
             Entry::Received { client, channel, id, .. } if is_plain(channel) => {
-                if !received.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
+                received.entry(client).or_default().insert(id);
+                if !on_this_connection.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
                     report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {}", at(line.at)));
                 }
                 match publications.0.get(id) {

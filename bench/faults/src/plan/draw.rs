@@ -98,7 +98,8 @@ fn collide(a: &Step, b: &Step) -> bool {
     let overlap = |slack: u64| second.at_ms < first.at_ms + first.for_ms + slack;
     // A rollback is a rollback of what all servers agree on, so nothing else may ail them.
     if a.fault == Fault::RollBack || b.fault == Fault::RollBack {
-        return concerns_servers(&a.fault) && concerns_servers(&b.fault) && overlap(COLD_START_MS);
+        let concerned = |fault: &Fault| concerns_servers(fault) || concerns_the_witness(fault);
+        return concerned(&a.fault) && concerned(&b.fault) && overlap(COLD_START_MS);
     }
     let shared = a.fault.touches().iter().any(|touched| b.fault.touches().contains(touched));
     shared && overlap(500)
@@ -112,6 +113,18 @@ fn concerns_servers(fault: &Fault) -> bool {
         Fault::StepDown(_) | Fault::RollBack => true,
         Fault::Harm(a, b, _) => matches!((a, b), (Party::Server(_), Party::Server(_))),
         Fault::Slow(_) | Fault::Swallow { .. } => false,
+    }
+}
+
+/// A step back is proven by a node that saw what was lost. If none is left, nothing can: so one stays.
+fn concerns_the_witness(fault: &Fault) -> bool {
+    let witness = Target::Node(0);
+    match fault {
+        Fault::Kill(target) | Fault::Stop(target) | Fault::Pause(target) | Fault::Isolate(target, _) => {
+            *target == witness
+        }
+        Fault::Harm(a, b, _) => matches!((a, b), (Party::Node(0), Party::Server(_))),
+        Fault::StepDown(_) | Fault::RollBack | Fault::Slow(_) | Fault::Swallow { .. } => false,
     }
 }
 

@@ -70,6 +70,9 @@ pub struct Listener {
 pub struct Scene {
     pub channels: Vec<String>,
     pub clients: Vec<Listener>,
+    /// Clients of the official JavaScript SDK. Nothing is done to their own links, all else happens to them as well.
+    #[serde(default)]
+    pub sdk: Vec<Listener>,
     /// Between two publications of one publisher, in milliseconds.
     pub pace_ms: u64,
     pub seconds: u64,
@@ -101,6 +104,18 @@ impl Scene {
             })
             .collect();
         let channels = [kept, short, plain, rooms].concat();
-        Self { channels, clients, pace_ms, seconds }
+        Self { channels, clients, sdk: Vec::new(), pace_ms, seconds }
+    }
+
+    /// The same, with so many clients of the SDK besides.
+    pub fn with_sdk(mut self, count: usize) -> Self {
+        let likened = self.clients.iter().cycle().take(count).enumerate();
+        let sdk = likened.map(|(number, other)| Listener {
+            name: format!("sdk-{number}"),
+            channels: other.channels.clone(),
+            publishes: None,
+        });
+        self.sdk = sdk.collect();
+        self
     }
 }

@@ -11,21 +11,30 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::actors::{Backend, Client, Control, Publisher, Status};
+use crate::actors::{Backend, Client, Control, Publisher, Sdk, Status};
 use crate::journal::{Journal, Via};
 use crate::plan::{NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
 
 struct Actor {
     control: watch::Sender<Control>,
+    sees: Sees,
+    running: JoinHandle<()>,
+}
+
+/// What a client is in, and how it is.
+#[derive(Clone)]
+struct Sees {
     status: Arc<Mutex<Status>>,
     channels: Vec<String>,
-    running: JoinHandle<()>,
 }
 
 /// Clients and publishers.
 pub struct Cast {
     clients: Vec<Actor>,
+    sdk: Option<Sdk>,
+    /// Of clients of both kinds.
+    all: Vec<Sees>,
     publishing: watch::Sender<bool>,
     publishers: Vec<JoinHandle<()>>,
     backend: Backend,
@@ -51,7 +60,8 @@ impl Cast {
             let client = Client::new(listener, nodes, pace, controlled, Arc::clone(journal), own_seed);
             let status = client.status();
             let running = tokio::spawn(client.run());
-            clients.push(Actor { control, status, channels: listener.channels.clone(), running });
+            let sees = Sees { status, channels: listener.channels.clone() };
+            clients.push(Actor { control, sees, running });
         }
         let (mut nodes, mut servers) = (Vec::new(), Vec::new());
         for node in 0..NODES {
@@ -61,8 +71,20 @@ impl Cast {
             servers.push(world.links.lay(Party::Backend, Party::Server(server), world.server_addresses[server]).await?);
         }
         let backend = Backend::new(nodes, &servers).await?;
+        let mut all: Vec<Sees> = clients.iter().map(|actor| actor.sees.clone()).collect();
+        let mut sdk = None;
+        if !scene.sdk.is_empty() {
+            let started = Sdk::start(&scene.sdk, &world.node_addresses, journal)?;
+            all.extend(scene.sdk.iter().map(|listener| Sees {
+                status: Arc::clone(&started.statuses[&listener.name]),
+                channels: listener.channels.clone(),
+            }));
+            sdk = Some(started);
+        }
         Ok(Self {
             clients,
+            sdk,
+            all,
             publishing: watch::channel(false).0,
             publishers: Vec::new(),
             backend,
@@ -137,7 +159,7 @@ impl Cast {
     fn all_have_barrier(&self, channel: &String) -> bool {
         Promise::of(channel) == Some(Promise::Room)
             || self
-                .clients
+                .all
                 .iter()
                 .filter(|actor| actor.channels.contains(channel))
                 .all(|actor| actor.status.lock().expect("no panic").barriers.contains(channel))
@@ -145,7 +167,7 @@ impl Cast {
 
     /// Whether every client is connected and in all of its channels.
     pub fn all_subscribed(&self) -> bool {
-        self.clients.iter().all(|actor| {
+        self.all.iter().all(|actor| {
             let status = actor.status.lock().expect("no panic");
             status.uuid.is_some() && actor.channels.iter().all(|channel| status.subscribed.contains(channel))
         })
@@ -156,7 +178,7 @@ impl Cast {
         let rooms = self.scene.channels.iter().filter(|channel| Promise::of(channel) == Some(Promise::Room));
         rooms
             .map(|room| {
-                let there = self.clients.iter().filter_map(|actor| {
+                let there = self.all.iter().filter_map(|actor| {
                     let status = actor.status.lock().expect("no panic");
                     status.uuid.clone().filter(|_| status.subscribed.contains(room))
                 });
@@ -180,6 +202,9 @@ impl Cast {
         self.control_all(|control| control.gone = true);
         for actor in &mut self.clients {
             let _ = (&mut actor.running).await;
+        }
+        if let Some(sdk) = &mut self.sdk {
+            sdk.leave().await;
         }
     }
 }

@@ -22,8 +22,12 @@ pub struct Options {
     pub seed: u64,
     pub seconds: u64,
     pub clients: usize,
+    /// Of the official JavaScript SDK, besides.
+    pub sdk: usize,
     pub pace_ms: u64,
     pub patience: Duration,
+    /// How long a healed cluster is left alone before clients go.
+    pub settle: Duration,
 }
 
 /// Runs one seed and leaves what everybody did and saw in the directory.
@@ -33,7 +37,7 @@ pub struct Options {
 /// error: it is in the journal.
 pub async fn run(programs: &Programs, options: Options, directory: &Path) -> anyhow::Result<()> {
     let Options { seed, patience, .. } = options;
-    let scene = Scene::new(options.seconds, options.clients, options.pace_ms);
+    let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk);
     let steps = plan::steps(seed, &scene);
     let manifest = Manifest { seed, scene: scene.clone(), steps: steps.clone(), patience: patience.as_secs() };
     let journal = Arc::new(Journal::begin(directory, &manifest)?);
@@ -64,6 +68,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
     looking::scrape(&world, Phase::Healed).await;
 
+    tokio::time::sleep(options.settle.saturating_sub(healed.elapsed())).await;
     cast.leave().await;
     begin(Phase::Gone);
     looking::presence(&world, Phase::Gone, patience, &journal, || cast.present()).await;

@@ -113,7 +113,7 @@ impl History {
 
     fn judged_with(&self, clients: Vec<Listener>) -> Report {
         let channels = clients.iter().flat_map(|client| client.channels.clone()).collect();
-        let scene = Scene { channels, clients, pace_ms: 10, seconds: 1 };
+        let scene = Scene { channels, clients, sdk: Vec::new(), pace_ms: 10, seconds: 1 };
         let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1 };
         let line = |(number, entry): (usize, &Entry)| Line { at: 500_000 * number as u64, entry: entry.clone() };
         let lines: Vec<Line> = self.entries.iter().enumerate().map(line).collect();
