@@ -4,8 +4,12 @@
 //! own lock and only as much as the socket takes at once, so nobody waits for a slow reader. Too slow a reader is
 //! closed, and never silently loses a frame while it stays open.
 
-use std::collections::VecDeque;
-use std::io::{self, IoSlice};
+mod queue;
+#[cfg(test)]
+pub(super) mod tests;
+mod words;
+
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,78 +17,17 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use super::orders::Order;
+pub use self::queue::Wire;
+pub use self::words::{Control, Flushed, Spill, Taken};
+
+use self::queue::Queue;
 use super::pulse::Appointment;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
-use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+use crate::protocol::centrifuge::codes::DisconnectCode;
 
 /// What may be asked of a session that does not come to it; beyond that it connects anew.
 const CONTROLS: usize = 1024;
-/// Frames given to the socket in one write.
-const SLICES: usize = 64;
-
-/// Where an outbox writes to. Never blocks: answers `WouldBlock` when the socket is full.
-pub trait Wire: Send + Sync {
-    /// Writes as much of `frames` as goes at once; returns the number of bytes taken.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing goes now; anything else means that the connection is gone.
-    fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize>;
-}
-
-/// What other tasks want from the session that owns the connection.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Control {
-    /// Deliveries of this channel were lost for good: the client must start over from history.
-    Lost(Channel),
-    /// End the connection.
-    Close(Disconnect),
-    /// Do what a backend wants.
-    Obey(Arc<Order>),
-    /// What waited has been read, so that there is room again for what was refused.
-    Drained,
-}
-
-/// What became of a flush.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Flushed {
-    /// Nothing waits.
-    Empty,
-    /// The socket is full: the session is told, and flushes once it is writable.
-    Blocked,
-    /// The connection is gone.
-    Gone,
-}
-
-/// What became of a delivery.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Taken {
-    /// The first since the last flush: somebody has to flush.
-    First,
-    /// Others wait with it already.
-    Again,
-    /// It waits alone for the socket, and took the place of an older one if there was one.
-    Replaced,
-    /// Refused: too much waits. [`Control::Drained`] tells when that is over.
-    Full,
-    /// Too much waited: the connection is being closed as slow.
-    Overflow,
-    /// The connection is over.
-    Closed,
-}
-
-/// What is done with a delivery that its reader is too slow for.
-#[derive(Debug, Clone, Copy)]
-pub enum Spill<'a> {
-    /// Beyond the limit the connection is closed.
-    Close,
-    /// While the socket is full only the newest delivery of this key waits, in the form that stands alone.
-    Replace { key: u64, alone: &'a Bytes },
-    /// Beyond half the limit it is refused. The other half is for whatever cannot be.
-    Refuse,
-}
-
 /// Bytes that wait in all outboxes of a node.
 pub type Backlog = Arc<AtomicUsize>;
 
@@ -100,9 +43,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct State {
-    queue: VecDeque<Bytes>,
-    /// Bytes of the first frame that are written already.
-    front_written: usize,
+    queue: Queue,
     /// Bytes in `queue`, `held` and `latest`.
     bytes: usize,
     /// What a reply takes that is large by itself: it is not held against the reader while it goes out.
@@ -197,7 +138,7 @@ impl Outbox {
         self.count(&mut state, frame.len());
         match &mut state.held {
             Some(held) => held.frames.push(frame),
-            None => state.queue.push_back(frame),
+            None => state.queue.push(frame),
         }
         if std::mem::replace(&mut state.dirty, true) { Taken::Again } else { Taken::First }
     }
@@ -246,7 +187,7 @@ impl Outbox {
             state.allowance = frame.len();
         }
         self.count(&mut state, frame.len());
-        state.queue.push_back(frame);
+        state.queue.push(frame);
     }
 
     /// From now on deliveries wait until the hold is dropped, so that a reply can go before them. Nests.
@@ -291,7 +232,7 @@ impl Outbox {
             && !state.gone
         {
             self.count(&mut state, frame.len());
-            state.queue.push_back(frame);
+            state.queue.push(frame);
         }
         state.closed = true;
     }
@@ -372,10 +313,8 @@ impl Outbox {
 
     /// The reader is too slow. A frame that is half written must stay, or the close frame behind it would be rubbish.
     fn overflow(&self, state: &mut State) -> Taken {
-        let half_written = (state.front_written > 0).then(|| state.queue.pop_front()).flatten();
-        let kept = half_written.as_ref().map_or(0, |frame| frame.len() - state.front_written);
+        let kept = state.queue.keep_half_written();
         self.uncount(state, state.bytes - kept);
-        state.queue = half_written.into_iter().collect();
         state.held = None;
         state.latest = None;
         state.closed = true;
@@ -390,12 +329,9 @@ impl Outbox {
         }
         while !state.queue.is_empty() || state.queue_latest() {
             let Some(wire) = &state.wire else { return Flushed::Blocked };
-            match write_once(wire.as_ref(), &state.queue, state.front_written) {
+            match state.queue.write_to(wire.as_ref()) {
                 Ok(0) => return self.lost(state),
-                Ok(written) => {
-                    self.uncount(state, written);
-                    advance(state, written);
-                }
+                Ok(written) => self.uncount(state, written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     state.blocked = true;
                     self.attention.notify_one();
@@ -406,7 +342,7 @@ impl Outbox {
             }
         }
         // A drained queue keeps its slots otherwise, for as long as the connection lives.
-        state.queue = VecDeque::new();
+        state.queue = Queue::default();
         state.allowance = 0;
         if state.bytes == 0 && std::mem::take(&mut state.refused) {
             state.controls.push(Control::Drained);
@@ -417,7 +353,7 @@ impl Outbox {
 
     fn lost(&self, state: &mut State) -> Flushed {
         self.uncount(state, state.bytes);
-        state.queue = VecDeque::new();
+        state.queue = Queue::default();
         state.held = None;
         state.latest = None;
         state.closed = true;
@@ -444,30 +380,6 @@ impl State {
     }
 }
 
-fn write_once(wire: &dyn Wire, queue: &VecDeque<Bytes>, front_written: usize) -> io::Result<usize> {
-    let mut slices = [IoSlice::new(&[]); SLICES];
-    let mut count = 0;
-    for (slice, frame) in slices.iter_mut().zip(queue) {
-        let start = if count == 0 { front_written } else { 0 };
-        *slice = IoSlice::new(&frame[start..]);
-        count += 1;
-    }
-    wire.try_write_vectored(&slices[..count])
-}
-
-fn advance(state: &mut State, mut written: usize) {
-    while let Some(front) = state.queue.front() {
-        let rest = front.len() - state.front_written;
-        if written < rest {
-            state.front_written += written;
-            return;
-        }
-        written -= rest;
-        state.front_written = 0;
-        state.queue.pop_front();
-    }
-}
-
 /// Keeps deliveries back while it lives.
 #[must_use]
 pub struct Hold(Arc<Outbox>);
@@ -483,6 +395,3 @@ impl Drop for Outbox {
         self.backlog.fetch_sub(self.state.get_mut().bytes, Ordering::Relaxed);
     }
 }
-
-#[cfg(test)]
-pub(super) mod tests;

@@ -5,6 +5,7 @@
 //! as layers (`sources`, `environment`), is read option by option (`section`, `value`) and cross-checked (`resolve`).
 //! Whatever is wrong is gathered and refused at once ([`Refusals`]).
 
+pub mod channels;
 mod environment;
 mod explain;
 pub mod model;
@@ -21,6 +22,7 @@ mod value;
 
 use std::path::Path;
 
+pub use channels::*;
 pub use explain::explain;
 pub use model::*;
 pub use reference::{reference, template};

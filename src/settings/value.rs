@@ -9,7 +9,8 @@ use regex::Regex;
 use secrecy::SecretString;
 use url::Url;
 
-use super::model::{DataFormat, DeltaType, IpNet, LogFormat, Rate, RecoveryMode, SlowReader, Storage};
+use super::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
+use super::model::{IpNet, LogFormat, Rate, Storage};
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;

@@ -1,3 +1,5 @@
+use std::io::IoSlice;
+
 use super::*;
 
 /// A socket that takes `room` bytes in writes of at most `chunk`.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 use regex::Regex;
 
-use super::super::model::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader};
+use super::super::channels::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader};
 use super::super::section::Section;
 use super::super::unknown;
 

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use url::Url;
 
-use super::super::model::{Channels, Client, OriginPattern};
+use super::super::channels::Channels;
+use super::super::model::{Client, OriginPattern};
 use super::super::section::{Section, Table};
 use super::super::value::{Bytes, FromValue, Positive};
 use super::{at, token};

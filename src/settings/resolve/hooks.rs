@@ -2,7 +2,8 @@
 
 use config::Value;
 
-use super::super::model::{Channels, Hook, HookEndpoint, Hooks, Namespace, Rpc};
+use super::super::channels::{Channels, Namespace};
+use super::super::model::{Hook, HookEndpoint, Hooks, Rpc};
 use super::super::section::{Findings, Section};
 use super::super::value::{FromValue, Positive};
 use super::refuse_missing;

@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use config::{Value, ValueKind};
 
-use super::model::{Channels, Cluster, Embedded, Log, Nats, Settings};
+use super::channels::Channels;
+use super::model::{Cluster, Embedded, Log, Nats, Settings};
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;

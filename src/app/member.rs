@@ -1,0 +1,60 @@
+//! This node among the others.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+
+use crate::backplane::{Backplane, FeedSender};
+use crate::cluster::{Cluster, Introduction, Reap, ReapError, Work};
+use crate::hub::Connections;
+use crate::presence::Presence;
+use crate::relay::Relay;
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+
+/// Makes this node, which listens on `bound`, a member of the cluster.
+pub(super) async fn join(
+    settings: &Settings,
+    bound: SocketAddr,
+    backplane: &Arc<dyn Backplane>,
+    work: impl Fn() -> Work + Send + Sync + 'static,
+    telemetry: &Arc<Telemetry>,
+) -> anyhow::Result<Cluster> {
+    let introduction = Introduction {
+        name: settings.node.name.clone(),
+        address: settings.cluster.address.clone().unwrap_or_else(|| bound.to_string()),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        capacity: settings.http.max_connections.map(|most| most as u64),
+    };
+    let (backplane, telemetry) = (Arc::clone(backplane), Arc::clone(telemetry));
+    Ok(Box::pin(Cluster::join(backplane, &settings.cluster, introduction, work, telemetry)).await?)
+}
+
+/// Counts what this node has to do.
+pub(super) fn work(
+    connections: &Arc<Connections>,
+    relay: &Arc<Relay>,
+    feed: FeedSender,
+) -> impl Fn() -> Work + Send + Sync + 'static {
+    let (connections, relay) = (Arc::clone(connections), Arc::clone(relay));
+    move || Work {
+        clients: connections.len() as u64,
+        users: connections.users() as u64,
+        channels: relay.tally().channels() as u64,
+        subscriptions: relay.tally().subscriptions() as u64,
+        sent: relay.tally().sent(),
+        queue_bytes: (connections.backlog().load(Ordering::Relaxed) + feed.waiting()) as u64,
+    }
+}
+
+/// What nodes leave behind: their clients, in presence.
+pub(super) struct Traces(pub(super) Arc<Presence>);
+
+#[async_trait]
+impl Reap for Traces {
+    async fn reap(&self, life: &str) -> Result<(), ReapError> {
+        self.0.reap(life).await.map(|_| ()).map_err(|error| ReapError(error.to_string()))
+    }
+}

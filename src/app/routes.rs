@@ -1,0 +1,75 @@
+//! What is served over HTTP.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use axum::routing::any;
+
+use crate::api::Api;
+use crate::emulation::Emulation;
+use crate::http::limits::{Turned, cors};
+use crate::http::{self, Edge, Probes, Refusal};
+use crate::lifecycle::Readiness;
+use crate::session::{self, Services};
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+
+/// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
+pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> axum::Router {
+    let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
+    http::compose([http::health::routes(probes(settings, readiness, telemetry))], telemetry)
+        .route("/connection/{transport}", refused())
+        .route("/emulation", refused())
+}
+
+/// The routes of clients, each transport's.
+pub(super) fn clients(
+    settings: &Settings,
+    edge: &Arc<Edge>,
+    emulation: &Arc<Emulation>,
+    services: Arc<Services>,
+) -> axum::Router {
+    let transports = &settings.transports;
+    let on_websocket = {
+        let services = Arc::clone(&services);
+        move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services))
+    };
+    let on_stream = move |transport, wire, peer| session::run(transport, wire, peer, Arc::clone(&services));
+    let websockets = http::connection::routes(edge, on_websocket.clone());
+    let listening = transports.uni_websocket;
+    let unidirectional = http::connection::unidirectional(edge, listening, emulation.node(), on_websocket);
+    let streams = http::streams::routes(edge, emulation, transports, on_stream);
+    let [websockets, mut streams] = http::connection::limited(edge, [websockets.merge(unidirectional), streams]);
+    if transports.http_stream.enabled || transports.sse.enabled {
+        streams = streams.merge(http::emulation::routes(edge, emulation, transports.emulation_body_limit));
+    }
+    websockets.merge(cors::shared(streams, Arc::clone(&edge.origins)))
+}
+
+pub(super) fn router(
+    settings: &Settings,
+    clients: axum::Router,
+    api: Arc<Api>,
+    readiness: &Arc<Readiness>,
+    telemetry: &Arc<Telemetry>,
+) -> axum::Router {
+    let mut routes = vec![
+        http::health::routes(probes(settings, readiness, telemetry)),
+        clients,
+        http::api::routes(api, &settings.http_api, settings.http.body_limit),
+    ];
+    if settings.http.demo {
+        routes.push(http::demo::routes());
+    }
+    http::compose(routes, telemetry)
+}
+
+fn probes(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Probes {
+    let readiness = Arc::clone(readiness);
+    Probes {
+        node: settings.node.name.clone(),
+        started: Instant::now(),
+        obstacles: Box::new(move || readiness.obstacles()),
+        telemetry: Arc::clone(telemetry),
+    }
+}
