@@ -84,12 +84,13 @@ impl App {
         if let Some(calls) = calls {
             let _ = timeout_at(deadline, calls.finish()).await;
         }
-        let last = deadline.max(Instant::now() + LEAVE_WITHIN);
-        // Whoever left is seen to have left before the node is.
-        if timeout_at(last, presence.settled()).await.is_err() {
+        // Whoever left is seen to have left before the node is. What it still owes then is for others to record.
+        let recorded_by = deadline.max(Instant::now() + LEAVE_WITHIN);
+        if timeout_at(recorded_by, presence.settled()).await.is_err() {
             warn!("stopped before all departures were recorded; another node records them");
         }
-        cluster.leave(last).await;
+        presence.stop_writing();
+        cluster.leave(Instant::now() + LEAVE_WITHIN).await;
         // What was accepted gets its time, however long the clients took.
         let deadline = deadline.max(Instant::now() + CLOSE_AT_LEAST);
         let _ = timeout_at(deadline, backplane.close()).await;
