@@ -1,4 +1,4 @@
-//! midplane, a realtime gateway: the rooms in the order in which a message meets them.
+//! midplane, a realtime gateway. ARCHITECTURE.md says what each room is for, and which may use which.
 
 pub mod settings;
 pub mod telemetry;

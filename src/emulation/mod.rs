@@ -37,8 +37,8 @@ pub struct Emulation {
     telemetry: Arc<Telemetry>,
 }
 
-/// Why a post did not reach its session. Only [`Busy`](Self::Busy) says that it certainly never will; after
-/// [`Timeout`](Self::Timeout) nobody knows.
+/// Why a post did not reach its session. After [`Timeout`](Self::Timeout), and where the connection to the other node
+/// broke meanwhile, nobody knows; all others say that it never will.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PostError {
     /// Its node is gone, or never was.

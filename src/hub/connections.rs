@@ -1,4 +1,4 @@
-//! Every connection of this node, for counting and for closing them all.
+//! Every connection of this node: counted, found by its user, closed with all others.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::BuildHasher;

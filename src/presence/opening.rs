@@ -96,7 +96,8 @@ impl Presence {
         for view in self.views.all() {
             {
                 let mut state = view.state.lock();
-                if state.closed || state.opening {
+                // One that is not open is watched by whoever opens it.
+                if state.closed || state.opening || !state.open {
                     continue;
                 }
                 state.opening = true;

@@ -76,7 +76,7 @@ async fn a_token_is_revoked_on_all_nodes_within_a_second() {
     }
     assert!(spared.ask(json!({"id": 5, "ping": {}})).await["ping"].is_object(), "another token of the same user");
 
-    // Who starts later knows it too, also after the server was away.
+    // Who starts later knows it too.
     let late = Node::start(&settings(Some(&server))).await;
     is_turned_away(&late, ann).await;
 }
@@ -149,6 +149,18 @@ async fn a_refresh_counts_as_the_token_that_it_brought() {
     bob.say(json!({"id": 2, "refresh": {"token": token(&claims("old"))}})).await;
     assert_eq!(bob.closed().await.0, 3500);
     done(&node, "revoke_token", json!({"uid": "new"})).await;
+    assert_eq!(ann.closed().await.0, 3500);
+}
+
+#[tokio::test]
+async fn a_bucket_that_somebody_deleted_does_not_keep_tokens_from_being_revoked() {
+    let server = NatsServer::start().await;
+    let node = Node::start(&settings(Some(&server))).await;
+    let mut ann = client(&node, json!({"sub": "ann", "jti": "first"})).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    let deleted = operator.request("$JS.API.STREAM.DELETE.KV_midplane_revocations", "".into()).await.unwrap();
+    assert!(std::str::from_utf8(&deleted.payload).unwrap().contains(r#""success":true"#), "{deleted:?}");
+    done(&node, "revoke_token", json!({"uid": "first", "expire_at": at(600)})).await;
     assert_eq!(ann.closed().await.0, 3500);
 }
 

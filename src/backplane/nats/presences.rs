@@ -11,10 +11,10 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use super::Nats;
-use super::connection::{ApiError, Link, Unanswered, parse_answer};
+use super::connection::{ApiError, Link, parse_answer};
 use super::deliveries::{Interests, Target};
 use super::get::{Found, leader_get};
 use super::headers::Envelope;
@@ -22,7 +22,6 @@ use super::live::{Live, Sid};
 use super::publish::Ack;
 use super::streams::Plan;
 use super::subjects::Subjects;
-use super::vigil::is_gone;
 use crate::backplane::presences::DEPARTED_FOR;
 use crate::backplane::{
     Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
@@ -76,18 +75,9 @@ impl Records {
 
     /// Makes the stream again if somebody deleted it; everything must be recorded anew then.
     async fn restore_if_gone(&self, link: &Link, error: &ApiError) {
-        let unanswered = matches!(error, ApiError::Unanswered(Unanswered::NoResponders));
-        if !unanswered && !is_gone(error) {
-            return;
-        }
         let Ok(_alone) = self.restoring.try_lock() else { return };
-        if !self.plan.info(link).await.as_ref().is_err_and(is_gone) {
-            return;
-        }
-        warn!(stream = self.plan.name, "the stream of presence is gone; it is made and written anew");
-        match self.plan.ensure(link).await {
-            Ok(_) => self.doubt_all(),
-            Err(error) => warn!(stream = self.plan.name, %error, "not made again"),
+        if self.plan.restore_if_gone(link, error).await {
+            self.doubt_all();
         }
     }
 

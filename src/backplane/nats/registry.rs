@@ -18,7 +18,6 @@ use super::headers::Envelope;
 use super::publish::Ack;
 use super::streams::{Plan, bucket_name};
 use super::subjects::Subjects;
-use super::vigil::is_gone;
 use crate::backplane::registry::Watchers;
 use crate::backplane::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
 use crate::settings;
@@ -82,7 +81,10 @@ impl Shelf {
     /// The newest message of a key, be it a value or what tells that there is none.
     async fn newest(&self, subject: &str) -> Result<Option<Found>, RegistryError> {
         let question = json!({ "last_by_subj": subject });
-        leader_get(&self.link, &self.plan.name, &question).await.map_err(|error| unread(&error))
+        match leader_get(&self.link, &self.plan.name, &question).await {
+            Err(error) if self.restore_if_gone(&error).await => Ok(None),
+            outcome => outcome.map_err(|error| unread(&error)),
+        }
     }
 
     async fn write(
@@ -134,16 +136,13 @@ impl Shelf {
         }
     }
 
-    /// Makes the bucket again if somebody deleted it.
-    async fn restore_if_gone(&self, error: &ApiError) {
-        if matches!(error, ApiError::Unanswered(Unanswered::NoResponders))
-            && self.plan.info(&self.link).await.as_ref().is_err_and(is_gone)
-        {
-            match self.plan.ensure(&self.link).await {
-                Ok(_) => self.missed(),
-                Err(error) => debug!(stream = self.plan.name, %error, "bucket not restored"),
-            }
+    /// Makes the bucket again if somebody deleted it; whether it did.
+    async fn restore_if_gone(&self, error: &ApiError) -> bool {
+        let restored = self.plan.restore_if_gone(&self.link, error).await;
+        if restored {
+            self.missed();
         }
+        restored
     }
 
     /// Some of what any replica has from `next` on, and whether that may be all. Nothing where none answers.

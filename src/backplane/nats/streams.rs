@@ -13,6 +13,7 @@ use tracing::{info, warn};
 
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
+use super::vigil::is_gone;
 use crate::settings::{HistoryOptions, Nats, Storage};
 
 /// How long the message stays that tells of an expired key.
@@ -243,6 +244,24 @@ impl Plan {
     /// Asks the stream's leader.
     pub async fn info(&self, link: &Link) -> Result<Info, ApiError> {
         link.ask(&format!("STREAM.INFO.{}", self.name), &json!({})).await
+    }
+
+    /// Makes the stream again if `error` came of somebody's having deleted it; whether it was made.
+    pub async fn restore_if_gone(&self, link: &Link, error: &ApiError) -> bool {
+        let unanswered = matches!(error, ApiError::Unanswered(Unanswered::NoResponders));
+        if !(unanswered || is_gone(error)) || !self.info(link).await.as_ref().is_err_and(is_gone) {
+            return false;
+        }
+        match self.ensure(link).await {
+            Ok(_) => {
+                warn!(stream = self.name, "the stream was gone, and is made again");
+                true
+            }
+            Err(error) => {
+                warn!(stream = self.name, %error, "the stream is gone, and not made again");
+                false
+            }
+        }
     }
 
     async fn fit(&self, link: &Link, info: Info) -> Result<Info, StreamError> {
