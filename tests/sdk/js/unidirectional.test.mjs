@@ -54,6 +54,7 @@ describe('unidirectional transports', { timeout: 120_000 }, () => {
         await eventually('the second is sent away', () => second.disconnect);
         const channel = fresh('chat');
         await node.api('subscribe', { user, channel, session: first.connect.session });
+        await eventually('the push', () => first.pushes.some(push => push.channel === channel && push.subscribe));
         await node.publish(channel, 1);
         await eventually('the first is still there', () => first.publications(channel).length === 1);
         assert.ok(!first.disconnect);
