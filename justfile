@@ -8,7 +8,7 @@ check:
     cargo clippy --workspace --all-targets --locked -- -D warnings
     cargo test --locked --lib
 
-# Everything, as CI does; `just test rust`, `just test js`, `just test python`, `just test browser` for one suite.
+# Everything, as CI does; `just test rust`, `just test js`, `just test python`, `just test browser`, `just test operate` for one suite.
 test suite="all":
     scripts/test.sh {{ if suite == "all" { "" } else { "--only " + suite } }}
 

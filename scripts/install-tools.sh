@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Python and Node packages, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [node] [python] [browser]
+# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Prometheus,
+# Python and Node packages, Chromium.
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [prometheus] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -67,7 +68,16 @@ install_nats() {
     "$TOOLS/bin/nats-server" --version | grep -qF "v$NATS_SERVER_VERSION" || fail "that is not nats-server $NATS_SERVER_VERSION"
 }
 
-# The distribution's package, only unpacked: installing it would start a server.
+# The distribution's package, only unpacked: installing it would start a server. Leaves nothing where there is none.
+unpack() {
+    local home="$1" package="$2"
+    command -v apt-get >/dev/null || fail "no apt-get here; install yourself: $package"
+    mkdir -p "$home"
+    (cd "$home" && apt-get download -qq "$package" 2>/dev/null) ||
+        { as_root apt-get update -qq >/dev/null || true; (cd "$home" && apt-get download -qq "$package" 2>/dev/null) || return 0; }
+    dpkg-deb -x "$home/${package}"_*.deb "$home"
+}
+
 install_nginx() {
     local home="$TOOLS/nginx" found package
     "$TOOLS/bin/nginx" -v >/dev/null 2>&1 && return
@@ -75,17 +85,27 @@ install_nginx() {
     for found in "$(command -v nginx || true)" /usr/sbin/nginx "$home/usr/sbin/nginx"; do
         [ -x "$found" ] && ln -sfn "$found" "$TOOLS/bin/nginx" && return
     done
-    command -v apt-get >/dev/null || fail "no apt-get here; install yourself: nginx"
     say "nginx in .tools/nginx"
-    mkdir -p "$home"
     for package in nginx nginx-core; do # Ubuntu's older nginx is a name for nginx-core
-        [ -x "$home/usr/sbin/nginx" ] && break
-        (cd "$home" && apt-get download -qq "$package" 2>/dev/null) ||
-            { as_root apt-get update -qq >/dev/null || true; (cd "$home" && apt-get download -qq "$package" 2>/dev/null) || continue; }
-        dpkg-deb -x "$home/${package}"_*.deb "$home"
+        [ -x "$home/usr/sbin/nginx" ] || unpack "$home" "$package"
     done
     ln -sfn "$home/usr/sbin/nginx" "$TOOLS/bin/nginx"
     "$TOOLS/bin/nginx" -v >/dev/null 2>&1 || fail "$home/usr/sbin/nginx does not run"
+}
+
+install_prometheus() {
+    local home="$TOOLS/prometheus" program found
+    "$TOOLS/bin/prometheus" --version >/dev/null 2>&1 && "$TOOLS/bin/promtool" --version >/dev/null 2>&1 && return
+    mkdir -p "$TOOLS/bin"
+    if ! command -v prometheus >/dev/null || ! command -v promtool >/dev/null; then
+        say "prometheus in .tools/prometheus"
+        unpack "$home" prometheus
+    fi
+    for program in prometheus promtool; do
+        found="$(command -v "$program" || echo "$home/usr/bin/$program")"
+        ln -sfn "$found" "$TOOLS/bin/$program"
+        "$TOOLS/bin/$program" --version >/dev/null 2>&1 || fail "$found does not run"
+    done
 }
 
 install_python() {
@@ -149,10 +169,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust nats nginx node python browser
+[ $# -gt 0 ] || set -- rust nats nginx prometheus node python browser
 for part in "$@"; do
     case "$part" in
-        rust | nats | nginx | node | python | browser) "install_$part" ;;
+        rust | nats | nginx | prometheus | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test.
-# Usage: scripts/test.sh [--only rust|js|python|browser]
+# Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test,
+# what operators get.
+# Usage: scripts/test.sh [--only rust|js|python|browser|operate]
 # Logs go to test-artifacts/; the last lines say what was skipped and sum what ran.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -8,15 +9,16 @@ cd "$(dirname "$0")/.."
 only=all
 case "${1:-}" in
     "") ;;
-    --only) only="${2:?--only wants rust, js, python or browser}" ;;
-    *) echo "usage: scripts/test.sh [--only rust|js|python|browser]" >&2; exit 64 ;;
+    --only) only="${2:?--only wants rust, js, python, browser or operate}" ;;
+    *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust nats nginx node python browser" ;;
+    all) parts="rust nats nginx prometheus node python browser" ;;
     rust) parts="rust nats" ;;
     js) parts="rust nats nginx node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats nginx node browser" ;;
+    operate) parts="rust nats prometheus node python browser" ;;
     *) echo "scripts/test.sh: no suite $only" >&2; exit 64 ;;
 esac
 
@@ -86,6 +88,7 @@ cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast;
 js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=1 ./*.test.mjs); }
 browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
 python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
+operate_suite() { (cd tests/operate && $at_most ../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
 
 check "tools" scripts/install-tools.sh $parts
 if wanted rust; then
@@ -102,6 +105,7 @@ fi
 if wanted js; then node_tests "js SDK" js_suite; fi
 if wanted python; then python_tests "python SDK" python_suite; fi
 if wanted browser; then node_tests "browser" browser_suite; fi
+if wanted operate; then python_tests "operate" operate_suite; fi
 
 [ -z "$skipped" ] || echo "skipped: $skipped"
 echo "$passed passed, $failed failed"

@@ -1,0 +1,29 @@
+"""The application's own services."""
+
+from alerts import fires, quiet
+
+
+def hooks(result, values):
+    return {
+        'midplane_hooks_total{instance="a",hook="connect",result="result"}': "0+100x80",
+        f'midplane_hooks_total{{instance="a",hook="connect",result="{result}"}}': values,
+        'midplane_hooks_total{instance="a",hook="publish",result="result"}': "0+100x80",
+    }
+
+
+def calls(result, values):
+    return {'midplane_rpc_total{instance="a",result="ok"}': "0+100x80", f'midplane_rpc_total{{instance="a",result="{result}"}}': values}
+
+
+CASES = {
+    "MidplaneHooksFailing": [
+        fires("the connect hook hangs", "12m", hooks("timeout", "0+20x80"), hook="connect"),
+        quiet("one in a hundred", "12m", hooks("timeout", "0+1x80")),
+        quiet("it says no", "12m", hooks("disconnect", "0+100x80")),
+    ],
+    "MidplaneRpcFailing": [
+        fires("no service for one call in six", "12m", calls("no_responder", "0+20x80")),
+        quiet("one in a hundred", "12m", calls("timeout", "0+1x80")),
+        quiet("services that answer with an error", "12m", calls("error", "0+100x80")),
+    ],
+}

@@ -1,0 +1,54 @@
+"""Whether what is published arrives."""
+
+from alerts import fires, quiet
+
+
+def recoveries(result, values):
+    return {
+        'midplane_recoveries_total{instance="a",result="full"}': "0+10x150",
+        'midplane_recoveries_total{instance="a",result="empty"}': "0+10x150",
+        f'midplane_recoveries_total{{instance="a",result="{result}"}}': values,
+    }
+
+
+def errors(reason, values, source="client"):
+    return {f'midplane_publish_errors_total{{instance="a",source="{source}",reason="{reason}"}}': values}
+
+
+CASES = {
+    "MidplaneLossUnhealed": [
+        fires("once", "2m", {'midplane_gaps_unhealed_total{instance="a",cause="hole"}': "0x3 1x20"}, cause="hole"),
+        quiet("ten minutes ago", "12m", {'midplane_gaps_unhealed_total{instance="a",cause="hole"}': "0x3 1x80"}),
+        quiet("healed", "2m", {'midplane_gaps_total{instance="a",cause="hole"}': "0x3 1x20"}),
+    ],
+    "MidplaneGapsFrequent": [
+        fires("several a minute", "12m", {'midplane_gaps_total{instance="a",cause="dropped"}': "0+1x80"}, cause="dropped"),
+        quiet("a few", "12m", {'midplane_gaps_total{instance="a",cause="dropped"}': "0x10 1 2 3x60"}),
+        quiet("elections and reconnects", "12m", {'midplane_gaps_total{instance="a",cause="reconnect"}': "0+1x80"}),
+    ],
+    "MidplaneRecoveryRefused": [
+        fires("a third", "22m", recoveries("refused_gap", "0+10x150")),
+        fires("a third fails", "22m", recoveries("error", "0+10x150")),
+        quiet("one in a hundred", "22m", recoveries("refused_gap", "0+0.2x150")),
+    ],
+    "MidplanePublishErrors": [
+        fires("NATS does not acknowledge", "4m", errors("unknown", "0+1x30"), source="client", reason="unknown"),
+        quiet("what clients do wrong", "4m", errors("refused", "0+1x30")),
+        quiet("none", "4m", errors("unavailable", "0x30")),
+    ],
+    "MidplanePublicationsRefused": [
+        fires("a backend that publishes no JSON", "17m", errors("refused", "0+1x100", "nats"), source="nats"),
+        quiet("now and then", "17m", errors("too_large", "0+0.1x100")),
+        quiet("not stored", "17m", errors("unavailable", "0+1x100")),
+    ],
+    "MidplaneQueueOverflow": [
+        fires(
+            "no room for publications",
+            "4m",
+            {'midplane_queue_overflows_total{instance="a",queue="publish"}': "0x3 5x30"},
+            instance="a",
+            queue="publish",
+        ),
+        quiet("never", "4m", {'midplane_queue_overflows_total{instance="a",queue="publish"}': "0x30"}),
+    ],
+}
