@@ -76,7 +76,9 @@ def test_it_has_a_runbook(alert):
 
 def test_runbooks_are_of_alerts_that_exist():
     titles = [
-        title for file in (PROJECT / "docs/runbooks").glob("*.md") for title in re.findall(r"(?m)^## (Midplane\w+)$", file.read_text())
+        title
+        for file in (PROJECT / "docs/runbooks").glob("*.md")
+        for title in re.findall(r"(?m)^## (Midplane\w+)$", file.read_text())
     ]
     assert sorted(titles) == sorted(ALERTS)
 

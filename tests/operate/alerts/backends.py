@@ -12,7 +12,10 @@ def hooks(result, values):
 
 
 def calls(result, values):
-    return {'midplane_rpc_total{instance="a",result="ok"}': "0+100x80", f'midplane_rpc_total{{instance="a",result="{result}"}}': values}
+    return {
+        'midplane_rpc_total{instance="a",result="ok"}': "0+100x80",
+        f'midplane_rpc_total{{instance="a",result="{result}"}}': values,
+    }
 
 
 CASES = {

@@ -32,7 +32,12 @@ CASES = {
         quiet("a node that stands alone", "2m", links("0x20", "0x20")),
     ],
     "MidplaneBackplaneFlapping": [
-        fires("every two minutes", "14m", {'midplane_backplane_reconnects_total{instance="a"}': "0x7 1x7 2x7 3x7 4x7 5x40"}, instance="a"),
+        fires(
+            "every two minutes",
+            "14m",
+            {'midplane_backplane_reconnects_total{instance="a"}': "0x7 1x7 2x7 3x7 4x7 5x40"},
+            instance="a",
+        ),
         quiet("once", "14m", {'midplane_backplane_reconnects_total{instance="a"}': "0x7 1x60"}),
     ],
     "MidplaneBackplaneSlow": [

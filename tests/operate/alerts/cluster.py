@@ -43,7 +43,9 @@ CASES = {
         quiet("once", "12m", {'midplane_cluster_graces_total{instance="a"}': "0x9 1x60"}),
     ],
     "MidplaneReapsFailing": [
-        fires("every half a minute", "15m", {'midplane_cluster_reaps_total{instance="a",result="failed"}': "0 0 1 1 2 2 3+0.5x80"}),
+        fires(
+            "every half a minute", "15m", {'midplane_cluster_reaps_total{instance="a",result="failed"}': "0 0 1 1 2 2 3+0.5x80"}
+        ),
         quiet("done at the second attempt", "15m", {'midplane_cluster_reaps_total{instance="a",result="failed"}': "0x20 1x60"}),
         quiet("reaps that are done", "15m", {'midplane_cluster_reaps_total{instance="a",result="done"}': "0+1x80"}),
     ],
@@ -63,7 +65,10 @@ CASES = {
         quiet(
             "many come and go, and are recorded",
             "8m",
-            {'midplane_presence_unrecorded{instance="a"}': "200 0 150 0 300 0 0 0x50", 'midplane_presence_members{instance="a"}': "1000x60"},
+            {
+                'midplane_presence_unrecorded{instance="a"}': "200 0 150 0 300 0 0 0x50",
+                'midplane_presence_members{instance="a"}': "1000x60",
+            },
         ),
     ],
     "MidplaneSurveysFailing": [

@@ -26,7 +26,10 @@ def rejected(reason, values):
 
 
 def auth(result, values, ok="0+100x150"):
-    return {'midplane_auth_total{instance="b",result="ok"}': ok, f'midplane_auth_total{{instance="b",result="{result}"}}': values}
+    return {
+        'midplane_auth_total{instance="b",result="ok"}': ok,
+        f'midplane_auth_total{{instance="b",result="{result}"}}': values,
+    }
 
 
 def slow(action, values):
@@ -71,7 +74,11 @@ CASES = {
             "66m",
             {**connected("1000x300", "1000x300"), **opened("0+15x250 5000+1500x40"), **departed("left", "0x250 1x40")},
         ),
-        quiet("a cluster that is new", "4m", {**connected("0+100x60", "0+100x60"), **opened("0+1500x60"), **departed("left", "0x60")}),
+        quiet(
+            "a cluster that is new",
+            "4m",
+            {**connected("0+100x60", "0+100x60"), **opened("0+1500x60"), **departed("left", "0x60")},
+        ),
         quiet("few clients", "66m", {**connected("10x300", "10x300"), **opened("0x250 0+100x40"), **departed("left", "0x300")}),
     ],
     "MidplaneHandshakesRejected": [

@@ -33,11 +33,21 @@ CASES = {
         ),
     ],
     "MidplaneNodeRestarting": [
-        fires("four lives in ten minutes", "11m", {'process_start_time_seconds{instance="a"}': "0x9 120x9 240x9 360x30"}, instance="a"),
+        fires(
+            "four lives in ten minutes",
+            "11m",
+            {'process_start_time_seconds{instance="a"}': "0x9 120x9 240x9 360x30"},
+            instance="a",
+        ),
         quiet("a deploy", "11m", {'process_start_time_seconds{instance="a"}': "0x9 120x60"}),
     ],
     "MidplaneDrainStuck": [
-        fires("a minute past its deadline", "3m", {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x3 90x20"}, instance="a"),
+        fires(
+            "a minute past its deadline",
+            "3m",
+            {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x3 90x20"},
+            instance="a",
+        ),
         quiet("before its deadline", "3m", {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x3 200x20"}),
         quiet("not stopping", "3m", {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x20"}),
     ],
@@ -69,12 +79,19 @@ CASES = {
         quiet("late once", "12m", {'midplane_runtime_poll_delay_seconds{instance="a"}': "0.001x20 0.4 0.001x40"}),
     ],
     "MidplaneMemoryHigh": [
-        fires("at 90 % of one gibibyte", "7m", {'process_resident_memory_bytes{instance="a"}': f"{GIB * 9 // 10}x40"}, instance="a"),
+        fires(
+            "at 90 % of one gibibyte",
+            "7m",
+            {'process_resident_memory_bytes{instance="a"}': f"{GIB * 9 // 10}x40"},
+            instance="a",
+        ),
         quiet("at 50 %", "7m", {'process_resident_memory_bytes{instance="a"}': f"{GIB // 2}x40"}),
         quiet("Prometheus itself", "7m", {'process_resident_memory_bytes{job="prometheus",instance="p"}': f"{GIB}x40"}),
     ],
     "MidplaneFdsNearLimit": [
-        fires("90 %", "7m", {'process_open_fds{instance="a"}': "900x40", 'process_max_fds{instance="a"}': "1000x40"}, instance="a"),
+        fires(
+            "90 %", "7m", {'process_open_fds{instance="a"}': "900x40", 'process_max_fds{instance="a"}': "1000x40"}, instance="a"
+        ),
         quiet("half of them", "7m", {'process_open_fds{instance="a"}': "500x40", 'process_max_fds{instance="a"}': "1000x40"}),
         quiet("without limit", "7m", {'process_open_fds{instance="a"}': "500x40", 'process_max_fds{instance="a"}': "0x40"}),
     ],

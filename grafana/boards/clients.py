@@ -1,0 +1,162 @@
+"""Who is let in and who is not, what runs into a limit, and how the application's backends answer."""
+
+from model import GREEN, RED, YELLOW, dashboard, graph, nonzero, quantile, rate, row, stat
+
+
+def part(of, all_of):
+    """How much of `all_of` is `of`; 0 where there is none of either."""
+    return f"{rate(of)} / ({rate(all_of)} > 0) or on () vector(0)"
+
+
+def rows():
+    yield row(
+        "",
+        stat(
+            "Turned away",
+            "Handshakes a second that nodes refused.",
+            rate("midplane_handshakes_rejected_total"),
+            "ops",
+            (GREEN, (1, YELLOW)),
+            width=4,
+        ),
+        stat(
+            "Tokens refused",
+            "Part of all that were checked.",
+            part('midplane_auth_total{result!="ok"}', "midplane_auth_total"),
+            "percentunit",
+            (GREEN, (0.05, YELLOW), (0.2, RED)),
+            width=4,
+        ),
+        stat(
+            "Too fast",
+            "Requests a second that were refused for it.",
+            rate("midplane_rate_limited_total"),
+            "ops",
+            (GREEN, (1, YELLOW)),
+            width=4,
+        ),
+        stat("Revocations", "In force.", "max(midplane_revocations)", graph=False, width=4),
+        stat(
+            "Hooks without answer",
+            "Part of all that were asked.",
+            part('midplane_hooks_total{result=~"timeout|no_responder|unreachable|bad_answer"}', "midplane_hooks_total"),
+            "percentunit",
+            (GREEN, (0.01, YELLOW), (0.05, RED)),
+            width=4,
+        ),
+        stat(
+            "Calls without answer",
+            "Part of all calls of clients to services.",
+            part('midplane_rpc_total{result=~"no_responder|timeout"}', "midplane_rpc_total"),
+            "percentunit",
+            (GREEN, (0.01, YELLOW), (0.05, RED)),
+            width=4,
+        ),
+    )
+    yield row(
+        "Letting in",
+        graph(
+            "Handshakes turned away",
+            "By reason.",
+            [("{{reason}}", rate("midplane_handshakes_rejected_total", "reason"))],
+            "ops",
+        ),
+        graph("Tokens", "What checking them said.", [("{{result}}", rate("midplane_auth_total", "result"))], "ops"),
+        graph(
+            "Too fast",
+            "Refused by a limit: of handshakes from one address, of one connection's commands, of the server API.",
+            [("{{scope}}", rate("midplane_rate_limited_total", "scope"))],
+            "ops",
+        ),
+        graph(
+            "Connections and limit",
+            "Of each node.",
+            [
+                ("{{instance}}", "sum by (instance) (midplane_connections)"),
+                ("limit of {{instance}}", "midplane_connections_limit"),
+            ],
+        ),
+        graph(
+            "Sent away",
+            "Closed for good by a backend, a setting or a mistake of the client (3500 to 3509), or for lack of a valid token (3005).",
+            [("{{code}}", nonzero(rate('midplane_connections_closed_total{code=~"35..|3005"}', "code")))],
+            "ops",
+        ),
+        graph(
+            "Slow readers",
+            "closed, lost: they lose their connection or their place. conflated, parked, recovered: their namespace helps them.",
+            [("{{action}}", rate("midplane_slow_consumers_total", "action"))],
+            "ops",
+        ),
+    )
+    yield row(
+        "Hooks and calls",
+        graph(
+            "Hooks",
+            "What came of asking them.",
+            [("{{hook}}: {{result}}", nonzero(rate("midplane_hooks_total", "hook, result")))],
+            "ops",
+            width=12,
+        ),
+        graph(
+            "Time to answer",
+            "99 of 100 take no longer.",
+            [("{{hook}}", quantile(0.99, "midplane_hook_duration_seconds", "hook"))],
+            "s",
+            width=12,
+        ),
+        graph(
+            "Calls to services", "What came of them.", [("{{result}}", rate("midplane_rpc_total", "result"))], "ops", width=12
+        ),
+        graph(
+            "Time to answer calls",
+            "99 of 100 take no longer.",
+            [("{{result}}", quantile(0.99, "midplane_rpc_duration_seconds", "result"))],
+            "s",
+            width=12,
+        ),
+    )
+    yield row(
+        "HTTP",
+        graph(
+            "Requests",
+            "By what they were for.",
+            [("{{route}}", rate("midplane_http_requests_total", "route"))],
+            "reqps",
+            stacked=True,
+        ),
+        graph(
+            "Not ok",
+            "Answered with 400 or above.",
+            [("{{route}}: {{status}}", nonzero(rate('midplane_http_requests_total{status=~"4xx|5xx"}', "route, status")))],
+            "reqps",
+        ),
+        graph(
+            "Time to answer",
+            "99 of 100 take no longer. Connections have durations of their own.",
+            [("{{route}}", quantile(0.99, "midplane_http_request_duration_seconds", "route"))],
+            "s",
+        ),
+        graph(
+            "Posts of clients on streams",
+            "What became of them. unknown_session, unknown_node: the session had ended.",
+            [("{{result}}", rate("midplane_emulation_total", "result"))],
+            "ops",
+        ),
+        graph(
+            "Commands that are none",
+            "What clients send that cannot be read.",
+            [("{{result}}", rate('midplane_commands_total{command="malformed"}', "result"))],
+            "ops",
+        ),
+        graph(
+            "Time to connect",
+            "From the upgrade to the answer to connect.",
+            [("{{protocol}}", quantile(0.99, "midplane_handshake_duration_seconds", "protocol"))],
+            "s",
+        ),
+    )
+
+
+def board():
+    return dashboard("clients", "Clients and limits", __doc__, *rows())

@@ -1,0 +1,72 @@
+"""A real Prometheus with the project's own configuration, but for the addresses and a shorter interval."""
+
+import json
+import math
+import tempfile
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+
+import yaml
+
+from rules import FILES, FOLDER
+from system import Process, eventually, free_port
+from tools import tool
+
+
+def numbers(result):
+    """The values of an answer that are any."""
+    return [value for value in (float(series["value"][1]) for series in result) if not math.isnan(value)]
+
+
+class Prometheus:
+    def __init__(self, nodes):
+        self.directory = Path(tempfile.mkdtemp(prefix="midplane-prometheus-"))
+        self.address = f"127.0.0.1:{free_port()}"
+        (self.directory / "prometheus.yml").write_text(yaml.safe_dump(self._configuration(nodes)))
+
+    def _configuration(self, nodes):
+        made = yaml.safe_load((FOLDER / "prometheus.yml").read_text())
+        made["global"] |= {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
+        made["rule_files"] = [str(file) for file in FILES]
+        midplane = next(job for job in made["scrape_configs"] if job["job_name"] == "midplane")
+        midplane["static_configs"] = [{"targets": [node.address], "labels": {"instance": node.name}} for node in nodes]
+        made["scrape_configs"] = [midplane]
+        return made
+
+    def run(self):
+        self.process = Process(
+            "prometheus",
+            [
+                tool("prometheus"),
+                f"--config.file={self.directory}/prometheus.yml",
+                f"--storage.tsdb.path={self.directory}/data",
+                f"--web.listen-address={self.address}",
+            ],
+        )
+        eventually("prometheus is ready", lambda: self._get("/-/ready").status == 200)
+        self.look()
+        return self
+
+    def look(self):
+        """Waits until every node that answers has been scraped anew: what grows from now on is seen to grow."""
+        begun = max((float(each["value"][1]) for each in self.query("max(timestamp(up == 1))")), default=0)
+        eventually("scraped anew", lambda: numbers(self.query(f"min(timestamp(up == 1)) > {begun}")))
+
+    def _get(self, path):
+        return urllib.request.urlopen(f"http://{self.address}{path}", timeout=10)
+
+    def ask(self, path, **parameters):
+        """What the API answers; a query that it refuses is an assertion."""
+        try:
+            with self._get(f"/api/v1/{path}?{urllib.parse.urlencode(parameters, doseq=True)}") as response:
+                return json.load(response)["data"]
+        except urllib.error.HTTPError as error:
+            raise AssertionError(f"{parameters}: {error.read().decode()}") from error
+
+    def query(self, expression):
+        return self.ask("query", query=expression)["result"]
+
+    def stop(self):
+        self.process.stop()

@@ -1,0 +1,60 @@
+"""Every query, of every panel and every alert, runs against a real Prometheus that watches a real cluster, and finds data."""
+
+import re
+
+import pytest
+
+from dashboards import BOARDS, TARGETS, filled, named
+from live.prometheus import numbers
+from rules import ALERTS, RECORDINGS
+
+
+@pytest.mark.parametrize("board, panel, target", TARGETS, ids=[named(*each) for each in TARGETS])
+def test_a_query_finds_data(watched, board, panel, target):
+    query = filled(target["expr"])
+    assert numbers(watched.query(query)), query
+
+
+@pytest.mark.parametrize("alert", ALERTS)
+def test_an_alert_reads_series_that_exist(watched, alert):
+    """Nothing may fire, so what it compares is looked at: every selector must find something."""
+    query = ALERTS[alert]["expr"]
+    watched.query(query)
+    selectors = re.findall(r"\b(?:midplane|process)_[a-z_]+(?:\{[^}]*\})?|\b[a-z]+:[a-z0-9_]+:[a-z0-9]+|\bup\{[^}]*\}", query)
+    assert selectors
+    for selector in selectors:
+        assert watched.query(selector), selector
+
+
+@pytest.mark.parametrize("record", RECORDINGS)
+def test_a_recording_rule_records(watched, record):
+    assert numbers(watched.query(record))
+
+
+def test_rules_are_evaluated_without_errors(watched):
+    for group in watched.ask("rules")["groups"]:
+        for rule in group["rules"]:
+            assert rule["health"] == "ok", rule
+
+
+def test_variables_find_their_values(watched):
+    for board in BOARDS.values():
+        for variable in board["templating"]["list"]:
+            if variable["type"] == "query":
+                series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
+                assert watched.ask(f"label/{label}/values", **{"match[]": filled(series)}), variable["name"]
+
+
+def test_annotations_can_be_asked_for(watched):
+    for board in BOARDS.values():
+        for annotation in board["annotations"]["list"]:
+            watched.query(filled(annotation["expr"]))
+
+
+def test_a_dead_node_is_an_alert_in_the_making(watched):
+    pending = {
+        alert["labels"]["alertname"]: alert["labels"]["instance"]
+        for alert in watched.ask("alerts")["alerts"]
+        if "instance" in alert["labels"]
+    }
+    assert pending.get("MidplaneNodeDown") == "gateway-3"
