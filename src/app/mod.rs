@@ -34,7 +34,7 @@ use crate::lifecycle::Readiness;
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
-use crate::session::{NodeInfo, Services};
+use crate::session::{ConnectRate, NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::telemetry::Telemetry;
 
@@ -109,6 +109,7 @@ impl App {
             relay: Arc::clone(&relay),
             presence: Arc::clone(&presence),
             connections: Arc::clone(&connections),
+            connect_rate: connect_rate(&settings, (&tasks, &stop)),
             revocations: Arc::clone(&revocations),
             pulse,
             telemetry: Arc::clone(&telemetry),
@@ -119,13 +120,10 @@ impl App {
         let calls = api::requests::serve(&api).await.context("server API over NATS")?;
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
-        let emulation = emulation(&settings, &backplane, &telemetry);
-        if let Some(passed_on) = emulation.listen().await.context("what clients post elsewhere")? {
-            tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&emulation).take(passed_on)));
-        }
+        let emulation = emulation(&settings, &backplane, &telemetry, (&tasks, &stop)).await?;
         let edge = Edge::new(&settings);
         let clients = clients(&settings, &edge, &emulation, services);
-        let router = router(&settings, clients, api, &readiness, &telemetry);
+        let router = router(&settings, &edge, clients, api, &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(&telemetry)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(health, Arc::clone(&readiness), revocations, stop.clone()));
@@ -171,6 +169,13 @@ async fn know_revoked(
     Ok(revocations)
 }
 
+/// Counts how often each user connects, where that is limited.
+fn connect_rate(settings: &Settings, (tasks, stop): (&TaskTracker, &CancellationToken)) -> Option<Arc<ConnectRate>> {
+    let rate = ConnectRate::new(settings.client.user_connect_rate?);
+    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&rate).forget()));
+    Some(rate)
+}
+
 fn node_info(settings: &Settings) -> NodeInfo {
     let version = concat!("midplane ", env!("CARGO_PKG_VERSION")).to_owned();
     NodeInfo { name: settings.node.name.clone(), version }
@@ -209,7 +214,16 @@ fn verifier(keys: Option<&TokenKeys>, section: &'static str) -> anyhow::Result<O
 }
 
 /// In a session's inbox the posts of a few may wait.
-fn emulation(settings: &Settings, backplane: &Arc<dyn Backplane>, telemetry: &Arc<Telemetry>) -> Arc<Emulation> {
+async fn emulation(
+    settings: &Settings,
+    backplane: &Arc<dyn Backplane>,
+    telemetry: &Arc<Telemetry>,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<Arc<Emulation>> {
     let limit = settings.transports.emulation_body_limit.saturating_mul(4);
-    Emulation::new(limit, Arc::clone(backplane), Arc::clone(telemetry))
+    let emulation = Emulation::new(limit, Arc::clone(backplane), Arc::clone(telemetry));
+    if let Some(passed_on) = emulation.listen().await.context("what clients post elsewhere")? {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&emulation).take(passed_on)));
+    }
+    Ok(emulation)
 }

@@ -7,7 +7,7 @@ use axum::routing::any;
 
 use crate::api::Api;
 use crate::emulation::Emulation;
-use crate::http::limits::{Turned, cors};
+use crate::http::limits::{AddressLimit, Turned, cors, rate};
 use crate::http::{self, Edge, Probes, Refusal};
 use crate::lifecycle::Readiness;
 use crate::session::{self, Services};
@@ -41,23 +41,24 @@ pub(super) fn clients(
     let streams = http::streams::routes(edge, emulation, transports, on_stream);
     let [websockets, mut streams] = http::connection::limited(edge, [websockets.merge(unidirectional), streams]);
     if transports.http_stream.enabled || transports.sse.enabled {
-        streams = streams.merge(http::emulation::routes(edge, emulation, transports.emulation_body_limit));
+        let posts = http::emulation::routes(edge, emulation, transports.emulation_body_limit);
+        let [posts] = rate::limited([posts], AddressLimit::Posts, transports.emulation_rate, &edge.proxies);
+        streams = streams.merge(posts);
     }
     websockets.merge(cors::shared(streams, Arc::clone(&edge.origins)))
 }
 
 pub(super) fn router(
     settings: &Settings,
+    edge: &Edge,
     clients: axum::Router,
     api: Arc<Api>,
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
-    let mut routes = vec![
-        http::health::routes(probes(settings, readiness, telemetry)),
-        clients,
-        http::api::routes(api, &settings.http_api, settings.http.body_limit),
-    ];
+    let api = http::api::routes(api, &settings.http_api, settings.http.body_limit);
+    let [api] = rate::limited([api], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
+    let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients, api];
     if settings.http.demo {
         routes.push(http::demo::routes());
     }

@@ -13,7 +13,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use uuid::Uuid;
 
-use crate::http::limits::{Admission, Origins, TrustedProxies, rate};
+use crate::http::limits::{AddressLimit, Admission, Origins, TrustedProxies, rate};
 use crate::http::refusal::Refusal;
 use crate::http::streams;
 use crate::protocol::centrifuge::{Format, decode_introduction};
@@ -150,8 +150,5 @@ where
 
 /// Puts the rate of handshakes in front of all routes of `routers`.
 pub fn limited<const N: usize>(edge: &Edge, routers: [Router; N]) -> [Router; N] {
-    match edge.handshake_rate {
-        Some(rate) => rate::limited(routers, rate, Arc::clone(&edge.proxies)),
-        None => routers,
-    }
+    rate::limited(routers, AddressLimit::Handshakes, edge.handshake_rate, &edge.proxies)
 }

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use crate::http::limits::Turned;
 use crate::http::refusal::Refusal;
-use crate::telemetry::{self, LimitScope, Rejection, Route, StatusClass};
+use crate::telemetry::{self, Rejection, Route, StatusClass};
 
 /// A request under way.
 pub(super) struct Observed {
@@ -43,8 +43,8 @@ impl Observed {
 fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
     let rejection = match refusal {
         Refusal::Origin => Rejection::Origin,
-        Refusal::RateLimited { .. } => {
-            http.rate_limited.of(LimitScope::HandshakeIp).increment(1);
+        Refusal::RateLimited { limit, .. } => {
+            http.rate_limited.of(limit.scope()).increment(1);
             Rejection::RateLimit
         }
         Refusal::Turned(Turned::Full) => Rejection::Capacity,

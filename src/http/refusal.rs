@@ -7,7 +7,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
-use crate::http::limits::Turned;
+use crate::http::limits::{AddressLimit, Turned};
 use crate::socket::Refused;
 
 /// A request that is refused.
@@ -15,8 +15,9 @@ use crate::socket::Refused;
 pub enum Refusal {
     /// The origin is not among those allowed.
     Origin,
-    /// This address tries too often.
+    /// This address asks too often.
     RateLimited {
+        limit: AddressLimit,
         seconds: u64,
     },
     /// No place for another connection, here or now.
@@ -36,7 +37,7 @@ impl Refusal {
     /// Seconds after which trying again makes sense.
     fn retry_after(self) -> Option<u64> {
         match self {
-            Self::RateLimited { seconds } => Some(seconds),
+            Self::RateLimited { seconds, .. } => Some(seconds),
             Self::Turned(Turned::Full) => Some(5),
             // Behind a proxy the next node takes it at once.
             Self::Turned(Turned::NotReady | Turned::Draining) => Some(1),
@@ -61,7 +62,7 @@ impl Refusal {
         let message = match self {
             Self::Handshake(refused) => return refused.to_string().into(),
             Self::Origin => "this origin may not connect (see client.allowed_origins)",
-            Self::RateLimited { .. } => "too many handshakes from this address",
+            Self::RateLimited { limit, .. } => limit.message(),
             Self::Turned(Turned::Full) => "no place for another connection",
             Self::Turned(Turned::NotReady) => "not ready",
             Self::Turned(Turned::Draining) => "draining",

@@ -17,6 +17,7 @@ use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 use crate::revocation::Token;
+use crate::telemetry::{LimitScope, Rejection};
 
 /// Who somebody turned out to be.
 #[derive(Debug, Default)]
@@ -50,13 +51,16 @@ impl Session {
     }
 
     async fn try_connect(&mut self, id: u32, request: ConnectRequest) -> Answer {
-        let identity = self.identify(&request).await?;
+        let identity = self.identify(&request).await.inspect_err(|failure| self.count_unidentified(failure))?;
         if identity.token.is_some()
             && identity.user.is_empty()
             && self.services.client.disallow_anonymous_connection_tokens
         {
-            return Err(DisconnectCode::PermissionDenied.into());
+            let refused = DisconnectCode::PermissionDenied.into();
+            self.count_unidentified(&refused);
+            return Err(refused);
         }
+        self.spend_connect(&identity.user)?;
         if is_past(identity.expires_at) && identity.token.is_none() {
             return Err(ErrorCode::Expired.into());
         }
@@ -85,6 +89,19 @@ impl Session {
         self.services.counted_connect(self.outbox.format(), self.opened.elapsed());
         drop(holds);
         Ok(None)
+    }
+
+    /// Counts one more connect of a user.
+    fn spend_connect(&self, user: &str) -> Result<(), Failure> {
+        let Some(rate) = self.services.connect_rate.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
+        if rate.admits(user) {
+            return Ok(());
+        }
+        debug!(client = %self.id, "closing: the user connects too often (client.user_connect_rate)");
+        let http = &self.services.telemetry.http;
+        http.rate_limited.of(LimitScope::UserConnect).increment(1);
+        http.handshakes_rejected.of(Rejection::RateLimit).increment(1);
+        Err(DisconnectCode::TooManyRequests.into())
     }
 
     async fn identify(&self, request: &ConnectRequest) -> Result<Identity, Failure> {

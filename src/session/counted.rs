@@ -9,7 +9,7 @@ use super::services::Services;
 use super::state::Session;
 use crate::auth::TokenError;
 use crate::protocol::centrifuge::{Format, Method};
-use crate::telemetry::{CloseCode, Command, Outcome, Telemetry, Verdict};
+use crate::telemetry::{CloseCode, Command, Outcome, Rejection, Telemetry, Verdict};
 
 impl Session {
     pub(super) fn count_received(&self, bytes: usize) {
@@ -17,6 +17,14 @@ impl Session {
         let transport = self.outbox.format().into();
         clients.received_messages.of(transport).increment(1);
         clients.received_bytes.of(transport).increment(bytes as u64);
+    }
+
+    /// Counts a client that did not say who it is, or not to our liking; not where nobody could tell.
+    pub(super) fn count_unidentified(&self, failure: &Failure) {
+        let passes = matches!(failure, Failure::Error(error) if error.temporary());
+        if !passes {
+            self.services.telemetry.http.handshakes_rejected.of(Rejection::Auth).increment(1);
+        }
     }
 
     pub(super) fn count_command(&self, command: Command, took: Duration, answer: &Answer) {

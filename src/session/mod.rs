@@ -24,6 +24,7 @@ mod subscription;
 pub mod transport;
 mod unidirectional;
 
+pub use rate::ConnectRate;
 pub use run::run;
 pub use services::{NodeInfo, Services};
 pub use transport::{Event, Inbound, Transport, TransportError};

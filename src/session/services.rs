@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::rate::ConnectRate;
 use crate::auth::Verifier;
 use crate::hooks::Hooks;
 use crate::hub::{Connections, Pulse};
@@ -24,6 +25,8 @@ pub struct Services {
     pub relay: Arc<Relay>,
     pub presence: Arc<Presence>,
     pub connections: Arc<Connections>,
+    /// How often a user may connect; `None` without limit.
+    pub connect_rate: Option<Arc<ConnectRate>>,
     pub revocations: Arc<Revocations>,
     pub pulse: Arc<Pulse>,
     pub telemetry: Arc<Telemetry>,

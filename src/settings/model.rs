@@ -1,6 +1,7 @@
 //! What settings mean once they are resolved.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -78,6 +79,21 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// The time in which one is earned; never zero.
+    #[must_use]
+    pub fn period(self) -> Duration {
+        let period = Duration::try_from_secs_f64(1.0 / self.per_second).unwrap_or(Duration::MAX);
+        period.max(Duration::from_nanos(1))
+    }
+
+    /// How many at once, one at least.
+    #[must_use]
+    pub fn at_once(self) -> NonZeroU32 {
+        NonZeroU32::new(self.burst).unwrap_or(NonZeroU32::MIN)
+    }
+}
+
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Which `Origin`s browsers may come from (`FRONTEND_URL` and `client.allowed_origins`).
@@ -107,6 +123,8 @@ pub struct Client {
     pub publish_rate: Option<Rate>,
     /// Subscribes per second and connection; `None` is without limit.
     pub subscribe_rate: Option<Rate>,
+    /// Connects per second and user, whichever connection; `None` is without limit.
+    pub user_connect_rate: Option<Rate>,
     /// Put the server's time into the connect result.
     pub connect_include_server_time: bool,
     /// Publications in one history reply or recovery; also caps `limit: -1`.
@@ -126,6 +144,8 @@ pub struct Transports {
     pub uni_websocket: Transport,
     /// Bytes of one post of a client on a stream.
     pub emulation_body_limit: usize,
+    /// Posts per second and address; `None` is without limit.
+    pub emulation_rate: Option<Rate>,
 }
 
 /// One of them.
@@ -175,6 +195,8 @@ pub struct HttpApi {
     pub insecure: bool,
     /// Errors as HTTP statuses in place of 200 (`http_api.error_mode = "transport"`).
     pub transport_errors: bool,
+    /// Calls per second and address; `None` is without limit.
+    pub rate: Option<Rate>,
 }
 
 /// Who is asked before something is allowed: by NATS request or HTTP.

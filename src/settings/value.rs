@@ -199,6 +199,19 @@ impl FromValue for Rate {
     }
 }
 
+/// A rate, or "off" for none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Limit(pub Option<Rate>);
+
+impl FromValue for Limit {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        match text(value)? {
+            "" | "off" => Ok(Self(None)),
+            _ => Rate::from_value(value).map(|rate| Self(Some(rate))),
+        }
+    }
+}
+
 fn rate(text: &str) -> Option<Rate> {
     let mut words = text.split_whitespace();
     let (number, unit) = words.next()?.split_once('/')?;

@@ -107,7 +107,10 @@ labels! {
     }
 
     /// What a rate limit is for.
-    LimitScope("scope") { HandshakeIp = "handshake_ip", Connection = "connection", Api = "api" }
+    LimitScope("scope") {
+        HandshakeIp = "handshake_ip", Connection = "connection", Api = "api", Emulation = "emulation",
+        UserConnect = "user_connect",
+    }
 
     /// What an HTTP request was for.
     Route("route") {

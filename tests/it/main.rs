@@ -15,6 +15,7 @@ mod nats_authentication;
 mod nats_backplane;
 mod nats_servers;
 mod presence;
+mod rates;
 mod relay;
 mod revocations;
 mod services;

@@ -12,3 +12,4 @@ pub mod rate;
 pub use address::TrustedProxies;
 pub use admission::{Admission, Gate, Seat, Turned};
 pub use origins::Origins;
+pub use rate::AddressLimit;

@@ -1,6 +1,7 @@
-//! How many handshakes one address may try.
+//! How often one address may ask for something.
 
-use std::net::{IpAddr, SocketAddr};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,21 +12,63 @@ use axum::response::IntoResponse;
 use tower_governor::governor::GovernorConfigBuilder;
 use tower_governor::key_extractor::KeyExtractor;
 use tower_governor::{GovernorError, GovernorLayer};
+use tracing::warn;
 
 use super::address::{TrustedProxies, customer};
 use crate::http::refusal::Refusal;
 use crate::settings::Rate;
+use crate::telemetry::{LimitScope, Pace};
 
 /// How often addresses that were quiet for long enough are forgotten.
 const FORGET_EVERY: Duration = Duration::from_secs(60);
+/// Buckets of one limit, however many addresses come: two of them may have to share one.
+const BUCKETS: u64 = 1 << 18;
 
-/// Puts a token bucket per client address in front of every route of `routers`, one for all. Needs a runtime.
-pub fn limited<const N: usize>(routers: [Router; N], rate: Rate, proxies: Arc<TrustedProxies>) -> [Router; N] {
-    let period = Duration::try_from_secs_f64(1.0 / rate.per_second).unwrap_or(Duration::MAX);
+/// What is limited for each address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AddressLimit {
+    Handshakes,
+    /// What clients on streams say.
+    Posts,
+    /// Calls of the server API.
+    Calls,
+}
+
+impl AddressLimit {
+    /// What is said to whoever asks too often.
+    #[must_use]
+    pub const fn message(self) -> &'static str {
+        match self {
+            Self::Handshakes => "too many handshakes from this address (http.handshake_rate)",
+            Self::Posts => "too many posts from this address (emulation.rate)",
+            Self::Calls => "too many calls from this address (http_api.rate)",
+        }
+    }
+
+    /// What it is counted as.
+    #[must_use]
+    pub const fn scope(self) -> LimitScope {
+        match self {
+            Self::Handshakes => LimitScope::HandshakeIp,
+            Self::Posts => LimitScope::Emulation,
+            Self::Calls => LimitScope::Api,
+        }
+    }
+}
+
+/// Puts a token bucket per client address in front of every route of `routers`, one for all; none without a rate. Needs a
+/// runtime.
+pub fn limited<const N: usize>(
+    routers: [Router; N],
+    limit: AddressLimit,
+    rate: Option<Rate>,
+    proxies: &Arc<TrustedProxies>,
+) -> [Router; N] {
+    let Some(rate) = rate else { return routers };
     let config = GovernorConfigBuilder::default()
-        .period(period.max(Duration::from_nanos(1)))
-        .burst_size(rate.burst.max(1))
-        .key_extractor(ByAddress(proxies))
+        .period(rate.period())
+        .burst_size(rate.at_once().get())
+        .key_extractor(ByAddress { proxies: Arc::clone(proxies), places: RandomState::new() })
         .finish()
         .expect("neither the period nor the burst is zero");
     // The buckets of addresses that never come back would pile up. The task ends with the router.
@@ -38,9 +81,13 @@ pub fn limited<const N: usize>(routers: [Router; N], rate: Rate, proxies: Arc<Tr
             buckets.retain_recent();
         }
     });
-    let layer = GovernorLayer::new(config).error_handler(|error| match error {
+    let told = Pace::default();
+    let layer = GovernorLayer::new(config).error_handler(move |error| match error {
         GovernorError::TooManyRequests { wait_time, .. } => {
-            Refusal::RateLimited { seconds: wait_time.max(1) }.into_response()
+            if let Some(left_out) = told.due() {
+                warn!(left_out, "refused: {}; if it is a proxy's, set http.trusted_proxies", limit.message());
+            }
+            Refusal::RateLimited { limit, seconds: wait_time.max(1) }.into_response()
         }
         GovernorError::UnableToExtractKey | GovernorError::Other { .. } => {
             Refusal::Plain(StatusCode::INTERNAL_SERVER_ERROR, "the client's address is unknown").into_response()
@@ -49,15 +96,21 @@ pub fn limited<const N: usize>(routers: [Router; N], rate: Rate, proxies: Arc<Tr
     routers.map(|router| router.layer(layer.clone()))
 }
 
+/// Gives every address its bucket.
 #[derive(Debug, Clone)]
-struct ByAddress(Arc<TrustedProxies>);
+struct ByAddress {
+    proxies: Arc<TrustedProxies>,
+    /// Seeded, so that nobody can choose a bucket.
+    places: RandomState,
+}
 
 impl KeyExtractor for ByAddress {
-    type Key = IpAddr;
+    type Key = u64;
 
-    fn extract<T>(&self, request: &Request<T>) -> Result<IpAddr, GovernorError> {
+    fn extract<T>(&self, request: &Request<T>) -> Result<u64, GovernorError> {
         let ConnectInfo(peer) =
             request.extensions().get::<ConnectInfo<SocketAddr>>().ok_or(GovernorError::UnableToExtractKey)?;
-        Ok(customer(self.0.client(peer.ip(), request.headers())))
+        let address = customer(self.proxies.client(peer.ip(), request.headers()));
+        Ok(self.places.hash_one(address) % BUCKETS)
     }
 }

@@ -7,7 +7,7 @@ use url::Url;
 use super::super::channels::Channels;
 use super::super::model::{Client, OriginPattern};
 use super::super::section::{Section, Table};
-use super::super::value::{Bytes, FromValue, Positive};
+use super::super::value::{Bytes, FromValue, Limit, Positive};
 use super::{at, token};
 
 /// Whether anything says who a client is, or that nobody cares.
@@ -42,8 +42,9 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         channel_limit: positive("channel_limit"),
         queue_max_size: size(section, "queue_max_size"),
         message_size_limit: size(section, "message_size_limit"),
-        publish_rate: section.take("publish_rate"),
-        subscribe_rate: section.take("subscribe_rate"),
+        publish_rate: section.take::<Limit>("publish_rate").0,
+        subscribe_rate: section.take::<Limit>("subscribe_rate").0,
+        user_connect_rate: section.take::<Limit>("user_connect_rate").0,
         connect_include_server_time: section.take("connect_include_server_time"),
         history_max_publication_limit: positive("history_max_publication_limit"),
         recovery_max_publication_limit: positive("recovery_max_publication_limit"),

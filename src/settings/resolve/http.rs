@@ -6,7 +6,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::super::model::{Http, HttpApi};
 use super::super::section::Section;
-use super::super::value::{Bytes, ErrorMode, Positive, Switch};
+use super::super::value::{Bytes, ErrorMode, Limit, Positive, Switch};
 use super::refuse_missing;
 
 /// Bytes of a key that a stranger could try to guess over the network.
@@ -41,7 +41,7 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
         header_timeout: section.take::<Positive>("header_timeout").0,
         body_limit: section.take::<Bytes>("body_limit").0,
         trusted_proxies: section.take("trusted_proxies"),
-        handshake_rate: section.take("handshake_rate"),
+        handshake_rate: section.take::<Limit>("handshake_rate").0,
         demo,
     }
 }
@@ -68,5 +68,6 @@ pub(super) fn api(section: &Section<'_>, http: &Http, development: bool) -> Http
         key,
         insecure,
         transport_errors: section.take::<ErrorMode>("error_mode") == ErrorMode::Transport,
+        rate: section.take::<Limit>("rate").0,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::model::{Transport, Transports};
 use super::super::section::Section;
-use super::super::value::Bytes;
+use super::super::value::{Bytes, Limit};
 
 pub(super) fn read(root: &Section<'_>) -> Transports {
     Transports {
@@ -12,6 +12,7 @@ pub(super) fn read(root: &Section<'_>) -> Transports {
         uni_sse: transport(&root.section("uni_sse"), "max_request_body_size"),
         uni_websocket: transport(&root.section("uni_websocket"), "message_size_limit"),
         emulation_body_limit: size(&root.section("emulation"), "max_request_body_size"),
+        emulation_rate: root.section("emulation").take::<Limit>("rate").0,
     }
 }
 

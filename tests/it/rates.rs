@@ -1,0 +1,101 @@
+//! How often one address may ask, and one user may connect: beyond it they are told so, and nobody else pays for it.
+
+use serde_json::{Value, json};
+
+use crate::support::node::{Node, Socket};
+use crate::support::token::signed;
+
+const SECRET: &str = "a secret of thirty-two bytes, or more";
+
+/// A node behind a proxy on this machine, with these settings.
+async fn node(more: &str) -> Node {
+    let token =
+        format!("client.token.hmac_secret_key = \"{SECRET}\"\nclient.allow_anonymous_connect_without_token = true");
+    Node::start(&format!("http.trusted_proxies = [\"127.0.0.1\"]\nhttp_api.insecure = true\n{token}\n{more}\n")).await
+}
+
+/// Posts as a client at `address`; status, Retry-After and body of the answer.
+async fn post(node: &Node, path: &str, address: &str, body: &str) -> (u16, Option<u64>, String) {
+    let request = reqwest::Client::new().post(format!("http://{}{path}", node.address));
+    let answer = request.header("x-forwarded-for", address).body(body.to_owned()).send().await.expect("an answer");
+    let after = answer.headers().get("retry-after").and_then(|after| after.to_str().ok()?.parse().ok());
+    (answer.status().as_u16(), after, answer.text().await.expect("a body"))
+}
+
+async fn measured(node: &Node, line: &str) -> bool {
+    let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await.expect("metrics");
+    metrics.text().await.expect("a body").lines().any(|found| found == line)
+}
+
+/// Whoever asks a third time from one address hears 429, which limit it is, and when to come again; others do not.
+async fn is_limited(node: &Node, path: &str, body: &str, setting: &str, scope: &str) {
+    for _ in 0..2 {
+        assert_ne!(post(node, path, "198.51.100.7", body).await.0, 429);
+    }
+    let (status, after, said) = post(node, path, "198.51.100.7", body).await;
+    assert!(status == 429 && after.is_some_and(|after| after > 0), "{status} {after:?}");
+    let said: Value = serde_json::from_str(&said).expect("JSON");
+    assert!(
+        said["error"]["code"] == 429 && said["error"]["message"].as_str().is_some_and(|said| said.contains(setting))
+    );
+    assert_ne!(post(node, path, "198.51.100.8", body).await.0, 429, "another address has a limit of its own");
+    assert!(measured(node, &format!("midplane_rate_limited_total{{scope=\"{scope}\"}} 1")).await);
+}
+
+#[tokio::test]
+async fn calls_of_the_server_api_are_limited_by_address() {
+    let node = node("http_api.rate = \"1/h burst 2\"").await;
+    is_limited(&node, "/api/info", "{}", "http_api.rate", "api").await;
+}
+
+#[tokio::test]
+async fn posts_of_clients_on_streams_are_limited_by_address() {
+    let node = node("emulation.rate = \"1/h burst 2\"").await;
+    let nobody = json!({"session": uuid::Uuid::nil().to_string(), "node": uuid::Uuid::nil().to_string(), "data": "{}"})
+        .to_string();
+    is_limited(&node, "/emulation", &nobody, "emulation.rate", "emulation").await;
+}
+
+async fn comes(node: &Node, connect: Value) -> Socket {
+    let mut socket = node.socket().await;
+    socket.say(json!({"id": 1, "connect": connect})).await;
+    socket
+}
+
+fn token_of(user: &str) -> Value {
+    json!({"token": signed(SECRET, &json!({"sub": user}))})
+}
+
+#[tokio::test]
+async fn a_user_who_connects_too_often_is_told_to_come_later() {
+    let node = node("client.user_connect_rate = \"1/h burst 2\"").await;
+    let mut inside = Vec::new();
+    for connect in [token_of("ann"), token_of("ann"), token_of("bob"), json!({}), json!({}), json!({})] {
+        let mut socket = comes(&node, connect).await;
+        assert!(socket.hear().await["connect"]["client"].is_string());
+        inside.push(socket);
+    }
+    let mut socket = comes(&node, token_of("ann")).await;
+    assert_eq!(socket.closed().await, (3013, "too many requests".to_owned()));
+    assert!(measured(&node, r#"midplane_rate_limited_total{scope="user_connect"} 1"#).await);
+    assert!(measured(&node, r#"midplane_handshakes_rejected_total{reason="rate_limit"} 1"#).await);
+}
+
+#[tokio::test]
+async fn clients_with_a_bad_token_are_counted_as_turned_away() {
+    let node = node("").await;
+    let mut socket =
+        comes(&node, json!({"token": signed("another secret of thirty-two bytes, or more", &json!({"sub": "ann"}))}))
+            .await;
+    assert_eq!(socket.closed().await.0, 3500);
+    assert!(measured(&node, r#"midplane_handshakes_rejected_total{reason="auth"} 1"#).await);
+}
+
+#[tokio::test]
+async fn every_rate_can_be_switched_off() {
+    let node = node("http_api.rate = \"off\"\nemulation.rate = \"off\"\nclient.user_connect_rate = \"off\"").await;
+    for _ in 0..5 {
+        assert_eq!(post(&node, "/api/info", "198.51.100.7", "{}").await.0, 200);
+        assert!(comes(&node, token_of("ann")).await.hear().await["connect"].is_object());
+    }
+}
