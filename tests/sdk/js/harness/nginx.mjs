@@ -1,27 +1,45 @@
-// A real nginx in front of the nodes, without sticky sessions: each request goes to the next node.
-import { mkdirSync, writeFileSync } from 'node:fs';
+// A real nginx in front of the nodes, with the configuration that operators run: nginx/ of the project.
+import { execFileSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-import { Process, freePort, temporaryDirectory } from './process.mjs';
+import { Process, freePort, project, temporaryDirectory } from './process.mjs';
 import { eventually, final } from './wait.mjs';
+
+/** What its clients, all of one address here, may do: more than any test needs that is not about limits. */
+const ample = { NGINX_CONNECTIONS_PER_CLIENT: '10000', NGINX_HANDSHAKES_PER_SECOND: '10000', NGINX_HANDSHAKE_BURST: '10000' };
 
 /** One nginx. */
 export class Nginx {
-  /** `blocked` are paths that it lets nobody through to, as some networks do with WebSockets. */
-  static async start(nodes, { blocked = [], port = undefined } = {}) {
+  /**
+   * `blocked` are paths that it lets nobody through to, as some networks do with WebSockets. `environment` is what
+   * nginx/start.sh reads.
+   */
+  static async start(nodes, { blocked = [], port = undefined, environment = {} } = {}) {
     const nginx = new Nginx();
     nginx.port = port ?? (await freePort());
-    nginx.url = `http://127.0.0.1:${nginx.port}`;
+    nginx.address = `127.0.0.1:${nginx.port}`;
+    nginx.url = `http://${nginx.address}`;
+    nginx.websocket = `ws://${nginx.address}/connection/websocket`;
     const directory = temporaryDirectory();
-    mkdirSync(join(directory, 'temp'));
-    const file = join(directory, 'nginx.conf');
-    writeFileSync(file, configuration(nginx.port, nodes, blocked));
-    nginx.process = new Process('nginx', 'nginx', ['-p', `${directory}/`, '-c', file, '-e', 'stderr']);
+    execFileSync(join(project, 'nginx/start.sh'), ['prepare'], {
+      env: { PATH: process.env.PATH, NGINX_RUN: directory, NGINX_LISTEN: nginx.address, NGINX_WORKER_CONNECTIONS: '512', ...ample, ...environment },
+    });
+    change(join(directory, 'run/upstream.conf'), text => inFrontOf(nodes, text));
+    const closed = blocked.map(path => `location = ${path} { return 403; }`).join('\n');
+    change(join(directory, 'run/server.conf'), text => text.replace('include locations.conf;', `${closed}\n$&`));
+    const user = process.getuid() === 0 ? 'user root;' : ''; // its folder is nobody else's
+    nginx.process = new Process('nginx', 'nginx', ['-p', directory, '-c', join(directory, 'nginx.conf'), '-e', 'stderr', '-g', `daemon off; ${user}`]);
     await eventually('nginx answers', async () => {
       if (nginx.process.outcome) throw final(`nginx ended: ${nginx.process.log()}`);
       return (await fetch(`${nginx.url}/health`)).ok;
     });
     return nginx;
+  }
+
+  /** Its access log so far; a socket stands there when it has ended. */
+  requests() {
+    return this.process.log().split('\n').filter(line => line.startsWith('{')).map(line => JSON.parse(line));
   }
 
   async stop() {
@@ -30,43 +48,13 @@ export class Nginx {
   }
 }
 
-/** As docs/clients.md has it, where it concerns transports. */
-const configuration = (port, nodes, blocked) => `
-${process.getuid() === 0 ? 'user root;' : ''}
-daemon off;
-worker_processes 1;
-pid nginx.pid;
-events { worker_connections 512; }
-http {
-  access_log off;
-  error_log stderr warn;
-  ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map(each => `${each}_temp_path temp/${each};`).join(' ')}
-  map $http_upgrade $conn_up { default upgrade; "" ""; }
-  upstream nodes {
-    ${nodes.map(({ address }) => `server ${address} max_fails=0;`).join('\n    ')}
-    keepalive 32;
-  }
-  server {
-    listen 127.0.0.1:${port};
-    proxy_http_version 1.1;
-    proxy_buffering off;
-    proxy_set_header Host $host;
-    proxy_set_header X-Forwarded-For $remote_addr;
-    proxy_set_header Upgrade $http_upgrade;
-    proxy_set_header Connection $conn_up;
-    proxy_connect_timeout 1s;
-    proxy_read_timeout 75s;
-    ${blocked.map(path => `location = ${path} { return 403; }`).join('\n    ')}
-    location /connection/ {
-      proxy_pass http://nodes;
-      proxy_next_upstream error timeout http_503 non_idempotent;
-      proxy_next_upstream_tries 3;
-    }
-    location / {
-      proxy_pass http://nodes;
-      proxy_next_upstream error timeout http_503;
-      proxy_next_upstream_tries 3;
-    }
-  }
+const change = (file, edit) => writeFileSync(file, edit(readFileSync(file, 'utf8')));
+
+/** The project's upstream with other members. Their addresses are numbers, and the nginx of the tests may be too old to `resolve`. */
+function inFrontOf(nodes, upstream) {
+  const lines = upstream.replace(/^ *include run\/resolver.conf;\n/m, '').split('\n');
+  const first = lines.findIndex(line => line.trim().startsWith('server '));
+  const member = lines[first].replace(' resolve', '');
+  const members = nodes.map(({ address }) => member.replace(/gateway-1:\d+/, address));
+  return [...lines.slice(0, first), ...members, ...lines.slice(first).filter(line => !line.trim().startsWith('server '))].join('\n');
 }
-`;

@@ -33,7 +33,7 @@ export class Process {
   constructor(name, command, args, environment = {}) {
     started += 1;
     this.logFile = join(logs, `${process.pid}-${String(started).padStart(3, '0')}-${name}.log`);
-    const log = openSync(this.logFile, 'w');
+    const log = openSync(this.logFile, 'a');
     this.child = spawn(command, args, {
       stdio: ['ignore', log, log],
       env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment },

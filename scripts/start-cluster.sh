@@ -1,0 +1,170 @@
+#!/usr/bin/env bash
+# Starts the cluster of compose.yaml and waits until all of it is healthy. The first time it makes .env.cluster, with what may
+# be changed, and the secrets. Usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]...
+# CLUSTER_ENV and SECRETS_DIR take other places than .env.cluster and ./secrets.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+ENV_FILE="${CLUSTER_ENV:-.env.cluster}"
+PATIENCE="${CLUSTER_PATIENCE:-240}" # seconds until everything must be healthy
+monitoring=ask
+build=auto
+files=()
+
+fail() { echo "start-cluster: $*" >&2; exit 1; }
+say() { echo "start-cluster: $*"; }
+
+while [ $# -gt 0 ]; do
+    case "$1" in
+        --monitoring) monitoring=yes ;;
+        --no-monitoring) monitoring=no ;;
+        --build) build=yes ;;
+        -f) files+=(-f "${2:?-f wants a file}"); shift ;;
+        *) echo "usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]..." >&2; exit 64 ;;
+    esac
+    shift
+done
+
+# setting NAME: what the environment or the file says, or nothing.
+setting() {
+    if [ -n "${!1:-}" ]; then echo "${!1}"
+    elif [ -f "$ENV_FILE" ]; then sed -n "s/^$1=//p" "$ENV_FILE" | tail -n 1
+    fi
+}
+
+# The folder is for its owner alone; the files in it are for whoever a container runs as.
+make_secrets() {
+    local name directory
+    directory="$(setting SECRETS_DIR)"
+    mkdir -p "$directory"
+    chmod 700 "$directory"
+    # A JWT_SECRET that is there already, of an application that makes tokens with it, is taken over.
+    local given
+    given="$(setting JWT_SECRET)"
+    if [ -n "$given" ] && [ ! -s "$directory/jwt_secret" ]; then
+        printf '%s' "$given" >"$directory/jwt_secret"
+    elif [ -n "$given" ] && [ "$given" != "$(cat "$directory/jwt_secret")" ]; then
+        say "JWT_SECRET has no effect: $directory/jwt_secret is there and holds another"
+    fi
+    for name in jwt_secret api_key nats_gateway_password nats_backend_password nats_system_password nats_route_password grafana_admin_password; do
+        [ -s "$directory/$name" ] || od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$directory/$name"
+        chmod 644 "$directory/$name"
+    done
+}
+
+make_environment() {
+    [ ! -e "$ENV_FILE" ] || return 0
+    (umask 077 && cat >"$ENV_FILE") <<END
+# What compose.yaml runs with, made by scripts/start-cluster.sh. Everything that can be set: docs/deployment.md.
+# Secrets are files in this folder; nothing of them stands in an environment.
+SECRETS_DIR=${SECRETS_DIR:-./secrets}
+
+# Your web application: the origin that browsers may come from. Several by comma.
+FRONTEND_URL=${FRONTEND_URL:-http://localhost:3000}
+# A Supabase project whose tokens are taken too.
+SUPABASE_URL=${SUPABASE_URL:-}
+
+# Of each node.
+MAX_CONNECTIONS=${MAX_CONNECTIONS:-5000}
+GATEWAY_CPUS=${GATEWAY_CPUS:-1}
+GATEWAY_MEMORY=${GATEWAY_MEMORY:-1G}
+
+# The only port that is open to others; Grafana and the nodes themselves are at 127.0.0.1.
+HTTP_PORT=${HTTP_PORT:-80}
+GRAFANA_PORT=${GRAFANA_PORT:-3000}
+# Balancers in front of nginx whose X-Forwarded-For is believed: 10.0.0.0/8
+TRUSTED_PROXIES=${TRUSTED_PROXIES:-}
+# Of one client address.
+CONNECTIONS_PER_CLIENT=${CONNECTIONS_PER_CLIENT:-200}
+HANDSHAKES_PER_SECOND=${HANDSHAKES_PER_SECOND:-20}
+HANDSHAKE_BURST=${HANDSHAKE_BURST:-200}
+
+# Open files of each process: the machine must allow as many (ulimit -Hn).
+NOFILE=$(files_allowed)
+END
+    chmod 600 "$ENV_FILE"
+    say "made $ENV_FILE"
+    # What docker compose reads by itself.
+    if [ "$ENV_FILE" = .env.cluster ] && [ ! -e .env ]; then ln -s .env.cluster .env; fi
+}
+
+files_allowed() {
+    local hard
+    hard="${NOFILE:-$(ulimit -Hn)}"
+    if [ "$hard" = unlimited ] || [ "$hard" -gt 65536 ]; then hard=65536; fi
+    echo "$hard"
+}
+
+choose_monitoring() {
+    local answer
+    [ "$monitoring" = ask ] || return 0
+    monitoring=no
+    [ -t 0 ] || return 0
+    read -r -p "Start Prometheus and Grafana too? [y/N] " answer
+    case "$answer" in [yY]*) monitoring=yes ;; esac
+}
+
+# unhealthy: the services that are not healthy yet.
+unhealthy() {
+    local id
+    for id in $("${compose[@]}" ps -q); do
+        docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$id"
+    done | awk '$2 != "healthy" { print $1 }' | sort | xargs
+}
+
+wait_until_healthy() {
+    local waited=0 left
+    while left="$(unhealthy)" && [ -n "$left" ]; do
+        if [ "$waited" -ge "$PATIENCE" ]; then
+            "${compose[@]}" ps
+            # shellcheck disable=SC2086
+            "${compose[@]}" logs --tail=20 $left
+            fail "not healthy within $PATIENCE s: $left"
+        fi
+        sleep 1
+        waited=$((waited + 1))
+    done
+}
+
+command -v docker >/dev/null || fail "no docker here"
+docker info >/dev/null 2>&1 || fail "the Docker engine cannot be reached (is it running, may you use it?)"
+if docker compose version >/dev/null 2>&1; then compose=(docker compose)
+elif command -v docker-compose >/dev/null; then compose=(docker-compose)
+else fail "neither docker compose nor docker-compose is here"
+fi
+export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
+
+make_environment
+make_secrets
+choose_monitoring
+[ ${#files[@]} = 0 ] || files=(-f compose.yaml "${files[@]}")
+compose+=(--env-file "$ENV_FILE" "${files[@]}")
+[ "$monitoring" = no ] || compose+=(--profile monitoring)
+
+image="$(setting MIDPLANE_IMAGE)"
+if [ "$build" = yes ] || ! docker image inspect "${image:-midplane:local}" >/dev/null 2>&1; then
+    say "building the node"
+    "${compose[@]}" build gateway-1
+fi
+"${compose[@]}" up -d
+say "waiting until everything is healthy"
+wait_until_healthy
+
+port() { local value; value="$(setting "$1")"; echo "${value:-$2}"; }
+directory="$(setting SECRETS_DIR)"
+cat <<END
+
+The cluster runs.
+  clients          ws://localhost:$(port HTTP_PORT 80)/connection/websocket
+  health           http://localhost:$(port HTTP_PORT 80)/health
+  nodes            http://127.0.0.1:$(port GATEWAY_1_PORT 3001) $(port GATEWAY_2_PORT 3002) $(port GATEWAY_3_PORT 3003): server API, metrics
+  server API       X-API-Key: the content of $directory/api_key
+  a token          docker compose exec gateway-1 midplane token --user ada
+END
+[ "$monitoring" = no ] || cat <<END
+  Prometheus       http://127.0.0.1:$(port PROMETHEUS_PORT 9090)
+  Grafana          http://127.0.0.1:$(port GRAFANA_PORT 3000), user admin, password in $directory/grafana_admin_password
+END
+cat <<END
+Settings are in $ENV_FILE, secrets in $directory; after a change: docker compose up -d. docs/deployment.md tells the rest.
+END
