@@ -27,9 +27,13 @@ def rate(metric, by=""):
     return f"sum by ({by}) (rate({metric}[$__rate_interval]))" if by else f"sum(rate({metric}[$__rate_interval]))"
 
 
-def nonzero(query):
-    """Only what is not 0, for families of which most members never happen; a single 0 where none does."""
-    return f"{query} > 0 or on () vector(0)"
+def nonzero(query, by):
+    """Only what is not 0, for families of which most members never happen; a single 0 under the name "none" where none does."""
+    return f'{query} > 0 or on () label_replace(vector(0), "{by.split(",")[0]}", "none", "", "")'
+
+
+def nonzero_rate(metric, by):
+    return nonzero(rate(metric, by), by)
 
 
 def quantile(q, metric, by=""):
@@ -112,7 +116,14 @@ def graph(title, description, queries, unit="short", width=8, stacked=False, mos
         custom["thresholdsStyle"] = {"mode": "line"}
     panel["fieldConfig"]["defaults"] |= defaults
     panel["options"] = {
-        "legend": {"displayMode": "table", "placement": "bottom", "showLegend": True, "calcs": ["lastNotNull", "max"]},
+        "legend": {
+            "displayMode": "table",
+            "placement": "bottom",
+            "showLegend": True,
+            "calcs": ["lastNotNull", "max"],
+            "sortBy": "Max",
+            "sortDesc": True,
+        },
         "tooltip": {"mode": "multi", "sort": "desc"},
     }
     return panel
@@ -136,14 +147,14 @@ def heatmap(title, description, metric, unit="s", width=8):
 
 
 def table(title, description, columns, width=24, height=7):
-    """A line for each instance. `columns` are name, unit and query, of which the first gives the labels."""
+    """A line for each instance. `columns` are name, unit and query; of the first only the labels are shown."""
     queries = [(name, query) for name, _, query in columns]
     panel = _panel("table", title, description, queries, "short", width, height, format="table", instant=True)
     panel["options"] = {"showHeader": True, "cellHeight": "sm"}
     names = {f"Value #{target['refId']}": name for target, (name, _, _) in zip(panel["targets"], columns)}
     panel["transformations"] = [
         {"id": "joinByField", "options": {"byField": "instance", "mode": "outer"}},
-        {"id": "filterFieldsByName", "options": {"include": {"pattern": "^(instance|version|revision|Value.*)$"}}},
+        {"id": "filterFieldsByName", "options": {"include": {"pattern": "^(instance|version|revision|Value #[B-Z])$"}}},
         {"id": "organize", "options": {"renameByName": names}},
     ]
     panel["fieldConfig"]["overrides"] = [

@@ -1,6 +1,6 @@
 """Who is let in and who is not, what runs into a limit, and how the application's backends answer."""
 
-from model import GREEN, RED, YELLOW, dashboard, graph, nonzero, quantile, rate, row, stat
+from model import GREEN, RED, YELLOW, dashboard, graph, nonzero_rate, quantile, rate, row, stat
 
 
 def part(of, all_of):
@@ -79,7 +79,7 @@ def rows():
         graph(
             "Sent away",
             "Closed for good by a backend, a setting or a mistake of the client (3500 to 3509), or for lack of a valid token (3005).",
-            [("{{code}}", nonzero(rate('midplane_connections_closed_total{code=~"35..|3005"}', "code")))],
+            [("{{code}}", nonzero_rate('midplane_connections_closed_total{code=~"35..|3005"}', "code"))],
             "ops",
         ),
         graph(
@@ -94,7 +94,7 @@ def rows():
         graph(
             "Hooks",
             "What came of asking them.",
-            [("{{hook}}: {{result}}", nonzero(rate("midplane_hooks_total", "hook, result")))],
+            [("{{hook}}: {{result}}", nonzero_rate("midplane_hooks_total", "hook, result"))],
             "ops",
             width=12,
         ),
@@ -128,7 +128,7 @@ def rows():
         graph(
             "Not ok",
             "Answered with 400 or above.",
-            [("{{route}}: {{status}}", nonzero(rate('midplane_http_requests_total{status=~"4xx|5xx"}', "route, status")))],
+            [("{{route}}: {{status}}", nonzero_rate('midplane_http_requests_total{status=~"4xx|5xx"}', "route, status"))],
             "reqps",
         ),
         graph(
@@ -142,18 +142,14 @@ def rows():
             "What became of them. unknown_session, unknown_node: the session had ended.",
             [("{{result}}", rate("midplane_emulation_total", "result"))],
             "ops",
-        ),
-        graph(
-            "Commands that are none",
-            "What clients send that cannot be read.",
-            [("{{result}}", rate('midplane_commands_total{command="malformed"}', "result"))],
-            "ops",
+            width=12,
         ),
         graph(
             "Time to connect",
             "From the upgrade to the answer to connect.",
             [("{{protocol}}", quantile(0.99, "midplane_handshake_duration_seconds", "protocol"))],
             "s",
+            width=12,
         ),
     )
 

@@ -15,7 +15,7 @@ def rows():
         ),
         graph(
             "Published by source",
-            "Who publishes: clients, backends over HTTP, backends over NATS.",
+            "Who publishes: clients, backends over HTTP or NATS. What is published straight into NATS passes no node, and is not counted.",
             [("{{source}}", rate("midplane_publications_total", "source"))],
             "mps",
         ),

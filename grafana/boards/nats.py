@@ -140,21 +140,28 @@ def rows():
                 ("fenced " + BY_NODE, rate("midplane_cluster_fenced_total", "instance")),
             ],
             "ops",
+            width=6,
         ),
         graph(
             "Cleaning up",
             "Removals of what dead nodes left behind.",
             [("{{result}}", rate("midplane_cluster_reaps_total", "result"))],
             "ops",
+            width=6,
         ),
         graph(
-            "Questions to all nodes", "What came of them.", [("{{result}}", rate("midplane_surveys_total", "result"))], "ops"
+            "Questions to all nodes",
+            "What came of them.",
+            [("{{result}}", rate("midplane_surveys_total", "result"))],
+            "ops",
+            width=6,
         ),
         graph(
             "Time until all answered",
             "99 of 100 take no longer.",
             [("99 of 100", quantile(0.99, "midplane_survey_duration_seconds"))],
             "s",
+            width=6,
         ),
     )
 

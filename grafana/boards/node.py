@@ -1,6 +1,6 @@
 """One node, or several compared: what it does, what it takes, what may run out."""
 
-from model import GREEN, RED, YELLOW, dashboard, graph, median_and_tail, nonzero, quantile, rate, row, stat
+from model import GREEN, RED, YELLOW, dashboard, graph, median_and_tail, nonzero, nonzero_rate, quantile, rate, row, stat
 
 BY_NODE = "{{instance}}"
 
@@ -59,8 +59,11 @@ def rows():
         graph("Memory", "Resident.", [(BY_NODE, "process_resident_memory_bytes")], "bytes"),
         graph(
             "File descriptors",
-            "Open, and how many may be.",
-            [(BY_NODE, "process_open_fds"), ("limit of " + BY_NODE, "process_max_fds")],
+            "Part of those that may be open; each connection is one.",
+            [(BY_NODE, "process_open_fds / (process_max_fds > 0)")],
+            "percentunit",
+            most=1,
+            line=0.8,
         ),
         graph("Threads", "Of the process.", [(BY_NODE, "process_threads")]),
     )
@@ -69,7 +72,7 @@ def rows():
         graph(
             "By transport",
             "What carries them.",
-            [("{{transport}}, {{protocol}}", nonzero("sum by (transport, protocol) (midplane_connections)"))],
+            [("{{transport}}, {{protocol}}", nonzero("sum by (transport, protocol) (midplane_connections)", "transport"))],
             stacked=True,
         ),
         graph(
@@ -91,7 +94,7 @@ def rows():
             "Messages",
             "To clients and from them.",
             [
-                ("sent, {{transport}}", nonzero(rate("midplane_sent_messages_total", "transport"))),
+                ("sent, {{transport}}", nonzero_rate("midplane_sent_messages_total", "transport")),
                 ("received", rate("midplane_received_messages_total")),
             ],
             "mps",
@@ -109,14 +112,14 @@ def rows():
         graph(
             "By kind",
             "What clients ask for.",
-            [("{{command}}", nonzero(rate("midplane_commands_total", "command")))],
+            [("{{command}}", nonzero_rate("midplane_commands_total", "command"))],
             "ops",
             stacked=True,
         ),
         graph(
             "Not ok",
             "Answered with an error, or with the end of the connection.",
-            [("{{command}}: {{result}}", nonzero(rate('midplane_commands_total{result!="ok"}', "command, result")))],
+            [("{{command}}: {{result}}", nonzero_rate('midplane_commands_total{result!="ok"}', "command, result"))],
             "ops",
         ),
         graph(

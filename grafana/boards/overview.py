@@ -1,6 +1,6 @@
 """Are people connected, does everything arrive, is anything lost?"""
 
-from model import GREEN, RED, YELLOW, dashboard, graph, median_and_tail, nonzero, rate, row, stat, table
+from model import GREEN, RED, YELLOW, dashboard, graph, median_and_tail, nonzero_rate, rate, row, stat, table
 
 
 def rows():
@@ -57,7 +57,7 @@ def rows():
         graph(
             "Why they closed",
             "By close code. 3001: the node stopped. 3008: too slow. 3012: no answer to a ping. 1006, 1001: gone without a word.",
-            [("{{code}}", nonzero(rate("midplane_connections_closed_total", "code")))],
+            [("{{code}}", nonzero_rate("midplane_connections_closed_total", "code"))],
             "ops",
         ),
         graph(
@@ -78,7 +78,8 @@ def rows():
             [
                 (
                     "{{instance}}",
-                    "sum by (instance) (midplane_connections) / on (instance) (midplane_connections_limit > 0) or on () vector(0)",
+                    "sum by (instance) (midplane_connections) / on (instance) (midplane_connections_limit > 0) "
+                    'or on () label_replace(vector(0), "instance", "no limit", "", "")',
                 )
             ],
             "percentunit",
@@ -147,7 +148,7 @@ def rows():
             "Nodes now",
             "Each node with its version and load.",
             [
-                ("version", "short", "midplane_build_info"),
+                ("build", "short", "midplane_build_info"),
                 ("ready", "short", "midplane_ready"),
                 ("connections", "short", "sum by (instance) (midplane_connections)"),
                 ("busy", "percentunit", "midplane_runtime_busy_ratio"),

@@ -1,5 +1,7 @@
 import asyncio
+import os
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -19,11 +21,12 @@ def watched():
     prometheus = None
     try:
         prometheus = Prometheus(cluster.nodes).run()
-        traffic = Traffic(cluster, prometheus)
+        traffic = Traffic(cluster, prometheus, rounds=int(os.environ.get("MIDPLANE_ROUNDS", "1")))
 
         async def happen():
             try:
                 await traffic.run()
+                prometheus.ended = int(time.time())
             finally:
                 await traffic.close()
 

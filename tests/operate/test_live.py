@@ -5,6 +5,7 @@ import re
 import pytest
 
 from dashboards import BOARDS, TARGETS, filled, named
+from live.pictures import picture
 from live.prometheus import numbers
 from rules import ALERTS, RECORDINGS
 
@@ -51,10 +52,20 @@ def test_annotations_can_be_asked_for(watched):
             watched.query(filled(annotation["expr"]))
 
 
+def active(watched, alert):
+    return [each["labels"] for each in watched.ask("alerts")["alerts"] if each["labels"]["alertname"] == alert]
+
+
 def test_a_dead_node_is_an_alert_in_the_making(watched):
-    pending = {
-        alert["labels"]["alertname"]: alert["labels"]["instance"]
-        for alert in watched.ask("alerts")["alerts"]
-        if "instance" in alert["labels"]
-    }
-    assert pending.get("MidplaneNodeDown") == "gateway-3"
+    assert [labels["instance"] for labels in active(watched, "MidplaneNodeDown")] == ["gateway-3"]
+
+
+def test_a_loss_that_could_not_be_healed_is_an_alert(watched):
+    assert {"reconnect"} == {labels["cause"] for labels in active(watched, "MidplaneLossUnhealed")}
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_a_picture_of_it_can_be_looked_at(watched, name):
+    """For people: test-artifacts/dashboards/*.png. MIDPLANE_ROUNDS=5 makes them show five rounds of what happens."""
+    file = picture(watched, name.removesuffix(".json"), BOARDS[name])
+    assert file.stat().st_size > 50_000

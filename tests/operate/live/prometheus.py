@@ -3,6 +3,7 @@
 import json
 import math
 import tempfile
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -46,6 +47,7 @@ class Prometheus:
             ],
         )
         eventually("prometheus is ready", lambda: self._get("/-/ready").status == 200)
+        self.began = int(time.time())
         self.look()
         return self
 

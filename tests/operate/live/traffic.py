@@ -44,6 +44,7 @@ class Traffic:
         for task in self.busy:
             task.cancel()
         await asyncio.gather(*self.busy, return_exceptions=True)
+        await self.nats_goes_away()
 
     async def close(self):
         for app in self.apps:
@@ -84,6 +85,7 @@ class Traffic:
             await asyncio.to_thread(self.first.publish, "chat:lobby", {"number": number})
             await asyncio.to_thread(self.second.publish, "plain:news", {"number": number})
             await self.backend.publish("midplane.pub.chat.lobby", json.dumps({"number": number}).encode())
+            await self.backend.request("midplane.api.publish", json.dumps({"channel": "chat:lobby", "data": number}).encode())
             await self.apps[0].publish("chat:lobby", {"text": "hello"})
             await asyncio.sleep(0.05)
 
@@ -174,6 +176,19 @@ class Traffic:
             for node in (self.first, self.second):
                 post(node, "/emulation", json.dumps(said)).close()
             stream.readline()
+
+    async def nats_goes_away(self):
+        """What has a history is healed when it is back; who listens where there is none is told."""
+
+        def links(state, count):
+            query = f'sum(midplane_backplane_connections{{state="{state}",instance!="{self.victim.name}"}}) == {count}'
+            return lambda: numbers(self.prometheus.query(query))
+
+        await asyncio.to_thread(self.cluster.nats.kill)
+        await eventually("nodes have lost NATS", links("connected", 0))
+        await asyncio.to_thread(self.cluster.nats.run)
+        await eventually("nodes have NATS again", links("connected", 8))
+        await asyncio.to_thread(self.prometheus.look)
 
     async def a_node_dies(self):
         """Its clients go on at others; what it left behind is removed."""
