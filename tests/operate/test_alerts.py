@@ -48,7 +48,7 @@ def test_each_fires_when_it_should_and_only_then(module, tmp_path):
     own = module.__name__.split(".")[1]
     rules = [str(file) for file in FILES if file.stem in (own, "recording", "expectations")]
     file = tmp_path / "tests.yml"
-    file.write_text(json.dumps({"rule_files": rules, "evaluation_interval": "15s", "tests": tests}))
+    file.write_text(json.dumps({"rule_files": rules, "evaluation_interval": "30s", "tests": tests}))
     verdict = promtool("test", "rules", file)
     assert verdict is None, verdict
 

@@ -75,6 +75,16 @@ CASES = {
             {**connected("1000x300", "1000x300"), **opened("0+15x250 5000+1500x40"), **departed("left", "0x250 1x40")},
         ),
         quiet(
+            "a restart between two scrapes",
+            "66m",
+            {
+                **connected("1000x300", "1000x300"),
+                **opened("0+15x250 5000+1500x40"),
+                **departed("left", "0x300"),
+                'process_start_time_seconds{instance="a"}': "100x250 15100x40",
+            },
+        ),
+        quiet(
             "a cluster that is new",
             "4m",
             {**connected("0+100x60", "0+100x60"), **opened("0+1500x60"), **departed("left", "0x60")},

@@ -36,14 +36,17 @@ def drawn(prometheus, panel, begin, end):
     return {"times": times, "series": series}
 
 
-def picture(prometheus, name, board):
-    """Draws one dashboard, of the time in which something happened; the file."""
+def pictures(prometheus, boards):
+    """Draws dashboards, of the time in which something happened; their files by the names of `boards`."""
     FOLDER.mkdir(parents=True, exist_ok=True)
-    panels = [panel for panel in board["panels"] if panel["type"] != "row"]
-    data = {panel["id"]: drawn(prometheus, panel, prometheus.began, prometheus.ended) for panel in panels}
-    data_file, png_file = FOLDER / f"{name}.json", FOLDER / f"{name}.png"
-    data_file.write_text(json.dumps({"board": board, "data": data}))
+    files = {}
+    for name, board in boards.items():
+        panels = [panel for panel in board["panels"] if panel["type"] != "row"]
+        data = {panel["id"]: drawn(prometheus, panel, prometheus.began, prometheus.ended) for panel in panels}
+        files[name] = FOLDER / name.replace(".json", ".png")
+        files[name].with_suffix(".json").write_text(json.dumps({"board": board, "data": data}))
     script = PROJECT / "tests/operate/render/picture.mjs"
-    subprocess.run(["node", script, data_file, png_file], check=True, timeout=60)
-    data_file.unlink()
-    return png_file
+    subprocess.run(["node", script, *files.values()], check=True, timeout=120)
+    for file in files.values():
+        file.with_suffix(".json").unlink()
+    return files

@@ -45,6 +45,7 @@ class Traffic:
             task.cancel()
         await asyncio.gather(*self.busy, return_exceptions=True)
         await self.nats_goes_away()
+        await self.a_node_is_stopped()
 
     async def close(self):
         for app in self.apps:
@@ -188,6 +189,16 @@ class Traffic:
         await eventually("nodes have lost NATS", links("connected", 0))
         await asyncio.to_thread(self.cluster.nats.run)
         await eventually("nodes have NATS again", links("connected", 8))
+        await asyncio.to_thread(self.prometheus.look)
+
+    async def a_node_is_stopped(self):
+        """By an operator: its clients are sent away, and the others know that it left."""
+        for app in self.apps:
+            if app.address.node is self.second:
+                app.address.node = self.first  # where they come next
+        await asyncio.to_thread(self.second.stop)
+        left = 'midplane_cluster_nodes{state="left"} == 1'
+        await eventually("it is known to have left", lambda: numbers(self.prometheus.query(left)))
         await asyncio.to_thread(self.prometheus.look)
 
     async def a_node_dies(self):
