@@ -1,5 +1,6 @@
 //! This node among the others.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -54,7 +55,11 @@ pub(super) struct Traces(pub(super) Arc<Presence>);
 
 #[async_trait]
 impl Reap for Traces {
-    async fn reap(&self, life: &str) -> Result<(), ReapError> {
-        self.0.reap(life).await.map(|_| ()).map_err(|error| ReapError(error.to_string()))
+    async fn reap(&self, life: &str) -> Result<usize, ReapError> {
+        self.0.reap(life).await.map_err(|error| ReapError(error.to_string()))
+    }
+
+    async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
+        self.0.lives().await.map_err(|error| ReapError(error.to_string()))
     }
 }

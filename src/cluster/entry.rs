@@ -80,6 +80,12 @@ impl Entry {
         }
     }
 
+    /// Notes that a life has ended, and that `reaper` removes its traces, whoever was to do it before.
+    pub(super) fn take_on(&mut self, incarnation: u64, reaper: &str) {
+        self.debts.retain(|debt| debt.incarnation != incarnation);
+        self.owe(incarnation, Some(reaper));
+    }
+
     pub(super) fn to_bytes(&self) -> Bytes {
         serde_json::to_vec(self).expect("an entry has only fields that JSON knows").into()
     }

@@ -43,7 +43,7 @@ impl Shared {
     }
 
     pub(super) async fn beat_once(&self) {
-        let Life { incarnation, state } = *self.life.lock();
+        let Life { incarnation, state, .. } = *self.life.lock();
         let beat = Beat {
             name: self.name.clone(),
             process: self.process.clone(),

@@ -34,7 +34,7 @@ impl Vitals {
 impl Shared {
     /// Whether this node may judge others: it hears, and it writes. A node that was paused does neither, until it has heard
     /// itself again, and then everybody has time anew.
-    fn is_well(&self, now: Instant) -> bool {
+    pub(super) fn is_well(&self, now: Instant) -> bool {
         let vitals = self.vitals.lock();
         let hears = now.saturating_duration_since(vitals.echo) <= self.timing.echo();
         let writes = now.saturating_duration_since(vitals.mirrored) <= self.timing.mirror * 2;

@@ -4,7 +4,8 @@
 //! node is an *incarnation*, `<name>~<number>`; a node that restarts, or was declared dead by mistake, gets a higher one.
 //! A peer that gave no sign of life for too long is **judged** by a write under the revision that was read: exactly one
 //! judge wins, and takes on the **debt** to remove what that life left behind. If it dies as well, its debts stay in the
-//! entries for another to take on. So there is no leader, no lock and no lease.
+//! entries for another to take on. So there is no leader, no lock and no lease. What shows up under a life after its debt
+//! is paid is an **orphan**, and removed as well.
 //!
 //! Nobody judges who does not hear its own heartbeats or cannot write its own entry. On this all nodes can be asked a
 //! question at once: **surveys**.
@@ -16,6 +17,7 @@ mod follow;
 mod heartbeat;
 mod judge;
 mod load;
+mod orphans;
 mod own;
 mod reap;
 mod survey;
@@ -92,6 +94,8 @@ pub enum JoinError {
 struct Life {
     incarnation: u64,
     state: State,
+    /// When it began, where this process had another before.
+    reborn_at: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -213,7 +217,7 @@ impl Cluster {
             let stop = shared.stop.clone();
             tasks.spawn(async move { stop.run_until_cancelled_owned(task).await });
         };
-        let boxed: [futures_util::future::BoxFuture<'static, ()>; 10] = [
+        let boxed: [futures_util::future::BoxFuture<'static, ()>; 11] = [
             Box::pin(Arc::clone(shared).beat()),
             Box::pin(Arc::clone(shared).hear(beats)),
             Box::pin(Arc::clone(shared).follow(watch)),
@@ -221,6 +225,7 @@ impl Cluster {
             Box::pin(Arc::clone(shared).keep()),
             Box::pin(Arc::clone(shared).judge()),
             Box::pin(Arc::clone(shared).reap_all()),
+            Box::pin(Arc::clone(shared).adopt_orphans()),
             Box::pin(Arc::clone(shared).collect(answers)),
             Box::pin(Arc::clone(shared).answer(respond, questions)),
             Box::pin({

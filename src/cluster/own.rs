@@ -128,7 +128,7 @@ impl Shared {
                 Ok(())
             }
             Finding::Over => {
-                let mut entry = reborn(&own.entry, entry.as_ref());
+                let mut entry = reborn_again(&own.entry, entry.as_ref());
                 entry.state = self.life.lock().state;
                 let revision = self.write(&entry, guard).await?;
                 warn!(node = %entry.id(), "this node was declared dead or forgotten, and joins anew");
@@ -155,7 +155,13 @@ impl Shared {
 
     fn became(&self, own: &mut Own, entry: Entry, revision: Revision) {
         let id = entry.id();
-        self.life.lock().incarnation = entry.incarnation;
+        {
+            let mut life = self.life.lock();
+            if life.incarnation != entry.incarnation {
+                life.reborn_at = Some(Instant::now());
+            }
+            life.incarnation = entry.incarnation;
+        }
         *own = Own { entry, revision };
         self.incarnation.send_if_modified(|current| {
             let news = *current != id;
@@ -253,8 +259,66 @@ fn reborn(fresh: &Entry, previous: Option<&Entry>) -> Entry {
     entry
 }
 
+/// The next life of a process whose last one is over. What it wrote under that one may be applied only now, after somebody
+/// else has cleaned up: so it does it itself, once more.
+fn reborn_again(last: &Entry, previous: Option<&Entry>) -> Entry {
+    let mut entry = reborn(last, previous);
+    let (id, over) = (entry.id(), last.id());
+    for debt in &mut entry.debts {
+        if debt.reaper.as_deref() == Some(&*over) {
+            debt.reaper = Some(id.to_string());
+        }
+    }
+    entry.take_on(last.incarnation, &id);
+    entry
+}
+
 impl Life {
     pub(super) const fn of(entry: &Entry) -> Self {
-        Self { incarnation: entry.incarnation, state: entry.state }
+        Self { incarnation: entry.incarnation, state: entry.state, reborn_at: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::entry::Debt;
+    use super::*;
+
+    fn entry(incarnation: u64, debts: &[(u64, &str)]) -> Entry {
+        let debt = |(incarnation, reaper): &(u64, &str)| Debt {
+            incarnation: *incarnation,
+            reaper: Some((*reaper).to_owned()),
+        };
+        Entry {
+            name: "bob".to_owned(),
+            incarnation,
+            process: String::new(),
+            address: String::new(),
+            version: String::new(),
+            capacity: None,
+            joined_at: 0,
+            state: State::Failed,
+            debts: debts.iter().map(debt).collect(),
+        }
+    }
+
+    fn debts(entry: &Entry) -> Vec<(u64, Option<&str>)> {
+        entry.debts.iter().map(|debt| (debt.incarnation, debt.reaper.as_deref())).collect()
+    }
+
+    #[test]
+    fn a_node_that_goes_on_as_another_life_cleans_up_after_its_last_one_itself() {
+        let last = entry(2, &[]);
+        for found in [Some(entry(2, &[])), Some(entry(2, &[(2, "ada~1")])), None] {
+            let reborn = reborn_again(&last, found.as_ref());
+            assert_eq!(debts(&reborn), [(2, Some(&*reborn.id()))]);
+        }
+    }
+
+    #[test]
+    fn what_its_last_life_had_taken_on_its_next_one_does() {
+        let reborn = reborn_again(&entry(2, &[]), Some(&entry(2, &[(1, "bob~2"), (0, "ada~1")])));
+        let id = reborn.id();
+        assert_eq!(debts(&reborn), [(1, Some(&*id)), (0, Some("ada~1")), (2, Some(&*id))]);
     }
 }

@@ -24,6 +24,9 @@ pub(super) struct Timing {
     pub(super) grace: Duration,
     /// How long a reaper may take before another does it.
     pub(super) reaping: Duration,
+    /// Between two searches for lives that left something behind and that nobody answers for. A life has as long to be
+    /// answered for: a registry that was lost is written anew within that.
+    pub(super) orphans: Duration,
 }
 
 impl Timing {
@@ -35,6 +38,7 @@ impl Timing {
             mirror: MIRROR.min(timeout.mul_f64(0.4)),
             grace: timeout.max(GRACE),
             reaping: (timeout * 3).max(Duration::from_secs(30)),
+            orphans: timeout * 6,
         }
     }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::entry::{Debt, Entry};
+use super::entry::{Debt, Entry, incarnation_id};
 use super::heartbeat::Beat;
 use super::load::Load;
 use super::timing::Timing;
@@ -136,6 +136,20 @@ impl View {
         let all_together = peers.len() > 1 && silent(timing.patience()).count() == peers.len();
         let limit = if all_together { timing.patience() + timing.timeout } else { timing.patience() };
         silent(limit).map(|known| known.entry.name.clone()).collect()
+    }
+
+    /// Whether anybody answers for a life: it goes on, or it is known that its traces are to be removed.
+    pub(super) fn answers_for(&self, life: &str) -> bool {
+        self.all().any(|known| {
+            let goes_on = known.entry.is_live() && *known.entry.id() == *life;
+            let is_owed = |debt: &Debt| *incarnation_id(&known.entry.name, debt.incarnation) == *life;
+            goes_on || known.entry.debts.iter().any(is_owed)
+        })
+    }
+
+    /// The first of all that are there, by name: what one node does for all.
+    pub(super) fn first(&self) -> Option<&str> {
+        self.all().find(|known| known.entry.is_live()).map(|known| known.entry.name.as_str())
     }
 
     /// Debts that `id` has taken on.

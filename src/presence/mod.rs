@@ -15,6 +15,7 @@ mod opening;
 mod read;
 mod reading;
 mod reconcile;
+mod recorded;
 mod roster;
 mod scribe;
 mod view;
@@ -32,6 +33,7 @@ pub use self::roster::Stay;
 pub use self::views::Listening;
 
 use self::read::Reads;
+use self::recorded::Recorded;
 use self::roster::Roster;
 use self::views::Views;
 use crate::backplane::{Backplane, PresenceError, Presences};
@@ -52,6 +54,7 @@ pub struct Presence {
     roster: Roster,
     views: Views,
     reads: Reads,
+    recorded: Recorded,
     telemetry: Arc<Telemetry>,
 }
 
@@ -68,6 +71,7 @@ impl Presence {
             roster: Roster::default(),
             views: Views::new(),
             reads: Reads::default(),
+            recorded: Recorded::default(),
             telemetry,
         })
     }

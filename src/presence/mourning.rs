@@ -1,7 +1,6 @@
 //! What a node that died leaves behind.
 
 use std::cmp::Ordering;
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
@@ -43,27 +42,11 @@ impl Presence {
             .map(Ok)
             .try_for_each_concurrent(IN_FLIGHT, async |occupant| records.record(&occupant, None).await.map(|_| ()))
             .await?;
+        self.recorded.forget(life);
         if gone > 0 {
             info!(life, clients = gone, "clients of a node that is gone have left");
         }
         Ok(gone)
-    }
-
-    /// The lives that anybody is recorded under.
-    ///
-    /// # Errors
-    /// When the records cannot be read.
-    pub async fn lives(&self) -> Result<BTreeSet<String>, PresenceError> {
-        let mut lives = BTreeSet::new();
-        if self.backplane.presences().is_some() {
-            self.each_record(Whose::Everybody, |record| {
-                if record.info.is_some() && !lives.contains(&*record.occupant.node) {
-                    lives.insert(record.occupant.node.to_string());
-                }
-            })
-            .await?;
-        }
-        Ok(lives)
     }
 
     /// Returns once this node writes nothing more under a life of its own that is over.

@@ -115,6 +115,7 @@ metrics! {
     CLUSTER_VERDICTS: Counter "midplane_cluster_verdicts_total" Count, "What came of finding a node silent for too long.";
     CLUSTER_GRACES: Counter "midplane_cluster_graces_total" Count, "Times that this node had not heard even itself for a while, and gave everybody time anew.";
     CLUSTER_REAPS: Counter "midplane_cluster_reaps_total" Count, "Removals of what ended nodes left behind.";
+    CLUSTER_ORPHANS: Counter "midplane_cluster_orphans_total" Count, "Lives of nodes that had left something behind although they were cleaned up after; it is removed.";
     CLUSTER_REJOINS: Counter "midplane_cluster_rejoins_total" Count, "Times that this node was declared dead or forgotten and joined anew.";
     CLUSTER_FENCED: Counter "midplane_cluster_fenced_total" Count, "Times that this node found another process under its name.";
     SURVEYS: Counter "midplane_surveys_total" Count, "Questions to all nodes.";

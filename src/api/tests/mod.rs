@@ -8,6 +8,7 @@ mod publish;
 mod requests;
 mod rubbish;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -131,8 +132,12 @@ struct Nothing;
 
 #[async_trait]
 impl Reap for Nothing {
-    async fn reap(&self, _: &str) -> Result<(), ReapError> {
-        Ok(())
+    async fn reap(&self, _: &str) -> Result<usize, ReapError> {
+        Ok(0)
+    }
+
+    async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
+        Ok(BTreeSet::new())
     }
 }
 

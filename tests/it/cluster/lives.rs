@@ -125,10 +125,11 @@ async fn a_node_that_was_declared_dead_goes_on_as_another_life() {
         }
     }
     incarnation.wait_for(|id| **id != *first).await.unwrap();
-    eventually("its first life is reaped", async || (ada.reaped() == [first.clone()]).then_some(())).await;
+    // Whoever declared it dead may have done so before the last of what it wrote was there.
+    eventually("it reaps its first life itself", async || (bob.reaped() == [first.clone()]).then_some(())).await;
     agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
     assert_eq!(bob.counted(REJOINS), 1);
-    assert!(bob.reaped().is_empty(), "who declared it dead is at it");
+    assert!(ada.reaped().iter().all(|life| *life == first), "{:?}", ada.reaped());
 }
 
 #[tokio::test]
