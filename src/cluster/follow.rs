@@ -29,11 +29,6 @@ impl Shared {
         self.changes.send_modify(|version| *version += 1);
     }
 
-    pub(super) fn live_names(&self) -> Vec<String> {
-        let view = self.view.lock();
-        view.all().filter(|known| known.entry.is_live()).map(|known| known.entry.name.clone()).collect()
-    }
-
     /// Takes in what the registry tells until it is closed.
     pub(super) async fn follow(self: Arc<Self>, mut watch: Watch) {
         while let Some(change) = watch.next().await {

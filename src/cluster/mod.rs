@@ -12,6 +12,7 @@
 //!
 //! A node without a cluster is a member of its own, by the same rules.
 
+mod answers;
 mod entry;
 mod follow;
 mod heartbeat;
@@ -38,10 +39,11 @@ use tokio_util::task::TaskTracker;
 use tracing::info;
 use uuid::Uuid;
 
+pub use answers::Answers;
 pub use entry::{Debt, Entry, State};
 pub use load::{Load, Work};
 pub use reap::{Reap, ReapError};
-pub use survey::{Answers, PART, Respond, SurveyError};
+pub use survey::{PART, Respond, SurveyError};
 
 use judge::Vitals;
 use load::Meter;

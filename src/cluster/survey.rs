@@ -1,7 +1,8 @@
 //! Surveys: a question to every live node at once, answered by all of them or not at all.
 //!
-//! Who should answer is known from the membership, so a survey is over with the last answer, and a node that does not
-//! answer is named. Questions and answers travel at most once; answers in parts that any server carries.
+//! Who is asked is known from the membership at that moment, so a survey is over with the last answer, and a node that does
+//! not answer is named. Whoever joins meanwhile was not asked. Questions and answers travel at most once; answers in parts
+//! that any server carries.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
@@ -19,6 +20,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
+use super::answers::{Answers, Asked, Part};
 use super::{Cluster, Shared};
 use crate::telemetry;
 
@@ -28,8 +30,6 @@ pub(super) const QUESTIONS: &str = "ask";
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Bytes of one part of an answer.
 pub const PART: usize = 256 * 1024;
-/// Bytes of all answers to one survey.
-const LARGEST: usize = 64 << 20;
 /// Questions that are being answered at one time.
 const CONCURRENCY: usize = 16;
 /// Parts that wait for whoever asked.
@@ -67,22 +67,17 @@ struct Question<'a> {
     params: &'a RawValue,
 }
 
-/// A part of one node's answer.
-#[derive(Serialize, Deserialize)]
-struct Part {
-    id: u64,
-    node: String,
-    part: usize,
-    of: usize,
-    /// None where the question was not understood.
-    body: Option<Box<RawValue>>,
-}
-
 /// Surveys that this node has under way.
-#[derive(Default)]
 pub(super) struct Surveys {
+    /// Begins anywhere: what is still on its way to a process that had this node's name before is no answer to this one.
     next: AtomicU64,
     waiting: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
+}
+
+impl Default for Surveys {
+    fn default() -> Self {
+        Self { next: AtomicU64::new(rand::random()), waiting: Mutex::default() }
+    }
 }
 
 /// Forgets a survey that nobody waits for any more.
@@ -94,14 +89,11 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// Answers by node.
-pub type Answers = BTreeMap<String, Vec<Box<RawValue>>>;
-
 impl Cluster {
-    /// Asks every live node, this one included; returns each one's answer in parts.
+    /// Asks every node that is live now, this one included; returns each one's answer in parts.
     ///
     /// # Errors
-    /// When not every node has answered within about a second; it names those that have not.
+    /// When not every node that was asked, and still lives, has answered within about a second; it names those that have not.
     pub async fn ask(&self, question: &str, params: &RawValue) -> Result<Answers, SurveyError> {
         let started = Instant::now();
         let outcome = self.0.ask(question, params).await;
@@ -126,25 +118,32 @@ impl Shared {
         self.surveys.waiting.lock().insert(id, sender);
         let _ticket = Ticket(&self.surveys, id);
         let mut changes = self.changes.subscribe();
+        let mut nodes = Asked::new(self.live_processes());
         let from = self.answers_topic();
         let asked = serde_json::to_vec(&Question { id, from: &from, question, params });
         let asked = asked.map_err(|error| SurveyError::Unavailable(error.to_string()))?;
         let told = self.backplane.broadcast().tell(QUESTIONS, asked.into()).await;
         told.map_err(|error| SurveyError::Unavailable(error.to_string()))?;
-        let mut collected = Collected::default();
         loop {
-            let missing: Vec<String> =
-                self.live_names().into_iter().filter(|name| !collected.is_complete(name)).collect();
+            let missing = nodes.missing(&self.live_processes());
             if missing.is_empty() {
-                return Ok(collected.into_answers());
+                return Ok(nodes.into_answers());
             }
             tokio::select! {
-                Some(part) = parts.recv() => collected.take(part)?,
+                Some(part) = parts.recv() => nodes.take(part)?,
                 // Who is no more need not answer.
                 Ok(()) = changes.changed() => {}
                 () = sleep_until(deadline) => return Err(SurveyError::Silent(missing)),
             }
         }
+    }
+
+    /// The processes of the live nodes and their names; this one's also while the registry has forgotten it.
+    fn live_processes(&self) -> BTreeMap<String, String> {
+        let view = self.view.lock();
+        let live = view.all().filter(|known| known.entry.is_live());
+        let others = live.map(|known| (known.entry.process.clone(), known.entry.name.clone()));
+        others.chain([(self.process.clone(), self.name.clone())]).collect()
     }
 
     pub(super) fn answers_topic(&self) -> String {
@@ -189,7 +188,7 @@ impl Shared {
         let bodies = bodies.map_or_else(|| vec![None], |bodies| bodies.into_iter().map(Some).collect());
         let of = bodies.len();
         for (part, body) in bodies.into_iter().enumerate() {
-            let part = Part { id, node: self.name.clone(), part, of, body };
+            let part = Part { id, node: self.name.clone(), process: self.process.clone(), part, of, body };
             let message = serde_json::to_vec(&part).ok()?;
             if let Err(error) = self.backplane.broadcast().tell(from, message.into()).await {
                 warn!(%error, "a question is not answered");
@@ -197,35 +196,5 @@ impl Shared {
             }
         }
         Some(())
-    }
-}
-
-/// What has come so far.
-#[derive(Default)]
-struct Collected {
-    nodes: BTreeMap<String, (usize, BTreeMap<usize, Box<RawValue>>)>,
-    bytes: usize,
-}
-
-impl Collected {
-    fn take(&mut self, part: Part) -> Result<(), SurveyError> {
-        let Some(body) = part.body else { return Err(SurveyError::NotUnderstood(part.node)) };
-        self.bytes += body.get().len();
-        if self.bytes > LARGEST {
-            return Err(SurveyError::TooLarge);
-        }
-        let (of, parts) = self.nodes.entry(part.node).or_default();
-        *of = part.of;
-        parts.insert(part.part, body);
-        Ok(())
-    }
-
-    fn is_complete(&self, name: &str) -> bool {
-        self.nodes.get(name).is_some_and(|(of, parts)| parts.len() == *of)
-    }
-
-    fn into_answers(self) -> Answers {
-        let complete = self.nodes.into_iter().filter(|(_, (of, parts))| parts.len() == *of);
-        complete.map(|(node, (_, parts))| (node, parts.into_values().collect())).collect()
     }
 }

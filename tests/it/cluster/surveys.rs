@@ -1,14 +1,19 @@
 //! All nodes are asked at once, and all answer, or it is said who does not.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
-use midplane::cluster::State::Up;
-use midplane::cluster::SurveyError;
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::{Backplane, Bucket, Guard, Registry, feed};
+use midplane::cluster::State::{Left, Up};
+use midplane::cluster::{Entry, State, SurveyError};
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::{Fellow, agree};
+use super::{Fellow, Reaper, agree};
 use crate::support::eventually;
+use crate::support::namespaces::registry;
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
 use crate::support::node::{Node, Socket};
@@ -51,6 +56,54 @@ async fn a_node_that_does_not_answer_is_named() {
         // It was declared dead meanwhile.
         other => assert!(other.is_ok() && asked.elapsed().as_millis() > 100, "{other:?}"),
     }
+}
+
+/// Writes the entry of a node that is nothing else.
+async fn enter(registry: &dyn Registry, name: &str, state: State) {
+    let entry = Entry {
+        name: name.to_owned(),
+        incarnation: 1,
+        process: format!("process of {name}"),
+        address: String::new(),
+        version: String::new(),
+        capacity: None,
+        joined_at: 0,
+        state,
+        debts: Vec::new(),
+    };
+    registry.put(name, serde_json::to_vec(&entry).unwrap().into(), Guard::Any, None).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_joins_while_a_question_is_asked_is_not_waited_for_nor_is_who_dies() {
+    let (sender, _feeds) = feed::open(1);
+    let embedded: Arc<dyn Backplane> = Embedded::new(&registry([]), 1 << 20, sender);
+    let ada = Fellow::on(embedded, "ada", Reaper::default()).await;
+    let registry = ada.backplane.registry(Bucket::Nodes);
+    eventually("ada answers, and nobody else had to", async || {
+        enter(registry, "cy", Left).await;
+        enter(registry, "bob", Up).await;
+        agree(&[&ada], &[("ada", Up), ("bob", Up), ("cy", Left)]).await;
+        let question = times(1);
+        let meanwhile = async {
+            enter(registry, "cy", Up).await;
+            agree(&[&ada], &[("ada", Up), ("bob", Up), ("cy", Up)]).await;
+            enter(registry, "bob", Left).await;
+        };
+        match tokio::join!(ada.cluster.ask("name", &question), meanwhile).0 {
+            Ok(answers) => {
+                assert_eq!(answers.keys().collect::<Vec<_>>(), ["ada"]);
+                Some(())
+            }
+            // The machine was too slow to let bob leave in time.
+            Err(SurveyError::Silent(nodes)) => {
+                assert!(!nodes.contains(&"cy".to_owned()), "cy was not asked");
+                None
+            }
+            Err(error) => panic!("{error}"),
+        }
+    })
+    .await;
 }
 
 /// A client of `node` that listens to `channel`.
