@@ -23,6 +23,7 @@ def numbers(result):
 
 class Prometheus:
     def __init__(self, nodes):
+        self.targets = len(nodes)
         self.directory = Path(tempfile.mkdtemp(prefix="midplane-prometheus-"))
         self.address = f"127.0.0.1:{free_port()}"
         (self.directory / "prometheus.yml").write_text(yaml.safe_dump(self._configuration(nodes)))
@@ -52,9 +53,10 @@ class Prometheus:
         return self
 
     def look(self):
-        """Waits until every node that answers has been scraped anew: what grows from now on is seen to grow."""
-        begun = max((float(each["value"][1]) for each in self.query("max(timestamp(up == 1))")), default=0)
-        eventually("scraped anew", lambda: numbers(self.query(f"min(timestamp(up == 1)) > {begun}")))
+        """Waits until every node has been scraped anew, or tried to be: what grows from now on is seen to grow."""
+        begun = max(numbers(self.query("max(timestamp(up))")), default=0)
+        seen = f"count(timestamp(up) > {begun}) == {self.targets}"
+        eventually("scraped anew", lambda: numbers(self.query(seen)))
 
     def _get(self, path):
         return urllib.request.urlopen(f"http://{self.address}{path}", timeout=10)

@@ -200,6 +200,7 @@ class Traffic:
         left = 'midplane_cluster_nodes{state="left"} == 1'
         await eventually("it is known to have left", lambda: numbers(self.prometheus.query(left)))
         await asyncio.to_thread(self.prometheus.look)
+        await asyncio.to_thread(self.prometheus.look)  # pictures end here
 
     async def a_node_dies(self):
         """Its clients go on at others; what it left behind is removed."""
