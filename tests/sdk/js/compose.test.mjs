@@ -1,0 +1,83 @@
+// compose.yaml and what is laid over it: read by Docker Compose itself, without an engine.
+import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync, readdirSync } from 'node:fs';
+import { join } from 'node:path';
+import { before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
+
+import { project } from './harness/process.mjs';
+
+const run = promisify(execFile);
+const pinned = join(project, '.tools/bin/docker-compose');
+const overlays = ['nats3', 'tls', 'scaled'];
+const files = ['compose.yaml', ...overlays.map(name => `compose/${name}.yaml`)];
+const read = path => readFileSync(join(project, path), 'utf8');
+
+async function config(environment = {}, ...names) {
+  const args = [...names.flatMap(name => ['-f', name]), '--env-file', '/dev/null', '--profile', 'monitoring', '--profile', 'scaled', 'config', '--format', 'json'];
+  const { stdout } = await run(pinned, args, { cwd: project, env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment } });
+  return JSON.parse(stdout);
+}
+
+const seconds = duration => Number(duration.match(/^(\d+)s$/)[1]);
+
+describe('the compose files', { timeout: 60_000 }, () => {
+  let services;
+  before(async () => ({ services } = await config({ SECRETS_DIR: './secrets' }, 'compose.yaml')));
+
+  test('fit together in every combination', async () => {
+    for (const names of [['nats3'], ['tls'], ['scaled'], ['nats3', 'tls'], overlays]) {
+      const laid = await config({ SECRETS_DIR: './secrets' }, 'compose.yaml', ...names.map(name => `compose/${name}.yaml`));
+      const servers = Object.keys(laid.services).filter(name => name.startsWith('nats'));
+      assert.equal(servers.length, names.includes('nats3') ? 3 : 1);
+      if (!names.includes('nats3')) continue;
+      for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
+        assert.equal(laid.services[name].environment.MIDPLANE_NATS__REPLICAS, '3');
+        assert.equal(laid.services[name].environment.NATS_URL.split(',').length, 3);
+      }
+    }
+  });
+
+  test('say what to do where there are no secrets yet', async () => {
+    await assert.rejects(config({}, 'compose.yaml'), /run scripts\/start-cluster\.sh/);
+  });
+
+  test('let only nginx be reached from outside', () => {
+    for (const [name, { ports = [] }] of Object.entries(services)) {
+      for (const { host_ip: address } of ports) assert.equal(address, name === 'nginx' ? undefined : '127.0.0.1', name);
+    }
+  });
+
+  test('confine every process', () => {
+    for (const [name, service] of Object.entries(services)) {
+      assert.ok(service.read_only, name);
+      assert.deepEqual([service.cap_drop, service.security_opt], [['ALL'], ['no-new-privileges:true']], name);
+      assert.ok(service.healthcheck && service.deploy.resources.limits.memory, name);
+      for (const [key, value] of Object.entries(service.environment ?? {})) {
+        if (/PASSWORD|SECRET|KEY/.test(key)) assert.match(value, /^\/run\/secrets\//, `${name}: ${key}`);
+      }
+    }
+  });
+
+  test('give a stopping node ten seconds more than it takes for itself', () => {
+    for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
+      const { environment, stop_grace_period: grace } = services[name];
+      assert.equal(seconds(grace), seconds(environment.MIDPLANE_NODE__SHUTDOWN_TIMEOUT) + 10, name);
+    }
+  });
+
+  test('are written so that docker-compose 1.29 reads them', () => {
+    const refused = [/^version:/m, /^name:/m, /^include:/m, /^\s+(develop|post_start|attach|gpus|dockerfile_inline|start_interval|pids):/m, /!reset|!override/,
+      /\$\{\w+:?\+/, /\$\{\w+:?-\$\{/, /^\s+content:/m, /pull_policy: missing/, /create_host_path/, /@sha256:/];
+    for (const file of files) for (const pattern of refused) assert.doesNotMatch(read(file), pattern, file);
+  });
+
+  test('are all told of, with everything that can be set', () => {
+    const told = read('docs/deployment.md');
+    for (const name of readdirSync(join(project, 'compose')).filter(name => name.endsWith('.yaml'))) assert.ok(told.includes(name), name);
+    const variables = new Set(files.flatMap(file => [...read(file).matchAll(/\$\{(\w+)/g)].map(([, name]) => name)));
+    const missing = [...variables].filter(name => !told.includes(`\`${name}\``));
+    assert.deepEqual(missing, []);
+  });
+});
