@@ -144,8 +144,8 @@ def rows():
         ),
         graph(
             "Cleaning up",
-            "Removals of what dead nodes left behind.",
-            [("{{result}}", rate("midplane_cluster_reaps_total", "result"))],
+            "Removals of what dead nodes left behind. late: what came after the removal, and is removed as well.",
+            [("{{result}}", rate("midplane_cluster_reaps_total", "result")), ("late", rate("midplane_cluster_orphans_total"))],
             "ops",
             width=6,
         ),
