@@ -17,6 +17,7 @@ use crate::http::limits::{AddressLimit, Admission, Origins, TrustedProxies, rate
 use crate::http::refusal::Refusal;
 use crate::http::streams;
 use crate::protocol::centrifuge::{Format, decode_introduction};
+use crate::protocol::websocket::Deflate;
 use crate::session::{Mailbox, Peer};
 use crate::settings::{Rate, Settings, Transport};
 use crate::socket::{RawTransport, RawWire, Upgrade};
@@ -33,6 +34,8 @@ pub struct Edge {
     pub handshake_rate: Option<Rate>,
     /// Bytes of an inbound message that is read at all.
     pub message_limit: usize,
+    /// How messages are compressed for clients that offer it; `None` where they are not.
+    pub deflate: Option<Deflate>,
     /// How long a client that cannot answer pings may take to acknowledge what is sent.
     pub patience: Duration,
     /// Headers that hooks want of the handshake, in lower case.
@@ -54,6 +57,7 @@ impl Edge {
             proxies: Arc::new(TrustedProxies::new(settings.http.trusted_proxies.clone())),
             handshake_rate: settings.http.handshake_rate,
             patience: settings.client.pong_timeout.unwrap_or(settings.client.ping_interval),
+            deflate: settings.transports.websocket_deflate,
             message_limit: settings.client.message_size_limit.saturating_mul(READABLE),
             headers,
         })
@@ -81,8 +85,9 @@ impl Edge {
         if !self.origins.allow(&head.headers) {
             return Err(Refusal::Origin);
         }
-        let upgrade = Upgrade::of(&mut head).map_err(Refusal::Handshake)?;
-        let peer = self.peer(&head, upgrade.encoding().into(), upgrade.frame_pings());
+        let upgrade = Upgrade::of(&mut head, self.deflate).map_err(Refusal::Handshake)?;
+        let format = Format::from(upgrade.encoding()).deflated(upgrade.deflate());
+        let peer = self.peer(&head, format, upgrade.frame_pings());
         let seat = self.admission.enter().map_err(Refusal::Turned)?;
         Ok(upgrade.accept(None, self.message_limit, seat, move |transport, wire| connect(transport, wire, peer)))
     }
@@ -107,8 +112,8 @@ impl Edge {
         if introduction.as_ref().is_some_and(|introduction| decode_introduction(introduction).is_err()) {
             return Err(Refusal::Plain(StatusCode::BAD_REQUEST, "not a connect request"));
         }
-        let upgrade = Upgrade::of(&mut head).map_err(Refusal::Handshake)?;
-        let mut peer = self.peer(&head, Format::UniWebSocket, true);
+        let upgrade = Upgrade::of(&mut head, self.deflate).map_err(Refusal::Handshake)?;
+        let mut peer = self.peer(&head, Format::UniWebSocket.deflated(upgrade.deflate()), true);
         peer.mailbox = Some(Mailbox { session: Uuid::new_v4(), node });
         let seat = self.admission.enter().map_err(Refusal::Turned)?;
         let connect = move |transport, wire| connect(transport, wire, peer);

@@ -18,7 +18,7 @@ use crate::emulation::Emulation;
 use crate::http::connection::Edge;
 use crate::http::limits::{Seat, body};
 use crate::http::refusal::Refusal;
-use crate::protocol::centrifuge::{Format, decode_introduction};
+use crate::protocol::centrifuge::{Encoding, Format, decode_introduction};
 use crate::session::{Mailbox, Peer};
 use crate::settings::Transports;
 use crate::socket::{Leave, StreamTransport, StreamWire};
@@ -145,12 +145,10 @@ impl Opening {
 }
 
 const fn content_type(format: Format) -> &'static str {
-    match format {
-        Format::Sse | Format::UniSse => "text/event-stream; charset=utf-8",
-        Format::HttpStreamProtobuf | Format::WebSocketProtobuf => "application/octet-stream",
-        Format::HttpStreamJson | Format::UniHttpStream | Format::WebSocketJson | Format::UniWebSocket => {
-            "application/x-ndjson; charset=utf-8"
-        }
+    match (format, format.encoding()) {
+        (Format::Sse | Format::UniSse, _) => "text/event-stream; charset=utf-8",
+        (_, Encoding::Protobuf) => "application/octet-stream",
+        (_, Encoding::Json) => "application/x-ndjson; charset=utf-8",
     }
 }
 

@@ -9,6 +9,7 @@ use super::outbox::{Control, Outbox, Taken};
 use super::reach::{Reach, Sent};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::websocket::Deflate;
 use crate::protocol::{Channel, Offset};
 
 /// A listener's place in its audience, for leaving it again.
@@ -42,7 +43,9 @@ pub struct Audience {
     seats: Vec<Option<Seat>>,
     free: Vec<u32>,
     /// How many listen in each format.
-    counts: [u32; Format::ALL.len()],
+    counts: [u32; Format::COUNT],
+    /// How messages are compressed for those who have them so.
+    deflate: Deflate,
     /// How many get patches.
     deltas: u32,
     /// The message delivered last, as long as somebody gets patches.
@@ -58,7 +61,9 @@ impl Audience {
     /// Takes a listener in.
     pub fn enter(&mut self, listener: Listener) -> Slot {
         let Listener { outbox, positioned, floor, manner } = listener;
-        self.counts[outbox.format().index()] += 1;
+        let format = outbox.format();
+        self.counts[format.index()] += 1;
+        self.deflate = format.deflate().unwrap_or(self.deflate);
         let special = Special::of(manner, &mut self.filters, &mut self.base);
         self.deltas += u32::from(special.as_ref().is_some_and(|special| special.has.is_some()));
         let seat = Some(Seat { outbox, positioned, muted: false, floor, special });
@@ -106,7 +111,7 @@ impl Audience {
     /// The formats that somebody listens in.
     pub fn formats(&self) -> impl Iterator<Item = Format> + Clone + use<> {
         let counts = self.counts;
-        Format::ALL.into_iter().filter(move |format| counts[format.index()] > 0)
+        Format::all(self.deflate).into_iter().filter(move |format| counts[format.index()] > 0)
     }
 
     /// Whether somebody gets patches.
@@ -178,6 +183,12 @@ impl Audience {
     #[must_use]
     pub fn parked(&self, slot: Slot) -> Option<Offset> {
         self.seat(slot).filter(|seat| !seat.muted)?.special.as_ref()?.parked
+    }
+
+    /// Whether a listener gets patches.
+    #[must_use]
+    pub fn patches(&self, slot: Slot) -> bool {
+        self.seat(slot).and_then(|seat| seat.special.as_ref()).is_some_and(|special| special.has.is_some())
     }
 
     /// Gives a parked listener the stored message that comes next in the channel. Returns whether it has it now, or does

@@ -52,7 +52,7 @@ pub struct Content<'a> {
     pub tags: &'a [(String, String)],
 }
 
-type Made = [OnceCell<Option<Bytes>>; Format::ALL.len()];
+type Made = [OnceCell<Option<Bytes>>; Format::COUNT];
 type Encode<'a> = Box<dyn Fn(Format, Shape<'_>) -> Option<Bytes> + Send + 'a>;
 
 /// A message as whole frames. Encodes on first use, so a format that nobody listens in costs nothing.
@@ -87,7 +87,7 @@ impl<'a> Frames<'a> {
     #[must_use]
     pub const fn withheld() -> Self {
         Self {
-            plain: [const { OnceCell::new() }; Format::ALL.len()],
+            plain: [const { OnceCell::new() }; Format::COUNT],
             shaped: OnceCell::new(),
             patch: None,
             content: Content { data: None, tags: &[] },

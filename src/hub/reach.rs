@@ -2,6 +2,7 @@
 
 use super::outbox::Taken;
 use crate::protocol::centrifuge::Format;
+use crate::protocol::websocket::Deflate;
 
 /// What was given to outboxes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -21,7 +22,7 @@ impl std::ops::AddAssign for Sent {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Reach {
     /// By format.
-    pub sent: [Sent; Format::ALL.len()],
+    pub sent: [Sent; Format::COUNT],
     /// Connections that were closed because too much waited for them.
     pub overflowed: usize,
     /// Messages that wait alone, in place of an older one or until a newer one takes their place.
@@ -33,7 +34,8 @@ pub struct Reach {
 impl Reach {
     /// Messages and bytes in each format that got any.
     pub fn by_format(&self) -> impl Iterator<Item = (Format, usize, usize)> + use<> {
-        let all = Format::ALL.into_iter().zip(self.sent);
+        // How something is compressed makes no difference to how it is counted.
+        let all = Format::all(Deflate::default()).into_iter().zip(self.sent);
         all.filter(|(_, sent)| sent.messages > 0).map(|(format, sent)| (format, sent.messages, sent.bytes))
     }
     /// Notes what became of a message that was not simply queued.

@@ -270,7 +270,7 @@ fn ping(outbox: &Outbox, frame_pings: bool) -> Bytes {
     let message = || framed(outbox.format(), &Reply::PING);
     match (frame_pings, outbox.format()) {
         // The frame is what its client answers, the message what a page can see.
-        (true, Format::UniWebSocket) => [message(), frame()].concat().into(),
+        (true, format) if format.is_unidirectional() => [message(), frame()].concat().into(),
         (true, _) => frame(),
         (false, _) => message(),
     }

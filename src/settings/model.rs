@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::channels::Channels;
+use crate::protocol::websocket::Deflate;
 
 /// Everything a node needs to know.
 #[derive(Debug, Clone)]
@@ -134,9 +135,11 @@ pub struct Client {
     pub user_personal_channel: Option<String>,
 }
 
-/// The transports beside the WebSocket.
+/// How clients connect.
 #[derive(Debug, Clone)]
 pub struct Transports {
+    /// How WebSockets compress their messages; `None` where they do not.
+    pub websocket_deflate: Option<Deflate>,
     pub http_stream: Transport,
     pub sse: Transport,
     pub uni_http_stream: Transport,
@@ -148,7 +151,7 @@ pub struct Transports {
     pub emulation_rate: Option<Rate>,
 }
 
-/// One of them.
+/// One of those beside the WebSocket.
 #[derive(Debug, Clone, Copy)]
 pub struct Transport {
     pub enabled: bool,

@@ -6,6 +6,7 @@ use base64::prelude::BASE64_STANDARD;
 use sha1::{Digest, Sha1};
 
 use crate::protocol::centrifuge::Encoding;
+use crate::protocol::websocket::negotiate;
 
 /// Appended to the client's key before hashing (RFC 6455, 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -23,6 +24,8 @@ pub enum Refused {
     Version,
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     Key,
+    #[error("Sec-WebSocket-Extensions is malformed")]
+    Extensions,
     /// The server in front of the handler does not hand connections over.
     #[error("this connection cannot be upgraded")]
     NotUpgradable,
@@ -36,7 +39,7 @@ impl Refused {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
             Self::HttpVersion => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
             Self::NotUpgrade | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::Key => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Extensions => StatusCode::BAD_REQUEST,
             Self::NotUpgradable => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
@@ -72,6 +75,13 @@ pub(super) fn subprotocol(headers: &HeaderMap) -> Option<(&'static str, Encoding
         "centrifuge-protobuf" => Some(("centrifuge-protobuf", Encoding::Protobuf)),
         _ => None,
     })
+}
+
+/// The extension to answer with, of those that the client offers.
+pub(super) fn extension(headers: &HeaderMap) -> Result<Option<&'static str>, Refused> {
+    let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+    let offers: Result<Vec<_>, _> = offers.map(HeaderValue::to_str).collect();
+    negotiate(offers.map_err(|_| Refused::Extensions)?).map_err(|_| Refused::Extensions)
 }
 
 /// Whether the query says `name=value`. None of the names and values we look for needs percent-decoding.

@@ -33,12 +33,11 @@ pub struct RawTransport {
 pub struct RawWire(Option<OwnedWriteHalf>);
 
 impl RawTransport {
-    /// Takes over `stream` once it speaks WebSocket. `ahead` was read from it already; no message may be larger than
-    /// `message_limit` bytes.
+    /// Takes over `stream` once it speaks WebSocket, as `parser` reads it. `ahead` was read from it already.
     #[must_use]
-    pub fn open(stream: TcpStream, ahead: Bytes, message_limit: usize) -> (Self, RawWire) {
+    pub fn open(stream: TcpStream, ahead: Bytes, parser: Parser) -> (Self, RawWire) {
         let (socket, wire) = stream.into_split();
-        (Self { socket, parser: Parser::new(message_limit), ahead }, RawWire(Some(wire)))
+        (Self { socket, parser, ahead }, RawWire(Some(wire)))
     }
 
     /// The first message in `ahead`, if a whole one is there.

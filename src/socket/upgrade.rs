@@ -12,7 +12,7 @@ use tracing::{debug, error};
 use super::handshake::{self, Refused};
 use super::raw::{RawTransport, RawWire};
 use crate::protocol::centrifuge::Encoding;
-use crate::protocol::websocket::{Opcode, client_frame};
+use crate::protocol::websocket::{Deflate, Opcode, Parser, client_frame};
 
 /// A valid WebSocket request whose connection can be taken over.
 pub struct Upgrade {
@@ -21,15 +21,21 @@ pub struct Upgrade {
     subprotocol: Option<&'static str>,
     encoding: Encoding,
     frame_pings: bool,
+    /// What was agreed on, and how it is said.
+    extension: Option<(Deflate, &'static str)>,
 }
 
 impl Upgrade {
-    /// Checks a request and takes its connection.
+    /// Checks a request and takes its connection. Messages are compressed as `deflate` says, if the client offers that.
     ///
     /// # Errors
     /// When it does not ask for a WebSocket in a way that we can answer.
-    pub fn of(request: &mut Parts) -> Result<Self, Refused> {
+    pub fn of(request: &mut Parts, deflate: Option<Deflate>) -> Result<Self, Refused> {
         let accept = handshake::accept(&request.method, request.version, &request.headers)?;
+        let extension = match deflate {
+            Some(deflate) => handshake::extension(&request.headers)?.map(|answer| (deflate, answer)),
+            None => None,
+        };
         let connection = request.extensions.remove::<OnUpgrade>().ok_or(Refused::NotUpgradable)?;
         let query = request.uri.query();
         let subprotocol = handshake::subprotocol(&request.headers);
@@ -42,6 +48,7 @@ impl Upgrade {
             subprotocol: subprotocol.map(|(name, _)| name),
             encoding: if protobuf { Encoding::Protobuf } else { Encoding::Json },
             frame_pings: handshake::query_says(query, "cf_ws_frame_ping_pong", "true"),
+            extension,
         })
     }
 
@@ -49,6 +56,12 @@ impl Upgrade {
     #[must_use]
     pub const fn encoding(&self) -> Encoding {
         self.encoding
+    }
+
+    /// How messages are compressed, if client and node agree on that.
+    #[must_use]
+    pub fn deflate(&self) -> Option<Deflate> {
+        self.extension.map(|(deflate, _)| deflate)
     }
 
     /// Whether the client asks for WebSocket pings in place of the protocol's.
@@ -67,7 +80,8 @@ impl Upgrade {
     {
         let answer = self.answer();
         let first = first.map(|message| client_frame(Opcode::Text, message)).unwrap_or_default();
-        tokio::spawn(drive(self.connection, first, message_limit, held, connect));
+        let parser = Parser::new(message_limit).with_deflate(self.extension.is_some());
+        tokio::spawn(drive(self.connection, first, parser, held, connect));
         answer
     }
 
@@ -81,6 +95,9 @@ impl Upgrade {
         if let Some(name) = self.subprotocol {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
         }
+        if let Some((_, answer)) = self.extension {
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, HeaderValue::from_static(answer));
+        }
         response
     }
 }
@@ -89,14 +106,14 @@ impl Upgrade {
 struct Pending<C> {
     connection: OnUpgrade,
     first: Vec<u8>,
-    message_limit: usize,
+    parser: Parser,
     connect: C,
 }
 
 fn drive<C, F, G>(
     connection: OnUpgrade,
     first: Vec<u8>,
-    message_limit: usize,
+    parser: Parser,
     held: G,
     connect: C,
 ) -> impl Future<Output = ()> + Send
@@ -105,7 +122,7 @@ where
     F: Future<Output = ()> + Send + 'static,
     G: Send + 'static,
 {
-    let pending = Box::new(Pending { connection, first, message_limit, connect });
+    let pending = Box::new(Pending { connection, first, parser, connect });
     async move {
         let _held = held;
         let Some((connect, transport, wire)) = pending.open().await else { return };
@@ -119,7 +136,7 @@ impl<C> Pending<C> {
         match (&mut self.connection).await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
             Ok(Ok(parts)) => {
                 let ahead = [&self.first[..], &parts.read_buf].concat().into();
-                let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.message_limit);
+                let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.parser);
                 Some((self.connect, transport, wire))
             }
             Ok(Err(_)) => {
@@ -155,7 +172,7 @@ mod tests {
         let seat = Box::new(());
         let nobody = hyper::upgrade::on(hyper::Request::new(()));
         let handshake = [0_u8; 1000];
-        let connection = drive(nobody, Vec::new(), 1, seat, move |transport, wire| {
+        let connection = drive(nobody, Vec::new(), Parser::new(1), seat, move |transport, wire| {
             assert_eq!(handshake[0], 0);
             session(transport, wire)
         });

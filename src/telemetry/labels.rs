@@ -172,10 +172,13 @@ labels! {
 impl From<Format> for Transport {
     fn from(format: Format) -> Self {
         match format {
-            Format::WebSocketJson | Format::WebSocketProtobuf => Self::WebSocket,
+            Format::WebSocketJson
+            | Format::WebSocketProtobuf
+            | Format::DeflatedJson(_)
+            | Format::DeflatedProtobuf(_) => Self::WebSocket,
             Format::HttpStreamJson | Format::HttpStreamProtobuf => Self::HttpStream,
             Format::Sse => Self::Sse,
-            Format::UniWebSocket => Self::UniWebSocket,
+            Format::UniWebSocket | Format::DeflatedUni(_) => Self::UniWebSocket,
             Format::UniHttpStream => Self::UniHttpStream,
             Format::UniSse => Self::UniSse,
         }

@@ -63,6 +63,7 @@ pub fn open_edge() -> Edge {
         handshake_rate: None,
         message_limit: 64 * 1024,
         patience: DEADLINE,
+        deflate: None,
         headers: vec!["cookie".to_owned()],
     }
 }

@@ -4,7 +4,8 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
-use crate::protocol::centrifuge::Encoding;
+use crate::protocol::centrifuge::{Encoding, Format};
+use crate::protocol::websocket::{Deflate, compressed};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -145,6 +146,54 @@ async fn what_is_no_frame_says_which_code_to_close_with() {
         drop(stream);
         assert!(matches!(served.saw().await, Seen::Gone));
     }
+}
+
+#[tokio::test]
+async fn messages_are_compressed_with_those_who_offer_it() {
+    const OFFER: &str = "sec-websocket-extensions: permessage-deflate; client_max_window_bits\r\n";
+    let deflate = Deflate { level: 1, min_size: 64 };
+    let text = "word ".repeat(100);
+    let small = compressed(text.as_bytes(), deflate).unwrap();
+    for (agreed, offer) in [(Some(deflate), OFFER), (Some(deflate), ""), (None, OFFER)] {
+        let mut served = serve(Edge { deflate: agreed, message_limit: 1_000, ..open_edge() }).await;
+        let (head, mut stream) = served.handshake(offer).await;
+        let both = agreed.filter(|_| !offer.is_empty());
+        let answer = "permessage-deflate; server_no_context_takeover; client_no_context_takeover\r\n";
+        assert_eq!(head.contains(answer), both.is_some(), "{head}");
+        assert_eq!(opened(&mut served).await.format, Format::WebSocketJson.deflated(both));
+        stream.write_all(&masked(0xc1, &small)).await.unwrap();
+        match both {
+            Some(_) => assert_eq!(inbound(&mut served).await, Inbound::Text(text.clone().into())),
+            None => assert!(matches!(served.saw().await, Seen::Broken(Some(1002)))),
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_compressed_wrong_says_which_code_to_close_with() {
+    let deflate = Deflate { level: 1, min_size: 0 };
+    let mut served = serve(Edge { deflate: Some(deflate), message_limit: 100, ..open_edge() }).await;
+    let bomb = compressed(&[0; 1 << 20], deflate).unwrap();
+    let small = compressed(&[b'x'; 50], deflate).unwrap();
+    for (bytes, code) in [
+        (masked(0xc2, &bomb[..100]), 1009),
+        (masked(0xc1, &[0xff; 20]), 1007),
+        (masked(0xc9, b"ping"), 1002),
+        ([masked(0x41, &small), masked(0xc0, &small)].concat(), 1002),
+        (masked(0xa1, &small), 1002),
+    ] {
+        let (_, mut stream) = served.handshake("sec-websocket-extensions: permessage-deflate\r\n").await;
+        opened(&mut served).await;
+        stream.write_all(&bytes).await.unwrap();
+        match served.saw().await {
+            Seen::Broken(got) => assert_eq!(got, Some(code)),
+            other => panic!("{code} {other:?}"),
+        }
+        drop(stream);
+        assert!(matches!(served.saw().await, Seen::Gone));
+    }
+    let (head, _) = served.handshake("sec-websocket-extensions: permessage-deflate; =\r\n").await;
+    assert!(head.starts_with("HTTP/1.1 400"), "{head}");
 }
 
 #[tokio::test]

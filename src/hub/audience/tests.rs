@@ -1,3 +1,5 @@
+use std::sync::Mutex;
+
 use bytes::Bytes;
 
 use super::*;
@@ -206,4 +208,31 @@ fn a_channel_that_begins_anew_is_delivered_from_its_beginning() {
     let data = Bytes::from_static(b"1");
     let reach = stage.audience.deliver(&frames(&data, &[], None), Offset(1), &mut Vec::new());
     assert_eq!(reach.sent[format.index()].messages, 2);
+}
+
+#[test]
+fn a_message_is_encoded_once_for_all_who_have_it_compressed_and_not_at_all_for_nobody() {
+    let deflate = Deflate { level: 3, min_size: 100 };
+    let json = Format::from(Encoding::Json);
+    let formats = [json, json.deflated(Some(deflate)), json.deflated(Some(deflate))];
+    let mut audience = Audience::default();
+    let enter = |audience: &mut Audience, format| {
+        let outbox = Outbox::new(format, 400, Arc::default());
+        audience.enter(Listener { outbox, positioned: false, floor: Offset::NONE, manner: Manner::default() })
+    };
+    let slots = formats.map(|format| enter(&mut audience, format));
+    let made = Mutex::new(Vec::new());
+    let publish = |audience: &mut Audience| {
+        let frames = Frames::new(Content::default(), |format, _| {
+            made.lock().unwrap().push(format);
+            Some(Bytes::from_static(b"frame"))
+        });
+        frames.prepare(audience.formats(), false);
+        audience.deliver(&frames, Offset::NONE, &mut Vec::new());
+        drop(frames);
+        std::mem::take(&mut *made.lock().unwrap())
+    };
+    assert_eq!(publish(&mut audience), [json, json.deflated(Some(deflate))]);
+    slots[1..].iter().for_each(|slot| audience.leave(*slot));
+    assert_eq!(publish(&mut audience), [json]);
 }

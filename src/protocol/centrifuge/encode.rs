@@ -9,7 +9,7 @@ use serde::ser::SerializeMap;
 
 use super::format::{Format, Framing};
 use super::{Encoding, Push, Reply};
-use crate::protocol::websocket::{Opcode, server_frame};
+use crate::protocol::websocket::{Opcode, deflated_frame, server_frame};
 
 /// A message that can go out on both wires: [`Reply`](super::Reply), [`Push`](super::Push), and what they hold.
 pub trait Encode: Serialize {
@@ -47,6 +47,10 @@ pub fn framed(format: impl Into<Format>, message: &impl Encode) -> Bytes {
         Framing::WebSocket => {
             append(encoding, message, scratch);
             server_frame(opcode(encoding), scratch)
+        }
+        Framing::Deflated(deflate) => {
+            append(encoding, message, scratch);
+            deflated_frame(opcode(encoding), scratch, deflate)
         }
         Framing::Plain => {
             append(encoding, message, scratch);

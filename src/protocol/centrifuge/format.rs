@@ -1,6 +1,7 @@
 //! How messages look on their way to a client.
 
 use super::Encoding;
+use crate::protocol::websocket::Deflate;
 
 /// What carries a client's connection, and how messages to it are written there.
 ///
@@ -21,59 +22,107 @@ pub enum Format {
     UniWebSocket,
     UniHttpStream,
     UniSse,
+    /// The WebSockets again, with messages compressed. All connections of a node have the same [`Deflate`].
+    DeflatedJson(Deflate),
+    DeflatedProtobuf(Deflate),
+    DeflatedUni(Deflate),
 }
 
 /// What stands around a message.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Framing {
     WebSocket,
+    Deflated(Deflate),
     /// A line end behind JSON; nothing around Protobuf, whose length stands in front of it already.
     Plain,
     Event,
 }
 
 impl Format {
-    /// Every format, in the order of [`index`](Self::index).
-    pub const ALL: [Self; 8] = [
-        Self::WebSocketJson,
-        Self::WebSocketProtobuf,
-        Self::HttpStreamJson,
-        Self::HttpStreamProtobuf,
-        Self::Sse,
-        Self::UniWebSocket,
-        Self::UniHttpStream,
-        Self::UniSse,
-    ];
+    /// How many there are.
+    pub const COUNT: usize = 11;
 
-    /// Its place in [`ALL`](Self::ALL).
+    /// Every format, in the order of [`index`](Self::index), where messages are compressed like this.
+    #[must_use]
+    pub const fn all(deflate: Deflate) -> [Self; Self::COUNT] {
+        [
+            Self::WebSocketJson,
+            Self::WebSocketProtobuf,
+            Self::HttpStreamJson,
+            Self::HttpStreamProtobuf,
+            Self::Sse,
+            Self::UniWebSocket,
+            Self::UniHttpStream,
+            Self::UniSse,
+            Self::DeflatedJson(deflate),
+            Self::DeflatedProtobuf(deflate),
+            Self::DeflatedUni(deflate),
+        ]
+    }
+
+    /// Its place in [`all`](Self::all).
     #[must_use]
     pub const fn index(self) -> usize {
-        self as usize
+        match self {
+            Self::WebSocketJson => 0,
+            Self::WebSocketProtobuf => 1,
+            Self::HttpStreamJson => 2,
+            Self::HttpStreamProtobuf => 3,
+            Self::Sse => 4,
+            Self::UniWebSocket => 5,
+            Self::UniHttpStream => 6,
+            Self::UniSse => 7,
+            Self::DeflatedJson(_) => 8,
+            Self::DeflatedProtobuf(_) => 9,
+            Self::DeflatedUni(_) => 10,
+        }
+    }
+
+    /// The same with messages compressed, where its client agreed to that: there are such WebSockets only.
+    #[must_use]
+    pub const fn deflated(self, agreed: Option<Deflate>) -> Self {
+        match (self, agreed) {
+            (Self::WebSocketJson, Some(deflate)) => Self::DeflatedJson(deflate),
+            (Self::WebSocketProtobuf, Some(deflate)) => Self::DeflatedProtobuf(deflate),
+            (Self::UniWebSocket, Some(deflate)) => Self::DeflatedUni(deflate),
+            _ => self,
+        }
+    }
+
+    /// How messages are compressed, if they are.
+    #[must_use]
+    pub const fn deflate(self) -> Option<Deflate> {
+        match self.framing() {
+            Framing::Deflated(deflate) => Some(deflate),
+            Framing::WebSocket | Framing::Plain | Framing::Event => None,
+        }
     }
 
     #[must_use]
     pub const fn encoding(self) -> Encoding {
         match self {
-            Self::WebSocketProtobuf | Self::HttpStreamProtobuf => Encoding::Protobuf,
+            Self::WebSocketProtobuf | Self::DeflatedProtobuf(_) | Self::HttpStreamProtobuf => Encoding::Protobuf,
             Self::WebSocketJson
             | Self::HttpStreamJson
             | Self::Sse
             | Self::UniWebSocket
             | Self::UniHttpStream
-            | Self::UniSse => Encoding::Json,
+            | Self::UniSse
+            | Self::DeflatedJson(_)
+            | Self::DeflatedUni(_) => Encoding::Json,
         }
     }
 
     /// Whether the client only listens: it says who it is, and nothing more.
     #[must_use]
     pub const fn is_unidirectional(self) -> bool {
-        matches!(self, Self::UniWebSocket | Self::UniHttpStream | Self::UniSse)
+        matches!(self, Self::UniWebSocket | Self::DeflatedUni(_) | Self::UniHttpStream | Self::UniSse)
     }
 
     /// Whether WebSocket frames carry the messages, so that its pings and close frames are there too.
     #[must_use]
     pub const fn is_websocket(self) -> bool {
-        matches!(self.framing(), Framing::WebSocket)
+        matches!(self.framing(), Framing::WebSocket | Framing::Deflated(_))
     }
 
     pub(super) const fn framing(self) -> Framing {
@@ -81,6 +130,9 @@ impl Format {
             Self::WebSocketJson | Self::WebSocketProtobuf | Self::UniWebSocket => Framing::WebSocket,
             Self::HttpStreamJson | Self::HttpStreamProtobuf | Self::UniHttpStream => Framing::Plain,
             Self::Sse | Self::UniSse => Framing::Event,
+            Self::DeflatedJson(deflate) | Self::DeflatedProtobuf(deflate) | Self::DeflatedUni(deflate) => {
+                Framing::Deflated(deflate)
+            }
         }
     }
 
@@ -88,10 +140,12 @@ impl Format {
     #[must_use]
     pub const fn transport(self) -> &'static str {
         match self {
-            Self::WebSocketJson | Self::WebSocketProtobuf => "websocket",
+            Self::WebSocketJson | Self::WebSocketProtobuf | Self::DeflatedJson(_) | Self::DeflatedProtobuf(_) => {
+                "websocket"
+            }
             Self::HttpStreamJson | Self::HttpStreamProtobuf => "http_stream",
             Self::Sse => "sse",
-            Self::UniWebSocket => "uni_websocket",
+            Self::UniWebSocket | Self::DeflatedUni(_) => "uni_websocket",
             Self::UniHttpStream => "uni_http_stream",
             Self::UniSse => "uni_sse",
         }
@@ -113,9 +167,30 @@ mod tests {
     use super::super::{Push, Reply, encode, framed, pushed};
     use super::*;
 
+    const DEFLATE: Deflate = Deflate { level: 1, min_size: 64 };
+
     #[test]
     fn every_format_stands_at_its_index() {
-        assert!(Format::ALL.iter().enumerate().all(|(index, format)| format.index() == index));
+        let all = Format::all(DEFLATE);
+        assert!(all.iter().enumerate().all(|(index, format)| format.index() == index));
+        assert!(all.iter().all(|format| format.deflate().is_none_or(|deflate| deflate == DEFLATE)));
+    }
+
+    #[test]
+    fn a_deflated_format_differs_by_that_alone() {
+        for format in Format::all(DEFLATE) {
+            let deflated = format.deflated(Some(DEFLATE));
+            assert_eq!(format.deflated(None), format);
+            assert_eq!(deflated.deflate().is_some(), format.is_websocket());
+            assert_eq!(deflated.encoding(), format.encoding());
+            assert_eq!(deflated.is_unidirectional(), format.is_unidirectional());
+            assert_eq!(deflated.transport(), format.transport());
+            let small = || framed(deflated, &Reply::PING);
+            assert_eq!(small(), framed(format, &Reply::PING), "too small to be compressed");
+            let large = || Push::Message { data: format!("\"{}\"", "word ".repeat(100)).into() };
+            let (smaller, whole) = (pushed(deflated, large()), pushed(format, large()));
+            assert_eq!(smaller.len() < whole.len(), deflated != format, "{format:?}");
+        }
     }
 
     #[test]

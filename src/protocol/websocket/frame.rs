@@ -56,7 +56,12 @@ impl Opcode {
 #[must_use]
 pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     debug_assert!(!opcode.is_control() || payload.len() <= MAX_CONTROL_PAYLOAD, "control frame of {}", payload.len());
-    let (header, length) = header(opcode, payload.len());
+    whole_frame(opcode.bits(), payload)
+}
+
+/// As [`server_frame`]; `bits` are the reserved ones and the opcode.
+pub(super) fn whole_frame(bits: u8, payload: &[u8]) -> Bytes {
+    let (header, length) = header(bits, payload.len());
     let mut frame = Vec::with_capacity(length + payload.len());
     frame.extend_from_slice(&header[..length]);
     frame.extend_from_slice(payload);
@@ -66,7 +71,7 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
 /// A whole frame as a client would send it, under a mask that changes nothing.
 #[must_use]
 pub fn client_frame(opcode: Opcode, payload: &[u8]) -> Vec<u8> {
-    let (mut header, length) = header(opcode, payload.len());
+    let (mut header, length) = header(opcode.bits(), payload.len());
     header[1] |= 0x80;
     [&header[..length], &[0; 4], payload].concat()
 }
@@ -83,9 +88,9 @@ pub fn close_frame(code: u16, reason: &str) -> Bytes {
 }
 
 /// The header, and how much of the array it takes.
-fn header(opcode: Opcode, length: usize) -> ([u8; 10], usize) {
+fn header(bits: u8, length: usize) -> ([u8; 10], usize) {
     let mut header = [0; 10];
-    header[0] = 0x80 | opcode.bits();
+    header[0] = 0x80 | bits;
     if let Ok(short) = u8::try_from(length)
         && short < 126
     {

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::deflate::{COMPRESSED, inflated, largest};
 use super::frame::{MAX_CONTROL_PAYLOAD, Opcode};
 
 /// Reads a client's frames. Between messages it holds no memory but itself.
@@ -9,6 +10,8 @@ use super::frame::{MAX_CONTROL_PAYLOAD, Opcode};
 pub struct Parser {
     partial: Option<Box<Partial>>,
     limit: u32,
+    /// Messages may be compressed.
+    deflate: bool,
     /// The peer has closed, or broken the protocol: whatever follows is not looked at.
     over: bool,
 }
@@ -33,6 +36,8 @@ pub enum FrameError {
     TooLarge { limit: usize },
     #[error("text that is not UTF-8")]
     NotUtf8,
+    #[error("compressed message that cannot be read")]
+    Corrupt,
     #[error("malformed frame: {0}")]
     Malformed(&'static str),
 }
@@ -43,7 +48,7 @@ impl FrameError {
     pub const fn close_code(self) -> u16 {
         match self {
             Self::TooLarge { .. } => 1009,
-            Self::NotUtf8 => 1007,
+            Self::NotUtf8 | Self::Corrupt => 1007,
             Self::Malformed(_) => 1002,
         }
     }
@@ -64,6 +69,7 @@ struct Partial {
 #[derive(Debug)]
 struct Message {
     text: bool,
+    compressed: bool,
     payload: Vec<u8>,
     /// How much of a text is proven UTF-8.
     proven: usize,
@@ -72,6 +78,8 @@ struct Message {
 #[derive(Debug, Clone, Copy)]
 struct Frame {
     last: bool,
+    /// Its message is compressed, which only the first frame of one says.
+    compressed: bool,
     opcode: Opcode,
     mask: [u8; 4],
     length: usize,
@@ -83,7 +91,13 @@ impl Parser {
     /// Takes messages of at most `limit` bytes (4 GiB at most), fragments put together.
     #[must_use]
     pub fn new(limit: usize) -> Self {
-        Self { partial: None, limit: u32::try_from(limit).unwrap_or(u32::MAX), over: false }
+        Self { partial: None, limit: u32::try_from(limit).unwrap_or(u32::MAX), deflate: false, over: false }
+    }
+
+    /// The same, for a client that may compress its messages. The limit is that of what they say.
+    #[must_use]
+    pub fn with_deflate(self, negotiated: bool) -> Self {
+        Self { deflate: negotiated, ..self }
     }
 
     /// The next event in `input`, which loses what was read. `None` once `input` is empty: call again with more.
@@ -149,16 +163,18 @@ impl Parser {
             short => u64::from(short),
         };
         let opcode = Opcode::from_bits(header[0] & 0x0f).ok_or(FrameError::Malformed("unknown opcode"))?;
-        let length = self.admit(opcode, length)?;
+        let compressed = header[0] & COMPRESSED != 0;
+        let length = self.admit(opcode, compressed, length)?;
         let mask = [4, 3, 2, 1].map(|back| header[wanted - back]);
-        Ok(Some(Frame { last: header[0] & 0x80 != 0, opcode, mask, length, taken: 0 }))
+        Ok(Some(Frame { last: header[0] & 0x80 != 0, compressed, opcode, mask, length, taken: 0 }))
     }
 
     fn judge(&self, first: u8, second: u8) -> Result<(), FrameError> {
-        if first & 0x70 != 0 {
-            return Err(FrameError::Malformed("reserved bits without an extension"));
-        }
         let opcode = Opcode::from_bits(first & 0x0f).ok_or(FrameError::Malformed("unknown opcode"))?;
+        let may_be_compressed = self.deflate && matches!(opcode, Opcode::Text | Opcode::Binary);
+        if first & 0x70 & !(if may_be_compressed { COMPRESSED } else { 0 }) != 0 {
+            return Err(FrameError::Malformed("reserved bits that nothing was agreed on"));
+        }
         if second & 0x80 == 0 {
             return Err(FrameError::Malformed("not masked"));
         }
@@ -180,13 +196,12 @@ impl Parser {
     }
 
     /// The length of a frame that fits into its message's limit.
-    fn admit(&self, opcode: Opcode, length: u64) -> Result<usize, FrameError> {
+    fn admit(&self, opcode: Opcode, compressed: bool, length: u64) -> Result<usize, FrameError> {
         let limit = self.limit as usize;
-        let before = match &self.partial {
-            Some(partial) if !opcode.is_control() => partial.message.as_ref().map_or(0, |begun| begun.payload.len()),
-            _ => 0,
-        };
-        let fits = |length: &usize| opcode.is_control() || *length <= limit.saturating_sub(before);
+        let begun = self.partial.as_ref().and_then(|partial| partial.message.as_ref());
+        let (compressed, before) = begun.map_or((compressed, 0), |begun| (begun.compressed, begun.payload.len()));
+        let room = if compressed { largest(limit) } else { limit }.saturating_sub(before);
+        let fits = |length: &usize| opcode.is_control() || *length <= room;
         usize::try_from(length).ok().filter(fits).ok_or(FrameError::TooLarge { limit })
     }
 
@@ -196,14 +211,17 @@ impl Parser {
         *input = rest;
         let whole = frame.taken + here.len() == frame.length;
         if whole && frame.taken == 0 && self.partial.is_none() && frame.last {
-            return finish(frame.opcode, unmasked(here, frame)).map(Some);
+            let payload = unmasked(here, frame);
+            let payload = if frame.compressed { inflated(&payload, self.limit as usize)? } else { payload };
+            return finish(frame.opcode, payload).map(Some);
         }
         let partial = self.partial.get_or_insert_default();
         let kept = if frame.opcode.is_control() {
             &mut partial.control
         } else {
-            let text = frame.opcode == Opcode::Text;
-            &mut partial.message.get_or_insert_with(|| Message { text, payload: Vec::new(), proven: 0 }).payload
+            let (text, compressed) = (frame.opcode == Opcode::Text, frame.compressed);
+            let begin = || Message { text, compressed, payload: Vec::new(), proven: 0 };
+            &mut partial.message.get_or_insert_with(begin).payload
         };
         append_unmasked(kept, here, frame);
         frame.taken += here.len();
@@ -211,7 +229,7 @@ impl Parser {
             partial.frame = Some(frame);
             return Ok(None);
         }
-        let event = partial.frame_end(frame)?;
+        let event = partial.frame_end(frame, self.limit as usize)?;
         if partial.message.is_none() {
             self.partial = None;
         }
@@ -221,7 +239,7 @@ impl Parser {
 
 impl Partial {
     /// What a frame whose payload is whole completes.
-    fn frame_end(&mut self, frame: Frame) -> Result<Option<Event>, FrameError> {
+    fn frame_end(&mut self, frame: Frame, limit: usize) -> Result<Option<Event>, FrameError> {
         if frame.opcode.is_control() {
             return finish(frame.opcode, std::mem::take(&mut self.control)).map(Some);
         }
@@ -231,7 +249,8 @@ impl Partial {
             }
             return Ok(None);
         }
-        let Some(Message { text, payload, proven }) = self.message.take() else { return Ok(None) };
+        let Some(Message { text, compressed, payload, proven }) = self.message.take() else { return Ok(None) };
+        let payload = if compressed { inflated(&payload, limit)? } else { payload };
         if text && str::from_utf8(&payload[proven..]).is_err() {
             return Err(FrameError::NotUtf8);
         }
@@ -242,7 +261,7 @@ impl Partial {
 impl Message {
     /// Refuses a text as soon as a fragment shows that it is none; a character may be cut by a fragment's end.
     fn prove(&mut self) -> Result<(), FrameError> {
-        if !self.text {
+        if !self.text || self.compressed {
             return Ok(());
         }
         self.proven += match str::from_utf8(&self.payload[self.proven..]) {
@@ -258,8 +277,8 @@ impl Message {
 fn finish(opcode: Opcode, payload: Vec<u8>) -> Result<Event, FrameError> {
     match opcode {
         Opcode::Text if str::from_utf8(&payload).is_err() => Err(FrameError::NotUtf8),
-        Opcode::Text => Ok(Event::Text(payload.into())),
-        Opcode::Continuation | Opcode::Binary => Ok(Event::Binary(payload.into())),
+        Opcode::Text => Ok(Event::Text(exact(payload))),
+        Opcode::Continuation | Opcode::Binary => Ok(Event::Binary(exact(payload))),
         Opcode::Ping => Ok(Event::Ping(exact(payload))),
         Opcode::Pong => Ok(Event::Pong),
         Opcode::Close => close(&payload).map(Event::Close),
@@ -320,6 +339,8 @@ fn exact(payload: Vec<u8>) -> Bytes {
     payload.into_boxed_slice().into()
 }
 
+#[cfg(test)]
+mod compressed;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]

@@ -51,6 +51,7 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
             "http.handshake_rate = \"many\": not a rate (try \"20/s\" or \"20/s burst 100\")",
         ),
         ("[http]\nbody_limit = \"4 fathoms\"", "http.body_limit = \"4 fathoms\": not a size (try 65536 or \"64KiB\")"),
+        ("[websocket]\ncompression_level = 10", "websocket.compression_level = 10: not between 1, quick, and 9, small"),
         ("[http_api]\nkey = 123", "http_api.key = \"***\": not a text (put it in quotes)"),
         ("[http_api]\nerror_mode = \"loud\"", "http_api.error_mode = \"loud\": none of \"\", \"transport\""),
         (

@@ -35,7 +35,8 @@ export function carryBy(transport, postTo = app => app.node) {
 
 /** One application: an SDK client that may be moved from node to node. */
 export class App {
-  constructor(wire, node, options = {}) {
+  /** `webSocket` are options of its sockets, all others the SDK's. */
+  constructor(wire, node, { webSocket, ...options } = {}) {
     const app = this;
     this.wire = wire;
     this.node = node;
@@ -54,7 +55,7 @@ export class App {
     /** Goes to the node that the application is at now, and can be made slow. */
     class Socket extends WebSocket {
       constructor(_, protocols) {
-        super(app.node.websocket, protocols);
+        super(app.node.websocket, protocols, webSocket);
         app.sockets.push(this);
         this.on('error', () => {});
       }
