@@ -3,7 +3,6 @@
 //! Answers have status 200, errors too, as Centrifugo's do; only transport error mode turns errors into statuses.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
@@ -21,8 +20,6 @@ use crate::api::{Api, ApiError, Reply};
 use crate::settings::HttpApi;
 use crate::telemetry::Source;
 
-/// How long a backend may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// `transport` asks for errors as HTTP statuses.
 const ERROR_MODE: &str = "x-centrifugo-error-mode";
 
@@ -49,7 +46,7 @@ pub fn routes(api: Arc<Api>, settings: &HttpApi, body_limit: usize) -> Router {
     }
     let edge = Edge { api, transport_errors: settings.transport_errors };
     let routes = Router::new().route("/api", post(call_legacy)).route("/api/{method}", post(call)).with_state(edge);
-    body::whole(routes, body_limit, BODY_TIMEOUT).layer(from_fn_with_state(Keeper::new(settings), let_in))
+    body::whole(routes, body_limit, body::TIMEOUT).layer(from_fn_with_state(Keeper::new(settings), let_in))
 }
 
 impl Keeper {

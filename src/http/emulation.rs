@@ -1,7 +1,6 @@
 //! `/emulation`: what clients on streams have to say, for sessions on any node.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
@@ -16,9 +15,6 @@ use crate::http::limits::body;
 use crate::http::refusal::Refusal;
 use crate::http::streams::is_protobuf;
 use crate::protocol::centrifuge::{EmulationRequest, Encoding};
-
-/// How long a client may take to send a body.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// The route. Draining nodes keep it open: sessions elsewhere are none of their trouble, and their own still speak.
 pub fn routes(edge: &Arc<Edge>, emulation: &Arc<Emulation>, limit: usize) -> Router {
@@ -39,7 +35,7 @@ async fn post(edge: &Edge, emulation: &Emulation, limit: usize, request: Request
         return Err(Refusal::Origin);
     }
     let encoding = if is_protobuf(&head) { Encoding::Protobuf } else { Encoding::Json };
-    let body = body::take(&head, body, limit, BODY_TIMEOUT).await?;
+    let body = body::take(&head, body, limit, body::TIMEOUT).await?;
     let request = EmulationRequest::decode(encoding, &body).map_err(|error| {
         debug!("a post that is none: {error}");
         Refusal::Plain(StatusCode::BAD_REQUEST, "not an emulation request")

@@ -23,8 +23,6 @@ use crate::session::{Mailbox, Peer};
 use crate::settings::Transports;
 use crate::socket::{Leave, StreamTransport, StreamWire};
 
-/// How long a client may take to send the body of its request.
-const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Where a GET carries the client's first message.
 const CONNECT: &str = "cf_connect";
 
@@ -108,7 +106,7 @@ impl Offer {
         let message = if head.method == Method::GET {
             in_query(head.uri.query())
         } else {
-            Some(body::take(head, body, self.limit, BODY_TIMEOUT).await?)
+            Some(body::take(head, body, self.limit, body::TIMEOUT).await?)
         };
         let unidirectional = self.format.is_unidirectional();
         match message {

@@ -1,9 +1,9 @@
 //! What one client may have at most, and what it is told beyond.
 
-use jsonwebtoken::{EncodingKey, Header};
 use serde_json::{Value, json};
 
 use crate::support::node::{Node, Socket};
+use crate::support::token::signed;
 
 const SECRET: &str = "a secret of thirty-two bytes, or more";
 
@@ -22,9 +22,8 @@ async fn subscribe(client: &mut Socket, channel: &str) -> Value {
 }
 
 async fn connect_with(node: &Node, claims: Value) -> Socket {
-    let token = jsonwebtoken::encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()));
     let mut socket = node.socket().await;
-    socket.say(json!({"id": 1, "connect": {"token": token.unwrap()}})).await;
+    socket.say(json!({"id": 1, "connect": {"token": signed(SECRET, &claims)}})).await;
     socket
 }
 

@@ -14,6 +14,9 @@ use http_body_util::LengthLimitError;
 
 use crate::http::refusal::Refusal;
 
+/// How long a body may take to come, whoever sends it.
+pub const TIMEOUT: Duration = Duration::from_secs(10);
+
 /// Reads every request's body before the routes of `router` see it: at most `limit` bytes within `timeout`.
 pub fn whole(router: Router, limit: usize, timeout: Duration) -> Router {
     // axum's own limit of 2 MiB would hold whatever `limit` says.

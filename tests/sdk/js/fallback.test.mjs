@@ -1,12 +1,10 @@
 // The SDK's list of transports behind a proxy without sticky sessions, in networks that let less and less through.
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Centrifuge } from 'centrifuge';
-import * as protobuf from 'centrifuge/build/protobuf';
 import { EventSource } from 'eventsource';
 import WebSocket from 'ws';
 
-import { Nginx, Publisher, eventually, fresh, twoNodes } from './harness.mjs';
+import { Nginx, Publisher, builds, decode, encode, eventually, fresh, twoNodes, wires } from './harness.mjs';
 
 const transports = ['websocket', 'http_stream', 'sse'];
 const paths = Object.fromEntries(transports.map(each => [each, `/connection/${each}`]));
@@ -32,8 +30,8 @@ describe('the list of transports behind a proxy without sticky sessions', { time
   });
 
   /** An application as its users have it: all transports, one address. */
-  function open({ url }, Client = Centrifuge) {
-    const client = new Client(
+  function open({ url }, wire = 'json') {
+    const client = new builds[wire].Centrifuge(
       transports.map(transport => ({ transport, endpoint: `${transport === 'websocket' ? url.replace('http', 'ws') : url}${paths[transport]}` })),
       { websocket: WebSocket, eventsource: EventSource, emulationEndpoint: `${url}/emulation`, minReconnectDelay: 20, maxReconnectDelay: 500, maxServerPingDelay: 3000 },
     );
@@ -56,23 +54,21 @@ describe('the list of transports behind a proxy without sticky sessions', { time
   };
 
   for (const transport of transports) {
-    for (const [wire, Client] of Object.entries({ json: Centrifuge, protobuf: protobuf.Centrifuge })) {
+    for (const wire of wires) {
       // Server-sent events are text.
       if (transport === 'sse' && wire === 'protobuf') continue;
       test(`${transport} carries ${wire} where it is the best that comes through`, async () => {
-        const encode = value => (wire === 'json' ? value : Buffer.from(JSON.stringify(value)));
-        const decode = data => (wire === 'json' ? data : JSON.parse(Buffer.from(data).toString()));
         const before = await forwarded();
         const channel = fresh('chat');
-        const [ada, bob] = [open(proxies[transport], Client), open(proxies[transport], Client)];
+        const [ada, bob] = [open(proxies[transport], wire), open(proxies[transport], wire)];
         const subscription = listen(bob, channel);
         bob.client.connect();
         ada.client.connect();
         await eventually('both are in', () => ada.connected.length && subscription.state === 'subscribed');
         assert.deepEqual([ada.connected[0].transport, bob.connected[0].transport], [transport, transport]);
-        for (let number = 1; number <= 10; number += 1) await ada.client.publish(channel, encode({ number }));
+        for (let number = 1; number <= 10; number += 1) await ada.client.publish(channel, encode(wire, { number }));
         await eventually('all arrive', () => bob.data.length >= 10);
-        assert.deepEqual(bob.data.map(decode), Array.from({ length: 10 }, (_, index) => ({ number: index + 1 })));
+        assert.deepEqual(bob.data.map(data => decode(wire, data)), Array.from({ length: 10 }, (_, index) => ({ number: index + 1 })));
         const { publications } = await bob.client.history(channel, { limit: 5 });
         assert.equal(publications.length, 5);
         if (transport === 'websocket') assert.equal(await forwarded(), before);
