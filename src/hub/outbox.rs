@@ -159,6 +159,16 @@ impl Outbox {
         Taken::Replaced
     }
 
+    /// Whether nothing waits, so that what was refused may be offered again. If not, [`Control::Drained`] tells when.
+    pub fn is_drained(&self) -> bool {
+        let mut state = self.state.lock();
+        if state.bytes > 0 && !state.blocked {
+            self.write_out(&mut state);
+        }
+        state.refused = state.bytes > 0;
+        !state.refused
+    }
+
     /// Takes back what waits alone under a key: nobody wants it any more.
     pub fn forget(&self, key: u64) {
         let mut state = self.state.lock();

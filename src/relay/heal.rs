@@ -101,7 +101,7 @@ fn hole(topic: &Topic) -> Option<Hole> {
 async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let Some(history) = relay.backplane.history() else { return };
     let Some(options) = &topic.namespace.history else { return };
-    let bound = Bound { depth: options.size + 1, messages: usize::MAX, bytes: usize::MAX, ttl: None };
+    let bound = Bound::only(options.size + 1);
     let started = Instant::now();
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;

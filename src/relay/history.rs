@@ -61,7 +61,7 @@ impl Relay {
         }
         let mut publications = match top.newest {
             Some(newest) if query.limit != Some(0) => {
-                let everything = Bound { depth: options.size + 1, messages: usize::MAX, bytes: usize::MAX, ttl: None };
+                let everything = Bound::only(options.size + 1);
                 match read_behind(history, channel, Offset::NONE, newest, everything).await {
                     Ok(messages) => messages,
                     Err(CatchUpError::Unavailable(error)) => return Err(error.into()),

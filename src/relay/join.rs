@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Relay;
 use super::chain::Chain;
 use super::publication::is_withheld;
-use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, age, catch_up};
+use super::recovery::{Bound, CatchUpError, CaughtUp, Excess, Refusal, age, catch_up};
 use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
 use super::wish::Wish;
@@ -388,5 +388,6 @@ impl Relay {
 }
 
 const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
-    Bound { depth: options.size + 1, messages: wish.max_publications, bytes: wish.max_bytes, ttl: Some(options.ttl) }
+    let (messages, bytes) = (wish.max_publications, wish.max_bytes);
+    Bound { depth: options.size + 1, messages, bytes, excess: Excess::Refused, ttl: Some(options.ttl) }
 }

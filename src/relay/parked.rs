@@ -1,22 +1,21 @@
 //! Slow readers whose subscription was parked: nothing is queued for them until they have read what was.
 //!
-//! They get what they missed in order, from the node's tail or the stream, as much at a time as may wait for them. Where
-//! neither reaches back to where they stand they are told, as anybody is who misses something.
+//! They get what they missed in order, from the node's tail or the stream: one part after another, each proven to be
+//! whole and no larger than what may wait for them, when they have read the one before. Where neither reaches back to
+//! where they stand they are told, as anybody is who misses something.
 
 use super::Relay;
 use super::join::Membership;
 use super::publication::push_frames;
-use super::recovery::{Bound, CatchUpError, Refusal, catch_up};
+use super::recovery::{Bound, CatchUpError, Excess, Refusal, catch_up};
 use super::topic::{Course, Topic};
 use crate::backplane::{History, Stored};
-use crate::hub::{Frames, Outbox, Slot};
+use crate::hub::{Control, Outbox, Slot};
 use crate::protocol::{Epoch, Offset};
 use crate::telemetry::SlowAction;
 
 /// Messages encoded before the topic is locked to deliver them.
 const CHUNK: usize = 64;
-/// How often the stream is read because publications overtook the reading.
-const ATTEMPTS: usize = 8;
 
 /// What became of a parked subscription.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,11 +38,13 @@ enum Missed {
 }
 
 impl Relay {
-    /// Gives a subscription what it missed while it was parked; `None` when it was not. At most `limit` bytes are read from
-    /// the stream.
-    pub async fn resume(&self, membership: &Membership, outbox: &Outbox, limit: usize) -> Option<Resumed> {
+    /// Gives a subscription what it missed while it was parked, or the next part of it; `None` when it was not.
+    ///
+    /// At most about `part` bytes are read from the stream, and no more before they are read by the client. Whenever there
+    /// is more to come, [`Control::Drained`] asks for the next call.
+    pub async fn resume(&self, membership: &Membership, outbox: &Outbox, part: usize) -> Option<Resumed> {
         membership.topic.state.lock().audience.parked(membership.slot)?;
-        let resumed = self.catch_up_parked(membership, outbox, limit).await;
+        let resumed = self.catch_up_parked(membership, outbox, part).await;
         let action = match resumed {
             Resumed::StillParked => return Some(resumed),
             Resumed::Live => SlowAction::Recovered,
@@ -53,52 +54,59 @@ impl Relay {
         Some(resumed)
     }
 
-    async fn catch_up_parked(&self, membership: &Membership, outbox: &Outbox, limit: usize) -> Resumed {
+    async fn catch_up_parked(&self, membership: &Membership, outbox: &Outbox, part: usize) -> Resumed {
         let (topic, slot) = (&membership.topic, membership.slot);
-        for _ in 0..ATTEMPTS {
-            let (since, epoch) = loop {
-                match missed(topic, slot) {
-                    Missed::Nothing => return Resumed::Live,
-                    Missed::These(messages) if self.feed(topic, slot, outbox, &messages) => {}
-                    Missed::These(_) => return Resumed::StillParked,
-                    Missed::Since(offset, epoch) => break (offset, epoch),
+        let (since, epoch) = loop {
+            match missed(topic, slot) {
+                Missed::Nothing => return Resumed::Live,
+                Missed::These(messages) if self.feed(topic, slot, outbox, &messages) => {}
+                Missed::These(_) => return Resumed::StillParked,
+                Missed::Since(offset, epoch) => break (offset, epoch),
+            }
+        };
+        if !outbox.is_drained() {
+            return Resumed::StillParked;
+        }
+        match self.read(topic, since, &epoch, part).await {
+            Ok(messages) => {
+                if self.feed(topic, slot, outbox, &messages) {
+                    // Whatever else its session has to do comes first: the reading may go on for long.
+                    outbox.request(Control::Drained);
                 }
-            };
-            let Some((history, depth)) = self.backplane.history().zip(depth(topic)) else { break };
-            match self.read(history, topic, since, &epoch, depth, limit).await {
-                Ok(messages) if self.feed(topic, slot, outbox, &messages) => {}
-                Ok(_) => return Resumed::StillParked,
-                Err(_) => break,
+                Resumed::StillParked
+            }
+            Err(_) => {
+                topic.state.lock().audience.lose_one(slot, &topic.channel);
+                Resumed::Lost
             }
         }
-        topic.state.lock().audience.lose_one(slot, &topic.channel);
-        Resumed::Lost
     }
 
+    /// The next part of what was missed, from the stream.
     async fn read(
         &self,
-        history: &dyn History,
         topic: &Topic,
         since: Offset,
         epoch: &Epoch,
-        depth: usize,
-        limit: usize,
+        part: usize,
     ) -> Result<Vec<Stored>, CatchUpError> {
-        let bound = Bound { depth, messages: usize::MAX, bytes: limit, ttl: None };
+        // Nobody can say what was delivered here where nothing is stored.
+        let unknown = || CatchUpError::from(Refusal::Trimmed);
+        let history: &dyn History = self.backplane.history().ok_or_else(unknown)?;
+        let depth = topic.namespace.history.as_ref().ok_or_else(unknown)?.size + 1;
+        let bound = Bound { bytes: part, excess: Excess::Later, ..Bound::only(depth) };
         let _turn = topic.turn.lock().await;
         let caught = catch_up(history, &topic.channel, epoch, since, since, bound).await?;
-        if caught.messages.is_empty() {
-            // Nobody can say what was delivered here in between.
-            return Err(Refusal::Trimmed.into());
-        }
-        Ok(caught.messages)
+        if caught.messages.is_empty() { Err(unknown()) } else { Ok(caught.messages) }
     }
 
     /// Whether a parked listener took everything.
     fn feed(&self, topic: &Topic, slot: Slot, outbox: &Outbox, messages: &[Stored]) -> bool {
+        let patches = topic.state.lock().audience.patches(slot);
         for chunk in messages.chunks(CHUNK) {
             let frames: Vec<_> = chunk.iter().map(|message| push_frames(topic, message, None)).collect();
-            frames.iter().for_each(|frames| encode(frames, outbox));
+            // Encoded before the topic is locked.
+            frames.iter().for_each(|frames| frames.prepare([outbox.format()], patches));
             let mut state = topic.state.lock();
             for (message, frames) in chunk.iter().zip(&frames) {
                 let (taken, reach) = state.audience.catch_up(slot, frames, message.offset);
@@ -110,15 +118,6 @@ impl Relay {
         }
         true
     }
-}
-
-/// Encodes what the listener gets, before the topic is locked.
-fn encode(frames: &Frames<'_>, outbox: &Outbox) {
-    frames.plain(outbox.format());
-}
-
-fn depth(topic: &Topic) -> Option<usize> {
-    topic.namespace.history.as_ref().map(|options| options.size + 1)
 }
 
 /// What a parked listener missed; when that is nothing it is not parked any more.

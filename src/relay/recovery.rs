@@ -11,14 +11,15 @@ use crate::backplane::message::now;
 use crate::backplane::{History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
-/// Messages read at once.
+/// Messages read at once, and by somebody who takes one part after another.
 const PAGE: usize = 500;
+const SMALL_PAGE: usize = 64;
 /// How often a replica that lags behind the channel's top is asked again.
 const STALE_RETRIES: u32 = 20;
 /// How long it gets to catch up in between.
 const STALE_WAIT: Duration = Duration::from_millis(25);
 
-/// Everything behind a position, up to the channel's top.
+/// Everything behind a position, up to the channel's top; or as much of it as was wanted.
 #[derive(Debug, Clone)]
 pub(super) struct CaughtUp {
     /// Ascending, without a hole.
@@ -64,6 +65,15 @@ pub(super) enum CatchUpError {
     Unavailable(#[from] HistoryError),
 }
 
+/// What is done where there is more than a bound allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Excess {
+    /// Nothing is given at all.
+    Refused,
+    /// The oldest are given, one at least. The rest is asked for later, from where they end.
+    Later,
+}
+
 /// What bounds a catch-up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
@@ -73,8 +83,23 @@ pub(super) struct Bound {
     pub(super) messages: usize,
     /// At most this many bytes of data.
     pub(super) bytes: usize,
+    pub(super) excess: Excess,
     /// None older than this.
     pub(super) ttl: Option<Duration>,
+}
+
+impl Bound {
+    /// None but what the store keeps.
+    pub(super) const fn only(depth: usize) -> Self {
+        Self { depth, messages: usize::MAX, bytes: usize::MAX, excess: Excess::Refused, ttl: None }
+    }
+
+    const fn page(&self) -> usize {
+        match self.excess {
+            Excess::Refused => PAGE,
+            Excess::Later => SMALL_PAGE,
+        }
+    }
 }
 
 /// Reads everything of `channel` behind `from`, and proves that nothing is missing. There is nothing between `from` and
@@ -87,7 +112,7 @@ pub(super) async fn catch_up(
     known: Offset,
     bound: Bound,
 ) -> Result<CaughtUp, CatchUpError> {
-    let (top, first) = tokio::join!(history.top(channel), history.page(channel, from, PAGE));
+    let (top, first) = tokio::join!(history.top(channel), history.page(channel, from, bound.page()));
     let top = top?;
     if top.epoch != *epoch {
         return Err(Refusal::Epoch.into());
@@ -116,7 +141,7 @@ pub(super) async fn catch_up(
         return Err(Refusal::Trimmed.into());
     }
     if !read.position_is_stored {
-        let few = read.messages.len() < bound.depth;
+        let few = read.seen < bound.depth;
         if !few || !removed_nothing_since(known, history, channel, epoch).await? {
             return Err(Refusal::Trimmed.into());
         }
@@ -139,12 +164,17 @@ pub(super) async fn read_behind(
     newest: Offset,
     bound: Bound,
 ) -> Result<Vec<Stored>, CatchUpError> {
-    let first = history.page(channel, from, PAGE).await?;
+    let first = history.page(channel, from, bound.page()).await?;
     Ok(read_up_to(history, channel, first, from, newest, bound).await?.messages)
 }
 
+#[derive(Default)]
 struct Read {
     messages: Vec<Stored>,
+    /// Bytes of data in them.
+    bytes: usize,
+    /// Messages that there are behind the position, also those that are for later.
+    seen: usize,
     /// The message at the position itself is still there.
     position_is_stored: bool,
     /// A page does not begin where the one before ended.
@@ -154,6 +184,20 @@ struct Read {
 }
 
 impl Read {
+    /// Takes the next message, unless it is for later.
+    fn take(&mut self, message: Stored, bound: Bound) {
+        self.seen += 1;
+        if !self.is_part(bound) {
+            self.bytes += message.data.len();
+            self.messages.push(message);
+        }
+    }
+
+    /// Whether it is as much as one part may be.
+    fn is_part(&self, bound: Bound) -> bool {
+        bound.excess == Excess::Later && !self.messages.is_empty() && self.bytes >= bound.bytes
+    }
+
     /// Takes note of whether something may have been pushed out while `page` was read, of which everything up to
     /// `reached` was read before.
     ///
@@ -186,10 +230,9 @@ async fn read_up_to(
     newest: Offset,
     bound: Bound,
 ) -> Result<Read, CatchUpError> {
-    let mut read = Read { messages: Vec::new(), position_is_stored: false, broken: false, must_hold: None };
+    let mut read = Read::default();
     let mut reached = from;
     let mut stale = 0;
-    let mut bytes = 0;
     loop {
         read.examine(&page, reached, bound.depth);
         let before = reached;
@@ -197,14 +240,15 @@ async fn read_up_to(
             read.position_is_stored |= message.offset == from;
             if message.offset > reached {
                 reached = message.offset;
-                bytes += message.data.len();
-                read.messages.push(message);
+                read.take(message, bound);
             }
         }
-        if read.messages.len() > bound.messages || bytes > bound.bytes {
+        if bound.excess == Excess::Refused && (read.messages.len() > bound.messages || read.bytes > bound.bytes) {
             return Err(Refusal::Limit.into());
         }
-        if reached >= newest && !page.more {
+        // Where the position itself is gone, what proves that nothing is missing is how much there is in all.
+        let enough = read.position_is_stored && read.is_part(bound);
+        if enough || (reached >= newest && !page.more) {
             return Ok(read);
         }
         if !page.more && reached == before {
@@ -215,7 +259,7 @@ async fn read_up_to(
             sleep(STALE_WAIT).await;
         }
         // What was reached is asked for again, at first the position itself: it is the proof.
-        page = history.page(channel, reached, PAGE).await?;
+        page = history.page(channel, reached, bound.page()).await?;
     }
 }
 

@@ -56,7 +56,7 @@ impl Wish {
         if self.wants(&message) {
             return Ok(Some(message));
         }
-        let bound = Bound { depth: usize::MAX, messages: usize::MAX, bytes: self.max_bytes, ttl: None };
+        let bound = Bound { bytes: self.max_bytes, ..Bound::only(usize::MAX) };
         match read_behind(history, channel, Offset::NONE, message.offset, bound).await {
             Ok(messages) => Ok(messages.into_iter().rev().find(|message| self.wants(message))),
             Err(CatchUpError::Refused(_)) => Ok(None),

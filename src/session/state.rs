@@ -102,8 +102,10 @@ impl Session {
     /// Gives parked subscriptions what they missed: the client has read what waited for it.
     pub(super) async fn catch_up(&self) {
         let relay = &self.services.relay;
+        // The other half of what may wait is for what cannot be refused.
+        let part = self.services.client.queue_max_size / 2;
         for subscription in &self.subscriptions {
-            relay.resume(&subscription.membership, &self.outbox, self.services.client.queue_max_size).await;
+            relay.resume(&subscription.membership, &self.outbox, part).await;
         }
     }
 

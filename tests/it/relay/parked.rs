@@ -21,12 +21,19 @@ async fn park(stage: &Stage, ear: &Ear, filter: Option<Arc<Filter>>) -> Membersh
 
 /// Reads what waits, again and again, until the subscription is live; what it said on the way.
 async fn read_on(stage: &Stage, ear: &Ear, membership: &Membership) -> Vec<Resumed> {
+    read_on_by_parts(stage, ear, membership, 1 << 20).await
+}
+
+/// The same, with so many bytes of data read from the stream at one time.
+async fn read_on_by_parts(stage: &Stage, ear: &Ear, membership: &Membership, part: usize) -> Vec<Resumed> {
     let mut said = Vec::new();
     loop {
         ear.read_on();
-        assert!(ear.requests().iter().all(|request| *request == Control::Drained));
+        let asked = ear.requests();
+        assert!(asked.iter().all(|request| *request == Control::Drained));
+        assert!(said.is_empty() || !asked.is_empty(), "whoever waits for more is told to come back");
         ear.stop_reading();
-        let Some(resumed) = stage.relay.resume(membership, &ear.outbox, 1 << 20).await else { break };
+        let Some(resumed) = stage.relay.resume(membership, &ear.outbox, part).await else { break };
         said.push(resumed);
         if resumed != Resumed::StillParked {
             break;
@@ -68,6 +75,58 @@ async fn what_a_parked_reader_missed_is_read_from_the_stream_where_the_nodes_mem
     assert_eq!(read_on(&stage, &slow, &membership).await.last(), Some(&Resumed::Live));
     stage.publish("chat:room", [401]).await;
     hears(&slow, 1..=401).await;
+}
+
+#[tokio::test]
+async fn a_parked_reader_that_missed_many_times_what_may_wait_gets_it_part_after_part() {
+    let stage = Stage::set_with([namespaces::open("chat", Some(1000))]);
+    let (slow, witness) = (Ear::with_room(ROOM), Ear::new());
+    let membership = park(&stage, &slow, None).await;
+    let _listening = stage.listen(&witness, "chat:room").await;
+    stage.publish("chat:room", 1..=900).await;
+    hears(&witness, 1..=900).await;
+    let said = read_on_by_parts(&stage, &slow, &membership, 30).await;
+    assert_eq!(said.last(), Some(&Resumed::Live));
+    assert!(said.len() > 70, "about ten at one time: {}", said.len());
+    stage.publish("chat:room", [901]).await;
+    hears(&slow, 1..=901).await;
+    assert_eq!(slow.requests(), [], "nothing was lost");
+}
+
+#[tokio::test]
+async fn a_part_is_read_only_when_the_one_before_was() {
+    let stage = Stage::set_with([namespaces::open("chat", Some(1000))]);
+    let (slow, witness) = (Ear::with_room(ROOM), Ear::new());
+    let membership = park(&stage, &slow, None).await;
+    let _listening = stage.listen(&witness, "chat:room").await;
+    stage.publish("chat:room", 1..=400).await;
+    hears(&witness, 1..=400).await;
+    stage.faults.history_held.send_replace(true);
+    let resumed = stage.relay.resume(&membership, &slow.outbox, 30).await;
+    assert_eq!(resumed, Some(Resumed::StillParked), "without a question to the store, which would not answer");
+    stage.faults.history_held.send_replace(false);
+    assert_eq!(read_on(&stage, &slow, &membership).await.last(), Some(&Resumed::Live));
+    hears(&slow, 1..=400).await;
+}
+
+#[tokio::test]
+async fn a_parked_reader_is_told_where_history_went_on_between_two_parts() {
+    let stage = Stage::set_with([namespaces::open("chat", Some(300))]);
+    let (slow, witness) = (Ear::with_room(ROOM), Ear::new());
+    let membership = park(&stage, &slow, None).await;
+    let _listening = stage.listen(&witness, "chat:room").await;
+    stage.publish("chat:room", 1..=250).await;
+    hears(&witness, 1..=250).await;
+    slow.read_on();
+    let resumed = stage.relay.resume(&membership, &slow.outbox, 30).await;
+    assert_eq!(resumed, Some(Resumed::StillParked));
+    stage.publish("chat:room", 251..=900).await;
+    hears(&witness, 1..=900).await;
+    assert_eq!(read_on_by_parts(&stage, &slow, &membership, 30).await, [Resumed::Lost]);
+    assert!(slow.requests().contains(&Control::Lost(channel_of("chat:room"))));
+    let heard = slow.heard();
+    assert!(heard.len() > 10 && heard.len() < 250, "one part of it: {}", heard.len());
+    assert_eq!(heard, (1..=heard.len() as u64).collect::<Vec<_>>(), "and nothing after the hole");
 }
 
 #[tokio::test]

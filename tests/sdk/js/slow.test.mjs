@@ -1,5 +1,6 @@
 // Readers that do not read, sockets that are half open.
 import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 
 import { App, Raw, eventually, fresh, heard, twoNodes, wires } from './harness.mjs';
@@ -42,6 +43,35 @@ describe('slow readers', { timeout: 300_000 }, () => {
       }
       await topology.other.publish(channel, { number: 'end' });
       await eventually('it goes on', () => listener.data.at(-1).number === 'end');
+    }));
+  }
+
+  for (const [wire, options] of [['protobuf', {}], ['json', { delta: 'fossil' }]]) {
+    test(`${wire}, ${options.delta ?? 'whole'}: a parked reader that missed many times queue_max_size gets it all, once and in order`, withApps(async keep => {
+      const channel = fresh('parked');
+      const slow = await keep(new App(wire, topology.first, { maxServerPingDelay: 60_000 })).connect();
+      const listener = await slow.subscribe(channel, options);
+      const count = action => topology.first.metric(`midplane_slow_consumers_total{action="${action}"}`);
+      const [parked, recovered, lost] = [await count('parked'), await count('recovered'), await count('lost')];
+      let published = 0;
+      // Of random signs, so that no patch is worth it.
+      const publish = async count => {
+        for (; count > 0; count -= 1) {
+          await topology.other.publish(channel, { number: (published += 1), padding: randomBytes(20_000).toString('hex') });
+        }
+      };
+
+      slow.socket.pause();
+      await eventually('the reader is parked', async () => (await publish(20), (await count('parked')) > parked), 60);
+      await publish(50); // 2 MB; the node's memory reaches back to 128 KiB
+      slow.socket.resume();
+      const all = (await listener.received(published, 60)).map(({ number }) => number);
+      assert.deepEqual(all, Array.from({ length: published }, (_, index) => index + 1));
+      await eventually('it is live again', async () => (await count('recovered')) > recovered);
+      await topology.other.publish(channel, { number: 'end' });
+      await eventually('and goes on', () => listener.data.at(-1).number === 'end');
+      assert.deepEqual([listener.data.length, listener.subscribed.length, slow.connected.length], [published + 1, 1, 1]);
+      assert.equal(await count('lost'), lost);
     }));
   }
 
