@@ -57,6 +57,11 @@ def full(connections, limit):
 CASES = {
     "MidplaneConnectionsDropped": [
         fires("all but a few are gone", "12m", {**connected("500x40 0x20", "500x40 100x20"), **departed("failed", "0x80")}),
+        fires(
+            "also where a node was drained an hour ago, and lives on",
+            "12m",
+            {**connected("500x40 0x20", "500x40 100x20"), **departed("draining", "1x80")},
+        ),
         quiet("few there were", "12m", {**connected("40x40 0x20", "40x40 0x20"), **departed("failed", "0x80")}),
         quiet("a third is gone", "12m", {**connected("500x40 150x20", "500x80"), **departed("failed", "0x80")}),
         quiet("a node was stopped", "12m", {**connected("900x40 stale", "100x80"), **departed("left", "0x40 1x40")}),

@@ -4,6 +4,14 @@ from alerts import fires, quiet
 
 GIB = 1024 * 1024 * 1024
 
+
+def draining(remaining, deadline):
+    return {
+        'midplane_drain_remaining_connections{instance="a"}': remaining,
+        'midplane_drain_deadline_timestamp_seconds{instance="a"}': deadline,
+    }
+
+
 CASES = {
     "MidplaneNodeDown": [
         fires("a node that does not answer", "3m", {'up{instance="a"}': "1 1 0x20", 'up{instance="b"}': "1x20"}, instance="a"),
@@ -42,14 +50,10 @@ CASES = {
         quiet("a deploy", "11m", {'process_start_time_seconds{instance="a"}': "0x9 120x60"}),
     ],
     "MidplaneDrainStuck": [
-        fires(
-            "a minute past its deadline",
-            "3m",
-            {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x3 90x20"},
-            instance="a",
-        ),
-        quiet("before its deadline", "3m", {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x3 200x20"}),
-        quiet("not stopping", "3m", {'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x20"}),
+        fires("a minute past its deadline", "3m", draining("0x3 5x20", "0x3 90x20"), instance="a"),
+        quiet("before its deadline", "3m", draining("0x3 5x20", "0x3 200x20")),
+        quiet("drained, and living on", "3m", draining("0x3 5x3 0x20", "0x3 90x20")),
+        quiet("not draining", "3m", draining("0x20", "0x20")),
     ],
     "MidplaneMixedVersions": [
         fires(
