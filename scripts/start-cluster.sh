@@ -85,7 +85,7 @@ END
     chmod 600 "$ENV_FILE"
     say "made $ENV_FILE"
     # What docker compose reads by itself.
-    if [ "$ENV_FILE" = .env.cluster ] && [ ! -e .env ]; then ln -s .env.cluster .env; fi
+    [ "$ENV_FILE" != .env.cluster ] || [ -e .env ] || ln -s .env.cluster .env
 }
 
 files_allowed() {
@@ -129,7 +129,7 @@ wait_until_healthy() {
 command -v docker >/dev/null || fail "no docker here"
 docker info >/dev/null 2>&1 || fail "the Docker engine cannot be reached (is it running, may you use it?)"
 if docker compose version >/dev/null 2>&1; then compose=(docker compose)
-elif command -v docker-compose >/dev/null; then compose=(docker-compose)
+elif command -v docker-compose >/dev/null; then compose=(docker-compose) # 1.29
 else fail "neither docker compose nor docker-compose is here"
 fi
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
@@ -138,6 +138,8 @@ make_environment
 make_secrets
 choose_monitoring
 [ ${#files[@]} = 0 ] || files=(-f compose.yaml "${files[@]}")
+named="${compose[*]}"
+[ .env -ef "$ENV_FILE" ] || named="$named --env-file $ENV_FILE" # .env is another's
 compose+=(--env-file "$ENV_FILE" "${files[@]}")
 [ "$monitoring" = no ] || compose+=(--profile monitoring)
 
@@ -159,12 +161,12 @@ The cluster runs.
   health           http://localhost:$(port HTTP_PORT 80)/health
   nodes            http://127.0.0.1:$(port GATEWAY_1_PORT 3001) $(port GATEWAY_2_PORT 3002) $(port GATEWAY_3_PORT 3003): server API, metrics
   server API       X-API-Key: the content of $directory/api_key
-  a token          docker compose exec gateway-1 midplane token --user ada
+  a token          $named exec gateway-1 midplane token --user ada
 END
 [ "$monitoring" = no ] || cat <<END
   Prometheus       http://127.0.0.1:$(port PROMETHEUS_PORT 9090)
   Grafana          http://127.0.0.1:$(port GRAFANA_PORT 3000), user admin, password in $directory/grafana_admin_password
 END
 cat <<END
-Settings are in $ENV_FILE, secrets in $directory; after a change: docker compose up -d. docs/deployment.md tells the rest.
+Settings are in $ENV_FILE, secrets in $directory; after a change: $named up -d. docs/deployment.md tells the rest.
 END

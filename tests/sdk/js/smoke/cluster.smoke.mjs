@@ -1,6 +1,6 @@
 // The cluster as operators start it: real containers, real nginx, NATS and Prometheus, the official SDK. Run by scripts/smoke.sh.
 import assert from 'node:assert/strict';
-import { readFileSync, readdirSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, afterEach, describe, test } from 'node:test';
 import { isDeepStrictEqual } from 'node:util';
@@ -115,6 +115,15 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
       const [{ HostConfig: { PortBindings } }] = await inspect(service);
       for (const { HostIp } of Object.values(PortBindings).flat()) assert.equal(HostIp, '127.0.0.1', service);
     }
+  });
+
+  test('settings and secrets are their owner\'s alone', () => {
+    assert.equal(statSync(process.env.CLUSTER_ENV).mode & 0o777, 0o600);
+    assert.equal(statSync(process.env.SECRETS_DIR).mode & 0o777, 0o700);
+    const names = readdirSync(process.env.SECRETS_DIR);
+    const values = names.map(secret);
+    assert.equal(new Set(values).size, names.length);
+    for (const value of values) assert.match(value, /^[0-9a-f]{64}$/);
   });
 
   test('processes have no more rights than they need', async () => {
