@@ -1,11 +1,14 @@
 // The project's nginx in front of real nodes: what it does when they go, whom it limits, what it lets nobody see.
 import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
+import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import WebSocket from 'ws';
 
 import { App, NatsServer, Nginx, Node, Publisher, eventually, fresh } from './harness.mjs';
-import { freePort } from './harness/process.mjs';
+import { freePort, temporaryDirectory } from './harness/process.mjs';
 
 /** Nodes keep their port when they start again, as containers do. */
 async function cluster(nats) {
@@ -162,6 +165,26 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
       assert.match(headers['content-security-policy'], /^[^,]*frame-ancestors 'none'$/, status);
       assert.equal(headers.server, 'nginx', status);
     }
+  });
+
+  test('TLS is ended at nginx, and plain HTTP is sent there', async t => {
+    const directory = temporaryDirectory();
+    const [key, certificate] = ['privkey.pem', 'fullchain.pem'].map(name => join(directory, name));
+    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost',
+      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate], { stdio: 'ignore' });
+    const address = `127.0.0.1:${await freePort()}`;
+    const ca = readFileSync(certificate);
+    const secure = await ending(t, Nginx.start(nodes, {
+      environment: { NGINX_SERVER: 'tls', NGINX_LISTEN_TLS: address }, files: { 'ssl/privkey.pem': readFileSync(key), 'ssl/fullchain.pem': ca },
+    }));
+    const plain = await ask(secure, '/connection/sse?x=1', { host: 'example.com' });
+    assert.deepEqual([plain.statusCode, plain.headers.location], [308, 'https://example.com/connection/sse?x=1']);
+    const socket = new WebSocket(`wss://${address}/connection/websocket`, { ca });
+    const { statusCode, headers } = await new Promise((resolve, reject) => socket.on('upgrade', resolve).on('error', reject));
+    socket.terminate();
+    assert.deepEqual([statusCode, headers['strict-transport-security']], [101, 'max-age=63072000']);
+    const old = new WebSocket(`wss://${address}/connection/websocket`, { ca, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' });
+    await assert.rejects(new Promise((resolve, reject) => old.on('upgrade', resolve).on('error', reject)), /protocol version|alert/);
   });
 
   test('an address has so many sockets, and further ones are answered 429', async t => {

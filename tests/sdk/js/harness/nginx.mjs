@@ -1,7 +1,7 @@
 // A real nginx in front of the nodes, with the configuration that operators run: nginx/ of the project.
-import { execFileSync } from 'node:child_process';
-import { readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 
 import { Process, freePort, project, temporaryDirectory } from './process.mjs';
 import { eventually, final } from './wait.mjs';
@@ -13,9 +13,9 @@ const ample = { NGINX_CONNECTIONS_PER_CLIENT: '10000', NGINX_HANDSHAKES_PER_SECO
 export class Nginx {
   /**
    * `blocked` are paths that it lets nobody through to, as some networks do with WebSockets. `environment` is what
-   * nginx/start.sh reads.
+   * nginx/start.sh reads, `files` are laid beside the configuration.
    */
-  static async start(nodes, { blocked = [], port = undefined, environment = {} } = {}) {
+  static async start(nodes, { blocked = [], port = undefined, environment = {}, files = {} } = {}) {
     const nginx = new Nginx();
     nginx.port = port ?? (await freePort());
     nginx.address = `127.0.0.1:${nginx.port}`;
@@ -26,8 +26,13 @@ export class Nginx {
       env: { PATH: process.env.PATH, NGINX_RUN: directory, NGINX_LISTEN: nginx.address, NGINX_WORKER_CONNECTIONS: '512', ...ample, ...environment },
     });
     change(join(directory, 'run/upstream.conf'), text => inFrontOf(nodes, text));
+    for (const [name, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(directory, name)), { recursive: true });
+      writeFileSync(join(directory, name), content);
+    }
     const closed = blocked.map(path => `location = ${path} { return 403; }`).join('\n');
     change(join(directory, 'run/server.conf'), text => text.replace('include locations.conf;', `${closed}\n$&`));
+    if (!knowsHttp2()) change(join(directory, 'run/server.conf'), text => text.replace('http2 on;', ''));
     const user = process.getuid() === 0 ? 'user root;' : ''; // its folder is nobody else's
     nginx.process = new Process('nginx', 'nginx', ['-p', directory, '-c', join(directory, 'nginx.conf'), '-e', 'stderr', '-g', `daemon off; ${user}`]);
     await eventually('nginx answers', async () => {
@@ -46,6 +51,12 @@ export class Nginx {
     this.process.signal('SIGTERM');
     await this.process.ended;
   }
+}
+
+/** Whether this nginx has the directive that the configuration uses, since 1.25.1. */
+function knowsHttp2() {
+  const [, major, minor, patch] = spawnSync('nginx', ['-v'], { encoding: 'utf8' }).stderr.match(/\/(\d+)\.(\d+)\.(\d+)/).map(Number);
+  return major * 1e6 + minor * 1e3 + patch >= 1_025_001;
 }
 
 const change = (file, edit) => writeFileSync(file, edit(readFileSync(file, 'utf8')));

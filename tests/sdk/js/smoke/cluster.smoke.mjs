@@ -117,6 +117,13 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
     }
   });
 
+  test('the other configurations of nginx are read too', async () => {
+    for (const upstream of readdirSync(join(project, 'nginx/upstreams'))) {
+      const check = 'sh /etc/nginx/midplane/start.sh prepare && nginx -p /run/nginx/check -c /run/nginx/check/nginx.conf -t';
+      await compose('exec', '-T', '-e', `NGINX_UPSTREAM=${upstream.replace('.conf', '')}`, '-e', 'NGINX_RUN=/run/nginx/check', 'nginx', 'sh', '-c', check);
+    }
+  });
+
   test('settings and secrets are their owner\'s alone', () => {
     assert.equal(statSync(process.env.CLUSTER_ENV).mode & 0o777, 0o600);
     assert.equal(statSync(process.env.SECRETS_DIR).mode & 0o777, 0o700);
