@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Starts the cluster of compose.yaml and waits until all of it is healthy. The first time it makes .env.cluster, with what may
-# be changed, and the secrets. Usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]...
+# be changed, and the secrets; FILEs that are laid over compose.yaml then stay chosen. Usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]...
 # CLUSTER_ENV and SECRETS_DIR take other places than .env.cluster and ./secrets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,7 @@ ENV_FILE="${CLUSTER_ENV:-.env.cluster}"
 PATIENCE="${CLUSTER_PATIENCE:-240}" # seconds until everything must be healthy
 monitoring=ask
 build=auto
-files=()
+overlays=()
 
 fail() { echo "start-cluster: $*" >&2; exit 1; }
 say() { echo "start-cluster: $*"; }
@@ -19,7 +19,7 @@ while [ $# -gt 0 ]; do
         --monitoring) monitoring=yes ;;
         --no-monitoring) monitoring=no ;;
         --build) build=yes ;;
-        -f) files+=(-f "${2:?-f wants a file}"); shift ;;
+        -f) overlays+=("${2:?-f wants a file}"); shift ;;
         *) echo "usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]..." >&2; exit 64 ;;
     esac
     shift
@@ -81,12 +81,16 @@ HANDSHAKE_BURST=${HANDSHAKE_BURST:-200}
 
 # Open files of each process: the machine must allow as many (ulimit -Hn).
 NOFILE=$(files_allowed)
+$(laid_over)
 END
     chmod 600 "$ENV_FILE"
     say "made $ENV_FILE"
     # What docker compose reads by itself.
     [ "$ENV_FILE" != .env.cluster ] || [ -e .env ] || ln -s .env.cluster .env
 }
+
+# What stays chosen, for every later `docker compose`.
+laid_over() { [ ${#overlays[@]} = 0 ] || (IFS=: && echo "COMPOSE_FILE=compose.yaml:${overlays[*]}"); }
 
 files_allowed() {
     local hard
@@ -137,7 +141,11 @@ export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 make_environment
 make_secrets
 choose_monitoring
-[ ${#files[@]} = 0 ] || files=(-f compose.yaml "${files[@]}")
+files=()
+if [ ${#overlays[@]} -gt 0 ]; then
+    files=(-f compose.yaml)
+    for overlay in "${overlays[@]}"; do files+=(-f "$overlay"); done
+fi
 named="${compose[*]}"
 [ .env -ef "$ENV_FILE" ] || named="$named --env-file $ENV_FILE" # .env is another's
 compose+=(--env-file "$ENV_FILE" "${files[@]}")
