@@ -87,7 +87,7 @@ fuzz_targets() {
 
 at_most="timeout --kill-after=20 30m" # a suite that hangs fails, it does not hold everybody up
 cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast; }
-js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=1 ./*.test.mjs); }
+js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=3 ./*.test.mjs); }
 browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
 python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
 # By itself it would install an engine and make images for minutes: that is for who asks for it.

@@ -11,6 +11,7 @@ pub mod emulation;
 pub mod hooks;
 pub mod http;
 pub mod hub;
+pub mod operate;
 pub mod presence;
 pub mod protocol;
 pub mod relay;

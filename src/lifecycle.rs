@@ -87,6 +87,16 @@ impl Readiness {
         self.0.borrow().draining
     }
 
+    /// Ends once the node drains.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
+        let mut state = self.0.subscribe();
+        async move {
+            if state.wait_for(|state| state.draining).await.is_err() {
+                std::future::pending().await
+            }
+        }
+    }
+
     /// What stands in the way, for people; empty when the node serves.
     #[must_use]
     pub fn obstacles(&self) -> Vec<String> {
@@ -140,6 +150,18 @@ mod tests {
         readiness.clear("backplane");
         assert!(!readiness.is_ready() && readiness.is_draining());
         assert_eq!(readiness.obstacles(), ["draining"]);
+    }
+
+    #[tokio::test]
+    async fn who_waits_for_the_drain_hears_of_it_also_afterwards() {
+        let readiness = Readiness::default();
+        let mut drained = Box::pin(readiness.drained());
+        assert!(futures_util::poll!(&mut drained).is_pending());
+        readiness.hold("backplane", "lost");
+        assert!(futures_util::poll!(&mut drained).is_pending());
+        readiness.drain();
+        drained.await;
+        readiness.drained().await;
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The composition root: builds every room, connects them, and stops them in order. The only room that names a concrete
 //! backplane.
 
+mod drain;
 mod member;
 mod routes;
 mod stop;
@@ -16,6 +17,7 @@ use tokio_util::task::TaskTracker;
 
 pub use self::stop::Ending;
 
+use self::drain::Drain;
 use self::member::{Traces, join, work};
 use self::routes::{clients, router, waiting};
 use self::watching::{follow_backplane, heed, measure};
@@ -27,10 +29,10 @@ use crate::backplane::{Backplane, FeedSender, feed};
 use crate::cluster::Cluster;
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
-use crate::http::limits::Admission;
 use crate::http::{Edge, Server};
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
+use crate::operate::{self, Operate};
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
@@ -52,13 +54,8 @@ pub struct App {
     calls: Option<api::requests::Serving>,
     backplane: Arc<dyn Backplane>,
     cluster: Cluster,
-    connections: Arc<Connections>,
-    admission: Arc<Admission>,
-    readiness: Arc<Readiness>,
-    relay: Arc<Relay>,
     presence: Arc<Presence>,
-    feed: FeedSender,
-    telemetry: Arc<Telemetry>,
+    drain: Drain,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
@@ -123,28 +120,22 @@ impl App {
         let emulation = emulation(&settings, &backplane, &telemetry, (&tasks, &stop)).await?;
         let edge = Edge::new(&settings);
         let clients = clients(&settings, &edge, &emulation, services);
-        let router = router(&settings, &edge, clients, api, &readiness, &telemetry);
+        let operate = operate(&settings, (&cluster, &backplane, &readiness), &telemetry, (&tasks, &stop)).await?;
+        let router = router(&settings, &edge, clients, (api, &operate), &readiness, &telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(&telemetry)));
         tasks.spawn(stop.clone().run_until_cancelled_owned(watching));
         tasks.spawn(follow_backplane(health, Arc::clone(&readiness), revocations, stop.clone()));
-        let admission = Arc::clone(&edge.admission);
-        Ok(Self {
-            settings,
-            server,
-            router,
-            calls,
-            backplane,
-            cluster,
+        let drain = Drain {
             connections,
-            admission,
-            readiness,
+            cluster: cluster.clone(),
             relay,
-            presence,
             feed: sender,
+            admission: Arc::clone(&edge.admission),
+            readiness,
             telemetry,
-            tasks,
-            stop,
-        })
+            rate: settings.node.drain_rate as f64,
+        };
+        Ok(Self { settings, server, router, calls, backplane, cluster, presence, drain, tasks, stop })
     }
 
     /// Where it listens.
@@ -174,6 +165,23 @@ fn connect_rate(settings: &Settings, (tasks, stop): (&TaskTracker, &Cancellation
     let rate = ConnectRate::new(settings.client.user_connect_rate?);
     tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&rate).forget()));
     Some(rate)
+}
+
+/// Begins to weigh how large the cluster should be, and to obey those who operate it.
+async fn operate(
+    settings: &Settings,
+    (cluster, backplane, readiness): (&Cluster, &Arc<dyn Backplane>, &Arc<Readiness>),
+    telemetry: &Arc<Telemetry>,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<Arc<Operate>> {
+    let (readiness, scaling) = (Arc::clone(readiness), settings.scaling.clone());
+    let operate = Operate::new(cluster.clone(), Arc::clone(backplane), readiness, scaling, Arc::clone(telemetry));
+    let wishes = operate.watch().await.context("the wished size of the cluster")?;
+    let orders = backplane.broadcast().hear(operate::DRAINS).await.context("orders to drain")?;
+    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&operate).follow(wishes)));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&operate).obey(orders)));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&operate).advise()));
+    Ok(operate)
 }
 
 fn node_info(settings: &Settings) -> NodeInfo {

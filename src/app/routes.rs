@@ -10,6 +10,7 @@ use crate::emulation::Emulation;
 use crate::http::limits::{AddressLimit, Turned, cors, rate};
 use crate::http::{self, Edge, Probes, Refusal};
 use crate::lifecycle::Readiness;
+use crate::operate::Operate;
 use crate::session::{self, Services};
 use crate::settings::Settings;
 use crate::telemetry::Telemetry;
@@ -52,13 +53,15 @@ pub(super) fn router(
     settings: &Settings,
     edge: &Edge,
     clients: axum::Router,
-    api: Arc<Api>,
+    (api, operate): (Arc<Api>, &Arc<Operate>),
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
     let api = http::api::routes(api, &settings.http_api, settings.http.body_limit);
-    let [api] = rate::limited([api], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
-    let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients, api];
+    let operating = http::cluster::routes(operate, &settings.http_api);
+    let called = rate::limited([api, operating], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
+    let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients];
+    routes.extend(called);
     if settings.http.demo {
         routes.push(http::demo::routes());
     }

@@ -21,10 +21,12 @@ pub enum Bucket {
     Nodes,
     /// Tokens that are refused although nothing is wrong with them.
     Revocations,
+    /// How large somebody wants the cluster.
+    Scaling,
 }
 
 impl Bucket {
-    pub const ALL: [Self; 2] = [Self::Nodes, Self::Revocations];
+    pub const ALL: [Self; 3] = [Self::Nodes, Self::Revocations, Self::Scaling];
 
     /// As it stands in names of buckets and subjects.
     #[must_use]
@@ -32,6 +34,7 @@ impl Bucket {
         match self {
             Self::Nodes => "nodes",
             Self::Revocations => "revocations",
+            Self::Scaling => "scaling",
         }
     }
 }

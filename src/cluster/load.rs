@@ -20,6 +20,8 @@ pub struct Load {
     pub messages_per_second: f64,
     /// Percent of one processor.
     pub cpu: f64,
+    /// Processors that it may use.
+    pub processors: usize,
     /// Bytes of resident memory.
     pub memory: u64,
     /// Seconds.
@@ -44,6 +46,7 @@ pub struct Work {
 pub(super) struct Meter {
     work: Box<dyn Fn() -> Work + Send + Sync>,
     started: Instant,
+    processors: usize,
     measured: Mutex<Measured>,
 }
 
@@ -62,7 +65,8 @@ impl Meter {
     pub(super) fn new(work: Box<dyn Fn() -> Work + Send + Sync>) -> Self {
         let at = Instant::now();
         let measured = Measured { at, used: 0.0, sent: 0, cpu: 0.0, messages_per_second: 0.0, memory: 0 };
-        let meter = Self { work, started: at, measured: Mutex::new(measured) };
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let meter = Self { work, started: at, processors, measured: Mutex::new(measured) };
         meter.note(&collector::collect());
         meter
     }
@@ -74,6 +78,7 @@ impl Meter {
             work,
             messages_per_second: measured.messages_per_second,
             cpu: measured.cpu,
+            processors: self.processors,
             memory: measured.memory,
             uptime: self.started.elapsed().as_secs(),
         }

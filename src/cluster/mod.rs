@@ -246,6 +246,12 @@ impl Cluster {
         self.0.incarnation.subscribe()
     }
 
+    /// This node's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.0.name
+    }
+
     /// Another one for each start of a node.
     #[must_use]
     pub fn process(&self) -> &str {

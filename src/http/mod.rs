@@ -2,6 +2,7 @@
 //! HTTP is merged in by the composition root. No other room but `socket` sees an HTTP type of a connection.
 
 pub mod api;
+pub mod cluster;
 pub mod connection;
 pub mod demo;
 pub mod emulation;

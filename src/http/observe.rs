@@ -63,6 +63,7 @@ fn route(path: &str) -> Route {
         "connection" => Route::Connection,
         "emulation" => Route::Emulation,
         "api" => Route::Api,
+        "cluster" => Route::Cluster,
         "health" => Route::Health,
         "ready" => Route::Ready,
         "metrics" => Route::Metrics,

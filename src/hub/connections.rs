@@ -156,6 +156,12 @@ impl Connections {
         asked
     }
 
+    /// Every connection, for whoever lets go of them one after the other.
+    #[must_use]
+    pub fn outboxes(&self) -> Vec<Arc<Outbox>> {
+        self.shards.iter().flat_map(|shard| shard.lock().values().cloned().collect::<Vec<_>>()).collect()
+    }
+
     /// Waits until the last connection is gone.
     pub async fn wait_until_empty(&self) {
         // The sender lives in self, so the channel cannot close.

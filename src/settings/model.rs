@@ -24,6 +24,7 @@ pub struct Settings {
     pub embedded: Embedded,
     pub nats: Option<Nats>,
     pub cluster: Cluster,
+    pub scaling: Scaling,
     pub log: Log,
     /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
     pub development: bool,
@@ -37,6 +38,8 @@ pub struct Node {
     pub name: String,
     /// How long a stopping node may take to let its clients and publications go.
     pub shutdown_timeout: Duration,
+    /// Clients per second that each other node can take while this one drains.
+    pub drain_rate: usize,
 }
 
 /// How nodes watch each other.
@@ -47,6 +50,22 @@ pub struct Cluster {
     pub failure_detection_timeout: Duration,
     /// What others are told of where this node is; the address that it is bound to when not set.
     pub address: Option<String>,
+}
+
+/// When the cluster should be larger or smaller, and who is told what somebody wants.
+#[derive(Debug, Clone)]
+pub struct Scaling {
+    /// Parts of all connections and of all processors, 0 to 1, beyond which there should be more nodes.
+    pub up_connections: f64,
+    pub up_cpu: f64,
+    /// The part of those thresholds that one node fewer may reach, for that it should go.
+    pub down_below: f64,
+    pub up_after: Duration,
+    pub down_after: Duration,
+    pub min_nodes: usize,
+    pub max_nodes: usize,
+    /// Gets every wish by HTTP POST.
+    pub webhook: Option<Url>,
 }
 
 #[derive(Debug, Clone)]

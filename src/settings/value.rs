@@ -143,6 +143,23 @@ impl FromValue for Positive {
     }
 }
 
+/// A part of something, more than nothing and no more than all of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Fraction(pub f64);
+
+impl FromValue for Fraction {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let number = match &value.kind {
+            ValueKind::Float(number) => Some(*number),
+            ValueKind::I64(number) => Some(*number as f64),
+            ValueKind::String(text) => text.parse().ok(),
+            _ => None,
+        };
+        let number = number.filter(|number| *number > 0.0 && *number <= 1.0);
+        number.map(Self).ok_or_else(|| "not a number above 0 and up to 1 (try 0.8)".to_owned())
+    }
+}
+
 fn not_a_duration(text: &str) -> Wrong {
     let number: String = text.chars().take_while(char::is_ascii_digit).collect();
     format!("not a duration (try \"{}m\")", if number.is_empty() { "5" } else { &number })

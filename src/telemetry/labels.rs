@@ -114,7 +114,7 @@ labels! {
 
     /// What an HTTP request was for.
     Route("route") {
-        Connection = "connection", Emulation = "emulation", Api = "api", Health = "health", Ready = "ready", Metrics = "metrics",
+        Connection = "connection", Emulation = "emulation", Api = "api", Cluster = "cluster", Health = "health", Ready = "ready", Metrics = "metrics",
         Demo = "demo", Other = "other",
     }
 

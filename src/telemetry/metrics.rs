@@ -223,6 +223,8 @@ impl Backplane {
 /// The nodes, as this one knows them.
 pub struct Cluster {
     pub nodes: Gauges<NodeState>,
+    pub recommended_nodes: Gauge,
+    pub desired_nodes: Gauge,
     pub heartbeats: Counters<Heartbeat>,
     pub verdicts: Counters<Judgement>,
     pub graces: Counter,
@@ -238,6 +240,8 @@ impl Cluster {
     pub(super) fn new(registry: &Registry) -> Self {
         Self {
             nodes: registry.family(&names::CLUSTER_NODES),
+            recommended_nodes: registry.one(&names::CLUSTER_RECOMMENDED_NODES),
+            desired_nodes: registry.one(&names::CLUSTER_DESIRED_NODES),
             heartbeats: registry.family(&names::CLUSTER_HEARTBEATS),
             verdicts: registry.family(&names::CLUSTER_VERDICTS),
             graces: registry.one(&names::CLUSTER_GRACES),

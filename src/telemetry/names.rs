@@ -111,6 +111,8 @@ metrics! {
     BACKPLANE_MALFORMED_METADATA: Counter "midplane_backplane_malformed_metadata_total" Count, "Metadata of delivered publications that was left out.";
 
     CLUSTER_NODES: Gauge "midplane_cluster_nodes" Count, "Nodes as this one knows them, by state; failed and left ones for ten minutes.";
+    CLUSTER_RECOMMENDED_NODES: Gauge "midplane_cluster_recommended_nodes" Count, "Nodes that should take clients, as this one weighs it.";
+    CLUSTER_DESIRED_NODES: Gauge "midplane_cluster_desired_nodes" Count, "Nodes that somebody asked for last; 0 where nobody did.";
     CLUSTER_HEARTBEATS: Counter "midplane_cluster_heartbeats_total" Count, "Heartbeats sent, not sent, heard of live nodes, and missed from them.";
     CLUSTER_VERDICTS: Counter "midplane_cluster_verdicts_total" Count, "What came of finding a node silent for too long.";
     CLUSTER_GRACES: Counter "midplane_cluster_graces_total" Count, "Times that this node had not heard even itself for a while, and gave everybody time anew.";

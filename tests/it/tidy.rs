@@ -39,7 +39,8 @@ const ARROWS: &[(&str, &[&str])] = &[
         &["auth", "backplane", "hooks", "hub", "presence", "protocol", "relay", "revocation", "settings", "telemetry"],
     ),
     ("socket", &["hub", "protocol", "session"]),
-    ("http", &["api", "emulation", "protocol", "session", "settings", "socket", "telemetry"]),
+    ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),
+    ("http", &["api", "emulation", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
 ];
 
 fn root() -> PathBuf {

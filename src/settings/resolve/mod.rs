@@ -6,6 +6,7 @@ mod hooks;
 mod http;
 mod nats;
 mod node;
+mod scaling;
 mod token;
 mod transports;
 
@@ -64,6 +65,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         embedded,
         nats,
         cluster,
+        scaling: scaling::read(&root.section("scaling")),
         log,
         development,
         notes: sources.environment.notes.clone(),

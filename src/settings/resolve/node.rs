@@ -30,7 +30,12 @@ pub(super) fn read(section: &Section<'_>) -> Node {
     {
         section.refuse("name", "not a node's name (64 letters, digits, \"-\" and \"_\" at most)");
     }
-    Node { name: name.unwrap_or_else(generated_name), shutdown_timeout: section.take("shutdown_timeout") }
+    let drain_rate = section.take("drain_rate");
+    if drain_rate == 0 {
+        section.refuse("drain_rate", "nobody would ever be sent away (try 200)");
+    }
+    let shutdown_timeout = section.take("shutdown_timeout");
+    Node { name: name.unwrap_or_else(generated_name), shutdown_timeout, drain_rate }
 }
 
 /// Unique without asking anybody: two nodes of one name would speak for each other.

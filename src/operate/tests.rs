@@ -1,0 +1,95 @@
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::advice::{Advice, Advisor, Recommendation};
+use super::load::{self, Saturation};
+use crate::cluster::{Entry, Load, Member, State, Work};
+use crate::settings::Scaling;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn options() -> Scaling {
+    Scaling {
+        up_connections: 0.8,
+        up_cpu: 0.5,
+        down_below: 0.5,
+        up_after: SECOND * 60,
+        down_after: SECOND * 600,
+        min_nodes: 2,
+        max_nodes: 10,
+        webhook: None,
+    }
+}
+
+fn member(clients: u64, capacity: Option<u64>, cpu: f64, processors: usize) -> Member {
+    let entry = Entry {
+        name: "a".to_owned(),
+        incarnation: 1,
+        process: "p".to_owned(),
+        address: String::new(),
+        version: String::new(),
+        capacity,
+        joined_at: 0,
+        state: State::Up,
+        debts: Vec::new(),
+    };
+    let work = Work { clients, ..Work::default() };
+    let load = Load { work, cpu, processors, ..Load::default() };
+    Member { entry, load: Some(load), silent_for: Duration::ZERO }
+}
+
+fn used(connections: f64, processors: f64) -> Saturation {
+    Saturation { connections, processors }
+}
+
+/// What is advised to `nodes` that have been used so for `held`.
+fn after(held: Duration, nodes: usize, saturation: Saturation) -> Advice {
+    let mut advisor = Advisor::new(options());
+    let begun = Instant::now();
+    advisor.weigh(begun, nodes, saturation);
+    advisor.weigh(begun + held, nodes, saturation)
+}
+
+#[test]
+fn the_fuller_of_connections_and_processors_is_a_nodes_load() {
+    assert_eq!(load::of(&member(50, Some(100), 20.0, 2)), 0.5);
+    assert_eq!(load::of(&member(5, Some(100), 150.0, 2)), 0.75);
+    assert_eq!(load::of(&member(5000, None, 150.0, 2)), 0.75, "whoever takes any number is never full");
+    let both = Saturation::of(&[member(50, Some(100), 100.0, 2), member(30, Some(100), 0.0, 2)]);
+    assert_eq!(both, used(0.4, 0.25));
+}
+
+#[test]
+fn more_nodes_are_advised_as_many_as_bring_it_below_the_threshold() {
+    assert_eq!(after(SECOND * 60, 3, used(0.9, 0.1)), Advice { action: Recommendation::ScaleUp, nodes: 4 });
+    assert_eq!(after(SECOND * 60, 3, used(0.1, 1.0)), Advice { action: Recommendation::ScaleUp, nodes: 6 });
+    assert_eq!(after(SECOND * 60, 9, used(1.0, 1.0)), Advice { action: Recommendation::ScaleUp, nodes: 10 });
+}
+
+#[test]
+fn one_node_fewer_is_advised_where_the_others_would_do_well() {
+    // Two would be used 0.3 of 0.8 each.
+    assert_eq!(after(SECOND * 600, 3, used(0.2, 0.0)), Advice { action: Recommendation::ScaleDown, nodes: 2 });
+    // Two would be used 0.45 of 0.8 each, which is more than half of it.
+    assert_eq!(after(SECOND * 600, 3, used(0.3, 0.0)), Advice { action: Recommendation::Maintain, nodes: 3 });
+    assert_eq!(after(SECOND * 600, 2, used(0.0, 0.0)), Advice { action: Recommendation::Maintain, nodes: 2 });
+}
+
+#[test]
+fn fewer_nodes_than_there_should_be_are_too_few_whatever_they_do() {
+    assert_eq!(after(SECOND * 60, 1, used(0.0, 0.0)), Advice { action: Recommendation::ScaleUp, nodes: 2 });
+}
+
+#[test]
+fn a_moment_is_not_enough_and_the_time_begins_anew_when_it_is_over() {
+    let maintain = Advice { action: Recommendation::Maintain, nodes: 3 };
+    assert_eq!(after(SECOND * 59, 3, used(0.9, 0.0)), maintain);
+    let mut advisor = Advisor::new(options());
+    let begun = Instant::now();
+    advisor.weigh(begun, 3, used(0.9, 0.0));
+    advisor.weigh(begun + SECOND * 40, 3, used(0.5, 0.0));
+    advisor.weigh(begun + SECOND * 50, 3, used(0.9, 0.0));
+    assert_eq!(advisor.weigh(begun + SECOND * 90, 3, used(0.9, 0.0)), maintain);
+    assert_eq!(advisor.weigh(begun + SECOND * 110, 3, used(0.9, 0.0)).action, Recommendation::ScaleUp);
+}

@@ -1,0 +1,184 @@
+// What operators ask of the cluster: how it is, that it should have another size, that a node lets go of its clients.
+import assert from 'node:assert/strict';
+import { createServer } from 'node:http';
+import { after, before, describe, test } from 'node:test';
+
+import { App, NatsServer, Topology, eventually, fresh, twoNodes } from './harness.mjs';
+
+const get = async (node, path) => {
+  const response = await fetch(`${node.url}${path}`);
+  assert.equal(response.status, 200, path);
+  return response.json();
+};
+
+async function post(node, path, body, key = 'test-api-key') {
+  const response = await fetch(`${node.url}${path}`, { method: 'POST', headers: { 'x-api-key': key }, body: JSON.stringify(body) });
+  const text = await response.text();
+  return { status: response.status, body: text && JSON.parse(text) };
+}
+
+describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
+  let topology, hook, told;
+  before(async () => {
+    told = [];
+    hook = createServer(async (request, response) => {
+      let text = '';
+      for await (const chunk of request) text += chunk;
+      told.push(JSON.parse(text));
+      response.end();
+    }).listen(0, '127.0.0.1');
+    await eventually('the webhook listens', () => hook.address());
+    topology = await twoNodes({ MAX_CONNECTIONS: '10', MIDPLANE_SCALING__WEBHOOK: `http://127.0.0.1:${hook.address().port}/` });
+  }, { timeout: 60_000 });
+  after(async () => {
+    hook?.close();
+    await topology?.stop();
+  });
+
+  test('every node tells how it is, what the others do, and what all do together', async () => {
+    const apps = await Promise.all([0, 0, 1].map(index => new App('json', topology.nodes[index]).connect()));
+    try {
+      const channel = fresh('chat');
+      for (const app of apps) await app.subscribe(channel);
+      for (const node of topology.nodes) {
+        const connections = node === topology.first ? 2 : 1;
+        const status = await eventually('the node counts', async () => {
+          const status = await get(node, '/cluster/status');
+          return status.connections === connections && status;
+        });
+        const { uptime, version, ...rest } = status;
+        assert.deepEqual(rest, { serverId: node.name, status: 'healthy', connections, clusterSize: 2, ready: true, reasons: [] });
+        assert.ok(Number.isInteger(uptime) && version);
+        const metrics = await eventually('the node knows the other', async () => {
+          const metrics = await get(node, '/cluster/metrics');
+          return metrics.totalConnections === 3 && metrics;
+        });
+        assert.equal(metrics.totalServers, 2);
+        assert.equal(metrics.totalCapacity, 20);
+        assert.equal(metrics.recommendedAction, 'maintain');
+        assert.equal(metrics.recommendedInstances, 2);
+        assert.ok(metrics.averageLoad >= 0.15 && metrics.averageLoad <= 1, `${metrics.averageLoad}`);
+        assert.ok(Math.abs(Date.parse(metrics.timestamp) - Date.now()) < 60_000);
+        const { nodes } = await get(node, '/cluster/nodes');
+        assert.deepEqual(nodes.map(({ serverId, status, connections, capacity }) => [serverId, status, connections, capacity]), [
+          ['node-0', 'up', 2, 10], ['node-1', 'up', 1, 10],
+        ]);
+        const stats = await get(node, '/api/stats');
+        assert.equal(stats.serverId, node.name);
+        assert.equal(stats.subscriptions, connections);
+      }
+    } finally {
+      for (const app of apps) app.close();
+    }
+  });
+
+  test('what changes something wants the key, and says what is wrong with it', async () => {
+    const [node] = topology.nodes;
+    for (const path of ['/cluster/scale', '/cluster/drain']) {
+      assert.equal((await post(node, path, { action: 'maintain', serverId: node.name }, 'another')).status, 401, path);
+      assert.equal((await fetch(`${node.url}${path}`)).status, 405, path);
+    }
+    const refused = async (path, body, status, words) => {
+      const answer = await post(node, path, body);
+      assert.equal(answer.status, status, JSON.stringify(answer));
+      assert.match(answer.body.error.message, words);
+    };
+    await refused('/cluster/scale', { action: 'explode' }, 400, /scale_up/);
+    await refused('/cluster/scale', { action: 'scale_up', targetInstances: 1 }, 400, /contradicts/);
+    await refused('/cluster/scale', { action: 'scale_up', targetInstances: 1000 }, 400, /max_nodes/);
+    await refused('/cluster/scale', { action: 'scale_up', instances: 3 }, 400, /instances/);
+    await refused('/cluster/drain', {}, 400, /serverId/);
+    await refused('/cluster/drain', { serverId: 'nobody' }, 404, /nobody/);
+  });
+
+  test('a wish is known to all nodes, to the webhook and on NATS', async () => {
+    const client = await topology.backend();
+    const heard = [];
+    const subscription = client.subscribe('midplane.scale', { callback: (_, message) => heard.push(message.json()) });
+    await client.flush();
+    const { status, body } = await post(topology.first, '/cluster/scale', { action: 'scale_up', targetInstances: 5, reason: 'high_load' });
+    assert.equal(status, 202);
+    assert.deepEqual(body, { accepted: true, currentInstances: 2, desiredInstances: 5, draining: [], webhook: true });
+    await eventually('it is told', () => told.length === 1 && heard.length === 1);
+    for (const { timestamp, ...wish } of [told[0], heard[0]]) {
+      assert.deepEqual(wish, { targetInstances: 5, reason: 'high_load', askedAt: 'node-0', currentInstances: 2, draining: [] });
+      assert.ok(Date.parse(timestamp));
+    }
+    for (const node of topology.nodes) {
+      await eventually('it is known', async () => (await get(node, '/cluster/metrics')).desiredInstances === 5);
+      assert.equal(await node.metric('midplane_cluster_desired_nodes'), 5);
+    }
+    subscription.unsubscribe();
+  });
+
+  test('on the way down the node with the fewest clients lets them go, and the last one is kept', async () => {
+    const [first, second] = topology.nodes;
+    const apps = await Promise.all([first, first, second].map(node => new App('json', node).connect()));
+    try {
+      await eventually('they are counted', async () => (await get(first, '/cluster/metrics')).totalConnections === 3);
+      const [, , moving] = apps;
+      moving.node = first;
+      const { status, body } = await post(first, '/cluster/scale', { action: 'scale_down', targetInstances: 1 });
+      assert.equal(status, 202);
+      assert.deepEqual(body.draining, ['node-1']);
+      await eventually('its client has moved', () => moving.connected.length === 2);
+      assert.ok(apps.slice(0, 2).every(app => app.connected.length === 1), 'the others stayed');
+      assert.equal((await get(second, '/cluster/status')).status, 'draining');
+      assert.equal((await fetch(`${second.url}/ready`)).status, 503);
+      const { totalServers, drainingServers } = await get(first, '/cluster/metrics');
+      assert.deepEqual([totalServers, drainingServers], [1, 1]);
+      const last = await post(second, '/cluster/drain', { serverId: 'node-0' });
+      assert.equal(last.status, 409);
+      assert.match(last.body.error.message, /no other node/);
+    } finally {
+      for (const app of apps) app.close();
+    }
+  });
+});
+
+describe('a node of many clients that drains', { timeout: 120_000 }, () => {
+  const CLIENTS = 120;
+  const RATE = 20;
+  let topology;
+  before(async () => (topology = await Topology.start(3, await NatsServer.start(), { MIDPLANE_NODE__DRAIN_RATE: `${RATE}` })), { timeout: 60_000 });
+  after(() => topology?.stop());
+
+  test('sends them away no faster than the others can take them, and serves those who are still here', async () => {
+    const [first, ...others] = topology.nodes;
+    const channel = fresh('chat');
+    const apps = await Promise.all(Array.from({ length: CLIENTS }, async (_, index) => {
+      const app = await new App('json', first).connect();
+      app.listener = await app.subscribe(channel);
+      app.node = others[index % 2];
+      return app;
+    }));
+    try {
+      const moved = () => apps.filter(app => app.connected.length > 1).length;
+      const steps = [];
+      let published = 0;
+      const begun = performance.now();
+      assert.equal((await post(others[0], '/cluster/drain', { serverId: 'node-0' })).status, 202);
+      await eventually('everybody has moved', async () => {
+        steps.push([performance.now() - begun, moved()]);
+        await first.publish(channel, published).then(() => (published += 1), () => {});
+        return moved() === CLIENTS;
+      }, 60);
+      // In any stretch of time the others were asked for no more than their pace, the last quarter of a second at once.
+      for (const [from, before] of steps) {
+        for (const [to, after] of steps.filter(([to]) => to >= from + 1000)) {
+          const allowed = ((to - from) / 1000 + 0.25 + 1) * RATE * 2;
+          assert.ok(after - before <= allowed, `${after - before} in ${to - from} ms`);
+        }
+      }
+      assert.ok(published > 0);
+      for (const { listener } of apps) {
+        assert.deepEqual(await listener.received(published), Array.from({ length: published }, (_, index) => index));
+      }
+      await eventually('nobody remains', async () => (await first.metric('midplane_drain_remaining_connections')) === 0);
+      await first.stop();
+      assert.equal(first.process.outcome.code, 0);
+    } finally {
+      for (const app of apps) app.close();
+    }
+  });
+});
