@@ -138,10 +138,12 @@ def rows():
         "Cluster",
         graph(
             "Nodes",
-            "By state. Each node counts for itself; this is the highest count, and the lowest of those that are up. They differ while nodes disagree.",
+            "By state. Each node counts for itself; this is the highest count, and the lowest of those that are up. They differ while nodes disagree. recommended: by load. desired: asked for; 0 when nothing was.",
             [
                 ("{{state}}", "max by (state) (midplane_cluster_nodes)"),
                 ("up, lowest count", 'min(midplane_cluster_nodes{state="up"})'),
+                ("recommended", "max(midplane_cluster_recommended_nodes)"),
+                ("desired", "max(midplane_cluster_desired_nodes)"),
             ],
         ),
         table(

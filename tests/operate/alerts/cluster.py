@@ -20,9 +20,28 @@ CASES = {
     "MidplaneClusterTooSmall": [
         fires("two of three, one is down", "4m", up(a="1x20", b="1x20", c="0x20")),
         fires("two of three, one has vanished", "4m", up(a="1x20", b="1x20")),
+        fires(
+            "three, of which there should be five",
+            "4m",
+            {**up(a="1x20", b="1x20", c="1x20"), 'midplane_cluster_desired_nodes{instance="a"}': "5x20"},
+        ),
+        quiet(
+            "two, since two are wanted",
+            "4m",
+            {**up(a="1x20", b="1x20"), 'midplane_cluster_desired_nodes{instance="a"}': "2x20"},
+        ),
         quiet("three of three", "4m", up(a="1x20", b="1x20", c="1x20")),
         quiet("more than expected", "4m", up(a="1x20", b="1x20", c="1x20", d="1x20")),
         quiet("a node that is replaced", "4m", up(a="1x20", b="1x20", c="1x5 0x4 1x20")),
+    ],
+    "MidplaneClusterShouldGrow": [
+        fires("four for two", "18m", {**up(a="1x80", b="1x80"), 'midplane_cluster_recommended_nodes{instance="a"}': "4x80"}),
+        quiet("two for two", "18m", {**up(a="1x80", b="1x80"), 'midplane_cluster_recommended_nodes{instance="a"}': "2x80"}),
+        quiet(
+            "for five minutes",
+            "18m",
+            {**up(a="1x80", b="1x80"), 'midplane_cluster_recommended_nodes{instance="a"}': "2x20 4x20 2x40"},
+        ),
     ],
     "MidplaneClusterDisagrees": [
         fires("one sees three, one sees itself", "4m", seen("3x20", "1x20")),

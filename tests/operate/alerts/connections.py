@@ -100,6 +100,7 @@ CASES = {
         fires("a third, for lack of room", "12m", rejected("capacity", "0+5x100")),
         fires("a third, since the node is not ready", "12m", rejected("not_ready", "0+5x100")),
         quiet("by a node that stops", "12m", rejected("draining", "0+5x100")),
+        quiet("for their tokens", "12m", rejected("auth", "0+5x100")),
         quiet("one in fifty", "12m", rejected("origin", "0+0.2x100")),
     ],
     "MidplaneCapacityHigh": [
