@@ -188,6 +188,8 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
     for (const { name, health, lastError } of groups.flatMap(({ rules }) => rules)) assert.notEqual(health, 'err', `${name}: ${lastError}`);
     await compose('stop', 'gateway-3');
     await eventually('one is down', async () => isDeepStrictEqual(await up(), all('0')), 60);
+    await eventually('the alarm is in the making', async () => (await prometheus('alerts')).alerts
+      .some(({ labels }) => labels.alertname === 'MidplaneNodeDown' && labels.instance === 'gateway-3:3001'), 60);
     await compose('start', 'gateway-3');
     await gateways[2].ready();
   });
