@@ -22,6 +22,34 @@ pub enum Method {
     Batch,
 }
 
+/// Methods of Centrifugo, and of Centrifugo PRO, for what midplane does not have: user statuses and blocks, push
+/// notifications, map channels, shared polls.
+const ABSENT: [&str; 23] = [
+    "block_user",
+    "cancel_push",
+    "delete_user_status",
+    "device_list",
+    "device_register",
+    "device_remove",
+    "device_topic_list",
+    "device_topic_update",
+    "device_update",
+    "get_user_status",
+    "map_clear",
+    "map_publish",
+    "map_read_state",
+    "map_read_stream",
+    "map_remove",
+    "map_stats",
+    "send_push_notification",
+    "shared_poll_publish",
+    "unblock_user",
+    "update_push_status",
+    "update_user_status",
+    "user_topic_list",
+    "user_topic_update",
+];
+
 impl Method {
     /// Every method.
     pub const ALL: [Self; 17] = [
@@ -72,6 +100,11 @@ impl Method {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|method| method.name() == name)
+    }
+
+    /// Whether Centrifugo has a method of this name that is not here: whoever calls it has not misspelt it.
+    pub(super) fn is_absent(name: &str) -> bool {
+        ABSENT.contains(&name)
     }
 
     /// The method of this number in the legacy form of a command, where those that came later have none.

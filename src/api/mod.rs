@@ -87,7 +87,10 @@ impl Api {
     ///
     /// A dropped call may have done its work all the same.
     pub async fn call(&self, method: &str, body: &[u8], source: Source) -> Reply {
-        let Some(method) = Method::parse(method) else { return Reply::Error(ApiError::NotFound) };
+        let Some(method) = Method::parse(method) else {
+            let absent = Method::is_absent(method);
+            return Reply::Error(if absent { ApiError::NotAvailable } else { ApiError::NotFound });
+        };
         let reply = match method {
             Method::Batch => self.call_batch(body, source).await,
             _ => match Command::decode(method, body) {
