@@ -69,6 +69,12 @@ def rows():
             "ops",
         ),
         graph(
+            "Users with too many connections",
+            "Connections that were refused for it or gave way, and those of which nobody could tell for the moment.",
+            [("{{result}}", rate("midplane_user_connection_limit_total", "result"))],
+            "ops",
+        ),
+        graph(
             "Connections and limit",
             "Of each node.",
             [

@@ -2,6 +2,7 @@
 //! backplane.
 
 mod drain;
+mod limits;
 mod member;
 mod routes;
 mod stop;
@@ -18,6 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use self::stop::Ending;
 
 use self::drain::Drain;
+use self::limits::limits;
 use self::member::{Traces, join, work};
 use self::routes::{clients, router, waiting};
 use self::watching::{follow_backplane, heed, measure};
@@ -36,7 +38,7 @@ use crate::operate::{self, Operate};
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
-use crate::session::{ConnectRate, NodeInfo, Services};
+use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::telemetry::Telemetry;
 
@@ -106,7 +108,7 @@ impl App {
             relay: Arc::clone(&relay),
             presence: Arc::clone(&presence),
             connections: Arc::clone(&connections),
-            connect_rate: connect_rate(&settings, (&tasks, &stop)),
+            limits: limits(&settings, &presence, &backplane, &telemetry, (&tasks, &stop)).await?,
             revocations: Arc::clone(&revocations),
             pulse,
             telemetry: Arc::clone(&telemetry),
@@ -158,13 +160,6 @@ async fn know_revoked(
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
     Ok(revocations)
-}
-
-/// Counts how often each user connects, where that is limited.
-fn connect_rate(settings: &Settings, (tasks, stop): (&TaskTracker, &CancellationToken)) -> Option<Arc<ConnectRate>> {
-    let rate = ConnectRate::new(settings.client.user_connect_rate?);
-    tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&rate).forget()));
-    Some(rate)
 }
 
 /// Begins to weigh how large the cluster should be, and to obey those who operate it.

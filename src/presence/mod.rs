@@ -11,6 +11,7 @@
 mod audit;
 mod life;
 mod mourning;
+mod notes;
 mod opening;
 mod read;
 mod reading;
@@ -96,7 +97,6 @@ impl Presence {
     #[must_use]
     pub fn enter(self: &Arc<Self>, channel: &Channel, client: Uuid, info: &ClientInfo) -> Stay {
         self.roster.enter(channel, client, info);
-        self.telemetry.presence.here.increment(1.0);
         Stay::new(Arc::clone(self), channel.clone(), client)
     }
 

@@ -1,11 +1,11 @@
 //! The clients of this node, by channel, and which of them the records do not show yet.
 
-use std::collections::{BTreeMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use uuid::Uuid;
 
 use super::Presence;
@@ -32,6 +32,8 @@ struct State {
     queued: HashSet<Key>,
     /// What is being written, and whether it changed meanwhile.
     writing: BTreeMap<Key, bool>,
+    /// Who waits until a client that is here is recorded.
+    waiting: HashMap<Key, oneshot::Sender<u64>>,
 }
 
 impl Default for Roster {
@@ -52,10 +54,19 @@ impl Roster {
         }
     }
 
+    /// As [`enter`](Self::enter), and tells at which revision once it is recorded.
+    pub(super) fn enter_and_tell(&self, channel: &Channel, client: Uuid, info: &ClientInfo) -> oneshot::Receiver<u64> {
+        let (tell, told) = oneshot::channel();
+        self.state.lock().waiting.insert((channel.clone(), client), tell);
+        self.enter(channel, client, info);
+        told
+    }
+
     /// Lets a client go.
     pub(super) fn leave(&self, key: Key) {
         let mut state = self.state.lock();
         state.here.remove(&key);
+        state.waiting.remove(&key);
         self.mark(&mut state, key);
     }
 
@@ -95,12 +106,19 @@ impl Roster {
         Some((key, info))
     }
 
-    /// A record was written, or was not.
-    pub(super) fn written(&self, key: Key, written: bool) {
+    /// A record was written, with this revision, or was not.
+    pub(super) fn written(&self, key: Key, revision: Option<u64>) {
         let mut state = self.state.lock();
         let changed = state.writing.remove(&key).unwrap_or(false);
-        if (changed || !written) && state.queued.insert(key.clone()) {
-            state.queue.push_back(key);
+        match revision.filter(|_| !changed) {
+            Some(revision) => {
+                if let Some(waiting) = state.waiting.remove(&key) {
+                    // Whoever waited may have given up.
+                    let _ = waiting.send(revision);
+                }
+            }
+            None if state.queued.insert(key.clone()) => state.queue.push_back(key),
+            None => {}
         }
         self.settle(&state);
     }
@@ -149,11 +167,19 @@ pub struct Stay {
     presence: Arc<Presence>,
     channel: Channel,
     client: Uuid,
+    /// It is one of those who are counted as present.
+    counted: bool,
 }
 
 impl Stay {
-    pub(super) const fn new(presence: Arc<Presence>, channel: Channel, client: Uuid) -> Self {
-        Self { presence, channel, client }
+    pub(super) fn new(presence: Arc<Presence>, channel: Channel, client: Uuid) -> Self {
+        presence.telemetry.presence.here.increment(1.0);
+        Self { presence, channel, client, counted: true }
+    }
+
+    /// Of a record that no channel shows.
+    pub(super) const fn uncounted(presence: Arc<Presence>, channel: Channel, client: Uuid) -> Self {
+        Self { presence, channel, client, counted: false }
     }
 
     /// Something about the client has changed.
@@ -164,7 +190,9 @@ impl Stay {
 
 impl Drop for Stay {
     fn drop(&mut self) {
-        self.presence.telemetry.presence.here.decrement(1.0);
+        if self.counted {
+            self.presence.telemetry.presence.here.decrement(1.0);
+        }
         self.presence.roster.leave((self.channel.clone(), self.client));
     }
 }
@@ -191,9 +219,9 @@ mod tests {
         assert!(taken == key && said.is_some());
         roster.leave(key.clone());
         assert!(roster.take().is_none(), "two writes of one record could overtake each other");
-        roster.written(key.clone(), true);
+        roster.written(key.clone(), Some(1));
         assert_eq!(roster.take(), Some((key.clone(), None)));
-        roster.written(key, true);
+        roster.written(key, Some(2));
         assert!(roster.settled().now_or_never().is_some());
     }
 
@@ -204,9 +232,24 @@ mod tests {
         roster.enter(&key.0, key.1, &info("ann"));
         assert_eq!(roster.owed(), 1);
         let (key, _) = roster.take().expect("to be written");
-        roster.written(key, false);
+        roster.written(key, None);
         assert!(roster.settled().now_or_never().is_none());
         assert!(roster.take().is_some());
+    }
+
+    #[test]
+    fn whoever_waits_hears_of_the_last_write_and_nothing_of_one_who_left() {
+        let (roster, key) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+        let told = roster.enter_and_tell(&key.0, key.1, &info("ann"));
+        let (taken, _) = roster.take().expect("to be written");
+        roster.rewrite(key.clone());
+        roster.written(taken, Some(1));
+        let (taken, _) = roster.take().expect("once more");
+        roster.written(taken, Some(2));
+        assert_eq!(told.now_or_never(), Some(Ok(2)));
+        let told = roster.enter_and_tell(&key.0, key.1, &info("bob"));
+        roster.leave(key);
+        assert!(told.now_or_never().is_some_and(|told| told.is_err()));
     }
 
     #[test]

@@ -37,7 +37,7 @@ pub(super) async fn run(presence: Arc<Presence>) {
         tokio::select! {
             Some((key, written)) = writes.next(), if !writes.is_empty() => {
                 presence.roster.written(key, written);
-                pause.note(written);
+                pause.note(written.is_some());
                 presence.telemetry.presence.owed.set(presence.roster.owed() as f64);
             }
             () = presence.roster.wake(), if !paused && writes.len() < IN_FLIGHT => {}
@@ -55,7 +55,7 @@ pub(super) async fn run(presence: Arc<Presence>) {
     }
 }
 
-async fn write(presence: &Presence, life: Arc<str>, key: Key, info: Option<Bytes>) -> (Key, bool) {
+async fn write(presence: &Presence, life: Arc<str>, key: Key, info: Option<Bytes>) -> (Key, Option<u64>) {
     let occupant = Occupant { node: life, channel: key.0.clone(), client: key.1 };
     let outcome = match presence.records() {
         Ok(records) => records.record(&occupant, info).await,
@@ -64,7 +64,7 @@ async fn write(presence: &Presence, life: Arc<str>, key: Key, info: Option<Bytes
     if let Err(error) = &outcome {
         debug!(channel = %key.0, client = %key.1, %error, "not recorded yet");
     }
-    (key, outcome.is_ok())
+    (key, outcome.ok())
 }
 
 /// After a failure the backplane is left in peace for a while.

@@ -13,6 +13,7 @@ use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
+use crate::census::{NoPlace, Place};
 use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
@@ -74,7 +75,8 @@ impl Session {
             .into_iter()
             .map(|sub| self.channel(&sub.channel).map(|(channel, namespace)| (channel, namespace, sub)))
             .collect::<Result<Vec<_>, _>>()?;
-        self.become_client(identity, &request);
+        let place = self.take_place(&identity.user).await?;
+        self.become_client(identity, &request, place);
         // It may have been revoked before anybody could know that it is here.
         self.recheck_connection()?;
         let mut holds: Vec<Hold> = Vec::new();
@@ -93,7 +95,7 @@ impl Session {
 
     /// Counts one more connect of a user.
     fn spend_connect(&self, user: &str) -> Result<(), Failure> {
-        let Some(rate) = self.services.connect_rate.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
+        let Some(rate) = self.services.limits.rate.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
         if rate.admits(user) {
             return Ok(());
         }
@@ -102,6 +104,21 @@ impl Session {
         http.rate_limited.of(LimitScope::UserConnect).increment(1);
         http.handshakes_rejected.of(Rejection::RateLimit).increment(1);
         Err(DisconnectCode::TooManyRequests.into())
+    }
+
+    /// Counts the connection among those of its user, on all nodes.
+    async fn take_place(&self, user: &str) -> Result<Option<Place>, Failure> {
+        let Some(census) = self.services.limits.census.as_ref().filter(|_| !user.is_empty()) else { return Ok(None) };
+        census.enter(user, self.id, &self.outbox).await.map(Some).map_err(|error| {
+            debug!(client = %self.id, "closing: {error} (client.user_connection_limit)");
+            match error {
+                NoPlace::Full => {
+                    self.services.telemetry.http.handshakes_rejected.of(Rejection::UserLimit).increment(1);
+                    DisconnectCode::ConnectionLimit.into()
+                }
+                NoPlace::Unknown(_) => ErrorCode::Internal.into(),
+            }
+        })
     }
 
     async fn identify(&self, request: &ConnectRequest) -> Result<Identity, Failure> {
@@ -179,7 +196,7 @@ impl Session {
         }
     }
 
-    fn become_client(&mut self, identity: Identity, request: &ConnectRequest) {
+    fn become_client(&mut self, identity: Identity, request: &ConnectRequest, place: Option<Place>) {
         let now = Instant::now();
         let by = if identity.refreshed_by_server || !self.client_refreshes() {
             Refresher::Server
@@ -196,6 +213,7 @@ impl Session {
         let known = self.services.connections.know(&identity.user, self.id, &self.outbox, profile);
         self.phase = Phase::Connected(Box::new(Client {
             known,
+            place,
             user: identity.user.into(),
             issued_at: identity.token.map_or(u32::MAX, |token| token.issued_at),
             borne: identity.token.and_then(|token| self.bear(token)),

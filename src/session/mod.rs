@@ -26,7 +26,7 @@ mod unidirectional;
 
 pub use rate::ConnectRate;
 pub use run::run;
-pub use services::{NodeInfo, Services};
+pub use services::{Limits, NodeInfo, Services};
 pub use transport::{Event, Inbound, Transport, TransportError};
 
 use std::fmt;

@@ -300,6 +300,8 @@ async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
     let Session { outbox, services, id, opened, phase, subscriptions, .. } = session;
     drop(subscriptions);
     let connected = matches!(phase, Phase::Connected(_));
+    // Its place is free from here on: the client may come again before it has answered our close.
+    drop(phase);
     debug!(client = %id, ?end, connected, "connection ends");
     services.counted_close(outbox.format(), end_label(&end), opened.elapsed());
     let frame = match &end {

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::rate::ConnectRate;
 use crate::auth::Verifier;
+use crate::census::Census;
 use crate::hooks::Hooks;
 use crate::hub::{Connections, Pulse};
 use crate::presence::Presence;
@@ -25,11 +26,18 @@ pub struct Services {
     pub relay: Arc<Relay>,
     pub presence: Arc<Presence>,
     pub connections: Arc<Connections>,
-    /// How often a user may connect; `None` without limit.
-    pub connect_rate: Option<Arc<ConnectRate>>,
+    pub limits: Limits,
     pub revocations: Arc<Revocations>,
     pub pulse: Arc<Pulse>,
     pub telemetry: Arc<Telemetry>,
+}
+
+/// What bounds how clients connect.
+pub struct Limits {
+    /// How often a user may connect; `None` without limit.
+    pub rate: Option<Arc<ConnectRate>>,
+    /// How many connections a user may have; `None` without limit.
+    pub census: Option<Arc<Census>>,
 }
 
 /// What clients are told about the node.

@@ -12,6 +12,7 @@ use super::permissions::Asker;
 use super::rate::Bucket;
 use super::services::Services;
 use super::subscription::{Expiry, Subscription};
+use crate::census::Place;
 use crate::hub::{Borne, Known, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
@@ -43,6 +44,8 @@ pub(super) enum Phase {
 pub(super) struct Client {
     #[expect(dead_code, reason = "backends find the client as long as it lives")]
     pub(super) known: Known,
+    #[expect(dead_code, reason = "its user has one connection more as long as it lives")]
+    pub(super) place: Option<Place>,
     /// `""` for an anonymous user.
     pub(super) user: Box<str>,
     /// `conn_info`.

@@ -1,7 +1,7 @@
 //! What settings mean once they are resolved.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -143,6 +143,8 @@ pub struct Client {
     pub publish_rate: Option<Rate>,
     /// Subscribes per second and connection; `None` is without limit.
     pub subscribe_rate: Option<Rate>,
+    /// Connections of one user on all nodes; `None` is without limit.
+    pub user_connection_limit: Option<ConnectionLimit>,
     /// Connects per second and user, whichever connection; `None` is without limit.
     pub user_connect_rate: Option<Rate>,
     /// Put the server's time into the connect result.
@@ -152,6 +154,22 @@ pub struct Client {
     pub recovery_max_publication_limit: usize,
     /// Subscribe every user to `<namespace>:#<user>`; the namespace's name.
     pub user_personal_channel: Option<String>,
+}
+
+/// How many connections one user may have, on all nodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConnectionLimit {
+    pub most: NonZeroUsize,
+    pub overflow: ConnectionOverflow,
+}
+
+/// Who gives way where a user has too many connections.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ConnectionOverflow {
+    /// Whoever comes.
+    Refuse,
+    /// The oldest.
+    Replace,
 }
 
 /// How clients connect.
@@ -286,6 +304,8 @@ pub struct Nats {
     pub duplicate_window: Duration,
     /// Bytes of one stream; `None` is without limit.
     pub max_bytes: Option<u64>,
+    /// Keep the records of presence, also where no namespace records any: connections of users are counted by them.
+    pub record_users: bool,
 }
 
 impl Nats {

@@ -10,7 +10,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
-use super::model::{IpNet, LogFormat, Rate, Storage};
+use super::model::{ConnectionOverflow, IpNet, LogFormat, Rate, Storage};
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;
@@ -329,6 +329,12 @@ impl FromValue for DeltaType {
 impl FromValue for SlowReader {
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         word(value, &[("close", Self::Close), ("conflate", Self::Conflate), ("recover", Self::Recover)])
+    }
+}
+
+impl FromValue for ConnectionOverflow {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        word(value, &[("refuse", Self::Refuse), ("replace", Self::Replace)])
     }
 }
 

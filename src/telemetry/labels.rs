@@ -51,7 +51,7 @@ labels! {
     /// Why a handshake was turned away.
     Rejection("reason") {
         Capacity = "capacity", Draining = "draining", NotReady = "not_ready", Origin = "origin",
-        RateLimit = "rate_limit", Auth = "auth", BadRequest = "bad_request",
+        RateLimit = "rate_limit", Auth = "auth", BadRequest = "bad_request", UserLimit = "user_limit",
     }
 
     /// What a client asked for.
@@ -76,6 +76,9 @@ labels! {
     SlowAction("action") {
         Closed = "closed", Conflated = "conflated", Parked = "parked", Recovered = "recovered", Lost = "lost",
     }
+
+    /// What came of a user's having too many connections; unknown where nobody could tell.
+    UserLimit("result") { Refused = "refused", Replaced = "replaced", Unknown = "unknown" }
 
     /// A bounded queue.
     Queue("queue") { Feed = "feed" }

@@ -79,6 +79,7 @@ metrics! {
     OUTBOX_BYTES: Gauge "midplane_outbox_bytes" Bytes, "Bytes that wait for slow readers.";
     SLOW_CONSUMERS: Counter "midplane_slow_consumers_total" Count, "Readers that were too slow.";
     AUTH: Counter "midplane_auth_total" Count, "Tokens checked.";
+    USER_LIMIT: Counter "midplane_user_connection_limit_total" Count, "Connections that ended or did not begin since their user had too many.";
     REVOCATIONS: Gauge "midplane_revocations" Count, "Revocations of tokens in force, as this node knows them.";
     HOOKS: Counter "midplane_hooks_total" Count, "Hooks asked.";
     HOOK_DURATION: Histogram(REQUEST) "midplane_hook_duration_seconds" Seconds, "Time that hooks took to answer.";

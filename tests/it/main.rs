@@ -4,6 +4,7 @@
 mod support;
 
 mod bounds;
+mod census;
 mod cluster;
 mod command_line;
 mod conformance;

@@ -17,6 +17,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("emulation", &["backplane", "hub", "protocol", "telemetry"]),
     ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
     ("presence", &["backplane", "hub", "protocol", "telemetry"]),
+    ("census", &["backplane", "hub", "presence", "protocol", "settings", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
     (
         "api",
@@ -36,7 +37,19 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     (
         "session",
-        &["auth", "backplane", "hooks", "hub", "presence", "protocol", "relay", "revocation", "settings", "telemetry"],
+        &[
+            "auth",
+            "backplane",
+            "census",
+            "hooks",
+            "hub",
+            "presence",
+            "protocol",
+            "relay",
+            "revocation",
+            "settings",
+            "telemetry",
+        ],
     ),
     ("socket", &["hub", "protocol", "session"]),
     ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),

@@ -142,7 +142,7 @@ impl Nats {
             .collect();
         let shelves: Arc<[_]> =
             Bucket::ALL.map(|bucket| Arc::new(Shelf::new(options, bucket, link.clone(), Arc::clone(&reader)))).into();
-        let records = namespaces.record_presence().then(|| Records::new(options, &subjects));
+        let records = (namespaces.record_presence() || options.record_users).then(|| Records::new(options, &subjects));
         let signals = Arc::new(Signals::default());
         let (health_sender, health) = watch::channel(Health::Ready);
         let vigil = Arc::new(Vigil {

@@ -1,11 +1,12 @@
 //! Clients: who may connect, from where, and their limits.
 
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use url::Url;
 
 use super::super::channels::Channels;
-use super::super::model::{Client, OriginPattern};
+use super::super::model::{Client, ConnectionLimit, OriginPattern};
 use super::super::section::{Section, Table};
 use super::super::value::{Bytes, FromValue, Limit, Positive};
 use super::{at, token};
@@ -44,12 +45,18 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         message_size_limit: size(section, "message_size_limit"),
         publish_rate: section.take::<Limit>("publish_rate").0,
         subscribe_rate: section.take::<Limit>("subscribe_rate").0,
+        user_connection_limit: connection_limit(section),
         user_connect_rate: section.take::<Limit>("user_connect_rate").0,
         connect_include_server_time: section.take("connect_include_server_time"),
         history_max_publication_limit: positive("history_max_publication_limit"),
         recovery_max_publication_limit: positive("recovery_max_publication_limit"),
         user_personal_channel: personal_channel(&section.section("subscribe_to_user_personal_channel"), channels),
     }
+}
+
+fn connection_limit(section: &Section<'_>) -> Option<ConnectionLimit> {
+    let overflow = section.take("user_connection_overflow");
+    NonZeroUsize::new(section.take("user_connection_limit")).map(|most| ConnectionLimit { most, overflow })
 }
 
 fn size(section: &Section<'_>, key: &'static str) -> usize {

@@ -40,12 +40,15 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let root = Section::root(&values, &sources.defaults, &findings);
     let clients_told_apart = client::told_apart(&values);
     let http = http::read(&root.section("http"), development, clients_told_apart);
-    let nats = nats::read(&root.section("nats"));
+    let mut nats = nats::read(&root.section("nats"));
     let embedded = embedded(&root.section("embedded"));
     let channel = channel::read(&root.section("channel"));
     check_retries(&root.section("nats"), nats.as_ref(), &channel);
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
+    if let Some(nats) = &mut nats {
+        nats.record_users = client.user_connection_limit.is_some();
+    }
     if development && !client.allow_anonymous_connect_without_token && client.token.is_none() && hooks.connect.is_none()
     {
         let why = "nobody could connect: there is no token key and no connect hook either";

@@ -31,6 +31,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
             Bytes(0) => None,
             Bytes(bytes) => Some(bytes as u64),
         },
+        record_users: false,
     };
     if nats.duplicate_window <= nats.publish_timeout {
         section.refuse("duplicate_window", "not longer than nats.publish_timeout, so a retry could be stored twice");

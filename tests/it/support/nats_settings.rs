@@ -25,6 +25,7 @@ pub fn nats(servers: impl IntoIterator<Item = Url>, replicas: usize) -> Nats {
         read_timeout: Duration::from_millis(400),
         duplicate_window: Duration::from_secs(120),
         max_bytes: None,
+        record_users: false,
     }
 }
 

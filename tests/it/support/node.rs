@@ -45,8 +45,7 @@ impl Node {
 
     /// An open WebSocket that has not said anything.
     pub async fn socket(&self) -> Socket {
-        let url = format!("ws://{}/connection/websocket", self.address);
-        Socket { inner: connect_async(url).await.expect("upgrades").0, lines: Vec::new() }
+        Socket::open(&self.address.to_string()).await
     }
 
     /// A connected anonymous client.
@@ -65,6 +64,23 @@ pub struct Socket {
 }
 
 impl Socket {
+    /// An open WebSocket to the node at `address`, that has not said anything.
+    pub async fn open(address: &str) -> Self {
+        let url = format!("ws://{address}/connection/websocket");
+        Self { inner: connect_async(url).await.expect("upgrades").0, lines: Vec::new() }
+    }
+
+    /// Waits for what comes first: the reply to connect (`None`), or a close with its code.
+    pub async fn connected_or_closed(&mut self) -> Option<u16> {
+        match self.frame().await {
+            Message::Text(text) => {
+                assert!(text.contains("\"connect\""), "{text}");
+                None
+            }
+            Message::Close(frame) => Some(frame.expect("a close with a code").code.into()),
+            other => panic!("expected a message or a close, got {other:?}"),
+        }
+    }
     pub async fn say(&mut self, command: Value) {
         self.say_raw(&command.to_string()).await;
     }

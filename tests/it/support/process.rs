@@ -65,11 +65,16 @@ impl Process {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await.code()
     }
 
-    async fn get(&self, path: &str) -> Option<String> {
+    /// Where it listens, once it says so.
+    pub fn address(&self) -> Option<String> {
         let out = fs::read_to_string(self.directory.path().join("out")).unwrap();
         // As it announces itself: `probes      http://127.0.0.1:8000/ready, …`.
         let (_, rest) = out.split_once("probes")?;
-        let address = rest.split_once("http://")?.1.split_once('/')?.0.to_owned();
+        Some(rest.split_once("http://")?.1.split_once('/')?.0.to_owned())
+    }
+
+    async fn get(&self, path: &str) -> Option<String> {
+        let address = self.address()?;
         timeout(Duration::from_secs(5), get(&address, path)).await.ok().flatten()
     }
 }

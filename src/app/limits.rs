@@ -1,0 +1,36 @@
+//! What bounds how clients connect.
+
+use std::sync::Arc;
+
+use anyhow::Context;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::backplane::Backplane;
+use crate::census::Census;
+use crate::presence::Presence;
+use crate::session::{ConnectRate, Limits};
+use crate::settings::Settings;
+use crate::telemetry::Telemetry;
+
+/// The limits that the settings ask for; what they need to run ends with `stop`.
+pub(super) async fn limits(
+    settings: &Settings,
+    presence: &Arc<Presence>,
+    backplane: &Arc<dyn Backplane>,
+    telemetry: &Arc<Telemetry>,
+    (tasks, stop): (&TaskTracker, &CancellationToken),
+) -> anyhow::Result<Limits> {
+    let rate = settings.client.user_connect_rate.map(ConnectRate::new);
+    if let Some(rate) = &rate {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(rate).forget()));
+    }
+    let count = |limit| Census::new(limit, Arc::clone(presence), Arc::clone(backplane), Arc::clone(telemetry));
+    let census = settings.client.user_connection_limit.map(count);
+    if let Some(census) = &census
+        && let Some(asked) = census.listen().await.context("questions about connections of users")?
+    {
+        tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(census).answer(asked)));
+    }
+    Ok(Limits { rate, census })
+}
