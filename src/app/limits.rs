@@ -9,9 +9,13 @@ use tokio_util::task::TaskTracker;
 use crate::backplane::Backplane;
 use crate::census::Census;
 use crate::presence::Presence;
-use crate::session::{ConnectRate, Limits};
-use crate::settings::Settings;
+use crate::session::{ConnectRate, Limits, Turnstile};
+use crate::settings::{Bounds, Settings};
 use crate::telemetry::Telemetry;
+
+pub(super) const fn turnstile(bounds: Bounds) -> Turnstile {
+    Turnstile::new(bounds.concurrency, bounds.queue, bounds.wait)
+}
 
 /// The limits that the settings ask for; what they need to run ends with `stop`.
 pub(super) async fn limits(
@@ -32,5 +36,5 @@ pub(super) async fn limits(
     {
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(census).answer(asked)));
     }
-    Ok(Limits { rate, census })
+    Ok(Limits { connects: Arc::new(turnstile(settings.client.connects)), rate, census })
 }

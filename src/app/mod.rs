@@ -19,7 +19,7 @@ use tokio_util::task::TaskTracker;
 pub use self::stop::Ending;
 
 use self::drain::Drain;
-use self::limits::limits;
+use self::limits::{limits, turnstile};
 use self::member::{Traces, join, work};
 use self::routes::{clients, router, waiting};
 use self::watching::{follow_backplane, heed, measure};
@@ -80,7 +80,8 @@ impl App {
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry));
         let backplane = server.serve_while(&waiting, joining).await?;
         let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
-        let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
+        let recoveries = turnstile(settings.client.recoveries);
+        let relay = Relay::bounded(Arc::clone(&backplane), namespaces, recoveries, Arc::clone(&telemetry));
         relay.start(feeds, &tasks, &stop);
         let pulse = Pulse::new();
         tasks.spawn(Arc::clone(&pulse).run(stop.clone()));
@@ -98,6 +99,8 @@ impl App {
         let health = backplane.health();
         let knowing = know_revoked(&backplane, &connections, &telemetry, (&tasks, &stop));
         let revocations = server.serve_while(&waiting, knowing).await?;
+        let limits = limits(&settings, &presence, &backplane, &telemetry, (&tasks, &stop)).await?;
+        let edge = Edge::new(&settings, Arc::clone(&limits.connects));
         let services = Arc::new(Services {
             node: node_info(&settings),
             client: settings.client.clone(),
@@ -108,7 +111,7 @@ impl App {
             relay: Arc::clone(&relay),
             presence: Arc::clone(&presence),
             connections: Arc::clone(&connections),
-            limits: limits(&settings, &presence, &backplane, &telemetry, (&tasks, &stop)).await?,
+            limits,
             revocations: Arc::clone(&revocations),
             pulse,
             telemetry: Arc::clone(&telemetry),
@@ -120,7 +123,6 @@ impl App {
         let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
         tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(&api).obey(told)));
         let emulation = emulation(&settings, &backplane, &telemetry, (&tasks, &stop)).await?;
-        let edge = Edge::new(&settings);
         let clients = clients(&settings, &edge, &emulation, services);
         let operate = operate(&settings, (&cluster, &backplane, &readiness), &telemetry, (&tasks, &stop)).await?;
         let router = router(&settings, &edge, clients, (api, &operate), &readiness, &telemetry);

@@ -85,7 +85,8 @@ impl Census {
     pub(super) async fn before(&self, channel: &Channel, client: Uuid, revision: u64) -> Result<Vec<Other>, NoPlace> {
         let mut others = Vec::new();
         let read = self.presence.records_of(channel, |record| {
-            let Some(info) = record.info.filter(|_| record.revision < revision && record.occupant.client != client) else {
+            let Some(info) = record.info.filter(|_| record.revision < revision && record.occupant.client != client)
+            else {
                 return;
             };
             let info = serde_json::from_slice::<ClientInfo>(&info).unwrap_or_default();

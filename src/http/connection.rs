@@ -13,12 +13,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use uuid::Uuid;
 
-use crate::http::limits::{AddressLimit, Admission, Origins, TrustedProxies, rate};
+use crate::http::limits::{AddressLimit, Admission, Origins, Seat, TrustedProxies, Turned, rate};
 use crate::http::refusal::Refusal;
 use crate::http::streams;
 use crate::protocol::centrifuge::{Format, decode_introduction};
 use crate::protocol::websocket::Deflate;
-use crate::session::{Mailbox, Peer};
+use crate::session::{Mailbox, Peer, Turnstile};
 use crate::settings::{Rate, Settings, Transport};
 use crate::socket::{RawTransport, RawWire, Upgrade};
 
@@ -29,6 +29,8 @@ const READABLE: usize = 4;
 /// What stands between a handshake and its session.
 pub struct Edge {
     pub admission: Arc<Admission>,
+    /// Clients that connect now.
+    pub connects: Arc<Turnstile>,
     pub origins: Arc<Origins>,
     pub proxies: Arc<TrustedProxies>,
     pub handshake_rate: Option<Rate>,
@@ -44,7 +46,7 @@ pub struct Edge {
 
 impl Edge {
     #[must_use]
-    pub fn new(settings: &Settings) -> Arc<Self> {
+    pub fn new(settings: &Settings, connects: Arc<Turnstile>) -> Arc<Self> {
         let hooks = &settings.hooks;
         let hooks = [&hooks.connect, &hooks.refresh, &hooks.subscribe, &hooks.publish, &hooks.sub_refresh];
         let wanted = hooks.into_iter().flatten().flat_map(|hook| &hook.http_headers);
@@ -53,6 +55,7 @@ impl Edge {
         headers.dedup();
         Arc::new(Self {
             admission: Admission::new(settings.http.max_connections),
+            connects,
             origins: Arc::new(Origins::new(&settings.client.allowed_origins, settings.development)),
             proxies: Arc::new(TrustedProxies::new(settings.http.trusted_proxies.clone())),
             handshake_rate: settings.http.handshake_rate,
@@ -75,6 +78,14 @@ impl Edge {
         Peer { format, frame_pings, mailbox: None, remote, headers }
     }
 
+    /// Takes a place, where there is one and its client would come to connect.
+    pub(super) fn seat(&self) -> Result<Seat, Refusal> {
+        if self.connects.is_full() {
+            return Err(Refusal::Turned(Turned::Busy));
+        }
+        self.admission.enter().map_err(Refusal::Turned)
+    }
+
     /// Checks in the order of their price, and takes a place last.
     fn open<C, F>(&self, request: Request, connect: C) -> Result<Response, Refusal>
     where
@@ -88,7 +99,7 @@ impl Edge {
         let upgrade = Upgrade::of(&mut head, self.deflate).map_err(Refusal::Handshake)?;
         let format = Format::from(upgrade.encoding()).deflated(upgrade.deflate());
         let peer = self.peer(&head, format, upgrade.frame_pings());
-        let seat = self.admission.enter().map_err(Refusal::Turned)?;
+        let seat = self.seat()?;
         Ok(upgrade.accept(None, self.message_limit, seat, move |transport, wire| connect(transport, wire, peer)))
     }
 
@@ -115,7 +126,7 @@ impl Edge {
         let upgrade = Upgrade::of(&mut head, self.deflate).map_err(Refusal::Handshake)?;
         let mut peer = self.peer(&head, Format::UniWebSocket.deflated(upgrade.deflate()), true);
         peer.mailbox = Some(Mailbox { session: Uuid::new_v4(), node });
-        let seat = self.admission.enter().map_err(Refusal::Turned)?;
+        let seat = self.seat()?;
         let connect = move |transport, wire| connect(transport, wire, peer);
         Ok(upgrade.accept(introduction.as_deref(), limit, seat, connect))
     }

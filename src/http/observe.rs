@@ -48,6 +48,7 @@ fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
             Rejection::RateLimit
         }
         Refusal::Turned(Turned::Full) => Rejection::Capacity,
+        Refusal::Turned(Turned::Busy) => Rejection::Busy,
         Refusal::Turned(Turned::NotReady) => Rejection::NotReady,
         Refusal::Turned(Turned::Draining) => Rejection::Draining,
         Refusal::Handshake(_) => Rejection::BadRequest,

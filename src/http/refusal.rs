@@ -39,6 +39,7 @@ impl Refusal {
         match self {
             Self::RateLimited { seconds, .. } => Some(seconds),
             Self::Turned(Turned::Full) => Some(5),
+            Self::Turned(Turned::Busy) => Some(2),
             // Behind a proxy the next node takes it at once.
             Self::Turned(Turned::NotReady | Turned::Draining) => Some(1),
             _ => None,
@@ -64,6 +65,7 @@ impl Refusal {
             Self::Origin => "this origin may not connect (see client.allowed_origins)",
             Self::RateLimited { limit, .. } => limit.message(),
             Self::Turned(Turned::Full) => "no place for another connection",
+            Self::Turned(Turned::Busy) => "too many clients connect at this time",
             Self::Turned(Turned::NotReady) => "not ready",
             Self::Turned(Turned::Draining) => "draining",
             Self::TooLarge { .. } => "body too large",

@@ -85,7 +85,7 @@ impl Offer {
         let format = self.format_of(&head)?;
         let request = self.first_message(&head, body).await?;
         let peer = edge.peer(&head, format, format.is_websocket());
-        let seat = edge.admission.enter().map_err(Refusal::Turned)?;
+        let seat = edge.seat()?;
         Ok(Opening { format, request, peer, seat, patience: edge.patience })
     }
 

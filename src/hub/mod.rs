@@ -15,6 +15,7 @@ pub mod orders;
 pub mod outbox;
 pub mod pulse;
 pub mod reach;
+pub mod turnstile;
 
 pub use audience::{Audience, Listener, Slot};
 pub use bearers::{Bearers, Borne};
@@ -26,3 +27,4 @@ pub use orders::{Asker, Description, Order, Placement};
 pub use outbox::{Control, Flushed, Hold, Outbox, Spill, Taken, Wire};
 pub use pulse::Pulse;
 pub use reach::{Reach, Sent};
+pub use turnstile::{TurnedAway, Turnstile};

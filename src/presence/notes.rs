@@ -14,7 +14,12 @@ use crate::protocol::centrifuge::ClientInfo;
 impl Presence {
     /// Records something about a client until the stay is dropped, and tells at which revision once it is recorded.
     #[must_use]
-    pub fn note(self: &Arc<Self>, channel: &Channel, client: Uuid, info: &ClientInfo) -> (Stay, oneshot::Receiver<u64>) {
+    pub fn note(
+        self: &Arc<Self>,
+        channel: &Channel,
+        client: Uuid,
+        info: &ClientInfo,
+    ) -> (Stay, oneshot::Receiver<u64>) {
         let recorded = self.roster.enter_and_tell(channel, client, info);
         (Stay::uncounted(Arc::clone(self), channel.clone(), client), recorded)
     }

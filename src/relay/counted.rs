@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::sync::SemaphorePermit;
 use tracing::warn;
 
 use super::Relay;
@@ -9,7 +10,7 @@ use super::join::Outcome;
 use super::recovery::{Refusal, age};
 use super::topic::Topic;
 use crate::backplane::{GapCause, PublishError, Stored};
-use crate::hub::{Frames, Reach};
+use crate::hub::{Frames, Reach, TurnedAway};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
 use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
@@ -68,6 +69,14 @@ impl Relay {
 
     pub(super) fn count_overflow(&self) {
         self.telemetry.queues.overflows.of(Overflow::Healing).increment(1);
+    }
+
+    /// Lets a recovery read history, when it is its turn.
+    pub(super) async fn permit(&self) -> Result<SemaphorePermit<'_>, TurnedAway> {
+        self.recoveries
+            .enter()
+            .await
+            .inspect_err(|_| self.telemetry.queues.overflows.of(Overflow::Recovery).increment(1))
     }
 
     pub(super) fn count_gap(&self, cause: GapCause) {

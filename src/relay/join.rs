@@ -11,10 +11,11 @@ use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Excess, Refusal, age, catch_up};
 use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
+use super::turn::shared;
 use super::wish::Wish;
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
-use crate::hub::{Hold, Listener, Outbox, Slot};
+use crate::hub::{Hold, Listener, Outbox, Slot, TurnedAway};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
 use crate::telemetry::RecoverySource;
@@ -53,6 +54,9 @@ pub enum JoinError {
     History(#[from] HistoryError),
     #[error("the channel did not open within {0:?}")]
     Timeout(Duration),
+    /// Others recover, more than may at a time.
+    #[error("too many recover: {0}")]
+    Busy(#[from] TurnedAway),
 }
 
 /// Listening to a channel; ends on drop.
@@ -128,7 +132,7 @@ impl Relay {
         if !matches!(topic.state.lock().course, Course::Unopened(_)) {
             return Ok(());
         }
-        let _turn = topic.turn.lock().await;
+        let _turn = topic.turn.take().await;
         {
             // Opened by somebody else meanwhile, or closed: then it is asked for anew.
             let state = topic.state.lock();
@@ -167,22 +171,31 @@ impl Relay {
             return self.enter_with_latest(topic, wish, since, outbox, options, history).await;
         }
         let started = Instant::now();
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             let Some(epoch) = topic.state.lock().position().map(|position| position.epoch) else { return Ok(None) };
             if let Some(refusal) = since.refusal(&epoch) {
                 return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(refusal)));
             }
             let mut joined = self.enter_from_tail(topic, wish, since, outbox, options, &epoch);
-            let _turn = if joined.is_none() { Some(topic.turn.lock().await) } else { None };
-            // Whoever had the turn before may have read what is wanted here.
+            let turn = if joined.is_none() { Some(topic.turn.take().await) } else { None };
             joined = joined.or_else(|| self.enter_from_tail(topic, wish, since, outbox, options, &epoch));
-            if joined.is_some() {
+            let Some(mut turn) = turn.filter(|_| joined.is_none()) else {
                 self.time_recovery(RecoverySource::Tail, started.elapsed());
                 return Ok(joined);
-            }
-            let bound = bound(options, wish);
-            let caught = catch_up(history, &topic.channel, &epoch, since.offset, since.offset, bound).await;
-            self.time_recovery(RecoverySource::Stream, started.elapsed());
+            };
+            // Whoever had the turn before may have read what is wanted here; but the same is tried only once.
+            let brought = turn.brought(since.offset).filter(|_| attempt == 0);
+            let caught = match brought {
+                Some(brought) => brought.map_err(CatchUpError::from),
+                None => {
+                    let bound = bound(options, wish);
+                    let _permit = self.permit().await?;
+                    let caught = catch_up(history, &topic.channel, &epoch, since.offset, since.offset, bound).await;
+                    turn.leave(since.offset, || shared(&caught));
+                    self.time_recovery(RecoverySource::Stream, started.elapsed());
+                    caught
+                }
+            };
             match caught {
                 Ok(caught) => {
                     if let Some(joined) = self.enter_caught_up(topic, wish, since, outbox, caught) {

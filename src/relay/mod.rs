@@ -22,6 +22,7 @@ mod since;
 mod tail;
 mod tally;
 mod topic;
+mod turn;
 mod wish;
 
 use std::sync::Arc;
@@ -45,6 +46,7 @@ use self::heal::HealQueue;
 use self::registry::Registry;
 use self::tail::TailBudget;
 use crate::backplane::{Backplane, Feed, Outgoing, PublishError, Published};
+use crate::hub::Turnstile;
 use crate::protocol::Channel;
 use crate::settings::Namespaces;
 use crate::telemetry::{Pace, Source, Telemetry};
@@ -63,12 +65,26 @@ pub struct Relay {
     /// False once nothing more is published. Held while something is.
     open: RwLock<bool>,
     tally: Tally,
+    /// Recoveries that read history.
+    recoveries: Turnstile,
     telemetry: Arc<Telemetry>,
 }
 
 impl Relay {
+    /// With room for as many recoveries as the defaults have.
     #[must_use]
     pub fn new(backplane: Arc<dyn Backplane>, namespaces: &Namespaces, telemetry: Arc<Telemetry>) -> Arc<Self> {
+        Self::bounded(backplane, namespaces, Turnstile::new(64, 16_384, Duration::from_secs(3)), telemetry)
+    }
+
+    /// Reads history for so many recoveries at a time.
+    #[must_use]
+    pub fn bounded(
+        backplane: Arc<dyn Backplane>,
+        namespaces: &Namespaces,
+        recoveries: Turnstile,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             backplane,
             registry: Registry::default(),
@@ -79,6 +95,7 @@ impl Relay {
             uncompared: Pace::default(),
             open: RwLock::new(true),
             tally: Tally::default(),
+            recoveries,
             telemetry,
         })
     }

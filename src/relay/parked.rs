@@ -9,7 +9,7 @@ use super::join::Membership;
 use super::publication::push_frames;
 use super::recovery::{Bound, CatchUpError, Excess, Refusal, catch_up};
 use super::topic::{Course, Topic};
-use crate::backplane::{History, Stored};
+use crate::backplane::{History, HistoryError, Stored};
 use crate::hub::{Control, Outbox, Slot};
 use crate::protocol::{Epoch, Offset};
 use crate::telemetry::SlowAction;
@@ -95,7 +95,9 @@ impl Relay {
         let history: &dyn History = self.backplane.history().ok_or_else(unknown)?;
         let depth = topic.namespace.history.as_ref().ok_or_else(unknown)?.size + 1;
         let bound = Bound { bytes: part, excess: Excess::Later, ..Bound::only(depth) };
-        let _turn = topic.turn.lock().await;
+        let _turn = topic.turn.take().await;
+        let permit = self.permit().await;
+        let _permit = permit.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
         let caught = catch_up(history, &topic.channel, epoch, since, since, bound).await?;
         if caught.messages.is_empty() { Err(unknown()) } else { Ok(caught.messages) }
     }

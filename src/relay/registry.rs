@@ -67,8 +67,8 @@ impl Registry {
         let mut waiting = Vec::new();
         for topic in candidates {
             // Held until it is closed, so that nobody opens it meanwhile.
-            let turn = topic.turn.try_lock();
-            let closed = turn.is_ok() && self.close_if_idle(&topic, backplane);
+            let turn = topic.turn.try_take();
+            let closed = turn.is_some() && self.close_if_idle(&topic, backplane);
             drop(turn);
             if closed {
                 telemetry.relay.channels.of(&topic.namespace.name).decrement(1.0);

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::chain::{Chain, Judgement};
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
+use super::turn::Turn;
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, Incoming, Link, Stored};
 use crate::hub::{Audience, Base, Frames, Outbox, Reach};
@@ -25,7 +26,7 @@ pub(super) struct Topic {
     pub(super) channel: Channel,
     pub(super) namespace: Arc<Namespace>,
     /// One at a time opens the channel or reads its history; the others find the result.
-    pub(super) turn: tokio::sync::Mutex<()>,
+    pub(super) turn: Turn,
     pub(super) state: Mutex<TopicState>,
 }
 
@@ -132,7 +133,7 @@ impl Topic {
             listed_idle: true,
             closed: false,
         };
-        Self { channel, namespace, turn: tokio::sync::Mutex::default(), state: Mutex::new(state) }
+        Self { channel, namespace, turn: Turn::default(), state: Mutex::new(state) }
     }
 
     /// How far it is known that nothing is missing; far beyond everything where nothing is chained.

@@ -1,5 +1,7 @@
 //! Who connects, and what it is subscribed to from the start.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
@@ -18,7 +20,7 @@ use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 use crate::revocation::Token;
-use crate::telemetry::{LimitScope, Rejection};
+use crate::telemetry::{LimitScope, Overflow, Rejection};
 
 /// Who somebody turned out to be.
 #[derive(Debug, Default)]
@@ -38,6 +40,13 @@ pub(super) struct Identity {
 
 impl Session {
     pub(super) async fn connect(&mut self, id: u32, request: ConnectRequest) -> Answer {
+        let services = Arc::clone(&self.services);
+        let Ok(_turn) = services.limits.connects.enter().await.inspect_err(|error| {
+            debug!(client = %self.id, "closing: {error} to connect (client.connects)");
+            services.telemetry.queues.overflows.of(Overflow::Connect).increment(1);
+        }) else {
+            return Err(DisconnectCode::TooManyRequests.into());
+        };
         match self.try_connect(id, request).await {
             Err(Failure::Error(error)) => {
                 self.phase = Phase::Refused { since: Instant::now() };
@@ -80,10 +89,20 @@ impl Session {
         // It may have been revoked before anybody could know that it is here.
         self.recheck_connection()?;
         let mut holds: Vec<Hold> = Vec::new();
+        // All that is recovered comes in one reply.
+        let mut room = self.services.client.queue_max_size / 2;
         for (channel, namespace, sub) in granted {
             let asked = request.subs.get(channel.as_str());
-            let grant = Grant { info: sub.info, data: sub.data, overrides: sub.overrides, ..Grant::default() };
+            let grant = Grant {
+                info: sub.info,
+                data: sub.data,
+                overrides: sub.overrides,
+                room: Some(room),
+                ..Grant::default()
+            };
             let (subscribed, hold) = self.join(&channel, &namespace, asked, grant, true).await?;
+            let recovered: usize = subscribed.publications.iter().map(|publication| publication.data.len()).sum();
+            room = room.saturating_sub(recovered);
             result.subs.push(ServerSubscription { channel: channel.to_string(), result: subscribed });
             holds.push(hold);
         }

@@ -68,6 +68,7 @@ impl Session {
             expires_at: granted.expires_at,
             refreshed_by_server: namespace.is_ok_and(|namespace| namespace.sub_refresh_hook),
             overrides: granted.overrides,
+            room: None,
             token: None,
         })
     }

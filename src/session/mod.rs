@@ -26,6 +26,8 @@ mod unidirectional;
 
 pub use rate::ConnectRate;
 pub use run::run;
+// Handshakes wait with those who connect.
+pub use crate::hub::Turnstile;
 pub use services::{Limits, NodeInfo, Services};
 pub use transport::{Event, Inbound, Transport, TransportError};
 

@@ -71,6 +71,7 @@ impl Session {
             expires_at: placement.expires_at,
             refreshed_by_server: false,
             overrides,
+            room: None,
             token: None,
         };
         let (result, hold) = match self.join(channel, &namespace, asked.as_ref(), grant, true).await {

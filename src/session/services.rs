@@ -6,7 +6,7 @@ use super::rate::ConnectRate;
 use crate::auth::Verifier;
 use crate::census::Census;
 use crate::hooks::Hooks;
-use crate::hub::{Connections, Pulse};
+use crate::hub::{Connections, Pulse, Turnstile};
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
@@ -34,6 +34,8 @@ pub struct Services {
 
 /// What bounds how clients connect.
 pub struct Limits {
+    /// Clients that connect now.
+    pub connects: Arc<Turnstile>,
     /// How often a user may connect; `None` without limit.
     pub rate: Option<Arc<ConnectRate>>,
     /// How many connections a user may have; `None` without limit.

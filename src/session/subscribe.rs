@@ -35,6 +35,8 @@ pub(super) struct Grant {
     pub(super) expires_at: Option<u64>,
     pub(super) refreshed_by_server: bool,
     pub(super) overrides: Overrides,
+    /// Bytes that recovery may bring, where that is less than for a subscription by itself.
+    pub(super) room: Option<usize>,
     /// The token that grants it, if one does.
     pub(super) token: Option<Box<SubscriptionToken>>,
 }
@@ -120,6 +122,7 @@ impl Session {
             expires_at: grant.expires_at,
             refreshed_by_server: false,
             overrides: grant.overrides,
+            room: None,
             token: Some(held),
         })
     }
@@ -136,7 +139,7 @@ impl Session {
         let offered = Offered::new(namespace, grant.overrides, asked);
         let filter = asked.and_then(|asked| asked.tf.as_ref());
         let filter = filter.map(|filter| self.filter(channel, namespace, filter)).transpose()?;
-        let wish = Wish { filter, ..self.wish(namespace, offered, asked) };
+        let wish = Wish { filter, ..self.wish(namespace, offered, asked, grant.room) };
         let was_recovering = wish.since.is_some() && asked.is_some_and(|asked| asked.recover);
         let joined = self.services.relay.join(channel, namespace, &wish, &self.outbox).await;
         let joined = joined.map_err(|error| self.join_failure(channel, &error))?;
@@ -170,7 +173,13 @@ impl Session {
         Ok((result, joined.hold))
     }
 
-    fn wish(&self, namespace: &Namespace, offered: Offered, asked: Option<&SubscribeRequest>) -> Wish {
+    fn wish(
+        &self,
+        namespace: &Namespace,
+        offered: Offered,
+        asked: Option<&SubscribeRequest>,
+        room: Option<usize>,
+    ) -> Wish {
         let recovering = asked.filter(|asked| asked.recover && offered.recoverable);
         let mut since = recovering.map(|asked| Since { offset: Offset(asked.offset), epoch: asked.epoch.clone() });
         if since.is_none() && namespace.auto_cache_recover && namespace.recovery_mode == RecoveryMode::Cache {
@@ -183,7 +192,7 @@ impl Session {
             max_publications: self.services.client.recovery_max_publication_limit,
             // The reply must leave room for what is published meanwhile: a client that is closed as slow for its own
             // recovery would come back and ask the same.
-            max_bytes: self.services.client.queue_max_size / 2,
+            max_bytes: room.unwrap_or(self.services.client.queue_max_size / 2),
             patches: offered.patches,
             filter: None,
             slow: slow_reader(namespace, offered),
@@ -204,7 +213,10 @@ impl Session {
     fn join_failure(&self, channel: &Channel, error: &JoinError) -> Failure {
         debug!(client = %self.id, %channel, "could not subscribe: {error}");
         // All pass by themselves; the client tries again.
-        ErrorCode::Internal.into()
+        match error {
+            JoinError::Busy(_) => ErrorCode::TooManyRequests.into(),
+            JoinError::Subscribe(_) | JoinError::History(_) | JoinError::Timeout(_) => ErrorCode::Internal.into(),
+        }
     }
 }
 

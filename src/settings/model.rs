@@ -143,6 +143,10 @@ pub struct Client {
     pub publish_rate: Option<Rate>,
     /// Subscribes per second and connection; `None` is without limit.
     pub subscribe_rate: Option<Rate>,
+    /// Clients that connect at one time.
+    pub connects: Bounds,
+    /// Recoveries that read history at one time.
+    pub recoveries: Bounds,
     /// Connections of one user on all nodes; `None` is without limit.
     pub user_connection_limit: Option<ConnectionLimit>,
     /// Connects per second and user, whichever connection; `None` is without limit.
@@ -154,6 +158,16 @@ pub struct Client {
     pub recovery_max_publication_limit: usize,
     /// Subscribe every user to `<namespace>:#<user>`; the namespace's name.
     pub user_personal_channel: Option<String>,
+}
+
+/// How much of something goes on at one time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    pub concurrency: usize,
+    /// How many may wait for it.
+    pub queue: usize,
+    /// How long.
+    pub wait: Duration,
 }
 
 /// How many connections one user may have, on all nodes.

@@ -52,6 +52,7 @@ labels! {
     Rejection("reason") {
         Capacity = "capacity", Draining = "draining", NotReady = "not_ready", Origin = "origin",
         RateLimit = "rate_limit", Auth = "auth", BadRequest = "bad_request", UserLimit = "user_limit",
+        Busy = "busy",
     }
 
     /// What a client asked for.
@@ -84,8 +85,8 @@ labels! {
     Queue("queue") { Feed = "feed" }
 
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
-    /// that finds no place is refused.
-    Overflow("queue") { Healing = "healing", Publish = "publish" }
+    /// that finds no place is refused, clients that find none to connect or recover come again.
+    Overflow("queue") { Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery" }
 
     /// How a recovery ended.
     Recovery("result") {

@@ -22,6 +22,7 @@ mod revocations;
 mod services;
 mod session;
 mod starting;
+mod storms;
 mod streams;
 mod tidy;
 mod tokens;

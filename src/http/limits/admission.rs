@@ -28,6 +28,8 @@ pub enum Gate {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turned {
     Full,
+    /// More clients connect than may at a time.
+    Busy,
     NotReady,
     Draining,
 }

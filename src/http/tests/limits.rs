@@ -29,6 +29,19 @@ async fn a_draining_node_goes_on_listening_and_answers_503() {
 }
 
 #[tokio::test]
+async fn while_nobody_more_may_wait_to_connect_handshakes_are_answered_503() {
+    let connects = Arc::new(Turnstile::new(1, 0, DEADLINE));
+    let served = serve(Edge { connects: Arc::clone(&connects), ..open_edge() }).await;
+    let inside = connects.enter().await.unwrap();
+    let (head, _) = served.handshake("").await;
+    assert!(head.starts_with("HTTP/1.1 503") && head.contains("retry-after: 2"), "{head}");
+    assert!(served.measured(r#"midplane_handshakes_rejected_total{reason="busy"} 1"#));
+    drop(inside);
+    let (head, _) = served.handshake("").await;
+    assert!(head.starts_with("HTTP/1.1 101"), "{head}");
+}
+
+#[tokio::test]
 async fn a_foreign_page_is_refused_before_the_upgrade() {
     let origins = Origins::new(&[OriginPattern("https://app.example.com".to_owned())], false);
     let served = serve(Edge { origins: origins.into(), ..open_edge() }).await;

@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::limits::{Admission, Origins, TrustedProxies};
 use super::{Edge, Server, compose, connection};
 use crate::hub::outbox::Backlog;
-use crate::hub::{Flushed, Outbox};
+use crate::hub::{Flushed, Outbox, Turnstile};
 use crate::session::{Event, Inbound, Peer, Transport};
 use crate::settings::{IpNet, Namespaces};
 use crate::socket::{RawTransport, RawWire};
@@ -58,6 +58,7 @@ pub fn telemetry() -> Arc<Telemetry> {
 pub fn open_edge() -> Edge {
     Edge {
         admission: Admission::new(None),
+        connects: Arc::new(Turnstile::new(8, 8, DEADLINE)),
         origins: Arc::new(Origins::new(&[], true)),
         proxies: Arc::new(TrustedProxies::new(vec![IpNet { address: [127, 0, 0, 1].into(), prefix: 32 }])),
         handshake_rate: None,

@@ -6,7 +6,7 @@ use std::time::Duration;
 use url::Url;
 
 use super::super::channels::Channels;
-use super::super::model::{Client, ConnectionLimit, OriginPattern};
+use super::super::model::{Bounds, Client, ConnectionLimit, OriginPattern};
 use super::super::section::{Section, Table};
 use super::super::value::{Bytes, FromValue, Limit, Positive};
 use super::{at, token};
@@ -45,6 +45,8 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         message_size_limit: size(section, "message_size_limit"),
         publish_rate: section.take::<Limit>("publish_rate").0,
         subscribe_rate: section.take::<Limit>("subscribe_rate").0,
+        connects: bounds(&section.section("connects")),
+        recoveries: bounds(&section.section("recoveries")),
         user_connection_limit: connection_limit(section),
         user_connect_rate: section.take::<Limit>("user_connect_rate").0,
         connect_include_server_time: section.take("connect_include_server_time"),
@@ -52,6 +54,14 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         recovery_max_publication_limit: positive("recovery_max_publication_limit"),
         user_personal_channel: personal_channel(&section.section("subscribe_to_user_personal_channel"), channels),
     }
+}
+
+fn bounds(section: &Section<'_>) -> Bounds {
+    let concurrency = section.take("concurrency");
+    if concurrency == 0 {
+        section.refuse("concurrency", "nothing would pass (try a number from 1 on)");
+    }
+    Bounds { concurrency, queue: section.take("queue"), wait: section.take::<Positive>("wait").0 }
 }
 
 fn connection_limit(section: &Section<'_>) -> Option<ConnectionLimit> {

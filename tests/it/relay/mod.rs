@@ -4,6 +4,7 @@ mod healing;
 mod joining;
 mod parked;
 mod reading;
+mod storms;
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
@@ -13,7 +14,7 @@ use std::time::Duration;
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Fate, Faults, Faulty};
 use midplane::backplane::{Backplane, Gap, GapCause, History, Incoming, Outgoing, PublishError, Scope, feed};
-use midplane::hub::Control;
+use midplane::hub::{Control, Turnstile};
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Membership, Outcome, Refusal, Relay, Since, Wish};
 use midplane::settings::{Namespace, Namespaces, RecoveryMode};
@@ -22,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::support::listener::Ear;
-use crate::support::{eventually, namespaces};
+use crate::support::{PATIENCE, eventually, namespaces};
 
 /// A relay on an embedded backplane that fails when told to.
 struct Stage {
@@ -41,13 +42,18 @@ impl Stage {
     }
 
     fn set_with(namespaces: impl IntoIterator<Item = Namespace>) -> Self {
+        Self::bounded(namespaces, Turnstile::new(64, 64, PATIENCE))
+    }
+
+    fn bounded(namespaces: impl IntoIterator<Item = Namespace>, recoveries: Turnstile) -> Self {
         let namespaces = namespaces::registry(namespaces);
         let (sender, feeds) = feed::open(2);
         let faults = Arc::new(Faults::default());
         let embedded = Embedded::new(&namespaces, 1 << 20, sender);
         let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));
         let telemetry = Telemetry::new(&namespaces);
-        let relay = Relay::new(Arc::clone(&backplane) as Arc<dyn Backplane>, &namespaces, Arc::clone(&telemetry));
+        let backplane_of_relay = Arc::clone(&backplane) as Arc<dyn Backplane>;
+        let relay = Relay::bounded(backplane_of_relay, &namespaces, recoveries, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
         relay.start(feeds, &TaskTracker::new(), &stop);
         Self { relay, backplane, faults, namespaces, telemetry, stop }

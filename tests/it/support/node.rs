@@ -66,8 +66,13 @@ pub struct Socket {
 impl Socket {
     /// An open WebSocket to the node at `address`, that has not said anything.
     pub async fn open(address: &str) -> Self {
-        let url = format!("ws://{address}/connection/websocket");
-        Self { inner: connect_async(url).await.expect("upgrades").0, lines: Vec::new() }
+        Self::try_open(address).await.expect("upgrades")
+    }
+
+    /// The same, unless the node does not let it in.
+    pub async fn try_open(address: &str) -> Option<Self> {
+        let (inner, _) = connect_async(format!("ws://{address}/connection/websocket")).await.ok()?;
+        Some(Self { inner, lines: Vec::new() })
     }
 
     /// Waits for what comes first: the reply to connect (`None`), or a close with its code.
