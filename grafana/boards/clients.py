@@ -60,19 +60,22 @@ def rows():
             "By reason.",
             [("{{reason}}", rate("midplane_handshakes_rejected_total", "reason"))],
             "ops",
+            width=6,
         ),
-        graph("Tokens", "What checking them said.", [("{{result}}", rate("midplane_auth_total", "result"))], "ops"),
+        graph("Tokens", "What checking them said.", [("{{result}}", rate("midplane_auth_total", "result"))], "ops", width=6),
         graph(
             "Too fast",
             "Refused by a limit: of handshakes and posts from one address, of one connection's commands, of one user's connects, of the server API.",
             [("{{scope}}", rate("midplane_rate_limited_total", "scope"))],
             "ops",
+            width=6,
         ),
         graph(
             "Users with too many connections",
             "Connections that were refused for it or gave way, and those of which nobody could tell for the moment.",
             [("{{result}}", rate("midplane_user_connection_limit_total", "result"))],
             "ops",
+            width=6,
         ),
         graph(
             "Connections and limit",
