@@ -22,3 +22,4 @@ pub mod socket;
 
 pub mod app;
 pub mod lifecycle;
+pub mod tasks;

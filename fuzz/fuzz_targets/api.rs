@@ -1,5 +1,6 @@
 #![no_main]
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, LazyLock};
 
 use async_trait::async_trait;
@@ -14,18 +15,21 @@ use midplane::presence::Presence;
 use midplane::relay::Relay;
 use midplane::revocation::Revocations;
 use midplane::settings::Settings;
+use midplane::tasks::Tasks;
 use midplane::telemetry::{Source, Telemetry};
 use tokio::runtime::{Builder, Runtime};
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 /// Nobody leaves anything here.
 struct Nothing;
 
 #[async_trait]
 impl Reap for Nothing {
-    async fn reap(&self, _: &str) -> Result<(), ReapError> {
-        Ok(())
+    async fn reap(&self, _: &str) -> Result<usize, ReapError> {
+        Ok(0)
+    }
+
+    async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
+        Ok(BTreeSet::new())
     }
 }
 
@@ -54,14 +58,14 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
             Arc::clone(&telemetry),
         );
         let cluster = joined.await.expect("alone in its cluster");
-        let (tasks, stop) = (TaskTracker::new(), CancellationToken::new());
+        let tasks = Tasks::new(|_| {});
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
-        presence.start(&tasks, &stop);
+        presence.start(&tasks);
         let connections = Connections::new();
         let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), telemetry);
         let rooms = (relay, presence, backplane, connections);
         let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
-        cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop).await.expect("nothing in the way");
+        cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks).await.expect("nothing in the way");
         api
     });
     (runtime, api)

@@ -11,10 +11,10 @@ use futures_util::{FutureExt, StreamExt, stream};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::warn;
 
 use super::{Api, ApiError, Reply};
 use crate::backplane::{Request, SubscribeError};
+use crate::tasks::Tasks;
 use crate::telemetry::Source;
 
 /// Where calls come in.
@@ -32,11 +32,12 @@ pub struct Serving {
 ///
 /// # Errors
 /// When the backplane does not accept the subscription.
-pub async fn serve(api: &Arc<Api>) -> Result<Option<Serving>, SubscribeError> {
+pub async fn serve(api: &Arc<Api>, tasks: &Tasks) -> Result<Option<Serving>, SubscribeError> {
     let Some(requests) = api.backplane.requests() else { return Ok(None) };
     let incoming = requests.serve(PATTERN).await?;
     let stop = CancellationToken::new();
-    let task = tokio::spawn(answer_all(Arc::clone(api), incoming, stop.clone()));
+    let answering = answer_all(Arc::clone(api), incoming, stop.clone());
+    let task = tasks.until(&stop).run_to_end("calls over NATS", answering);
     Ok(Some(Serving { stop: stop.drop_guard(), task }))
 }
 
@@ -44,16 +45,13 @@ impl Serving {
     /// Takes no more calls and answers those already taken.
     pub async fn finish(self) {
         drop(self.stop);
-        // A panic was reported by the runtime; there is nothing left to wait for.
+        // A panic was reported; there is nothing left to wait for.
         let _ = self.task.await;
     }
 }
 
 async fn answer_all(api: Arc<Api>, incoming: mpsc::Receiver<Request>, stop: CancellationToken) {
-    taken(incoming, stop.clone()).for_each_concurrent(CONCURRENCY, |request| answer(Arc::clone(&api), request)).await;
-    if !stop.is_cancelled() {
-        warn!("the backplane brings no more calls of the server API");
-    }
+    taken(incoming, stop).for_each_concurrent(CONCURRENCY, |request| answer(Arc::clone(&api), request)).await;
 }
 
 /// What comes in until `stop`, and then what is already there.

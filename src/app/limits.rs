@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::backplane::Backplane;
 use crate::census::Census;
 use crate::presence::Presence;
 use crate::session::{ConnectRate, Limits, Turnstile};
 use crate::settings::{Bounds, Settings};
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 pub(super) const fn turnstile(bounds: Bounds) -> Turnstile {
@@ -23,18 +22,18 @@ pub(super) async fn limits(
     presence: &Arc<Presence>,
     backplane: &Arc<dyn Backplane>,
     telemetry: &Arc<Telemetry>,
-    (tasks, stop): (&TaskTracker, &CancellationToken),
+    tasks: &Tasks,
 ) -> anyhow::Result<Limits> {
     let rate = settings.client.user_connect_rate.map(ConnectRate::new);
     if let Some(rate) = &rate {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(rate).forget()));
+        tasks.run("rates of users", Arc::clone(rate).forget());
     }
     let count = |limit| Census::new(limit, Arc::clone(presence), Arc::clone(backplane), Arc::clone(telemetry));
     let census = settings.client.user_connection_limit.map(count);
     if let Some(census) = &census
         && let Some(asked) = census.listen().await.context("questions about connections of users")?
     {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(Arc::clone(census).answer(asked)));
+        tasks.run("questions about users", Arc::clone(census).answer(asked));
     }
     Ok(Limits { connects: Arc::new(turnstile(settings.client.connects)), rate, census })
 }

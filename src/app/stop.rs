@@ -6,12 +6,15 @@ use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-use super::App;
+use super::base::Base;
+use super::{App, Rooms};
+use crate::backplane::Backplane;
+use crate::tasks::Tasks;
 
 /// What the backplane gets to finish what was accepted.
-const CLOSE_AT_LEAST: Duration = Duration::from_secs(2);
+pub(super) const CLOSE_AT_LEAST: Duration = Duration::from_secs(2);
 /// What a node that goes gets to say goodbye.
-const LEAVE_WITHIN: Duration = Duration::from_secs(2);
+pub(super) const LEAVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// Why a node no longer serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +29,9 @@ impl App {
     /// Serves until `signal`, or until another process takes this node's name; then lets clients and publications go,
     /// within the configured time. A node that is asked to drain meanwhile has let go of its clients before.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
-        let Self { settings, server, router, calls, backplane, cluster, presence, drain, tasks, stop } = self;
+        let Self { base, rooms } = self;
+        let Base { settings, server, backplane, cluster, tasks, .. } = base;
+        let Rooms { router, calls, presence, drain } = rooms;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
         let drained_on_request = async {
@@ -56,11 +61,16 @@ impl App {
         cluster.leave(Instant::now() + LEAVE_WITHIN).await;
         // What was accepted gets its time, however long the clients took.
         let deadline = deadline.max(Instant::now() + CLOSE_AT_LEAST);
-        let _ = timeout_at(deadline, backplane.close()).await;
-        stop.cancel();
-        tasks.close();
-        let _ = timeout_at(deadline, tasks.wait()).await;
+        close(&tasks, &*backplane, deadline).await;
         info!("stopped");
         ending
     }
+}
+
+/// Ends what works in the background, and what it works with: nothing of it ends unasked.
+pub(super) async fn close(tasks: &Tasks, backplane: &dyn Backplane, deadline: Instant) {
+    tasks.stop();
+    // Whatever is not done by then ends with the process.
+    let _ = timeout_at(deadline, backplane.close()).await;
+    let _ = timeout_at(deadline, tasks.ended()).await;
 }

@@ -4,8 +4,6 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use super::BACKPLANE;
 use crate::backplane::{FeedSender, Health};
 use crate::http::limits::{Admission, Gate};
@@ -50,7 +48,6 @@ pub(super) async fn follow_backplane(
     mut health: tokio::sync::watch::Receiver<Health>,
     readiness: Arc<Readiness>,
     revocations: Arc<Revocations>,
-    stop: CancellationToken,
 ) {
     // They were listed before this began.
     let mut known = !health.has_changed().unwrap_or(true);
@@ -76,7 +73,6 @@ pub(super) async fn follow_backplane(
             std::future::pending().await
         };
         tokio::select! {
-            () = stop.cancelled() => return,
             () = knows_all => {}
             changed = health.changed() => if changed.is_err() { return },
         }

@@ -2,7 +2,6 @@ use std::num::NonZeroUsize;
 
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use super::*;
 use crate::backplane::embedded::Embedded;
@@ -10,6 +9,7 @@ use crate::backplane::feed;
 use crate::hub::outbox::Backlog;
 use crate::protocol::centrifuge::Format;
 use crate::settings::Namespaces;
+use crate::tasks::Tasks;
 
 fn alone(most: usize, overflow: ConnectionOverflow) -> (Arc<Census>, DropGuard) {
     let namespaces = Namespaces(std::collections::HashMap::new());
@@ -19,7 +19,7 @@ fn alone(most: usize, overflow: ConnectionOverflow) -> (Arc<Census>, DropGuard) 
     let (_, life) = watch::channel(Arc::from("node~1"));
     let presence = Presence::new(Arc::clone(&backplane) as _, life, Arc::clone(&telemetry));
     let stop = CancellationToken::new();
-    presence.start(&TaskTracker::new(), &stop);
+    presence.start(&Tasks::new(|_| {}).until(&stop));
     let limit = ConnectionLimit { most: NonZeroUsize::new(most).unwrap(), overflow };
     (Census::new(limit, presence, backplane, telemetry), stop.drop_guard())
 }

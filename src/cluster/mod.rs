@@ -31,11 +31,11 @@ mod tests;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use futures_util::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tracing::info;
 use uuid::Uuid;
 
@@ -54,7 +54,11 @@ use view::View;
 
 use crate::backplane::{Backplane, RegistryError, Revision, SubscribeError};
 use crate::settings;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
+
+/// What a node that could not join gets to say goodbye.
+const GOODBYE: Duration = Duration::from_secs(2);
 
 /// This node among the others. Cloning it is cheap.
 #[derive(Clone)]
@@ -180,22 +184,19 @@ impl Cluster {
         *shared.life.lock() = Life::of(&own.entry);
         shared.incarnation.send_replace(own.entry.id());
         *shared.own.lock().await = own;
-        shared.first_list().await?;
+        if let Err(error) = shared.first_list().await {
+            shared.leave(Instant::now() + GOODBYE).await;
+            return Err(error);
+        }
         Ok(Self(Arc::new(shared)))
     }
 
     /// Begins to live as a member: heartbeats, watching the others, cleaning up after them with `reap`, answering surveys
-    /// with `respond`. It ends with `stop`, or with [`leave`](Self::leave).
+    /// with `respond`. It ends with `tasks`, or with [`leave`](Self::leave).
     ///
     /// # Errors
     /// When the backplane does not accept a subscription, or is away for half a minute.
-    pub async fn start(
-        &self,
-        reap: Arc<dyn Reap>,
-        respond: Arc<dyn Respond>,
-        tasks: &TaskTracker,
-        stop: &CancellationToken,
-    ) -> Result<(), JoinError> {
+    pub async fn start(&self, reap: Arc<dyn Reap>, respond: Arc<dyn Respond>, tasks: &Tasks) -> Result<(), JoinError> {
         let shared = &self.0;
         let broadcast = shared.backplane.broadcast();
         let beats = patiently(async || broadcast.hear(heartbeat::PATTERN).await).await?;
@@ -207,35 +208,29 @@ impl Cluster {
         shared.view.lock().forgive(&shared.timing, now);
         // A second start finds the first one's.
         let _ = shared.reap.set(reap);
-        let over = shared.stop.clone();
-        let until = stop.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = until.cancelled() => over.cancel(),
-                () = over.cancelled() => {}
-            }
-        });
-        let run = |task| {
-            let stop = shared.stop.clone();
-            tasks.spawn(async move { stop.run_until_cancelled_owned(task).await });
-        };
-        let boxed: [futures_util::future::BoxFuture<'static, ()>; 11] = [
-            Box::pin(Arc::clone(shared).beat()),
-            Box::pin(Arc::clone(shared).hear(beats)),
-            Box::pin(Arc::clone(shared).follow(watch)),
-            Box::pin(Arc::clone(shared).list_again()),
-            Box::pin(Arc::clone(shared).keep()),
-            Box::pin(Arc::clone(shared).judge()),
-            Box::pin(Arc::clone(shared).reap_all()),
-            Box::pin(Arc::clone(shared).adopt_orphans()),
-            Box::pin(Arc::clone(shared).collect(answers)),
-            Box::pin(Arc::clone(shared).answer(respond, questions)),
-            Box::pin({
-                let shared = Arc::clone(shared);
-                async move { shared.meter.run().await }
-            }),
+        let tasks = tasks.until(&shared.stop);
+        let each: [(&'static str, BoxFuture<'static, ()>); 11] = [
+            ("heartbeats", Box::pin(Arc::clone(shared).beat())),
+            ("heartbeats of others", Box::pin(Arc::clone(shared).hear(beats))),
+            ("changes of nodes", Box::pin(Arc::clone(shared).follow(watch))),
+            ("list of nodes", Box::pin(Arc::clone(shared).list_again())),
+            ("own entry", Box::pin(Arc::clone(shared).keep())),
+            ("verdicts", Box::pin(Arc::clone(shared).judge())),
+            ("debts", Box::pin(Arc::clone(shared).reap_all())),
+            ("orphans", Box::pin(Arc::clone(shared).adopt_orphans())),
+            ("answers of nodes", Box::pin(Arc::clone(shared).collect(answers))),
+            ("questions of nodes", Box::pin(Arc::clone(shared).answer(respond, questions))),
+            (
+                "load",
+                Box::pin({
+                    let shared = Arc::clone(shared);
+                    async move { shared.meter.run().await }
+                }),
+            ),
         ];
-        boxed.into_iter().for_each(run);
+        for (name, task) in each {
+            tasks.run(name, task);
+        }
         Ok(())
     }
 

@@ -83,7 +83,7 @@ impl Shared {
                 () = self.wake.keep.notified() => {}
             }
             if self.fenced.is_cancelled() {
-                return;
+                return self.stop.cancelled().await;
             }
             let written = self.mirror().await;
             self.vitals.lock().wrote(written.is_ok());

@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::outbox::Outbox;
 
@@ -60,15 +59,13 @@ impl Pulse {
         }
     }
 
-    /// Turns the wheel until `stop`.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    /// Turns the wheel, for ever.
+    pub async fn run(self: Arc<Self>) {
         let mut interval = tokio::time::interval(RESOLUTION);
         interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                _ = interval.tick() => self.turn(),
-            }
+            interval.tick().await;
+            self.turn();
         }
     }
 

@@ -26,7 +26,6 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 pub use self::read::Present;
@@ -40,6 +39,7 @@ use self::views::Views;
 use crate::backplane::{Backplane, PresenceError, Presences};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
+use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 
 /// Who is where.
@@ -51,7 +51,7 @@ pub struct Presence {
     writes_under: watch::Sender<Arc<str>>,
     /// Cancelled once nothing more is to be written.
     writing: CancellationToken,
-    running: OnceLock<(TaskTracker, CancellationToken)>,
+    running: OnceLock<Tasks>,
     roster: Roster,
     views: Views,
     reads: Reads,
@@ -77,20 +77,22 @@ impl Presence {
         })
     }
 
-    /// Starts what writes, listens and compares; all end with `stop`.
-    pub fn start(self: &Arc<Self>, tasks: &TaskTracker, stop: &CancellationToken) {
+    /// Starts what writes, listens and compares.
+    pub fn start(self: &Arc<Self>, tasks: &Tasks) {
         let Some(changes) = self.records().ok().and_then(Presences::changes) else { return };
         let presence = Arc::clone(self);
         // A second start finds no changes to listen to.
-        let _ = self.running.set((tasks.clone(), stop.clone()));
+        let _ = self.running.set(tasks.clone());
         let writing = self.writing.clone();
         let write = async move {
             let all = async { tokio::join!(scribe::run(Arc::clone(&presence)), reconcile::run(Arc::clone(&presence))) };
             writing.run_until_cancelled(all).await;
+            // It is over only when the node is.
+            std::future::pending().await
         };
-        tasks.spawn(stop.clone().run_until_cancelled_owned(write));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(audit::run(Arc::clone(self))));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(views::run(Arc::clone(self), changes)));
+        tasks.run("records of presence", write);
+        tasks.run("audit of presence", audit::run(Arc::clone(self)));
+        tasks.run("joins and leaves", views::run(Arc::clone(self), changes));
     }
 
     /// Records that a client is in a channel, until the stay is dropped. It takes a moment to be seen on other nodes.

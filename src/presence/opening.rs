@@ -43,7 +43,7 @@ impl Presence {
 
     /// Begins to open a view, unless that is done or under way.
     fn open(self: &Arc<Self>, view: &Arc<View>) {
-        let Some((tasks, stop)) = self.running.get() else { return };
+        let Some(tasks) = self.running.get() else { return };
         {
             let mut state = view.state.lock();
             if state.open || state.opening {
@@ -52,7 +52,7 @@ impl Presence {
             state.opening = true;
         }
         let opening = Arc::clone(self).go_on_opening(Arc::clone(view));
-        tasks.spawn(stop.clone().run_until_cancelled_owned(opening));
+        tasks.spawn("opening of presence", opening);
     }
 
     async fn go_on_opening(self: Arc<Self>, view: Arc<View>) {

@@ -12,7 +12,6 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Relay;
@@ -142,13 +141,12 @@ impl Space {
     }
 }
 
-/// Looks around until `stop`.
-pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
+/// Looks around, for ever.
+pub(super) async fn run(relay: Arc<Relay>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         tokio::select! {
-            () = stop.cancelled() => return,
             () = relay.audits.demanded.notified() => {}
             _ = tick.tick() => {
                 relay.audits.spaces.values().for_each(Space::sight);

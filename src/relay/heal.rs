@@ -9,7 +9,6 @@ use futures_util::stream::FuturesUnordered;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep};
-use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use super::Relay;
@@ -52,8 +51,8 @@ impl HealQueue {
     }
 }
 
-/// Heals what is queued until `stop`.
-pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
+/// Heals what is queued, for ever.
+pub(super) async fn run(relay: Arc<Relay>) {
     let mut running = FuturesUnordered::new();
     loop {
         while running.len() < CONCURRENT
@@ -62,7 +61,6 @@ pub(super) async fn run(relay: Arc<Relay>, stop: CancellationToken) {
             running.push(heal(&relay, topic));
         }
         tokio::select! {
-            () = stop.cancelled() => return,
             Some(()) = running.next() => {}
             () = relay.heals.filled.notified(), if running.len() < CONCURRENT => {}
         }

@@ -29,8 +29,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::RwLock;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
 pub use self::join::{JoinError, Joined, Membership, Outcome};
@@ -49,6 +47,7 @@ use crate::backplane::{Backplane, Feed, Outgoing, PublishError, Published};
 use crate::hub::Turnstile;
 use crate::protocol::Channel;
 use crate::settings::Namespaces;
+use crate::tasks::Tasks;
 use crate::telemetry::{Pace, Source, Telemetry};
 
 /// Joins this node's listeners to the backplane.
@@ -100,13 +99,13 @@ impl Relay {
         })
     }
 
-    /// Starts a pump for each feed, the healer and the audit; they end with `stop`.
-    pub fn start(self: &Arc<Self>, feeds: Vec<Feed>, tasks: &TaskTracker, stop: &CancellationToken) {
+    /// Starts a pump for each feed, the healer and the audit.
+    pub fn start(self: &Arc<Self>, feeds: Vec<Feed>, tasks: &Tasks) {
         for (partition, feed) in feeds.into_iter().enumerate() {
-            tasks.spawn(pump::run(Arc::clone(self), feed, partition == 0, stop.clone()));
+            tasks.run("pump", pump::run(Arc::clone(self), feed, partition == 0));
         }
-        tasks.spawn(heal::run(Arc::clone(self), stop.clone()));
-        tasks.spawn(audit::run(Arc::clone(self), stop.clone()));
+        tasks.run("healing", heal::run(Arc::clone(self)));
+        tasks.run("audit of channels", audit::run(Arc::clone(self)));
     }
 
     /// Publishes, on this node and every other.

@@ -6,7 +6,6 @@
 use std::sync::Arc;
 
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::Relay;
 use super::publication::push_frames;
@@ -20,16 +19,10 @@ const BATCH: usize = 64;
 /// Sockets written before other tasks get their turn.
 const YIELD_EVERY: usize = 256;
 
-/// Runs until the feed ends or `stop`. The `first` pump also answers for gaps that concern more than one channel.
-pub(super) async fn run(relay: Arc<Relay>, mut feed: Feed, first: bool, stop: CancellationToken) {
+/// Runs until the feed ends. The `first` pump also answers for gaps that concern more than one channel.
+pub(super) async fn run(relay: Arc<Relay>, mut feed: Feed, first: bool) {
     let mut touched = Vec::new();
-    loop {
-        let delivery = tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            delivery = feed.next() => delivery,
-        };
-        let Some(delivery) = delivery else { return };
+    while let Some(delivery) = feed.next().await {
         relay.take(delivery, first, &mut touched);
         for _ in 1..BATCH {
             let Some(delivery) = feed.try_next() else { break };

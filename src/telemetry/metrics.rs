@@ -14,6 +14,7 @@ use crate::protocol::centrifuge::Format;
 pub struct Node {
     /// 1 while it serves.
     pub ready: Gauge,
+    pub tasks_lost: Counter,
     pub drain_remaining: Gauge,
     /// Seconds since the Unix epoch.
     pub drain_deadline: Gauge,
@@ -31,6 +32,7 @@ impl Node {
         build.set(1);
         Self {
             ready: registry.one(&names::READY),
+            tasks_lost: registry.one(&names::TASKS_LOST),
             drain_remaining: registry.one(&names::DRAIN_REMAINING_CONNECTIONS),
             drain_deadline: registry.one(&names::DRAIN_DEADLINE),
             busy_ratio: registry.one(&names::RUNTIME_BUSY_RATIO),

@@ -21,7 +21,6 @@ use std::time::Duration;
 
 use metrics_process::Collector;
 use tokio::time::MissedTickBehavior;
-use tokio_util::sync::CancellationToken;
 
 pub use self::labels::*;
 pub use self::metrics::{Backplane, Clients, Cluster, Http, Node, Presence, Queues, Relay};
@@ -80,20 +79,16 @@ impl Telemetry {
         self.registry.render()
     }
 
-    /// Keeps what histograms hold small, and watches the runtime, until `stop`.
-    pub async fn run(self: Arc<Self>, stop: CancellationToken) {
+    /// Keeps what histograms hold small, and watches the runtime, for ever.
+    pub async fn run(self: Arc<Self>) {
         let mut ticks = tokio::time::interval(UPKEEP);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut runtime = RuntimeWatch::begin();
         loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                due = ticks.tick() => {
-                    self.node.poll_delay.set(due.elapsed().as_secs_f64());
-                    self.node.busy_ratio.set(runtime.busy_ratio());
-                    self.registry.upkeep();
-                }
-            }
+            let due = ticks.tick().await;
+            self.node.poll_delay.set(due.elapsed().as_secs_f64());
+            self.node.busy_ratio.set(runtime.busy_ratio());
+            self.registry.upkeep();
         }
     }
 }

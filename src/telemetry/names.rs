@@ -50,6 +50,7 @@ macro_rules! metrics {
 
 metrics! {
     BUILD_INFO: Gauge "midplane_build_info" Count, "1, with the version that runs.";
+    TASKS_LOST: Counter "midplane_tasks_lost_total" Count, "Background tasks of this node that ended although it goes on; it is not ready then, and has to be started again.";
     READY: Gauge "midplane_ready" Count, "1 while this node serves, 0 while it does not.";
 
     DRAIN_REMAINING_CONNECTIONS: Gauge "midplane_drain_remaining_connections" Count, "Connections that a stopping node still waits for.";

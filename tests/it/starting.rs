@@ -4,9 +4,14 @@ use std::net::TcpListener;
 use std::time::Duration;
 
 use midplane::app::App;
+use midplane::backplane::{Backplane, Bucket, feed};
+use midplane::cluster::{Entry, State};
 use midplane::settings::Settings;
 
 use crate::support::eventually;
+use crate::support::namespaces::registry;
+use crate::support::nats_server::NatsServer;
+use crate::support::nats_settings::{self, connect};
 use crate::support::node::Node;
 
 /// A port that nobody listens on.
@@ -44,4 +49,23 @@ async fn a_body_is_limited_by_our_setting_and_by_nothing_else() {
     };
     assert_eq!(publish(3 << 20).await, 200);
     assert_eq!(publish(5 << 20).await, 413);
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_be_built_leaves_the_cluster() {
+    let server = NatsServer::start().await;
+    let nats = format!("http.bind = \"127.0.0.1:0\"\nnats.servers = [\"{}\"]\n", server.url());
+    let key = "-----BEGIN PUBLIC KEY-----\\nbm8ga2V5\\n-----END PUBLIC KEY-----";
+    let broken = format!("node.name = \"broken\"\n[client.token]\nrsa_public_key = \"{key}\"\n");
+    let Err(refused) = App::build(Settings::from_toml(&format!("{nats}{broken}")).unwrap()).await else {
+        panic!("its key cannot be used")
+    };
+    assert!(format!("{refused:#}").contains("client.token"), "{refused:#}");
+    let namespaces = registry([]);
+    let (sender, _feeds) = feed::open(1);
+    let other = connect(&nats_settings::nats([server.url()], 1), &namespaces, sender).await.unwrap();
+    let found = other.registry(Bucket::Nodes).get("broken").await.unwrap().expect("it had joined");
+    let entry: Entry = serde_json::from_slice(&found.value).unwrap();
+    assert_eq!((entry.state, entry.debts), (State::Left, Vec::new()));
+    other.close().await;
 }

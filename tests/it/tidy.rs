@@ -10,13 +10,13 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("settings", &["protocol"]),
     ("telemetry", &["backplane", "protocol", "settings"]),
     ("hub", &["protocol"]),
-    ("backplane", &["protocol", "settings", "telemetry"]),
-    ("cluster", &["backplane", "settings", "telemetry"]),
+    ("backplane", &["protocol", "settings", "tasks", "telemetry"]),
+    ("cluster", &["backplane", "settings", "tasks", "telemetry"]),
     ("auth", &["protocol", "settings", "telemetry"]),
     ("revocation", &["backplane", "hub", "telemetry"]),
     ("emulation", &["backplane", "hub", "protocol", "telemetry"]),
-    ("relay", &["backplane", "hub", "protocol", "settings", "telemetry"]),
-    ("presence", &["backplane", "hub", "protocol", "telemetry"]),
+    ("relay", &["backplane", "hub", "protocol", "settings", "tasks", "telemetry"]),
+    ("presence", &["backplane", "hub", "protocol", "tasks", "telemetry"]),
     ("census", &["backplane", "hub", "presence", "protocol", "settings", "telemetry"]),
     ("hooks", &["auth", "backplane", "protocol", "settings", "telemetry"]),
     (
@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relay",
             "revocation",
             "settings",
+            "tasks",
             "telemetry",
         ],
     ),
@@ -95,7 +96,7 @@ fn rooms_use_only_what_lies_below_them() {
             let code = text.split("#[cfg(test)]").next().unwrap_or_default();
             let code: String =
                 code.lines().filter(|line| !line.trim_start().starts_with("//")).collect::<Vec<_>>().join("\n");
-            let known = ARROWS.iter().map(|(name, _)| *name).chain(["app", "lifecycle", "cli"]);
+            let known = ARROWS.iter().map(|(name, _)| *name).chain(["app", "lifecycle", "cli", "tasks"]);
             let known: BTreeSet<_> = known.collect();
             for used in named(&code).intersection(&known) {
                 if used != room && !allowed.contains(used) {

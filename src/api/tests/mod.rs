@@ -13,8 +13,6 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use super::Api;
 use crate::backplane::embedded::Embedded;
@@ -26,6 +24,7 @@ use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::settings::Settings;
+use crate::tasks::Tasks;
 use crate::telemetry::{Source, Telemetry};
 
 /// `chat` keeps 3 publications, `live` none; the others differ in what they let in.
@@ -64,7 +63,7 @@ pub(crate) struct Stage {
     pub presence: Arc<Presence>,
     pub settings: Settings,
     pub telemetry: Arc<Telemetry>,
-    stop: CancellationToken,
+    tasks: Tasks,
 }
 
 impl Stage {
@@ -81,20 +80,19 @@ impl Stage {
         let embedded: Arc<dyn Backplane> = Embedded::new(namespaces, 1 << 20, sender);
         let backplane = around(Arc::clone(&embedded));
         let relay = Relay::new(Arc::clone(&backplane), namespaces, Arc::clone(&telemetry));
-        let stop = CancellationToken::new();
-        relay.start(feeds, &TaskTracker::new(), &stop);
+        let tasks = Tasks::new(|_| {});
+        relay.start(feeds, &tasks);
         let hooks = Hooks::new(&settings.hooks, Arc::clone(&backplane), Arc::clone(&telemetry)).unwrap();
         let cluster = member(Arc::clone(&embedded), &settings, &relay, &telemetry);
-        let tasks = TaskTracker::new();
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
-        presence.start(&tasks, &stop);
+        presence.start(&tasks);
         let connections = Connections::new();
         let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Arc::clone(&telemetry));
         let rooms = (relay, Arc::clone(&presence), backplane, connections);
         let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
-        let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks, &stop);
+        let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks);
         started.now_or_never().expect("the embedded backplane never waits").unwrap();
-        Self { api, presence, settings, telemetry, stop }
+        Self { api, presence, settings, telemetry, tasks }
     }
 
     /// The answer's JSON, with epochs written as `EPOCH`.
@@ -143,7 +141,7 @@ impl Reap for Nothing {
 
 impl Drop for Stage {
     fn drop(&mut self) {
-        self.stop.cancel();
+        self.tasks.stop();
     }
 }
 

@@ -107,7 +107,7 @@ fn request(subject: &str, body: &'static str) -> (Request, oneshot::Receiver<Byt
 #[tokio::test]
 async fn requests_are_answered_as_over_http_and_an_empty_body_is_an_empty_object() {
     let (stage, ask) = stage();
-    let _serving = serve(&stage.api).await.unwrap();
+    let _serving = serve(&stage.api, &stage.tasks).await.unwrap();
     for (subject, body, expected) in [
         ("api.publish", r#"{"channel":"chat:a","data":1}"#, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#),
         ("api.channels", "", r#"{"result":{"channels":{}}}"#),
@@ -124,7 +124,7 @@ async fn requests_are_answered_as_over_http_and_an_empty_body_is_an_empty_object
 #[tokio::test]
 async fn an_answer_that_cannot_be_carried_says_so() {
     let (stage, ask) = stage();
-    let _serving = serve(&stage.api).await.unwrap();
+    let _serving = serve(&stage.api, &stage.tasks).await.unwrap();
     stage.call("publish", &format!(r#"{{"channel":"chat:a","data":"{}"}}"#, "x".repeat(2_000))).await;
     let (request, answer) = request("api.history", r#"{"channel":"chat:a","limit":-1}"#);
     ask.send(Request { room: 1_000, ..request }).await.unwrap();
@@ -141,7 +141,7 @@ async fn what_was_taken_before_the_stop_is_still_answered() {
         ask.send(request).await.unwrap();
         answers.push(answer);
     }
-    serve(&stage.api).await.unwrap().unwrap().finish().await;
+    serve(&stage.api, &stage.tasks).await.unwrap().unwrap().finish().await;
     for answer in answers {
         assert_eq!(answer.await.unwrap(), r#"{"result":{}}"#);
     }

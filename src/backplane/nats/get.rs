@@ -20,6 +20,7 @@ use super::headers::{Envelope, nanoseconds, number};
 use super::live::{ConnectError, Headers, Live, LiveEvent, LiveOptions, LiveState, LiveSubscribeError};
 use crate::backplane::{Stored, Version};
 use crate::protocol::Offset;
+use crate::tasks::Tasks;
 
 /// A stored message with what publishing wants to know of it.
 #[derive(Debug)]
@@ -88,13 +89,18 @@ pub struct Reader {
 
 impl Reader {
     /// Connects and subscribes to the answers; `patience` is how long one may take.
-    pub async fn start(link: Link, options: LiveOptions, patience: Duration) -> Result<Self, ReaderError> {
+    pub async fn start(
+        link: Link,
+        options: LiveOptions,
+        patience: Duration,
+        tasks: &Tasks,
+    ) -> Result<Self, ReaderError> {
         let (sender, events) = mpsc::channel(EVENTS);
         let answers = Live::start(options, sender).await?;
         let waiting = Waiting::default();
         let inbox = link.client.new_inbox();
-        tokio::spawn(route(events, Arc::clone(&waiting), inbox.len() + 1));
         answers.subscribe(&format!("{inbox}.*")).await?;
+        tasks.run("answers of NATS", route(events, Arc::clone(&waiting), inbox.len() + 1));
         Ok(Self { link, answers, inbox, waiting, next: AtomicU64::new(0), patience })
     }
 

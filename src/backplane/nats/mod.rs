@@ -34,7 +34,7 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
 pub use self::connection::LinkError;
@@ -60,6 +60,7 @@ use super::{
 };
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
+use crate::tasks::Tasks;
 use crate::telemetry::{Pace, Telemetry};
 
 /// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
@@ -89,6 +90,8 @@ pub enum ConnectError {
 
 /// A node's part in a cluster.
 pub struct Nats {
+    /// Its tasks end with it. Dropped before what they wait for.
+    _stop: DropGuard,
     link: Link,
     /// What services and backends write into headers must not end the connection that publishes.
     services: Link,
@@ -119,7 +122,10 @@ impl Nats {
         namespaces: &Namespaces,
         feed: FeedSender,
         telemetry: &Arc<Telemetry>,
+        tasks: &Tasks,
     ) -> Result<Arc<Self>, ConnectError> {
+        let stop = CancellationToken::new();
+        let (tasks, _stop) = (tasks.until(&stop), stop.clone().drop_guard());
         let patience = Patience::new(options);
         let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
         let services = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
@@ -129,7 +135,7 @@ impl Nats {
         drop(sender);
         let start = async || {
             let options_of_answers = LiveOptions::new(options, "midplane answers");
-            Reader::start(link.clone(), options_of_answers, options.read_timeout).await
+            Reader::start(link.clone(), options_of_answers, options.read_timeout, &tasks).await
         };
         let reader = Arc::new(patience.with(|_| true, start).await?);
         let subjects = Subjects::new(&options.prefix);
@@ -161,11 +167,12 @@ impl Nats {
             telemetry: Arc::clone(telemetry),
             servers: patience.servers.clone(),
             outage: Pace::default(),
-            stop: CancellationToken::new(),
+            stop,
         });
         patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
         let interests = Arc::new(Interests::new(Arc::clone(telemetry)));
         let nats = Arc::new(Self {
+            _stop,
             publisher: Publisher::new(
                 link.clone(),
                 subjects.clone(),
@@ -189,13 +196,13 @@ impl Nats {
             shelves: Arc::clone(&shelves),
             health,
         });
-        nats.begin(Pump { interests, subjects, feed, signals, shelves }, events).await?;
+        nats.begin(Pump { interests, subjects, feed, signals, shelves }, events, &tasks).await?;
         info!(prefix = options.prefix, streams = nats.keeps.len(), "joined the cluster");
         Ok(nats)
     }
 
-    async fn begin(&self, pump: Pump, events: mpsc::Receiver<LiveEvent>) -> Result<(), ConnectError> {
-        let pump = tokio::spawn(pump.run(events));
+    async fn begin(&self, pump: Pump, events: mpsc::Receiver<LiveEvent>, tasks: &Tasks) -> Result<(), ConnectError> {
+        let pump = tasks.run("deliveries of NATS", pump.run(events));
         for keep in self.keeps.values() {
             self.listen(keep).await?;
         }
@@ -209,7 +216,7 @@ impl Nats {
                 warn!(subject, %error, "advisory not heard: joins and leaves lost at elections are found late");
             }
         }
-        let vigil = tokio::spawn(Arc::clone(&self.vigil).run());
+        let vigil = tasks.run("health of NATS", Arc::clone(&self.vigil).run());
         self.tasks.lock().extend([pump, vigil]);
         Ok(())
     }

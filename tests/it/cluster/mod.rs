@@ -16,12 +16,12 @@ use async_trait::async_trait;
 use midplane::backplane::Backplane;
 use midplane::cluster::{Cluster, Introduction, Reap, ReapError, Respond, State, Work};
 use midplane::settings;
+use midplane::tasks::Tasks;
 use midplane::telemetry::Telemetry;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::support::eventually;
 use crate::support::member::Member;
@@ -104,7 +104,7 @@ impl Fellow {
         let cluster = joining.await.unwrap();
         let (stop, reaper) = (CancellationToken::new(), Arc::new(reaper));
         let speaker = Arc::new(Speaker(name.to_owned()));
-        cluster.start(Arc::clone(&reaper) as _, speaker, &TaskTracker::new(), &stop).await.unwrap();
+        cluster.start(Arc::clone(&reaper) as _, speaker, &Tasks::new(|_| {}).until(&stop)).await.unwrap();
         Self { name: name.to_owned(), cluster, backplane, telemetry, reaper, stop }
     }
 

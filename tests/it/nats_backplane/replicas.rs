@@ -12,11 +12,11 @@ use midplane::backplane::{Backplane, feed};
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{JoinError, Joined, Outcome, Relay, Since, Wish};
 use midplane::settings;
+use midplane::tasks::Tasks;
 use midplane::telemetry::Telemetry;
 use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 
 use super::{Operator, join, namespaces};
 use crate::support::eventually;
@@ -58,7 +58,7 @@ impl Reader {
         let (backplane, feeds) = Faulty::around(nats, feeds, faults);
         let relay = Relay::new(backplane as Arc<dyn Backplane>, &namespaces, Telemetry::new(&namespaces));
         let stop = CancellationToken::new();
-        relay.start(feeds, &TaskTracker::new(), &stop);
+        relay.start(feeds, &Tasks::new(|_| {}).until(&stop));
         Self { relay, newest, stale, _stop: stop.drop_guard() }
     }
 

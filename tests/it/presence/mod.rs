@@ -11,11 +11,11 @@ use midplane::presence::{Listening, Presence, Stay};
 use midplane::protocol::Channel;
 use midplane::protocol::centrifuge::ClientInfo;
 use midplane::settings::{Namespaces, Nats};
+use midplane::tasks::Tasks;
 use midplane::telemetry::Telemetry;
 use serde_json::Value;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
-use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use crate::support::listener::Ear;
@@ -47,7 +47,7 @@ impl Node {
         let (life, lived) = watch::channel(Arc::from(life));
         let presence = Presence::new(backplane, lived, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
-        presence.start(&TaskTracker::new(), &stop);
+        presence.start(&Tasks::new(|_| {}).until(&stop));
         Self { presence, telemetry, _feeds: feeds, life, _stop: stop.drop_guard() }
     }
 

@@ -18,9 +18,9 @@ use midplane::hub::{Control, Turnstile};
 use midplane::protocol::{Channel, Offset, Position};
 use midplane::relay::{Joined, Membership, Outcome, Refusal, Relay, Since, Wish};
 use midplane::settings::{Namespace, Namespaces, RecoveryMode};
+use midplane::tasks::Tasks;
 use midplane::telemetry::{Source, Telemetry};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::support::listener::Ear;
 use crate::support::{PATIENCE, eventually, namespaces};
@@ -55,7 +55,7 @@ impl Stage {
         let backplane_of_relay = Arc::clone(&backplane) as Arc<dyn Backplane>;
         let relay = Relay::bounded(backplane_of_relay, &namespaces, recoveries, Arc::clone(&telemetry));
         let stop = CancellationToken::new();
-        relay.start(feeds, &TaskTracker::new(), &stop);
+        relay.start(feeds, &Tasks::new(|_| {}).until(&stop));
         Self { relay, backplane, faults, namespaces, telemetry, stop }
     }
 

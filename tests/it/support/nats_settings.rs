@@ -6,6 +6,7 @@ use std::time::Duration;
 use midplane::backplane::FeedSender;
 use midplane::backplane::nats::{self, ConnectError};
 use midplane::settings::{Namespaces, Nats, NatsAuth, NatsTls, Storage};
+use midplane::tasks::Tasks;
 use midplane::telemetry::Telemetry;
 use url::Url;
 
@@ -35,5 +36,5 @@ pub async fn connect(
     namespaces: &Namespaces,
     feed: FeedSender,
 ) -> Result<Arc<nats::Nats>, ConnectError> {
-    nats::Nats::connect(settings, namespaces, feed, &Telemetry::new(namespaces)).await
+    nats::Nats::connect(settings, namespaces, feed, &Telemetry::new(namespaces), &Tasks::new(|_| {})).await
 }
