@@ -102,6 +102,8 @@ impl View {
         for (entry, revision) in listed.into_values() {
             self.apply(entry, revision, now);
         }
+        // Where the registry was lost and made anew, its revisions began anew as well.
+        self.highest = self.nodes.values().map(|known| known.revision).max().unwrap_or_default();
     }
 
     pub(super) fn heard(&mut self, beat: &Beat, now: Instant) -> Heard {

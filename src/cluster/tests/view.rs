@@ -113,6 +113,22 @@ async fn a_list_counts_over_what_was_known_before_it_and_not_over_what_came_sinc
 }
 
 #[tokio::test(start_paused = true)]
+async fn after_a_registry_was_lost_its_new_revisions_count() {
+    let mut view = View::default();
+    view.apply(entry("me", 1), Revision(1000), Instant::now());
+    let before = view.highest();
+    view.replace(vec![(entry("me", 2), Revision(3))], before, Instant::now());
+    assert_eq!(view.highest(), Revision(3));
+    // What comes while the next list is on its way is newer than that list.
+    let before = view.highest();
+    view.apply(entry("me", 3), Revision(5), Instant::now());
+    view.apply(entry("new", 1), Revision(6), Instant::now());
+    view.replace(vec![(entry("me", 2), Revision(3))], before, Instant::now());
+    let known: Vec<_> = view.all().map(|known| (known.entry.name.as_str(), known.entry.incarnation)).collect();
+    assert_eq!(known, [("me", 3), ("new", 1)]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn after_a_loss_of_contact_everybody_has_time_anew() {
     let mut view = view_of(&["me", "ada"]);
     seconds(60).await;
