@@ -17,6 +17,9 @@ use crate::protocol::Channel;
 /// How long a departure can be read.
 pub const DEPARTED_FOR: Duration = Duration::from_secs(300);
 
+/// Changes that wait for whoever reads them; beyond it they are in doubt.
+pub const CHANGES: usize = 4096;
+
 /// One client in one channel.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Occupant {

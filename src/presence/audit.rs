@@ -4,16 +4,17 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
 use super::Presence;
+use super::doubts::Doubting;
 use super::reading::Reading;
 use super::views::Finding;
 use crate::backplane::presences::DEPARTED_FOR;
-use crate::backplane::{Doubts, PresenceError, Roll, Whose};
+use crate::backplane::{PresenceError, Roll, Whose};
 use crate::protocol::Channel;
 
 /// How often it is done although nothing happened.
@@ -32,14 +33,35 @@ struct Compared {
     roll: Roll,
     at: Instant,
     whole_at: Instant,
-    /// The records were lost: when whoever is not in them by then is gone.
+    /// Records were lost, or may have been: when whoever is not in them by then is gone.
     sweep_at: Option<Instant>,
+    /// How often they had been in doubt.
+    in_doubt: u64,
+}
+
+impl Compared {
+    /// Servers that came back may have stepped back, and have taken newer writes since: no revision shows that.
+    fn doubt(&mut self, in_doubt: u64, now: Instant) {
+        if self.in_doubt != in_doubt {
+            self.sweep_at.get_or_insert(now + REWRITTEN_WITHIN);
+        }
+    }
+
+    /// Whether everything is to be compared.
+    fn sweeps(&self, now: Instant) -> bool {
+        match self.sweep_at {
+            Some(at) => now >= at,
+            // Departures from longer ago can no longer be read.
+            None => now - self.at > DEPARTED_FOR / 2 || now - self.whole_at > WHOLE_PERIOD,
+        }
+    }
 }
 
 /// Compares now and then, and whenever there is reason to.
 pub(super) async fn run(presence: Arc<Presence>) {
-    let Ok(mut doubts) = presence.records().map(|records| records.doubts()) else { return };
-    let mut known = doubts.borrow_and_update().changes;
+    let Ok(mut doubting) = presence.records().map(|records| Doubting::begin(records, |doubts| doubts.changes)) else {
+        return;
+    };
     let mut compared = None;
     let mut again = false;
     loop {
@@ -54,9 +76,10 @@ pub(super) async fn run(presence: Arc<Presence>) {
         }
         tokio::select! {
             () = sleep(PERIOD) => {}
-            doubted = other_than(known, &mut doubts) => {
-                let Some(now) = doubted else { return };
-                known = now;
+            doubted = doubting.again() => {
+                if doubted.is_none() {
+                    return;
+                }
                 again = true;
                 while let Err(error) = presence.watch_again().await {
                     debug!(%error, "not watched yet");
@@ -68,33 +91,28 @@ pub(super) async fn run(presence: Arc<Presence>) {
     }
 }
 
-/// Waits until changes are in doubt once more; `None` once they never will be.
-async fn other_than(known: u64, doubts: &mut watch::Receiver<Doubts>) -> Option<u64> {
-    doubts.wait_for(|doubts| doubts.changes != known).await.ok().map(|doubts| doubts.changes)
-}
-
 impl Presence {
     async fn audit(&self, compared: &mut Option<Compared>) -> Result<(), PresenceError> {
-        let roll = self.records()?.roll().await?;
+        let records = self.records()?;
+        let in_doubt = records.doubts().borrow().records;
+        let roll = records.roll().await?;
         let now = Instant::now();
         let Some(before) = compared else {
             let to = self.compare(1, roll.last, false).await?;
-            *compared = Some(Compared { roll: Roll { last: to, ..roll }, at: now, whole_at: now, sweep_at: None });
+            let roll = Roll { last: to, ..roll };
+            *compared = Some(Compared { roll, at: now, whole_at: now, sweep_at: None, in_doubt });
             return Ok(());
         };
+        before.doubt(in_doubt, now);
         let lost = before.roll.identity != roll.identity || roll.last < before.roll.last;
         if lost {
             warn!("the records of presence were lost; all nodes record their clients anew");
-            self.views.all().iter().for_each(|view| view.forget_revisions());
+            self.views.forget_revisions();
             self.roster.rewrite_all();
             before.sweep_at = Some(now + REWRITTEN_WITHIN);
             before.roll = Roll { last: 0, ..roll.clone() };
         }
-        let sweeps = match before.sweep_at {
-            Some(at) => now >= at,
-            // Departures from longer ago can no longer be read.
-            None => now - before.at > DEPARTED_FOR / 2 || now - before.whole_at > WHOLE_PERIOD,
-        };
+        let sweeps = before.sweeps(now);
         let from = if sweeps { 1 } else { before.roll.last + 1 };
         let to = self.compare(from, roll.last, sweeps).await?;
         *compared = Some(Compared {
@@ -102,6 +120,7 @@ impl Presence {
             at: now,
             whole_at: if sweeps { now } else { before.whole_at },
             sweep_at: before.sweep_at.filter(|_| !sweeps),
+            in_doubt,
         });
         Ok(())
     }
@@ -147,5 +166,35 @@ impl Presence {
             }
         }
         Ok(reading.to().max(last))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn compared(now: Instant) -> Compared {
+        let roll = Roll { identity: "one".into(), last: 9 };
+        Compared { roll, at: now, whole_at: now, sweep_at: None, in_doubt: 0 }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_compared_once_nodes_had_time_after_a_doubt() {
+        let now = Instant::now();
+        let mut compared = compared(now);
+        compared.doubt(0, now);
+        assert_eq!(compared.sweep_at, None);
+        compared.doubt(1, now);
+        compared.doubt(2, now + PERIOD);
+        assert!(!compared.sweeps(now + PERIOD));
+        assert!(compared.sweeps(now + REWRITTEN_WITHIN), "a second doubt puts nothing off");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn everything_is_compared_now_and_then() {
+        let now = Instant::now();
+        let quiet = Compared { at: now + WHOLE_PERIOD, ..compared(now) };
+        assert!(!compared(now).sweeps(now + PERIOD));
+        assert!(quiet.sweeps(now + WHOLE_PERIOD + PERIOD));
     }
 }

@@ -9,6 +9,8 @@
 //! ([`Presence::reap`]), and every view tells each leave once.
 
 mod audit;
+mod departures;
+mod doubts;
 mod life;
 mod mourning;
 mod notes;

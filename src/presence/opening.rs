@@ -84,7 +84,7 @@ impl Presence {
     async fn try_open(&self, view: &Arc<View>) -> Result<(), PresenceError> {
         let watched = self.records()?.watch(&view.channel).await;
         watched.map_err(|error| PresenceError(error.to_string()))?;
-        let _reading = self.views.read();
+        let _remembering = self.views.departures.remember();
         self.each_record(Whose::Channel(&view.channel), |record| self.views.known(view, record)).await?;
         view.state.lock().open = true;
         Ok(())

@@ -9,6 +9,7 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, info};
 
 use super::Presence;
+use super::doubts::Doubting;
 use super::roster::Key;
 use crate::backplane::{PresenceError, Whose};
 
@@ -19,13 +20,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// Compares now and then, and whenever there is reason to.
 pub(super) async fn run(presence: Arc<Presence>) {
-    let Ok(mut doubts) = presence.records().map(|records| records.doubts()) else { return };
-    let mut known = doubts.borrow_and_update().records;
+    let Ok(mut doubting) = presence.records().map(|records| Doubting::begin(records, |doubts| doubts.records)) else {
+        return;
+    };
     loop {
-        let in_doubt = async { doubts.wait_for(|doubts| doubts.records != known).await.map(|doubts| doubts.records) };
-        if let Ok(outcome) = timeout(PERIOD, in_doubt).await {
-            let Ok(now) = outcome else { return };
-            known = now;
+        if matches!(timeout(PERIOD, doubting.again()).await, Ok(None)) {
+            return;
         }
         while let Err(error) = presence.reconcile().await {
             debug!(%error, "own records not compared yet");

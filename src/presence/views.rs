@@ -12,8 +12,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use uuid::Uuid;
 
 use super::Presence;
+use super::departures::Departures;
 use super::view::{Effect, View};
-use crate::backplane::{Occupant, Presences, Record};
+use crate::backplane::{Presences, Record};
 use crate::hub::{Listener, Manner, Outbox, Reach, Slot};
 use crate::protocol::{Channel, Offset};
 use crate::telemetry::{Pace, Telemetry};
@@ -32,7 +33,7 @@ pub(super) struct Views {
     views: Mutex<HashMap<Channel, Arc<View>>>,
     /// Those that nobody listens to, each once.
     idle: Mutex<Vec<Arc<View>>>,
-    readings: Mutex<Readings>,
+    pub(super) departures: Departures,
     leaves: Mutex<Leaves>,
     /// There is one more of these.
     leaves_changed: Notify,
@@ -61,38 +62,13 @@ struct Leaves {
     next: u64,
 }
 
-/// While records are read, departures are remembered: what is read may be older than they.
-#[derive(Default)]
-struct Readings {
-    under_way: usize,
-    departed: HashMap<Occupant, u64>,
-}
-
-impl Readings {
-    fn end(&mut self) {
-        self.under_way -= 1;
-        if self.under_way == 0 {
-            self.departed = HashMap::new();
-        }
-    }
-}
-
-/// Records are being read until this is dropped.
-pub(super) struct Reading<'a>(&'a Views);
-
-impl Drop for Reading<'_> {
-    fn drop(&mut self) {
-        self.0.readings.lock().end();
-    }
-}
-
 impl Views {
     pub(super) fn new() -> Self {
         let (findings, found) = mpsc::channel(FINDINGS);
         Self {
             views: Mutex::default(),
             idle: Mutex::default(),
-            readings: Mutex::default(),
+            departures: Departures::default(),
             leaves: Mutex::default(),
             leaves_changed: Notify::new(),
             opened: Notify::new(),
@@ -144,39 +120,32 @@ impl Views {
         }
     }
 
-    /// From now on departures are remembered.
-    pub(super) fn read(&self) -> Reading<'_> {
-        self.readings.lock().under_way += 1;
-        Reading(self)
-    }
-
     /// Begins a comparison, which must end with [`Finding::End`].
     pub(super) fn begin_comparison(&self) -> mpsc::Sender<Finding> {
-        self.readings.lock().under_way += 1;
+        self.departures.begin();
         self.findings.clone()
+    }
+
+    /// Revisions of records begin anew: those that are known say nothing any more.
+    pub(super) fn forget_revisions(&self) {
+        self.all().iter().for_each(|view| view.forget_revisions());
+        self.departures.forget();
     }
 
     /// Takes what was read for a view that is being opened: nothing of it is told.
     pub(super) fn known(&self, view: &View, record: Record) {
-        // Held until the view has it: a departure that comes meanwhile comes after it.
-        let readings = self.readings.lock();
-        if readings.departed.get(&record.occupant).is_none_or(|departed| *departed < record.revision) {
+        self.departures.unless_overtaken(record, |record| {
             let effect = view.take(record);
             debug_assert!(
                 effect == Effect::Nothing || view.state.lock().open,
                 "told before it was known who was there"
             );
-        }
+        });
     }
 
     /// Takes a change as it comes.
     fn arrived(&self, record: Record, told: &mut Told) {
-        {
-            let mut readings = self.readings.lock();
-            if readings.under_way > 0 && record.info.is_none() {
-                readings.departed.insert(record.occupant.clone(), record.revision);
-            }
-        }
+        self.departures.note(&record);
         if let Some(view) = self.get(&record.occupant.channel) {
             let effect = view.take(record);
             self.cause(&view, effect, told);
@@ -187,12 +156,11 @@ impl Views {
     fn take_finding(&self, finding: Finding, told: &mut Told) -> bool {
         let (view, effect) = match finding {
             Finding::End => {
-                self.readings.lock().end();
+                self.departures.end();
                 return false;
             }
             Finding::Record(record) => {
-                let departed = self.readings.lock().departed.get(&record.occupant).copied();
-                if departed.is_some_and(|departed| departed >= record.revision) {
+                if self.departures.overtake(&record) {
                     return false;
                 }
                 let Some(view) = self.get(&record.occupant.channel) else { return false };

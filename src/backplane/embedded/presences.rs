@@ -11,14 +11,11 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::Embedded;
-use crate::backplane::presences::DEPARTED_FOR;
+use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
 use crate::backplane::{
     Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
 };
 use crate::protocol::Channel;
-
-/// Changes that wait for whoever reads them; beyond it they are in doubt.
-const CHANGES: usize = 4096;
 
 /// Everybody's last record.
 pub(super) struct Records {

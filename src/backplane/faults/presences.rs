@@ -8,13 +8,11 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::Faulty;
+use crate::backplane::presences::CHANGES;
 use crate::backplane::{
     Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
 };
 use crate::protocol::Channel;
-
-/// As the channels of those around which this stands.
-const CHANGES: usize = 4096;
 
 impl Faulty {
     fn inner_presences(&self) -> Result<&dyn Presences, PresenceError> {

@@ -22,15 +22,13 @@ use super::live::{Live, Sid};
 use super::publish::Ack;
 use super::streams::Plan;
 use super::subjects::Subjects;
-use crate::backplane::presences::DEPARTED_FOR;
+use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
 use crate::backplane::{
     Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
 };
 use crate::protocol::Channel;
 use crate::settings;
 
-/// Changes that wait for whoever reads them; beyond it they are in doubt.
-const CHANGES: usize = 4096;
 /// How long one record may take to be acknowledged: whoever writes it tries again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
