@@ -21,5 +21,6 @@ pub mod session;
 pub mod socket;
 
 pub mod app;
+pub mod clock;
 pub mod lifecycle;
 pub mod tasks;

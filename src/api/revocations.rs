@@ -8,6 +8,7 @@ use tracing::warn;
 use super::command::or_null;
 use super::{Api, ApiError, Empty};
 use crate::auth::options::expiry;
+use crate::clock::unix_seconds;
 use crate::revocation::RevocationError;
 
 #[derive(Debug, Deserialize, Default)]
@@ -53,7 +54,7 @@ impl Api {
     ) -> Result<Empty, ApiError> {
         let until = end(request.expire_at)?;
         let before = match request.issued_before {
-            0 => now(),
+            0 => unix_seconds(),
             at => u64::try_from(at).map_err(|_| ApiError::BadRequest)?,
         };
         if request.user.is_empty() {
@@ -67,12 +68,8 @@ impl Api {
 /// When a revocation ends: one that is over already would revoke nothing, and its caller means something else.
 fn end(expire_at: i64) -> Result<Option<u64>, ApiError> {
     let end = expiry(expire_at);
-    let is_over = expire_at < 0 || end.is_some_and(|at| at <= now());
+    let is_over = expire_at < 0 || end.is_some_and(|at| at <= unix_seconds());
     if is_over { Err(ApiError::BadRequest) } else { Ok(end) }
-}
-
-fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 fn refused(error: RevocationError) -> ApiError {

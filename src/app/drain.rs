@@ -1,12 +1,13 @@
 //! Letting clients go: no faster than the nodes that stay can take them, while those that are still here are served.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{info, warn};
 
 use crate::backplane::FeedSender;
+use crate::clock::unix_time;
 use crate::cluster::{Cluster, Entry, State};
 use crate::http::limits::{Admission, Gate};
 use crate::hub::{Connections, Control};
@@ -113,7 +114,7 @@ impl Drain {
         let takes = Duration::try_from_secs_f64(clients as f64 / pace).unwrap_or_default();
         let within = deadline
             .map_or(takes * 2 + Duration::from_secs(10), |deadline| deadline.saturating_duration_since(Instant::now()));
-        let ends = (SystemTime::now() + within).duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let ends = unix_time() + within;
         self.telemetry.node.drain_deadline.set(ends.as_secs_f64());
         info!(connections = clients, within = ?within, per_second = pace, "draining");
     }

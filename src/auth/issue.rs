@@ -6,7 +6,7 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::{Map, Value};
 
-use super::registered::unix_now;
+use crate::clock::unix_seconds;
 
 /// Why no token was made.
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +32,7 @@ pub fn hmac_connection_token(
     if secret.is_empty() {
         return Err(IssueError::EmptySecret);
     }
-    let now = unix_now();
+    let now = unix_seconds();
     claims.insert("sub".to_owned(), user.into());
     claims.insert("iat".to_owned(), now.into());
     if let Some(ttl) = ttl {

@@ -3,13 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::TokenError;
+use crate::clock::unix_seconds;
 use crate::settings::TokenKeys;
 
 /// What the settings demand of tokens, beyond a signature.
@@ -91,7 +92,7 @@ impl Demands {
     }
 
     fn check_times(&self, claims: &Claims<'_>) -> Result<(), TokenError> {
-        let now = unix_now();
+        let now = unix_seconds();
         let leeway = self.leeway.as_secs();
         if claims.exp.as_ref().is_some_and(|exp| now >= exp.0.saturating_add(leeway)) {
             return Err(TokenError::Expired);
@@ -122,11 +123,6 @@ fn user_in(payload: &[u8], name: &str) -> Result<String, TokenError> {
     }
     serde_json::from_str(value)
         .map_err(|_| TokenError::Claim(name.to_owned(), "it is neither a string nor a whole number"))
-}
-
-/// Seconds since the Unix epoch.
-pub fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// A `NumericDate`: Unix seconds, perhaps with a fraction (RFC 7519, section 2), which is dropped.

@@ -1,9 +1,8 @@
 //! Messages as the backplane carries them: the data untouched, metadata beside it.
 
-use std::time::SystemTime;
-
 use bytes::Bytes;
 
+use crate::clock::unix_time;
 use crate::protocol::{Channel, Offset, Position};
 
 /// What travels beside a publication's data.
@@ -81,8 +80,7 @@ pub struct Link {
 /// The time by this host's clock, as [`Stored::stored_at`] gives it by the store's.
 #[must_use]
 pub fn now() -> i64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_nanos()).unwrap_or(i64::MAX)
+    i64::try_from(unix_time().as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// A message read back from history.

@@ -71,6 +71,17 @@ pub enum Change {
     Missed,
 }
 
+/// Bytes of a key.
+const LONGEST_KEY: usize = 200;
+
+/// Refuses what cannot be a key.
+pub(super) fn check_key(key: &str) -> Result<(), RegistryError> {
+    if key.is_empty() || key.len() > LONGEST_KEY {
+        return Err(RegistryError::Refused(format!("a key of {} bytes", key.len())));
+    }
+    Ok(())
+}
+
 /// Reads and writes the keys of one bucket. Keys are any text of 1 to 200 bytes.
 #[async_trait]
 pub trait Registry: Send + Sync {

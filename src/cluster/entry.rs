@@ -1,11 +1,12 @@
 //! What the registry holds of a node.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+use crate::clock::unix_time;
 use crate::telemetry::NodeState;
 
 /// How long nodes that are no more stay visible.
@@ -121,6 +122,5 @@ pub(super) fn incarnation_id(name: &str, incarnation: u64) -> Arc<str> {
 /// The number of a life that follows `previous`. It is also a time, so that a number is not used twice when the registry
 /// has forgotten a name, or everything; clocks need not agree for that it grows.
 pub(super) fn next_incarnation(previous: u64) -> u64 {
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    (previous + 1).max(since.as_millis() as u64)
+    (previous + 1).max(unix_time().as_millis() as u64)
 }

@@ -4,7 +4,6 @@
 //! decided about it.
 
 use std::sync::Arc;
-use std::time::SystemTime;
 
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep, timeout_at};
 use tracing::{debug, error, info, warn};
@@ -12,6 +11,7 @@ use tracing::{debug, error, info, warn};
 use super::entry::{Entry, State, next_incarnation};
 use super::{JoinError, Life, Shared};
 use crate::backplane::{Guard, RegistryError, Revision};
+use crate::clock::unix_seconds;
 
 /// How long a starting node waits for a registry that takes no writes, or answers no reads: an election takes 4 to 9 seconds.
 pub(super) const JOIN_PATIENCE: Duration = Duration::from_secs(30);
@@ -247,8 +247,7 @@ fn reborn(fresh: &Entry, previous: Option<&Entry>) -> Entry {
     let floor = previous.map_or(0, |previous| previous.incarnation).max(fresh.incarnation);
     let mut entry =
         Entry { incarnation: next_incarnation(floor), state: State::Up, debts: Vec::new(), ..fresh.clone() };
-    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-    entry.joined_at = since.as_secs();
+    entry.joined_at = unix_seconds();
     if let Some(previous) = previous {
         entry.debts.clone_from(&previous.debts);
         if previous.is_live() {

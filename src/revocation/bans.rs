@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use super::now;
 use super::record::Record;
 use super::token::{Token, digest};
 use crate::backplane::Revision;
+use crate::clock::unix_seconds;
 
 /// What is revoked.
 #[derive(Default)]
@@ -29,7 +29,7 @@ impl Ban {
     }
 
     fn refuses(&self, issued_at: u32) -> bool {
-        u64::from(issued_at) < self.issued_before && !self.is_over(now())
+        u64::from(issued_at) < self.issued_before && !self.is_over(unix_seconds())
     }
 }
 
@@ -46,7 +46,7 @@ impl Bans {
             }
         };
         let ban = Ban { issued_before, expires_at: record.expires_at(), revision };
-        if ban.is_over(now()) || bans.get(&digest).is_some_and(|known| known.revision >= revision) {
+        if ban.is_over(unix_seconds()) || bans.get(&digest).is_some_and(|known| known.revision >= revision) {
             return false;
         }
         bans.insert(digest, ban);
@@ -70,7 +70,7 @@ impl Bans {
 
     /// Whether anything refuses a token.
     pub fn refuse(&self, token: &Token, user: &str, channel: &str) -> bool {
-        if token.id.is_some_and(|id| self.tokens.get(&id).is_some_and(|ban| !ban.is_over(now()))) {
+        if token.id.is_some_and(|id| self.tokens.get(&id).is_some_and(|ban| !ban.is_over(unix_seconds()))) {
             return true;
         }
         if self.users.is_empty() {
@@ -83,7 +83,7 @@ impl Bans {
 
     /// Forgets what is over.
     pub fn sweep(&mut self) {
-        let now = now();
+        let now = unix_seconds();
         self.tokens.retain(|_, ban| !ban.is_over(now));
         self.users.retain(|_, ban| !ban.is_over(now));
     }
@@ -145,8 +145,8 @@ mod tests {
     fn what_is_over_refuses_nobody_and_is_forgotten() {
         let mut bans = Bans::default();
         assert!(!take(&mut bans, &Record::token("a", Some(1)), 1));
-        assert!(take(&mut bans, &Record::token("b", Some(now() + 100)), 2));
-        assert!(!take(&mut bans, &Record::token("b", Some(now() + 100)), 2), "known");
+        assert!(take(&mut bans, &Record::token("b", Some(unix_seconds() + 100)), 2));
+        assert!(!take(&mut bans, &Record::token("b", Some(unix_seconds() + 100)), 2), "known");
         bans.lift(&Record::token("b", None).key(), Revision(1));
         assert_eq!(bans.len(), 1, "older word");
         bans.lift(&Record::token("b", None).key(), Revision(3));

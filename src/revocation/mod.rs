@@ -22,6 +22,7 @@ use bans::Bans;
 use record::Record;
 
 use crate::backplane::{Backplane, Bucket, Guard, Registry, RegistryError, Revision};
+use crate::clock::unix_seconds;
 use crate::hub::{Bearers, Borne, Connections, Control, Order, Outbox};
 use crate::telemetry::Telemetry;
 
@@ -142,10 +143,5 @@ impl Revocations {
 
 /// How long it is until a Unix time, at least a second.
 fn remaining(until: u64) -> Duration {
-    Duration::from_secs(until.saturating_sub(now()).max(1))
-}
-
-/// Seconds since the Unix epoch.
-fn now() -> u64 {
-    std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    Duration::from_secs(until.saturating_sub(unix_seconds()).max(1))
 }

@@ -16,6 +16,7 @@ use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
 use crate::census::{NoPlace, Place};
+use crate::clock::unix_time;
 use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
@@ -269,8 +270,7 @@ fn personal_channel(namespace: &str, user: &str) -> String {
 }
 
 fn unix_millis() -> i64 {
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
+    i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Used by the refresh command too: which channels a token subscribes, whatever their order.

@@ -98,7 +98,7 @@ async fn live<T: Transport>(transport: &mut T, session: &mut Session, heart: &mu
             Some(event) => handle(session, heart, event),
             None => Ok(()),
         };
-        let mut outcome = match outcome.and_then(|()| attend(session, heart, &mut reminder, quiet)) {
+        let mut outcome = match outcome.and_then(|()| see_to(session, heart, &mut reminder, quiet)) {
             Ok(owed) if owed.orders.is_empty() && !owed.catch_up => Ok(()),
             Ok(owed) => {
                 let outcome = Box::pin(serve(transport, session, heart, Work::Owed(owed))).await;
@@ -237,7 +237,7 @@ fn handle(session: &mut Session, heart: &mut Heart, event: Event) -> Result<(), 
 
 /// Does what others asked of the session, and what is due; what takes time is returned. Only when it is `quiet`, with nothing to read, is a pong that
 /// did not come really missing: it may stand behind other messages, and those have waited for the backplane.
-fn attend(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>, quiet: bool) -> Result<Owed, End> {
+fn see_to(session: &mut Session, heart: &mut Heart, reminder: &mut Option<Instant>, quiet: bool) -> Result<Owed, End> {
     let (controls, due) = session.outbox.take_requests();
     let mut owed = Owed::default();
     for control in controls {

@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::time::Instant;
 
+use crate::clock::unix_time;
 use crate::hub::Borne;
 use crate::presence::{Listening, Stay};
 use crate::protocol::Channel;
@@ -69,6 +70,5 @@ pub(super) fn moment(unix_seconds: u64) -> Instant {
 
 /// How long it is until a Unix time; zero when it has passed.
 pub(super) fn remaining(unix_seconds: u64) -> Duration {
-    let now = std::time::SystemTime::now().duration_since(std::time::SystemTime::UNIX_EPOCH).unwrap_or_default();
-    Duration::from_secs(unix_seconds).saturating_sub(now)
+    Duration::from_secs(unix_seconds).saturating_sub(unix_time())
 }

@@ -15,8 +15,8 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use crate::auth::registered::unix_now;
 use crate::auth::{ConnectionGrant, TokenError, Verifier};
+use crate::clock::unix_seconds;
 use crate::settings::TokenKeys;
 
 pub const SECRET: &str = "a secret of thirty-two bytes, or more";
@@ -125,7 +125,7 @@ pub fn ada() -> Value {
 
 /// Unix seconds `delta` from now.
 pub fn in_seconds(delta: i64) -> u64 {
-    unix_now().saturating_add_signed(delta)
+    unix_seconds().saturating_add_signed(delta)
 }
 
 /// What a verifier of `SECRET` says to these claims.

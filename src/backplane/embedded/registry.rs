@@ -9,10 +9,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep_until};
 
-use crate::backplane::registry::Watchers;
+use crate::backplane::registry::{Watchers, check_key};
 use crate::backplane::{Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
-
-const LONGEST_KEY: usize = 200;
 
 /// One bucket. Values with an end go when it has come, by a task of their own: there are few.
 #[derive(Default)]
@@ -33,9 +31,7 @@ struct State {
 impl Shared {
     /// Writes and tells under one lock: changes are told in the order of their revisions.
     fn write(&self, key: &str, value: Option<Bytes>, guard: Guard) -> Result<Revision, RegistryError> {
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            return Err(RegistryError::Refused(format!("a key of {} bytes", key.len())));
-        }
+        check_key(key)?;
         let mut state = self.state.lock();
         let present = state.values.get(key).map(|(_, revision)| *revision);
         let holds = match guard {

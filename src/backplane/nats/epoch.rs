@@ -6,7 +6,6 @@
 //! sequence that was seen now has another timestamp.
 
 use std::collections::VecDeque;
-use std::time::SystemTime;
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
@@ -18,6 +17,7 @@ use super::get::leader_get;
 use super::headers::nanoseconds;
 use super::keep::Keep;
 use super::streams::Info;
+use crate::clock::unix_time;
 use crate::protocol::Epoch;
 
 /// Witnesses that are kept: several, since each may have been trimmed when it is asked.
@@ -127,8 +127,7 @@ pub async fn raise_generation(link: &Link, bucket: &str, stream: &str, proven: u
             return Ok(generation);
         }
         // The bucket may have been rolled back as well: a number that was used before must not come again.
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
-        let raised = (proven + 1).max(since.as_millis() as u64);
+        let raised = (proven + 1).max(unix_time().as_millis() as u64);
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(revision));
         let subject = format!("$KV.{bucket}.{stream}");

@@ -18,7 +18,7 @@ use super::headers::Envelope;
 use super::publish::Ack;
 use super::streams::{Plan, bucket_name};
 use super::subjects::Subjects;
-use crate::backplane::registry::Watchers;
+use crate::backplane::registry::{Watchers, check_key};
 use crate::backplane::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
 use crate::settings;
 
@@ -26,7 +26,6 @@ use crate::settings;
 const PAGE: usize = 500;
 /// How long what tells of a deleted key is kept.
 const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
-const LONGEST_KEY: usize = 200;
 
 /// One bucket, as this node knows it.
 pub struct Shelf {
@@ -72,9 +71,7 @@ impl Shelf {
     }
 
     fn subject(&self, key: &str) -> Result<String, RegistryError> {
-        if key.is_empty() || key.len() > LONGEST_KEY {
-            return Err(RegistryError::Refused(format!("a key of {} bytes", key.len())));
-        }
+        check_key(key)?;
         Ok(format!("{}{}", self.stored, encoded(key)))
     }
 
