@@ -40,6 +40,10 @@ CASES = {
             {'midplane_ready{instance="a"}': "0x4 1x30", 'midplane_drain_deadline_timestamp_seconds{instance="a"}': "0x34"},
         ),
     ],
+    "MidplaneTaskLost": [
+        fires("one, some time ago", "20m", {'midplane_tasks_lost_total{instance="a"}': "0x4 1x100"}, instance="a"),
+        quiet("started again", "20m", {'midplane_tasks_lost_total{instance="a"}': "1x4 0x100"}),
+    ],
     "MidplaneNodeRestarting": [
         fires(
             "four lives in ten minutes",
