@@ -18,7 +18,7 @@ describe('three nodes behind nginx, restarted one after the other', { timeout: 1
       MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}`,
       MIDPLANE_NODE__DRAIN_RATE: `${RATE}`,
     })));
-    nginx = await Nginx.start(nodes);
+    nginx = await Nginx.start(nodes, { environment: { ADMIN_NETWORKS: '127.0.0.1' } }); // backends publish through it
     front = { url: nginx.url, websocket: `${nginx.url.replace('http', 'ws')}/connection/websocket` };
   }, { timeout: 60_000 });
   after(async () => {
