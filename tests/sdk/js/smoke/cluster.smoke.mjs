@@ -66,6 +66,12 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
     const { result } = await gateways[0].api('info');
     assert.deepEqual(result.nodes.map(({ name }) => name).sort(), ['gateway-1', 'gateway-2', 'gateway-3']);
     for (const path of ['/health', '/ready']) assert.equal((await fetch(edge.url + path)).status, 200);
+    const load = await (await fetch(`${edge.url}/cluster/metrics`)).json();
+    assert.deepEqual([load.totalServers, load.totalCapacity, load.recommendedAction], [3, 15_000, 'maintain'], JSON.stringify(load));
+    for (const gateway of gateways) {
+      const status = await (await fetch(`${gateway.url}/cluster/status`)).json();
+      assert.deepEqual([status.serverId, status.status, status.clusterSize], [gateway.service, 'healthy', 3]);
+    }
   });
 
   test('clients on every node hear each other', async () => {
@@ -109,8 +115,9 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
 
   test('what is not for the outside is closed', async () => {
     for (const path of ['/metrics', '/api/info', '/cluster/nodes', '/console']) assert.equal((await fetch(edge.url + path)).status, 403, path);
-    assert.notEqual((await fetch(`${edge.url}/cluster/metrics`)).status, 403);
-    assert.equal((await fetch(`${gateways[0].url}/api/info`, { method: 'POST', body: '{}' })).status, 401);
+    for (const path of ['/api/info', '/cluster/drain', '/cluster/scale']) {
+      assert.equal((await fetch(gateways[0].url + path, { method: 'POST', body: '{}' })).status, 401, path);
+    }
     for (const service of ['nats', 'gateway-1', 'gateway-2', 'gateway-3', 'prometheus', 'grafana']) {
       const [{ HostConfig: { PortBindings } }] = await inspect(service);
       for (const { HostIp } of Object.values(PortBindings).flat()) assert.equal(HostIp, '127.0.0.1', service);
@@ -154,6 +161,18 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
       await gateways[1].ready();
     });
     t.diagnostic(`${published} publications`);
+  });
+
+  test('a node is drained by a word to another, its clients lose nothing, and it serves again once it is made anew', async () => {
+    await nothingIsLost(9, async joined => {
+      const headers = { 'x-api-key': secret('api_key') };
+      const told = await fetch(`${gateways[0].url}/cluster/drain`, { method: 'POST', headers, body: JSON.stringify({ serverId: 'gateway-2' }) });
+      assert.equal(told.status, 202);
+      await eventually('it has no clients', async () => await gateways[1].sockets() === 0);
+      assert.equal((await fetch(`${gateways[1].url}/ready`)).status, 503);
+      await eventually('they are elsewhere', () => joined.every(({ centrifuge }) => centrifuge.state === 'connected'));
+      await compose('up', '-d', '--no-deps', '--force-recreate', '--wait', 'gateway-2');
+    });
   });
 
   test('the nodes are made anew one after another, and no handshake fails', async t => {
