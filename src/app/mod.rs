@@ -22,10 +22,10 @@ use self::drain::Drain;
 use self::limits::limits;
 use self::member::Traces;
 use self::routes::{clients, router};
-use self::watching::{follow_backplane, heed};
+use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
-use crate::backplane::Backplane;
+use crate::backplane::{Backplane, Watch};
 use crate::cluster::Cluster;
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
@@ -93,8 +93,8 @@ impl Rooms {
         presence.start(tasks);
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(backplane), Arc::clone(telemetry))?);
         let health = backplane.health();
-        let knowing = know_revoked(backplane, connections, telemetry, tasks);
-        let revocations = server.serve_while(waiting, knowing).await?;
+        let knowing = know_revoked(backplane, connections, telemetry);
+        let (revocations, changes) = server.serve_while(waiting, knowing).await?;
         let limits = limits(settings, &presence, backplane, telemetry, tasks).await?;
         let edge = Edge::new(settings, Arc::clone(&limits.connects));
         let services = Arc::new(Services {
@@ -125,7 +125,8 @@ impl Rooms {
         let router = router(settings, &edge, clients, (api, &operate), readiness, telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(telemetry)));
         tasks.run("readiness", watching);
-        tasks.run("health of the backplane", follow_backplane(health, Arc::clone(readiness), revocations));
+        let following = revocations.follow(changes, health, heed_backplane(Arc::clone(readiness)));
+        tasks.run("health of the backplane", following);
         let drain = Drain {
             connections: Arc::clone(connections),
             cluster: cluster.clone(),
@@ -140,19 +141,17 @@ impl Rooms {
     }
 }
 
-/// Learns which tokens are revoked, and what is revoked from now on.
+/// Learns which tokens are revoked; what is revoked from now on can be watched.
 async fn know_revoked(
     backplane: &Arc<dyn Backplane>,
     connections: &Arc<Connections>,
     telemetry: &Arc<Telemetry>,
-    tasks: &Tasks,
-) -> anyhow::Result<Arc<Revocations>> {
+) -> anyhow::Result<(Arc<Revocations>, Watch)> {
     let revocations = Revocations::new(Arc::clone(backplane), Arc::clone(connections), Arc::clone(telemetry));
     let changes = revocations.watch().await.context("revocations of tokens")?;
-    tasks.run("revocations", Arc::clone(&revocations).follow(changes));
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
-    Ok(revocations)
+    Ok((revocations, changes))
 }
 
 /// Begins to weigh how large the cluster should be, and to obey those who operate it.

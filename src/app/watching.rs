@@ -5,11 +5,10 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::BACKPLANE;
-use crate::backplane::{FeedSender, Health};
+use crate::backplane::FeedSender;
 use crate::http::limits::{Admission, Gate};
 use crate::hub::Connections;
 use crate::lifecycle::Readiness;
-use crate::revocation::Revocations;
 use crate::telemetry::{Queue, Telemetry};
 
 /// Measures what waits, every second.
@@ -44,37 +43,9 @@ pub(super) fn heed(admission: Arc<Admission>, telemetry: Arc<Telemetry>) -> impl
 
 /// A clustered node without its backplane must not quietly become a single node: it takes no clients until it is back, and
 /// until it knows which tokens were revoked meanwhile.
-pub(super) async fn follow_backplane(
-    mut health: tokio::sync::watch::Receiver<Health>,
-    readiness: Arc<Readiness>,
-    revocations: Arc<Revocations>,
-) {
-    // They were listed before this began.
-    let mut known = !health.has_changed().unwrap_or(true);
-    loop {
-        let lost = match &*health.borrow_and_update() {
-            Health::Ready => None,
-            Health::Lost { why } => Some(why.clone()),
-        };
-        let knows_all = async {
-            match lost {
-                None => {
-                    if !std::mem::take(&mut known) {
-                        let why = |error| format!("revocations of tokens are not known: {error}");
-                        revocations.load_surely(|error| readiness.hold(BACKPLANE, why(error))).await;
-                    }
-                    readiness.clear(BACKPLANE);
-                }
-                Some(why) => {
-                    known = false;
-                    readiness.hold(BACKPLANE, why);
-                }
-            }
-            std::future::pending().await
-        };
-        tokio::select! {
-            () = knows_all => {}
-            changed = health.changed() => if changed.is_err() { return },
-        }
+pub(super) fn heed_backplane(readiness: Arc<Readiness>) -> impl FnMut(Result<(), String>) {
+    move |works| match works {
+        Ok(()) => readiness.clear(BACKPLANE),
+        Err(why) => readiness.hold(BACKPLANE, why),
     }
 }

@@ -146,6 +146,11 @@ impl Watch {
         (Watcher { changes: sender, missed: Arc::clone(&missed) }, Self { changes, missed })
     }
 
+    /// Whatever was missed so far is of no interest: what is listed from here on has it.
+    pub fn begin_list(&self) {
+        self.missed.some.store(false, Ordering::Release);
+    }
+
     /// The next change; `None` once the backplane is closed. May be cancelled without losing one.
     pub async fn next(&mut self) -> Option<Change> {
         loop {
@@ -218,6 +223,18 @@ mod tests {
         }
         assert_eq!(watch.next().await, Some(Change::Missed));
         assert_eq!(watch.next().await, Some(change(0)));
+    }
+
+    #[tokio::test]
+    async fn what_was_missed_before_a_list_is_not_told_after_it() {
+        let watchers = Watchers::default();
+        let mut watch = watchers.open();
+        watchers.tell(&Change::Missed);
+        watch.begin_list();
+        watchers.tell(&change(1));
+        assert_eq!(watch.next().await, Some(change(1)));
+        watchers.tell(&Change::Missed);
+        assert_eq!(watch.next().await, Some(Change::Missed));
     }
 
     #[tokio::test]

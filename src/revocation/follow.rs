@@ -3,17 +3,28 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{MissedTickBehavior, interval, sleep};
+use tokio::sync::watch;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep};
 use tracing::{debug, warn};
 
 use super::Revocations;
 use super::record::Record;
-use crate::backplane::{Change, RegistryError, SubscribeError, Watch};
+use crate::backplane::{Change, Health, RegistryError, SubscribeError, Watch};
 
 /// How often what is over is forgotten.
 const SWEEP: Duration = Duration::from_secs(60);
 /// Before a list is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+
+/// What ends the heeding of changes.
+enum Heard {
+    /// How the backplane stands has changed.
+    Health,
+    /// Changes may be missing.
+    Missed,
+    /// The backplane is closed.
+    End,
+}
 
 impl Revocations {
     /// Asks for all changes from now on. Before [`load`](Self::load), so that none is missed in between.
@@ -38,15 +49,57 @@ impl Revocations {
         Ok(())
     }
 
-    /// Heeds changes as they come, for ever.
-    pub async fn follow(self: Arc<Self>, mut watch: Watch) {
+    /// Heeds changes as they come, for ever, and lists anew where some may be missing: once for whatever was missed while
+    /// the backplane was away. `report` hears why nobody may come in, and `Ok` when everybody may, with everything known.
+    ///
+    /// What was [loaded](Self::load) before counts as long as `health` has not changed since.
+    pub async fn follow(
+        self: Arc<Self>,
+        mut watch: Watch,
+        mut health: watch::Receiver<Health>,
+        mut report: impl FnMut(Result<(), String>),
+    ) {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut known = !health.has_changed().unwrap_or(true);
+        let mut shut = false;
+        loop {
+            if let Some(why) = why_lost(&mut health) {
+                (known, shut) = (false, true);
+                report(Err(why));
+            } else {
+                if !known {
+                    watch.begin_list();
+                    let untold = |error| {
+                        if shut {
+                            report(Err(format!("revocations of tokens are not known: {error}")))
+                        }
+                    };
+                    tokio::select! {
+                        () = self.load_surely(untold) => known = true,
+                        changed = health.changed() => if changed.is_ok() { continue } else { return },
+                    }
+                }
+                shut = false;
+                report(Ok(()));
+            }
+            match self.heed(&mut watch, &mut health, &mut sweep).await {
+                Heard::Health => {}
+                // While the backplane is away nothing can be listed; afterwards everything is.
+                Heard::Missed => known = false,
+                Heard::End => return,
+            }
+        }
+    }
+
+    /// Heeds changes until something else is heard.
+    async fn heed(&self, watch: &mut Watch, health: &mut watch::Receiver<Health>, sweep: &mut Interval) -> Heard {
         loop {
             tokio::select! {
+                changed = health.changed() => return if changed.is_ok() { Heard::Health } else { Heard::End },
                 change = watch.next() => match change {
-                    None => return,
-                    Some(Change::Missed) => self.load_surely(|_| {}).await,
+                    None => return Heard::End,
+                    Some(Change::Missed) => return Heard::Missed,
                     Some(Change::Entry { key, value: None, revision }) => self.bans.write().lift(&key, revision),
                     Some(Change::Entry { key, value: Some(value), revision }) => {
                         if let Some(record) = Record::parse(&value) {
@@ -72,5 +125,12 @@ impl Revocations {
         let mut bans = self.bans.write();
         bans.sweep();
         self.telemetry.clients.revocations.set(bans.len() as f64);
+    }
+}
+
+fn why_lost(health: &mut watch::Receiver<Health>) -> Option<String> {
+    match &*health.borrow_and_update() {
+        Health::Ready => None,
+        Health::Lost { why } => Some(why.clone()),
     }
 }

@@ -3,7 +3,7 @@
 //!
 //! What is revoked stands in a registry that all nodes share; each keeps all of it in memory, so a check costs nothing.
 //! A node is told of every change and has the sessions concerned look at their tokens again. Whoever was cut off [lists
-//! anew](Revocations::load) before it lets clients in. Nothing is forgotten before its time, whatever becomes of the
+//! anew](Revocations::follow) before it lets clients in. Nothing is forgotten before its time, whatever becomes of the
 //! store.
 
 mod bans;

@@ -2,9 +2,13 @@
 
 use std::time::Duration;
 
+use futures_util::{FutureExt, StreamExt};
 use serde_json::{Value, json};
 use tokio::time::Instant;
+use url::Url;
 
+use crate::support::eventually;
+use crate::support::liar::Liar;
 use crate::support::nats_server::NatsServer;
 use crate::support::node::{Node, Socket};
 use crate::support::token::{at, signed};
@@ -14,7 +18,11 @@ const SECRET: &str = "a secret of thirty-two bytes, or more";
 const AT_ONCE: Duration = Duration::from_secs(1);
 
 fn settings(server: Option<&NatsServer>) -> String {
-    let nats = server.map_or_else(String::new, |server| format!("[nats]\nservers = [\"{}\"]\n", server.url()));
+    settings_at(server.map(NatsServer::url))
+}
+
+fn settings_at(server: Option<Url>) -> String {
+    let nats = server.map_or_else(String::new, |server| format!("[nats]\nservers = [\"{server}\"]\n"));
     format!("{nats}[http_api]\ninsecure = true\n[client.token]\nhmac_secret_key = \"{SECRET}\"\n")
 }
 
@@ -164,24 +172,45 @@ async fn a_bucket_that_somebody_deleted_does_not_keep_tokens_from_being_revoked(
     assert_eq!(ann.closed().await.0, 3500);
 }
 
+/// How often the bucket's leader was asked whether there is more than what is listed already.
+fn lists(asked: &mut async_nats::Subscriber) -> usize {
+    let mut count = 0;
+    while let Some(Some(question)) = asked.next().now_or_never() {
+        let question: Value = serde_json::from_slice(&question.payload).unwrap();
+        count += usize::from(question["next_by_subj"].is_string() && question["seq"] != 1);
+    }
+    count
+}
+
 #[tokio::test]
 async fn what_was_revoked_while_a_node_was_cut_off_is_known_before_it_lets_clients_in() {
-    let mut server = NatsServer::start().await;
-    let node = Node::start(&settings(Some(&server))).await;
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let node = Node::start(&settings_at(Some(liar.url()))).await;
+    let other = Node::start(&settings(Some(&server))).await;
     let ann = json!({"sub": "ann", "jti": "first"});
     let mut live = client(&node, ann.clone()).await;
     let ready = async || reqwest::get(format!("http://{}/ready", node.address)).await.unwrap().status() == 200;
-    server.stop().await;
-    crate::support::eventually("the node sees it", async || (!ready().await).then_some(())).await;
+
+    liar.cut();
+    eventually("the node sees it", async || (!ready().await).then_some(())).await;
     let answer = call(&node, "revoke_token", json!({"uid": "x"})).await;
     assert_eq!(answer["error"]["code"], 100, "{answer}");
-    server.restart().await;
-    // Another node revokes it. This one hears of it by the list, or by the change: both before it closes the socket.
-    let other = Node::start(&settings(Some(&server))).await;
+    // The change is told to whoever hears it, and never again.
     done(&other, "revoke_token", json!({"uid": "first"})).await;
-    assert_eq!(live.closed().await.0, 3500);
-    crate::support::eventually("the node is back", async || ready().await.then_some(())).await;
+    is_turned_away(&other, ann.clone()).await;
+    assert!(live.ask(json!({"id": 5, "ping": {}})).await["ping"].is_object(), "this node cannot know");
+
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    let mut asked = operator.subscribe("$JS.API.STREAM.MSG.GET.KV_midplane_revocations").await.unwrap();
+    operator.flush().await.unwrap();
+    liar.mend();
+    eventually("the node is back", async || ready().await.then_some(())).await;
     is_turned_away(&node, ann).await;
+    assert_eq!(live.closed().await.0, 3500);
+    done(&node, "revoke_token", json!({"uid": "second"})).await;
+    operator.flush().await.unwrap();
+    assert_eq!(lists(&mut asked), 1, "once for the whole outage");
 }
 
 #[tokio::test]

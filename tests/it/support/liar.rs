@@ -1,6 +1,7 @@
 //! Stands between a node and NATS, and changes what the server says.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use parking_lot::Mutex;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -12,6 +13,8 @@ use url::Url;
 pub struct Liar {
     port: u16,
     lie: Arc<Mutex<Option<(String, String)>>>,
+    /// Nobody gets through.
+    cut: Arc<AtomicBool>,
     /// Connections of an earlier number end.
     torn: watch::Sender<u64>,
 }
@@ -24,10 +27,15 @@ impl Liar {
         let lie: Arc<Mutex<Option<(String, String)>>> = Arc::default();
         let (torn, tearing) = watch::channel(0);
         let words = Arc::clone(&lie);
+        let cut = Arc::new(AtomicBool::new(false));
+        let refuses = Arc::clone(&cut);
         tokio::spawn(async move {
             while let Ok((node, _)) = listener.accept().await {
                 let (lie, mut tearing) = (Arc::clone(&words), tearing.clone());
                 tearing.mark_unchanged();
+                if refuses.load(Ordering::SeqCst) {
+                    continue;
+                }
                 tokio::spawn(async move {
                     let Ok(server) = TcpStream::connect(("127.0.0.1", server)).await else { return };
                     tokio::select! {
@@ -37,7 +45,7 @@ impl Liar {
                 });
             }
         });
-        Self { port, lie, torn }
+        Self { port, lie, cut, torn }
     }
 
     pub fn url(&self) -> Url {
@@ -48,6 +56,17 @@ impl Liar {
     pub fn lie(&self, truth: &str, lie: &str) {
         assert_eq!(truth.len(), lie.len());
         *self.lie.lock() = Some((truth.to_owned(), lie.to_owned()));
+    }
+
+    /// Ends all connections, and takes none until it is [mended](Self::mend).
+    pub fn cut(&self) {
+        self.cut.store(true, Ordering::SeqCst);
+        self.tear();
+    }
+
+    /// Lets through again.
+    pub fn mend(&self) {
+        self.cut.store(false, Ordering::SeqCst);
     }
 
     /// Ends all connections.
