@@ -19,7 +19,7 @@ use crate::support::nats_settings::nats;
 async fn each_client_of_a_dead_node_leaves_once() {
     let cluster = NatsCluster::start().await;
     let settings = nats(cluster.urls(), 3);
-    let nodes = [Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await];
+    let nodes: [Node; 2] = Node::pair(&settings).await.into();
     let dying = Node::join(&settings, "c~1").await;
     let rooms: Vec<_> = (0..20).map(|n| channel(&format!("room.{n}"))).collect();
     let mut listeners = Vec::new();
@@ -49,7 +49,7 @@ async fn each_client_of_a_dead_node_leaves_once() {
 async fn what_happens_while_the_server_is_away_is_told_afterwards() {
     let mut server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let at_b = b.listen(&room).await;
     let ann = a.enter(&room, 1, "ann");
@@ -69,7 +69,7 @@ async fn what_happens_while_the_server_is_away_is_told_afterwards() {
 async fn records_that_vanished_are_written_anew_and_nobody_leaves() {
     let mut server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let at_b = b.listen(&room).await;
     let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
@@ -137,7 +137,7 @@ async fn what_no_replica_knows_is_asked_of_the_authority() {
 async fn records_that_somebody_deleted_are_made_and_written_anew_and_nobody_leaves() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let at_b = b.listen(&room).await;
     let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
@@ -155,7 +155,7 @@ async fn records_that_somebody_deleted_are_made_and_written_anew_and_nobody_leav
 async fn a_node_that_goes_on_as_another_life_keeps_its_clients() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let at_b = b.listen(&room).await;
     let _stays: Vec<_> = (0..50).map(|n| a.enter(&room, n, &format!("user {n}"))).collect();

@@ -42,6 +42,11 @@ impl Node {
         Self::on(connect(settings, &registry(), sender).await.unwrap(), feeds, life)
     }
 
+    /// The first two nodes of a cluster.
+    async fn pair(settings: &Nats) -> (Self, Self) {
+        (Self::join(settings, "a~1").await, Self::join(settings, "b~1").await)
+    }
+
     fn on(backplane: Arc<dyn Backplane>, feeds: Vec<Feed>, life: &str) -> Self {
         let telemetry = Telemetry::new(&registry());
         let (life, lived) = watch::channel(Arc::from(life));

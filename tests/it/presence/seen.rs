@@ -13,7 +13,7 @@ use crate::support::nats_settings::nats;
 async fn all_nodes_see_the_same_and_are_told_the_same() {
     let cluster = NatsCluster::start().await;
     let settings = nats(cluster.urls(), 3);
-    let (a, b) = tokio::join!(Node::join(&settings, "a~1"), Node::join(&settings, "b~1"));
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let (at_a, at_b) = (a.listen(&room).await, b.listen(&room).await);
     let ann = a.enter(&room, 1, "ann");
@@ -40,7 +40,7 @@ async fn all_nodes_see_the_same_and_are_told_the_same() {
 async fn a_channel_that_nobody_here_listens_to_is_read_when_asked_for() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let rooms = ["room", "room.x"].map(channel);
     let stays: Vec<_> =
         (0..2_500).map(|client| a.enter(&rooms[0], client, &format!("user {}", client % 100))).collect();
@@ -59,7 +59,7 @@ async fn a_channel_that_nobody_here_listens_to_is_read_when_asked_for() {
 async fn a_user_who_is_back_in_time_is_not_told_of() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
-    let (a, b) = (Node::join(&settings, "a~1").await, Node::join(&settings, "b~1").await);
+    let (a, b) = Node::pair(&settings).await;
     let room = channel("room");
     let patient = b.listen_to_users(&room, Duration::from_secs(3600)).await;
     let hasty = a.listen_to_users(&room, Duration::from_millis(1)).await;

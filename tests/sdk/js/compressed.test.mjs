@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
 import { App, Raw, embedded, eventually, fresh, listeningOn, listenings, wires } from './harness.mjs';
-import { withApps } from './suite.mjs';
+import { scenarios, suite, withApps } from './suite.mjs';
 
 const on = { MIDPLANE_WEBSOCKET__COMPRESSION: 'true', MIDPLANE_CLIENT__PING_INTERVAL: '60s', ...listeningOn };
 const never = { webSocket: { perMessageDeflate: false } };
@@ -16,6 +16,14 @@ async function bytes(socket, during) {
   await during();
   return socket._socket.bytesRead - before;
 }
+
+// What depends on what a message looks like.
+const { publishing, recovering, patching, filtering } = scenarios;
+suite(
+  'one node whose WebSockets compress whatever they can',
+  () => embedded({ MIDPLANE_WEBSOCKET__COMPRESSION: 'true', MIDPLANE_WEBSOCKET__COMPRESSION_MIN_SIZE: '0' }),
+  { of: { publishing, recovering, patching, filtering } },
+);
 
 describe('compressed WebSockets', { timeout: 120_000 }, () => {
   let topology;

@@ -13,15 +13,15 @@ import rpc from './scenarios/rpc.mjs';
 import serverSide from './scenarios/server_side.mjs';
 import subscribing from './scenarios/subscribing.mjs';
 
-const scenarios = {
+export const scenarios = {
   connecting, subscribing, publishing, history, presence, recovering, patching, filtering, 'server-side subscriptions': serverSide, rpc,
 };
 
 /**
- * Starts the system once and runs every scenario against it, over `carrier`. What clients on streams say goes to another
+ * Starts the system once and runs every scenario against it, or those of `of`, over `carrier`. What clients on streams say goes to another
  * node than theirs, where there is one.
  */
-export function suite(name, start, { carrier = 'websocket', over = wires } = {}) {
+export function suite(name, start, { carrier = 'websocket', over = wires, of = scenarios } = {}) {
   describe(name, { timeout: 600_000 }, () => {
     let topology;
     before(async () => {
@@ -32,7 +32,7 @@ export function suite(name, start, { carrier = 'websocket', over = wires } = {})
     after(() => topology?.stop(), { timeout: 60_000 });
 
     for (const wire of over) {
-      for (const [title, scenario] of Object.entries(scenarios)) {
+      for (const [title, scenario] of Object.entries(of)) {
         describe(`${wire}: ${title}`, () => scenario({ wire, topology: () => topology }));
       }
     }
