@@ -6,6 +6,7 @@ pub mod telemetry;
 pub mod api;
 pub mod auth;
 pub mod backplane;
+pub mod canary;
 pub mod census;
 pub mod cluster;
 pub mod emulation;

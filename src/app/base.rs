@@ -14,6 +14,7 @@ use super::{BACKPLANE, TASK_LOST};
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, feed};
+use crate::canary;
 use crate::cluster::Cluster;
 use crate::http::Server;
 use crate::hub::{Connections, Pulse};
@@ -126,7 +127,11 @@ async fn open_backplane(
     telemetry: &Arc<Telemetry>,
     tasks: &Tasks,
 ) -> anyhow::Result<Arc<dyn Backplane>> {
-    let namespaces = &settings.channel.namespaces;
+    let mut namespaces = settings.channel.namespaces.clone();
+    if settings.canary.enabled {
+        namespaces.0.insert(canary::NAMESPACE.to_owned(), Arc::new(canary::namespace()));
+    }
+    let namespaces = &namespaces;
     match &settings.nats {
         None => Ok(Embedded::new(namespaces, settings.embedded.max_bytes, sender)),
         Some(options) => {

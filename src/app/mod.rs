@@ -26,6 +26,7 @@ use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
 use crate::backplane::{Backplane, Watch};
+use crate::canary::Canary;
 use crate::cluster::Cluster;
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
@@ -34,6 +35,7 @@ use crate::hub::Connections;
 use crate::lifecycle::Readiness;
 use crate::operate::{self, Operate};
 use crate::presence::Presence;
+use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
@@ -122,6 +124,7 @@ impl Rooms {
         let readiness = &base.readiness;
         let clients = clients(settings, &edge, &emulation, services);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
+        canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
         let router = router(settings, &edge, clients, (api, &operate), readiness, telemetry);
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(telemetry)));
         tasks.run("readiness", watching);
@@ -152,6 +155,23 @@ async fn know_revoked(
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
     Ok((revocations, changes))
+}
+
+/// Begins to look whether what is published is delivered.
+fn canary(
+    settings: &Settings,
+    (cluster, backplane, readiness, relay): (&Cluster, &Arc<dyn Backplane>, &Arc<Readiness>, &Arc<Relay>),
+    telemetry: &Arc<Telemetry>,
+    tasks: &Tasks,
+) {
+    if !settings.canary.enabled {
+        return;
+    }
+    let (backplane, readiness, telemetry) = (Arc::clone(backplane), Arc::clone(readiness), Arc::clone(telemetry));
+    let canary = Canary::new(backplane, cluster.clone(), readiness, settings.canary.clone(), telemetry);
+    let ear = Arc::clone(&canary);
+    relay.probe(Box::new(move |message| ear.hear(message)));
+    tasks.run("delivery canary", canary.run());
 }
 
 /// Begins to weigh how large the cluster should be, and to obey those who operate it.

@@ -25,7 +25,7 @@ mod topic;
 mod turn;
 mod wish;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use tokio::sync::RwLock;
@@ -43,7 +43,7 @@ use self::audit::Audits;
 use self::heal::HealQueue;
 use self::registry::Registry;
 use self::tail::TailBudget;
-use crate::backplane::{Backplane, Feed, Outgoing, PublishError, Published};
+use crate::backplane::{Backplane, Feed, Incoming, Outgoing, PublishError, Published};
 use crate::hub::Turnstile;
 use crate::protocol::Channel;
 use crate::settings::Namespaces;
@@ -66,8 +66,12 @@ pub struct Relay {
     tally: Tally,
     /// Recoveries that read history.
     recoveries: Turnstile,
+    probe: OnceLock<Probe>,
     telemetry: Arc<Telemetry>,
 }
+
+/// Gets deliveries that no listener of this node wants.
+pub type Probe = Box<dyn Fn(&Incoming) + Send + Sync>;
 
 impl Relay {
     /// With room for as many recoveries as the defaults have.
@@ -95,8 +99,15 @@ impl Relay {
             open: RwLock::new(true),
             tally: Tally::default(),
             recoveries,
+            probe: OnceLock::new(),
             telemetry,
         })
+    }
+
+    /// From now on `hear` gets what is delivered in channels without listeners: who asked the backplane for it is none. It
+    /// must not block. The first call counts.
+    pub fn probe(&self, hear: Probe) {
+        let _ = self.probe.set(hear);
     }
 
     /// Starts a pump for each feed, the healer and the audit.

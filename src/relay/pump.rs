@@ -54,8 +54,13 @@ impl Relay {
     }
 
     fn take_message(&self, message: Incoming, touched: &mut Vec<Arc<Outbox>>) {
-        // Nobody listens any more: the unsubscription is on its way.
-        let Some(topic) = self.registry.get(&message.channel) else { return };
+        let Some(topic) = self.registry.get(&message.channel) else {
+            // Nobody listens, or nobody any more: then the unsubscription is on its way.
+            if let Some(probe) = self.probe.get() {
+                probe(&message);
+            }
+            return;
+        };
         if let Some(link) = message.link {
             self.audits.saw(&topic.namespace.name, link.offset);
         }

@@ -8,6 +8,9 @@ use regex::Regex;
 
 use crate::protocol::Channel;
 
+/// The namespace of the delivery canary; no other may have its name.
+pub const CANARY_NAMESPACE: &str = "_canary";
+
 #[derive(Debug, Clone)]
 pub struct Channels {
     /// Bytes in a channel's name.
@@ -90,6 +93,48 @@ pub struct Namespace {
     pub subscribe_hook: bool,
     pub publish_hook: bool,
     pub sub_refresh_hook: bool,
+}
+
+impl Namespace {
+    /// One that no client may use.
+    #[must_use]
+    pub fn closed(name: &str, history: HistoryOptions) -> Self {
+        Self {
+            name: name.into(),
+            history: Some(history),
+            force_recovery: false,
+            allow_recovery: false,
+            recovery_mode: RecoveryMode::default(),
+            auto_cache_recover: false,
+            force_positioning: false,
+            allow_positioning: false,
+            allow_subscribe_for_client: false,
+            allow_subscribe_for_anonymous: false,
+            allow_publish_for_client: false,
+            allow_publish_for_subscriber: false,
+            allow_publish_for_anonymous: false,
+            allow_history_for_client: false,
+            allow_history_for_subscriber: false,
+            allow_history_for_anonymous: false,
+            presence: false,
+            join_leave: false,
+            force_push_join_leave: false,
+            leave_delay: Duration::ZERO,
+            allow_presence_for_client: false,
+            allow_presence_for_subscriber: false,
+            allow_presence_for_anonymous: false,
+            allow_user_limited_channels: false,
+            channel_regex: None,
+            publication_data_format: DataFormat::default(),
+            allowed_delta_types: Vec::new(),
+            delta_publish: false,
+            allow_tags_filter: false,
+            slow_reader: SlowReader::default(),
+            subscribe_hook: false,
+            publish_hook: false,
+            sub_refresh_hook: false,
+        }
+    }
 }
 
 /// How much of a namespace is kept, and for how long.

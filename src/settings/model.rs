@@ -25,6 +25,7 @@ pub struct Settings {
     pub nats: Option<Nats>,
     pub cluster: Cluster,
     pub scaling: Scaling,
+    pub canary: Canary,
     pub log: Log,
     /// No authentication configured, loopback only: anonymous clients may do everything, the demo page is served.
     pub development: bool,
@@ -50,6 +51,15 @@ pub struct Cluster {
     pub failure_detection_timeout: Duration,
     /// What others are told of where this node is; the address that it is bound to when not set.
     pub address: Option<String>,
+}
+
+/// How a node finds out whether what is published is delivered.
+#[derive(Debug, Clone)]
+pub struct Canary {
+    pub enabled: bool,
+    pub interval: Duration,
+    /// How long what the store acknowledged may not come back before the node is not ready.
+    pub fail_after: Duration,
 }
 
 /// When the cluster should be larger or smaller, and who is told what somebody wants.

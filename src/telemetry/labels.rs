@@ -122,6 +122,9 @@ labels! {
         Demo = "demo", Other = "other",
     }
 
+    /// How the delivery canary fails.
+    CanaryFailure("reason") { Unpublished = "unpublished", Undelivered = "undelivered", SilentPeer = "silent_peer" }
+
     /// An HTTP method.
     Method("method") { Get = "get", Post = "post", Other = "other" }
 

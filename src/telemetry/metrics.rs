@@ -15,6 +15,10 @@ pub struct Node {
     /// 1 while it serves.
     pub ready: Gauge,
     pub tasks_lost: Counter,
+    pub canary_duration: Histogram,
+    pub canary_failures: Counters<CanaryFailure>,
+    /// Seconds since the Unix epoch.
+    pub canary_last_success: Gauge,
     pub drain_remaining: Gauge,
     /// Seconds since the Unix epoch.
     pub drain_deadline: Gauge,
@@ -33,6 +37,9 @@ impl Node {
         Self {
             ready: registry.one(&names::READY),
             tasks_lost: registry.one(&names::TASKS_LOST),
+            canary_duration: registry.one(&names::CANARY_DURATION),
+            canary_failures: registry.family(&names::CANARY_FAILURES),
+            canary_last_success: registry.one(&names::CANARY_LAST_SUCCESS),
             drain_remaining: registry.one(&names::DRAIN_REMAINING_CONNECTIONS),
             drain_deadline: registry.one(&names::DRAIN_DEADLINE),
             busy_ratio: registry.one(&names::RUNTIME_BUSY_RATIO),

@@ -53,6 +53,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("socket", &["hub", "protocol", "session"]),
+    ("canary", &["backplane", "cluster", "lifecycle", "protocol", "settings", "telemetry"]),
     ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),
     ("http", &["api", "emulation", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
 ];

@@ -7,7 +7,9 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 use regex::Regex;
 
-use super::super::channels::{Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader};
+use super::super::channels::{
+    CANARY_NAMESPACE, Channels, HistoryOptions, Namespace, Namespaces, RecoveryMode, SlowReader,
+};
 use super::super::section::Section;
 use super::super::unknown;
 
@@ -68,6 +70,10 @@ fn name(section: &Section<'_>) -> String {
         _ => String::new(),
     });
     match name {
+        Some(name) if name == CANARY_NAMESPACE => {
+            section.refuse("name", "the nodes' own (try another)");
+            String::new()
+        }
         Some(name) if is_name(&name) => name,
         Some(_) => {
             section.refuse("name", "not a namespace's name (two or more letters, digits, \"-\" and \"_\")");

@@ -15,7 +15,7 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::channels::Channels;
-use super::model::{Cluster, Embedded, Log, Nats, Settings};
+use super::model::{Canary, Cluster, Embedded, Log, Nats, Settings};
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;
@@ -23,6 +23,7 @@ use super::unknown;
 use super::value::Bytes;
 
 const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
+const SHORTEST_CANARY: Duration = Duration::from_millis(100);
 const SMALLEST_HISTORY: usize = 1 << 20;
 
 pub(super) use channel::is_foreign;
@@ -69,6 +70,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         nats,
         cluster,
         scaling: scaling::read(&root.section("scaling")),
+        canary: canary(&root.section("canary")),
         log,
         development,
         notes: sources.environment.notes.clone(),
@@ -117,6 +119,18 @@ fn cluster(section: &Section<'_>) -> Cluster {
         section.refuse("failure_detection_timeout", why);
     }
     Cluster { heartbeat_interval, failure_detection_timeout, address: section.take("address") }
+}
+
+fn canary(section: &Section<'_>) -> Canary {
+    let (interval, fail_after) = (section.take("interval"), section.take("fail_after"));
+    if interval < SHORTEST_CANARY {
+        section.refuse("interval", "less than \"100ms\" (try \"2s\")");
+    } else if fail_after < interval * 2 {
+        let least = humantime::format_duration(interval * 2);
+        let why = format!("less than twice canary.interval, so one lost word closes a node (try \"{least}\")");
+        section.refuse("fail_after", why);
+    }
+    Canary { enabled: section.take("enabled"), interval, fail_after }
 }
 
 fn log(section: &Section<'_>) -> Log {

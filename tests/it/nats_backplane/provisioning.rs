@@ -83,7 +83,13 @@ async fn what_cannot_be_changed_is_refused_with_the_exact_difference() {
     join(&settings).await.backplane.close().await;
     // The others can be changed no more than the namespace's: take them out of the way.
     let operator = Operator::of(&settings).await;
-    for other in ["KV_midplane_epochs", "KV_midplane_nodes", "KV_midplane_revocations", "MP-presence_midplane"] {
+    for other in [
+        "KV_midplane_epochs",
+        "KV_midplane_nodes",
+        "KV_midplane_revocations",
+        "KV_midplane_scaling",
+        "MP-presence_midplane",
+    ] {
         operator.ask(&format!("STREAM.DELETE.{other}"), json!({})).await;
     }
     settings.storage = Storage::File;
@@ -119,7 +125,7 @@ const RESTRICTED: &str = r#"
 authorization { users: [
   { user: operator, password: o }
   { user: gateway, password: g, permissions: {
-    publish: { allow: ["midplane.>", "$KV.midplane_epochs.>", "$KV.midplane_nodes.>", "$KV.midplane_revocations.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
+    publish: { allow: ["midplane.>", "$KV.midplane_epochs.>", "$KV.midplane_nodes.>", "$KV.midplane_revocations.>", "$KV.midplane_scaling.>", "$JS.API.INFO", "$JS.API.STREAM.INFO.*",
       "$JS.API.STREAM.MSG.GET.*", "$JS.API.DIRECT.GET.>", "$JS.API.STREAM.PURGE.MP_midplane_kept"] },
     subscribe: { allow: ["midplane.>", "_INBOX.>", "$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.*",
       "$JS.EVENT.ADVISORY.STREAM.QUORUM_LOST.*"] },
@@ -143,9 +149,14 @@ async fn a_gateway_that_may_not_provision_says_which_commands_would() {
         settings.auth = NatsAuth::UserPassword { user: "gateway".to_owned(), password: "g".into() };
         let operator = async_nats::ConnectOptions::with_user_and_password("operator".into(), "o".into());
         let operator = operator.connect(server.url().as_str()).await.unwrap();
-        for stream in
-            ["KV_midplane_nodes", "KV_midplane_revocations", "MP-presence_midplane", "KV_midplane_epochs", STREAM]
-        {
+        for stream in [
+            "KV_midplane_nodes",
+            "KV_midplane_revocations",
+            "KV_midplane_scaling",
+            "MP-presence_midplane",
+            "KV_midplane_epochs",
+            STREAM,
+        ] {
             let error = refusal(&settings, &namespaces()).await.to_string();
             let (subject, body) = command_in(&error);
             assert_eq!(subject, format!("$JS.API.STREAM.CREATE.{stream}"), "{error}");

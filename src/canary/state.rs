@@ -1,0 +1,90 @@
+//! What was said, and what came back.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// Words whose return is still timed.
+const TIMED: usize = 16;
+
+#[derive(Default)]
+pub(super) struct State {
+    /// The last words, with when they were said.
+    spoken: VecDeque<(u64, Instant)>,
+    /// The last word that came back.
+    heard: u64,
+    /// When the first word was acknowledged after the last one that came back.
+    waiting_since: Option<Instant>,
+    /// When each other node was heard last, or first expected, by process.
+    peers: BTreeMap<String, Peer>,
+}
+
+struct Peer {
+    heard: Instant,
+    told: bool,
+}
+
+impl State {
+    pub(super) fn speaks(&mut self, number: u64, now: Instant) {
+        if self.spoken.len() == TIMED {
+            self.spoken.pop_front();
+        }
+        self.spoken.push_back((number, now));
+    }
+
+    /// The store has a word; it may have come back already.
+    pub(super) fn acknowledged(&mut self, number: u64, now: Instant) {
+        if number > self.heard {
+            self.waiting_since.get_or_insert(now);
+        }
+    }
+
+    /// A word came back; how long that took, where it is known and no repetition.
+    pub(super) fn heard(&mut self, number: u64, now: Instant) -> Option<Duration> {
+        if number <= self.heard {
+            return None;
+        }
+        self.heard = number;
+        self.waiting_since = None;
+        let spoken = self.spoken.iter().find(|(spoken, _)| *spoken == number);
+        spoken.map(|(_, at)| now.saturating_duration_since(*at))
+    }
+
+    /// For how long acknowledged words have not come back.
+    pub(super) fn waits(&self, now: Instant) -> Option<Duration> {
+        self.waiting_since.map(|since| now.saturating_duration_since(since))
+    }
+
+    /// Everybody gets time anew.
+    pub(super) fn forgive(&mut self, now: Instant) {
+        self.waiting_since = None;
+        self.peers.values_mut().for_each(|peer| peer.heard = now);
+    }
+
+    /// Another node was heard; one that is not expected is not noted.
+    pub(super) fn heard_peer(&mut self, process: &str, now: Instant) {
+        if let Some(peer) = self.peers.get_mut(process) {
+            *peer = Peer { heard: now, told: false };
+        }
+    }
+
+    /// Of the nodes that are `up` (by process, with their names) those that have just become silent for `patience`. The
+    /// others are forgotten.
+    pub(super) fn silent_peers<'a>(
+        &mut self,
+        up: &[(&str, &'a str)],
+        patience: Duration,
+        now: Instant,
+    ) -> Vec<&'a str> {
+        self.peers.retain(|process, _| up.iter().any(|(known, _)| known == process));
+        let mut silent = Vec::new();
+        for (process, name) in up {
+            let peer = self.peers.entry((*process).to_owned()).or_insert(Peer { heard: now, told: false });
+            if now.saturating_duration_since(peer.heard) >= patience && !std::mem::replace(&mut peer.told, true) {
+                silent.push(*name);
+            }
+        }
+        silent
+    }
+}
