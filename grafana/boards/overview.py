@@ -19,10 +19,10 @@ def rows():
         stat("Delivered", "Messages written to clients.", rate("midplane_sent_messages_total"), "mps"),
         stat(
             "Delivery",
-            "99 of 100 publications reach the outboxes within this time from when they were stored. Includes the difference of clocks.",
-            median_and_tail("midplane_delivery_duration_seconds")[1][1],
+            "Does a message sent now arrive? Seconds since the last test message came back, on the node that has waited longest.",
+            "max(time() - (midplane_canary_last_success_timestamp_seconds > 0))",
             "s",
-            (GREEN, (0.5, YELLOW), (1, RED)),
+            (GREEN, (7, YELLOW), (9, RED)),
         ),
         stat(
             "Losses told",
@@ -107,6 +107,25 @@ def rows():
             "From store to outbox",
             "How long stored publications take to the outboxes of clients. Includes the difference of clocks between hosts.",
             median_and_tail("midplane_delivery_duration_seconds"),
+            "s",
+        ),
+        graph(
+            "A message sent now",
+            "From publishing a test message to its delivery on the same node, through the store, on one clock.",
+            median_and_tail("midplane_canary_duration_seconds"),
+            "s",
+            line=1,
+        ),
+        graph(
+            "Test messages that failed",
+            "unpublished: the store did not acknowledge. undelivered: it did, and nothing came. silent_peer: those of another node did not come.",
+            [("{{reason}}", rate("midplane_canary_failures_total", "reason"))],
+            "ops",
+        ),
+        graph(
+            "Since the last test message",
+            "Seconds since a node heard its own. More than 9: nothing is delivered.",
+            [("{{instance}}", "time() - (midplane_canary_last_success_timestamp_seconds > 0)")],
             "s",
         ),
     )

@@ -15,7 +15,36 @@ def errors(reason, values, source="client"):
     return {f'midplane_publish_errors_total{{instance="a",source="{source}",reason="{reason}"}}': values}
 
 
+HEARD = 'midplane_canary_last_success_timestamp_seconds{instance="a"}'
+STOPPING = 'midplane_drain_deadline_timestamp_seconds{instance="a"}'
+CANARY = 'midplane_canary_duration_seconds_bucket{instance="a",le="%s"}'
+
+
+def took(within_a_second, within_five):
+    return {CANARY % "1": within_a_second, CANARY % "5": within_five, CANARY % "+Inf": within_five}
+
+
+def failed(reason, values):
+    return {f'midplane_canary_failures_total{{instance="a",reason="{reason}"}}': values}
+
+
 CASES = {
+    "MidplaneDeliveryCanaryFailing": [
+        fires("none since 30 s", "1m", {HEARD: "1 15 30x10", STOPPING: "0x20"}, instance="a"),
+        quiet("one every scrape", "1m", {HEARD: "1 15 30 45 60 75", STOPPING: "0x20"}),
+        quiet("a node that is stopping", "1m", {HEARD: "1 15 30x10", STOPPING: "90x20"}),
+        quiet("a node that has only begun, or has none", "1m", {HEARD: "0x10", STOPPING: "0x20"}),
+        quiet("a node that is dead", "2m", {HEARD: "1 15 stale", STOPPING: "0 0 stale"}),
+    ],
+    "MidplanePeersUnheard": [
+        fires("one fell silent", "2m", failed("silent_peer", "0x4 1x20"), instance="a", reason="silent_peer"),
+        quiet("words that were not acknowledged", "2m", failed("unpublished", "0+1x20")),
+        quiet("long ago", "10m", failed("silent_peer", "0x4 1x60")),
+    ],
+    "MidplaneDeliverySlow": [
+        fires("one in ten takes longer", "12m", took("0+90x60", "0+100x60")),
+        quiet("all are quicker", "12m", took("0+100x60", "0+100x60")),
+    ],
     "MidplaneLossUnhealed": [
         fires("once", "2m", {'midplane_gaps_unhealed_total{instance="a",cause="hole"}': "0x3 1x20"}, cause="hole"),
         quiet("ten minutes ago", "12m", {'midplane_gaps_unhealed_total{instance="a",cause="hole"}': "0x3 1x80"}),
