@@ -1,5 +1,8 @@
 """What is configured in one file is what another one means."""
 
+import re
+import tomllib
+
 import yaml
 
 from rules import PROJECT
@@ -49,3 +52,18 @@ def test_as_many_nodes_are_expected_as_compose_starts():
     rules = [rule for group in load("prometheus/rules/expectations.yml")["groups"] for rule in group["rules"]]
     expected = next(rule["expr"] for rule in rules if rule["record"] == "job:midplane_expected_nodes:max")
     assert expected == f"vector({len(TARGETS)})"
+
+
+def test_the_canary_has_time_to_be_scraped_before_it_is_missed():
+    defaults = tomllib.loads((PROJECT / "src/settings/defaults.toml").read_text())
+    rule = next(
+        rule
+        for group in load("prometheus/rules/delivery.yml")["groups"]
+        for rule in group["rules"]
+        if rule.get("alert") == "MidplaneDeliveryCanaryFailing"
+    )
+    patience = int(re.search(r"> (\d+)\n", rule["expr"])[1])
+    word = int(defaults["canary"]["interval"].removesuffix("s"))
+    for name in ("prometheus", "prometheus.scaled"):
+        scrape = int(load(f"prometheus/{name}.yml")["global"]["scrape_interval"].removesuffix("s"))
+        assert word + scrape + 2 <= patience < 10
