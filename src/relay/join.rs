@@ -14,7 +14,7 @@ use super::topic::{Course, Topic, TopicState};
 use super::turn::shared;
 use super::wish::Wish;
 use crate::backplane::message::now;
-use crate::backplane::{GapCause, History, HistoryError, Stored, SubscribeError};
+use crate::backplane::{GapCause, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot, TurnedAway};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
@@ -23,7 +23,7 @@ use crate::telemetry::RecoverySource;
 /// Official clients drop the whole connection when a subscribe is not answered within 5 s.
 const DEADLINE: Duration = Duration::from_secs(4);
 /// How often a catch-up starts over because publications overtook it.
-const ATTEMPTS: usize = 8;
+pub(super) const ATTEMPTS: usize = 8;
 
 /// What a subscriber got.
 pub struct Joined {
@@ -286,61 +286,6 @@ impl Relay {
         joined
     }
 
-    async fn enter_with_latest(
-        self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        wish: &Wish,
-        since: &Since,
-        outbox: &Arc<Outbox>,
-        options: &HistoryOptions,
-        history: &dyn History,
-    ) -> Result<Option<Joined>, JoinError> {
-        for _ in 0..ATTEMPTS {
-            let top = history.top(&topic.channel).await?;
-            let stand = top.position();
-            let known =
-                stand.offset == since.offset && stand.epoch.as_str() == since.epoch && !since.offset.may_be_rounded();
-            let message = if known { None } else { wish.latest(history, &topic.channel, &top).await? };
-            let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
-            let outcome = match readable {
-                Some(message) => Outcome::Recovered(vec![message]),
-                None if known => Outcome::Recovered(Vec::new()),
-                None => Outcome::Refused(Refusal::Trimmed),
-            };
-            if let Some(joined) = self.enter_unless_overtaken(topic, wish, outbox, stand, outcome) {
-                return Ok(Some(joined));
-            }
-            if topic.state.lock().closed {
-                return Ok(None);
-            }
-            sleep(Duration::from_millis(10)).await;
-        }
-        Err(HistoryError::Unavailable("publications kept overtaking the latest".to_owned()).into())
-    }
-
-    /// Enters at `stand`; `None` when the channel has moved on from there.
-    fn enter_unless_overtaken(
-        self: &Arc<Self>,
-        topic: &Arc<Topic>,
-        wish: &Wish,
-        outbox: &Arc<Outbox>,
-        stand: Position,
-        outcome: Outcome,
-    ) -> Option<Joined> {
-        let mut state = topic.state.lock();
-        let Course::Chained(chained) = &state.course else { return None };
-        if chained.chain.epoch != stand.epoch {
-            if state.suspect(GapCause::EpochChanged, Offset::NONE) {
-                self.have_healed(topic, GapCause::EpochChanged);
-            }
-            return None;
-        }
-        if chained.chain.had > stand.offset {
-            return None;
-        }
-        self.seat(topic, &mut state, wish, outbox, Some(stand), outcome)
-    }
-
     fn admit(
         self: &Arc<Self>,
         topic: &Arc<Topic>,
@@ -353,7 +298,7 @@ impl Relay {
     }
 
     /// Takes the listener in, and with the same lock fixes where it stands: nothing passes in between.
-    fn seat(
+    pub(super) fn seat(
         self: &Arc<Self>,
         topic: &Arc<Topic>,
         state: &mut TopicState,
@@ -394,7 +339,7 @@ impl Relay {
     }
 
     /// Counts a gap that was found, and has it healed.
-    fn have_healed(&self, topic: &Arc<Topic>, cause: GapCause) {
+    pub(super) fn have_healed(&self, topic: &Arc<Topic>, cause: GapCause) {
         self.count_gap(cause);
         self.heals.push(Arc::clone(topic));
     }

@@ -13,6 +13,7 @@ mod counted;
 mod heal;
 mod history;
 mod join;
+mod latest;
 mod parked;
 mod publication;
 mod pump;

@@ -9,7 +9,10 @@ use config::{Config, File, FileFormat, Value, ValueKind};
 use secrecy::ExposeSecret;
 
 use super::section::Table;
-use super::{DEFAULTS, HookEndpoint, NatsAuth, RecoveryMode, Refusals, Settings, explain, reference, template};
+use super::{
+    ConnectionOverflow, DEFAULTS, HookEndpoint, NatsAuth, RecoveryMode, Refusals, Settings, explain, reference,
+    template,
+};
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -185,6 +188,12 @@ fn values_are_read_as_what_people_write() {
         ping_interval = "1m30s"
         pong_timeout = "off"
         publish_rate = "10/s"
+        subscribe_rate = "off"
+        user_connect_rate = "off"
+        user_connection_limit = 3
+        user_connection_overflow = "replace"
+        [client.connects]
+        wait = "2s"
         [hooks.connect]
         endpoint = "https://backend.example/connect"
         static_headers = { X-Key = "v" }
@@ -197,6 +206,10 @@ fn values_are_read_as_what_people_write() {
     assert_eq!(settings.http.body_limit, 1 << 20);
     assert_eq!((settings.client.ping_interval, settings.client.pong_timeout), (Duration::from_secs(90), None));
     assert_eq!(settings.client.publish_rate.expect("limited").burst, 10);
+    assert!(settings.client.subscribe_rate.is_none() && settings.client.user_connect_rate.is_none());
+    let limit = settings.client.user_connection_limit.expect("limited");
+    assert_eq!((limit.most.get(), limit.overflow), (3, ConnectionOverflow::Replace));
+    assert_eq!((settings.client.connects.wait, settings.client.connects.concurrency), (Duration::from_secs(2), 1024));
     let hook = settings.hooks.connect.expect("a hook");
     assert!(matches!(hook.endpoint, HookEndpoint::Http(url) if url.path() == "/connect"));
     assert_eq!(hook.static_headers, [("X-Key".to_owned(), "v".to_owned())]);

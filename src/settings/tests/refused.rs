@@ -309,3 +309,23 @@ fn a_history_that_forgets_before_a_retry_is_over_is_refused() {
     let why = "not shorter than the history_meta_ttl of namespace \"hot\" (10s), so a retry could be stored twice";
     assert_eq!(refused(Settings::from_toml(&settings)), format!("nats.publish_timeout = \"15s\": {why}"));
 }
+
+#[test]
+fn limits_that_make_no_sense_are_refused() {
+    for (toml, expected) in [
+        (
+            "[client.connects]\nconcurrency = 0",
+            "client.connects.concurrency = 0: nothing would pass (try a number from 1 on)",
+        ),
+        (
+            "[client]\nuser_connection_overflow = \"fight\"",
+            "client.user_connection_overflow = \"fight\": none of \"refuse\", \"replace\"",
+        ),
+        (
+            "[client]\nuser_connect_rate = \"often\"",
+            "client.user_connect_rate = \"often\": not a rate (try \"20/s\" or \"20/s burst 100\")",
+        ),
+    ] {
+        assert_eq!(refused(Settings::from_toml(toml)), expected);
+    }
+}
