@@ -6,6 +6,7 @@ use anyhow::Context;
 
 use crate::backplane::Backplane;
 use crate::census::Census;
+use crate::cluster::patiently;
 use crate::presence::Presence;
 use crate::session::{ConnectRate, Limits, Turnstile};
 use crate::settings::{Bounds, Settings};
@@ -31,7 +32,8 @@ pub(super) async fn limits(
     let count = |limit| Census::new(limit, Arc::clone(presence), Arc::clone(backplane), Arc::clone(telemetry));
     let census = settings.client.user_connection_limit.map(count);
     if let Some(census) = &census
-        && let Some(asked) = census.listen().await.context("questions about connections of users")?
+        && let Some(asked) =
+            patiently(async || census.listen().await).await.context("questions about connections of users")?
     {
         tasks.run("questions about users", Arc::clone(census).answer(asked));
     }

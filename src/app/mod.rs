@@ -27,7 +27,7 @@ use crate::api::{self, Api};
 use crate::auth::Verifier;
 use crate::backplane::{Backplane, Watch};
 use crate::canary::Canary;
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, patiently};
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
 use crate::http::Edge;
@@ -117,8 +117,11 @@ impl Rooms {
         let rooms = (Arc::clone(relay), Arc::clone(&presence), Arc::clone(backplane), Arc::clone(connections));
         let api = Api::new(rooms, hooks, cluster.clone(), Arc::clone(&revocations), settings);
         cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, tasks).await?;
-        let calls = api::requests::serve(&api, tasks).await.context("server API over NATS")?;
-        let told = backplane.broadcast().hear(api::CONTROL).await.context("word from other nodes")?;
+        let calls =
+            patiently(async || api::requests::serve(&api, tasks).await).await.context("server API over NATS")?;
+        let told = patiently(async || backplane.broadcast().hear(api::CONTROL).await)
+            .await
+            .context("word from other nodes")?;
         tasks.run("word from other nodes", Arc::clone(&api).obey(told));
         let emulation = emulation(settings, backplane, telemetry, tasks).await?;
         let readiness = &base.readiness;
@@ -151,7 +154,7 @@ async fn know_revoked(
     telemetry: &Arc<Telemetry>,
 ) -> anyhow::Result<(Arc<Revocations>, Watch)> {
     let revocations = Revocations::new(Arc::clone(backplane), Arc::clone(connections), Arc::clone(telemetry));
-    let changes = revocations.watch().await.context("revocations of tokens")?;
+    let changes = patiently(async || revocations.watch().await).await.context("revocations of tokens")?;
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
     Ok((revocations, changes))
@@ -183,8 +186,9 @@ async fn operate(
 ) -> anyhow::Result<Arc<Operate>> {
     let (readiness, scaling) = (Arc::clone(readiness), settings.scaling.clone());
     let operate = Operate::new(cluster.clone(), Arc::clone(backplane), readiness, scaling, Arc::clone(telemetry));
-    let wishes = operate.watch().await.context("the wished size of the cluster")?;
-    let orders = backplane.broadcast().hear(operate::DRAINS).await.context("orders to drain")?;
+    let wishes = patiently(async || operate.watch().await).await.context("the wished size of the cluster")?;
+    let orders =
+        patiently(async || backplane.broadcast().hear(operate::DRAINS).await).await.context("orders to drain")?;
     tasks.run("wished size of the cluster", Arc::clone(&operate).follow(wishes));
     tasks.run("orders to drain", Arc::clone(&operate).obey(orders));
     tasks.run("advice on scaling", Arc::clone(&operate).advise());
@@ -209,7 +213,9 @@ async fn emulation(
 ) -> anyhow::Result<Arc<Emulation>> {
     let limit = settings.transports.emulation_body_limit.saturating_mul(4);
     let emulation = Emulation::new(limit, Arc::clone(backplane), Arc::clone(telemetry));
-    if let Some(passed_on) = emulation.listen().await.context("what clients post elsewhere")? {
+    if let Some(passed_on) =
+        patiently(async || emulation.listen().await).await.context("what clients post elsewhere")?
+    {
         tasks.run("what clients post elsewhere", Arc::clone(&emulation).take(passed_on));
     }
     Ok(emulation)

@@ -295,7 +295,10 @@ impl Cluster {
 }
 
 /// Subscribes, however often that takes: the backplane may be away just now.
-async fn patiently<T>(subscribe: impl AsyncFn() -> Result<T, SubscribeError>) -> Result<T, SubscribeError> {
+///
+/// # Errors
+/// When it is refused, or not accepted for half a minute.
+pub async fn patiently<T>(subscribe: impl AsyncFn() -> Result<T, SubscribeError>) -> Result<T, SubscribeError> {
     let deadline = Instant::now() + JOIN_PATIENCE;
     loop {
         match subscribe().await {
