@@ -108,22 +108,26 @@ choose_monitoring() {
     case "$answer" in [yY]*) monitoring=yes ;; esac
 }
 
-# unhealthy: the services that are not healthy yet.
+# unhealthy: the services that are not healthy yet. It fails where that cannot be seen. Containers that have ended count;
+# those of `run`, and of services that are not chosen, do not.
 unhealthy() {
-    local id
-    for id in $("${compose[@]}" ps -q); do
-        docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}}' "$id"
-    done | awk '$2 != "healthy" { print $1 }' | sort | xargs
+    local services ids states
+    services="$("${compose[@]}" config --services)" || return 1
+    # shellcheck disable=SC2086
+    ids="$("${compose[@]}" ps -q --all $services)" && [ -n "$ids" ] || return 1
+    # shellcheck disable=SC2086
+    states="$(docker inspect --format '{{index .Config.Labels "com.docker.compose.service"}} {{if not .State.Running}}{{.State.Status}}{{else if .State.Health}}{{.State.Health.Status}}{{else}}{{.State.Status}}{{end}} {{index .Config.Labels "com.docker.compose.oneoff"}}' $ids)" || return 1
+    awk '$2 != "healthy" && $3 != "True" { print $1 }' <<<"$states" | sort -u | xargs
 }
 
 wait_until_healthy() {
     local waited=0 left
-    while left="$(unhealthy)" && [ -n "$left" ]; do
+    until left="$(unhealthy)" && [ -z "$left" ]; do
         if [ "$waited" -ge "$PATIENCE" ]; then
-            "${compose[@]}" ps
+            "${compose[@]}" ps --all || true
             # shellcheck disable=SC2086
-            "${compose[@]}" logs --tail=20 $left
-            fail "not healthy within $PATIENCE s: $left"
+            [ -z "$left" ] || "${compose[@]}" logs --tail=20 $left || true
+            fail "not healthy within $PATIENCE s: ${left:-the containers cannot be seen}"
         fi
         sleep 1
         waited=$((waited + 1))
