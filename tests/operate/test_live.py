@@ -4,17 +4,32 @@ import re
 
 import pytest
 
-from dashboards import BOARDS, TARGETS, filled, named
+from dashboards import BOARDS, TARGETS, filled, named, without_fallback
 from live.pictures import pictures
 from live.prometheus import numbers
 from rules import ALERTS, RECORDINGS
 from system import eventually
+
+LABEL = re.compile(r"{{(\w+)}}")
+SPLIT = [each for each in TARGETS if LABEL.search(each[2]["legendFormat"])]
 
 
 @pytest.mark.parametrize("board, panel, target", TARGETS, ids=[named(*each) for each in TARGETS])
 def test_a_query_finds_data(watched, board, panel, target):
     query = filled(target["expr"])
     assert numbers(watched.query(query)), query
+    for selector in re.findall(r"\b(?:midplane|process)_[a-z_]+\{[^}]*\}", query):
+        assert watched.query(selector), selector
+
+
+@pytest.mark.parametrize("board, panel, target", SPLIT, ids=[named(*each) for each in SPLIT])
+def test_a_query_has_the_labels_that_its_legend_names(watched, board, panel, target):
+    """Without the fallback, which has a value whatever is asked for: of the families there are members, if only at 0."""
+    query = without_fallback(filled(target["expr"]))
+    found = watched.query(query)
+    assert found, query
+    for series in found:
+        assert set(LABEL.findall(target["legendFormat"])) <= set(series["metric"]), query
 
 
 @pytest.mark.parametrize("alert", ALERTS)
