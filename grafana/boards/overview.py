@@ -114,19 +114,28 @@ def rows():
             "From publishing a test message to its delivery on the same node, through the store, on one clock.",
             median_and_tail("midplane_canary_duration_seconds"),
             "s",
+            width=6,
             line=1,
         ),
         graph(
             "Test messages that failed",
-            "unpublished: the store did not acknowledge. undelivered: it did, and nothing came. silent_peer: those of another node did not come.",
+            "unpublished: the store did not acknowledge. undelivered: it did, and nothing came.",
             [("{{reason}}", rate("midplane_canary_failures_total", "reason"))],
             "ops",
+            width=6,
+        ),
+        graph(
+            "Nodes not heard",
+            "Nodes that serve and that a node does not hear, although it hears itself. 0 unless something is cut.",
+            [("{{instance}}", "midplane_canary_silent_peers")],
+            width=6,
         ),
         graph(
             "Since the last test message",
             "Seconds since a node heard its own. More than 9: nothing is delivered.",
             [("{{instance}}", "time() - (midplane_canary_last_success_timestamp_seconds > 0)")],
             "s",
+            width=6,
         ),
     )
     yield row(

@@ -17,15 +17,12 @@ def errors(reason, values, source="client"):
 
 HEARD = 'midplane_canary_last_success_timestamp_seconds{instance="a"}'
 STOPPING = 'midplane_drain_deadline_timestamp_seconds{instance="a"}'
+SILENT = 'midplane_canary_silent_peers{instance="a"}'
 CANARY = 'midplane_canary_duration_seconds_bucket{instance="a",le="%s"}'
 
 
 def took(within_a_second, within_five):
     return {CANARY % "1": within_a_second, CANARY % "5": within_five, CANARY % "+Inf": within_five}
-
-
-def failed(reason, values):
-    return {f'midplane_canary_failures_total{{instance="a",reason="{reason}"}}': values}
 
 
 CASES = {
@@ -37,9 +34,11 @@ CASES = {
         quiet("a node that is dead", "2m", {HEARD: "1 15 stale", STOPPING: "0 0 stale"}),
     ],
     "MidplanePeersUnheard": [
-        fires("one fell silent", "2m", failed("silent_peer", "0x4 1x20"), instance="a", reason="silent_peer"),
-        quiet("words that were not acknowledged", "2m", failed("unpublished", "0+1x20")),
-        quiet("long ago", "10m", failed("silent_peer", "0x4 1x60")),
+        fires("one fell silent", "4m", {SILENT: "0x4 1x60"}, instance="a"),
+        fires("for as long as it is silent", "30m", {SILENT: "0x4 2x160"}, instance="a"),
+        quiet("for half a minute", "4m", {SILENT: "0x12 1 1 0x60"}),
+        quiet("heard again", "10m", {SILENT: "0x4 1x20 0x60"}),
+        quiet("a node that is dead", "10m", {SILENT: "1 1 stale"}),
     ],
     "MidplaneDeliverySlow": [
         fires("one in ten takes longer", "12m", took("0+90x60", "0+100x60")),
