@@ -152,8 +152,10 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         let (seed, directory, outcome) = ended.context("a run panicked")?;
         let replay = || {
             let Size { seconds, clients, pace } = size;
+            let (sdk, settle, patience) = (args.sdk, args.settle, args.patience);
             format!(
-                "  left in {}; again: just faults-replay {seed} --seconds {seconds} --clients {clients} --pace {pace}",
+                "  left in {}; again: just faults-replay {seed} --seconds {seconds} --clients {clients} --pace {pace} \
+                 --sdk {sdk} --settle {settle} --patience {patience}",
                 directory.display()
             )
         };
