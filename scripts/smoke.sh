@@ -22,6 +22,13 @@ bridge=none
 started=no
 say() { echo "smoke: $*"; }
 
+# What this run has made; what was pulled stays.
+remove_images() {
+    [ -n "${MIDPLANE_IMAGE:-}" ] || return 0
+    { echo "$MIDPLANE_IMAGE" && docker image ls --filter "reference=midplane-smoke/*:$$" --format '{{.Repository}}:{{.Tag}}'; } |
+        xargs -r docker image rm -f >/dev/null 2>&1
+}
+
 cleaned() {
     local status=$?
     trap - EXIT INT TERM
@@ -29,8 +36,8 @@ cleaned() {
         [ "$status" = 0 ] || docker compose --env-file "$CLUSTER_ENV" --profile monitoring --profile scaled logs --no-color >test-artifacts/smoke-containers.log 2>&1 || true
         docker compose --env-file "$CLUSTER_ENV" -f compose.yaml -f compose/scaled.yaml --profile monitoring --profile scaled \
             down --volumes --timeout 30 >"$WORK/down.log" 2>&1 || { cat "$WORK/down.log"; status=1; }
-        docker image rm -f "$MIDPLANE_IMAGE" >/dev/null 2>&1 || true
     fi
+    remove_images || true
     if [ -n "$engine" ]; then
         kill "$engine" 2>/dev/null && { wait "$engine" || true; }
         umount "$WORK"/engine/exec/netns/* 2>/dev/null || true
@@ -110,16 +117,19 @@ prebuilt() {
     cp -L "$binary" "$context/midplane"
     printf '#!/bin/sh\nmkdir -p target/release && cp /usr/local/lib/midplane target/release/midplane\n' >"$context/cargo"
     chmod +x "$context/cargo"
-    printf 'FROM debian:bookworm-slim\nCOPY midplane /usr/local/lib/midplane\nCOPY cargo /usr/local/bin/cargo\n' >"$context/Dockerfile"
+    printf 'FROM %s\nCOPY midplane /usr/local/lib/midplane\nCOPY cargo /usr/local/bin/cargo\n' "${RUNTIME_IMAGE:-debian:bookworm-slim}" >"$context/Dockerfile"
     export RUST_IMAGE="midplane-smoke/prebuilt:$$"
     DOCKER_BUILDKIT=1 docker build -q -t "$RUST_IMAGE" "$context" >/dev/null
 }
 
 say "images"
-images="$(SECRETS_DIR=x docker compose --profile monitoring config --images | grep -v "^$MIDPLANE_IMAGE\$" | sort -u)"
-[ "$full" = no ] || images="$images ${RUST_IMAGE:-rust:1-bookworm}"
-# shellcheck disable=SC2086
-scripts/smoke/stand_ins.sh "$WORK" debian:bookworm-slim $images
+# VARIABLE=IMAGE, as compose.yaml has them where nothing else is asked for.
+images=()
+while IFS='=' read -r variable image; do
+    [ "$variable$full" = RUST_IMAGEno ] || images+=("$variable=${!variable:-$image}")
+done < <(sed -nE 's/.*\$\{([A-Z]+_IMAGE):-([^}]+)\}.*/\1=\2/p' compose.yaml | grep -v ^MIDPLANE_IMAGE=)
+scripts/smoke/stand_ins.sh "$WORK" $$ "${images[@]}" >"$WORK/stand-ins"
+while IFS= read -r stand_in; do export "${stand_in?}"; done <"$WORK/stand-ins"
 [ "$full" = yes ] || prebuilt
 
 say "up"

@@ -1,24 +1,26 @@
 #!/usr/bin/env bash
-# Makes the images that cannot be pulled: the real programs of Debian and PyPI, under the names that compose.yaml asks for. An
-# image that is there, or can be pulled, is left as it is. Usage: scripts/smoke/stand_ins.sh DIRECTORY; what takes long is kept
-# in .tools/smoke. Needs root, apt-get and debootstrap.
+# Makes the images that cannot be pulled: the real programs of Debian and PyPI. They have names of their own
+# (midplane-smoke/NAME:TAG), so that nobody takes them for what they stand for; whoever calls this removes them. An image that is
+# there, or can be pulled, is used as it is. Usage: scripts/smoke/stand_ins.sh DIRECTORY TAG VARIABLE=IMAGE...; on standard output
+# a line VARIABLE=NAME for each that has a stand-in. What takes long is kept in .tools/smoke. Needs root, apt-get, debootstrap.
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
 WORK="${1:?a directory to work in}"
+OURS="${2:?a tag for what is made}"
 KEPT="$PWD/.tools/smoke"
 MIRROR="${DEBIAN_MIRROR:-http://deb.debian.org/debian}"
-BASE=debian:bookworm-slim
-TOOLS=midplane-smoke/forky # nginx that can resolve, Prometheus, busybox
+TOOLS="midplane-smoke/forky:$OURS" # nginx that can resolve, Prometheus, busybox
 mkdir -p "$KEPT"
 
-say() { echo "stand-ins: $*"; }
+say() { echo "stand-ins: $*" >&2; }
 there() { docker image inspect "$1" >/dev/null 2>&1; }
 had() { there "$1" || timeout 300 docker pull -q "$1" >/dev/null 2>&1; }
 
 # debian TAG SUITE SCRIPT PACKAGES: an image of a freshly bootstrapped Debian.
 debian() {
-    local name="${1//[:\/]/-}"
+    local name="${1%:*}"
+    name="${name//\//-}"
     local tar="$KEPT/$name.tar" root="$WORK/$name"
     if [ ! -s "$tar" ]; then
         say "debootstrap $2 for $1"
@@ -40,17 +42,18 @@ image() {
     cat >"$context/Dockerfile"
     [ $# = 0 ] || cp -L "$@" "$context/"
     DOCKER_BUILDKIT=1 docker build -q -t "$tag" "$context" >/dev/null
-    say "$tag is a stand-in"
     rm -rf "$context"
 }
 
-base() { had "$BASE" || debian "$BASE" bookworm "" ca-certificates; }
 tools() { there "$TOOLS" || debian "$TOOLS" forky /usr/share/debootstrap/scripts/sid ca-certificates,nginx,prometheus,busybox-static; }
 
-for tag in "${@:2}"; do
-    if had "$tag"; then continue; fi
-    case "$tag" in
-        debian:*) base ;;
+for each in "${@:3}"; do
+    wanted="${each#*=}"
+    if had "$wanted"; then continue; fi
+    name="${wanted%:*}"
+    tag="midplane-smoke/${name##*/}:$OURS"
+    case "$wanted" in
+        debian:*) debian "$tag" bookworm "" ca-certificates ;;
         nats:*)
             tools
             image "$tag" .tools/bin/nats-server <<END
@@ -84,7 +87,7 @@ CMD ["busybox", "httpd", "-f", "-p", "3000", "-h", "/www"]
 END
             ;;
         rust:*) # This machine's toolchain on a Debian with a C compiler.
-            debian midplane-smoke/builder bookworm "" ca-certificates,gcc,g++,libc6-dev,make,pkg-config
+            debian "midplane-smoke/builder:$OURS" bookworm "" ca-certificates,gcc,g++,libc6-dev,make,pkg-config
             toolchain="$(rustc --print sysroot)"
             target="$(rustc -vV | sed -n 's/^host: //p')"
             mkdir -p "$WORK/toolchain/lib/rustlib"
@@ -93,13 +96,15 @@ END
             cp -a "$toolchain/lib/rustlib/$target" "$WORK/toolchain/lib/rustlib/"
             tar -C "$WORK" -cf "$WORK/toolchain.tar" toolchain
             image "$tag" "$WORK/toolchain.tar" /etc/ssl/certs/ca-certificates.crt <<END
-FROM midplane-smoke/builder
+FROM midplane-smoke/builder:$OURS
 ADD toolchain.tar /opt
 COPY ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 ENV CARGO_HOME=/usr/local/cargo PATH=/opt/toolchain/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 END
             rm -rf "$WORK/toolchain" "$WORK/toolchain.tar"
             ;;
-        *) say "no stand-in for $tag" >&2; exit 1 ;;
+        *) say "no stand-in for $wanted"; exit 1 ;;
     esac
+    say "$tag stands in for $wanted"
+    echo "${each%%=*}=$tag"
 done
