@@ -63,12 +63,9 @@ impl Drain {
         let leaving = self.connections.close_all(&farewell());
         info!(connections = leaving, "the last clients are told to leave");
         let emptied = self.connections.wait_until_empty();
-        match deadline {
-            Some(deadline) if timeout_at(deadline, emptied).await.is_err() => {
-                warn!(connections = self.connections.len(), "stopped before every client had answered");
-            }
-            Some(_) => {}
-            None => self.connections.wait_until_empty().await,
+        let Some(deadline) = deadline else { return emptied.await };
+        if timeout_at(deadline, emptied).await.is_err() {
+            warn!(connections = self.connections.len(), "stopped before every client had answered");
         }
     }
 

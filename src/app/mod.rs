@@ -25,7 +25,7 @@ use self::routes::{clients, router};
 use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
-use crate::backplane::{Backplane, Watch};
+use crate::backplane::{Backplane, Health, Watch};
 use crate::canary::Canary;
 use crate::cluster::{Cluster, patiently};
 use crate::emulation::Emulation;
@@ -129,6 +129,10 @@ impl Rooms {
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
         canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
         let router = router(settings, &edge, clients, (api, &operate), readiness, telemetry);
+        // Revocations were listed since: whoever comes as soon as the address is told is let in.
+        if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
+            readiness.clear(BACKPLANE);
+        }
         let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(telemetry)));
         tasks.run("readiness", watching);
         let following = revocations.follow(changes, health, heed_backplane(Arc::clone(readiness)));

@@ -26,7 +26,7 @@ use crate::cluster::{self, Cluster};
 use crate::lifecycle::Readiness;
 use crate::protocol::Channel;
 use crate::settings::{Canary as Options, HistoryOptions, Namespace};
-use crate::telemetry::{CanaryFailure, Telemetry};
+use crate::telemetry::{CanaryFailure, Pace, Telemetry};
 
 /// The namespace of the words. Nobody may subscribe to it, and no other may have its name.
 pub const NAMESPACE: &str = crate::settings::CANARY_NAMESPACE;
@@ -55,6 +55,8 @@ pub struct Canary {
     options: Options,
     channel: Channel,
     state: Mutex<State>,
+    /// Of lines about nodes that are not heard.
+    complaints: Pace,
     telemetry: Arc<Telemetry>,
 }
 
@@ -74,7 +76,8 @@ impl Canary {
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
         let channel = Channel::parse(&format!("{NAMESPACE}:word"), usize::MAX).expect("a channel's name");
-        Arc::new(Self { backplane, cluster, readiness, options, channel, state: Mutex::default(), telemetry })
+        let (state, complaints) = (Mutex::default(), Pace::default());
+        Arc::new(Self { backplane, cluster, readiness, options, channel, state, complaints, telemetry })
     }
 
     /// Takes a word that came; what is none is left alone. Never blocks.
@@ -143,15 +146,16 @@ impl Canary {
                 continue;
             }
             let waits = self.state.lock().waits(now);
-            let fails = waits.is_some_and(|waits| waits >= self.options.fail_after);
+            // Once it fails only a word that comes back ends it.
+            let fails = waits.is_some_and(|waits| failing || waits >= self.options.fail_after);
             if fails {
                 self.count(CanaryFailure::Undelivered);
                 let waits = waits.unwrap_or_default().as_secs();
                 self.readiness.hold(OBSTACLE, format!("what is published has not been delivered for {waits} s"));
             } else {
                 self.readiness.clear(OBSTACLE);
-                self.listen_to_peers(now);
             }
+            self.listen_to_peers(now);
             if fails != failing {
                 match fails {
                     true => error!("deliveries stopped although the store acknowledges: not serving"),
@@ -162,15 +166,23 @@ impl Canary {
         }
     }
 
-    /// Counts the nodes that serve and of whom nothing is heard although this node hears itself.
+    /// Counts the nodes that serve and of whom nothing is heard any more although this node hears itself.
     fn listen_to_peers(&self, now: Instant) {
+        let hears_itself = self.state.lock().hears_itself(self.options.fail_after, now);
+        if !hears_itself {
+            self.telemetry.node.canary_silent_peers.set(0.0);
+            return;
+        }
         let up: Vec<_> = self.cluster.members().into_iter().map(|member| member.entry).collect();
         let up = up.iter().filter(|entry| entry.state == cluster::State::Up && entry.process != self.cluster.process());
         let up: Vec<_> = up.map(|entry| (entry.process.as_str(), entry.name.as_str())).collect();
         let patience = self.options.fail_after + ACKNOWLEDGED_WITHIN * 2;
-        for name in self.state.lock().silent_peers(&up, patience, now) {
-            self.count(CanaryFailure::SilentPeer);
-            warn!(node = name, "what this node publishes is not delivered here");
+        let silent = self.state.lock().silent_peers(&up, patience, now);
+        self.telemetry.node.canary_silent_peers.set(silent.len() as f64);
+        if silent.is_empty() {
+            self.complaints.over();
+        } else if self.complaints.due().is_some() {
+            warn!(nodes = ?silent, "what these nodes publish is not delivered here");
         }
     }
 

@@ -12,8 +12,9 @@ const TIMED: usize = 16;
 pub(super) struct State {
     /// The last words, with when they were said.
     spoken: VecDeque<(u64, Instant)>,
-    /// The last word that came back.
+    /// The last word that came back, and when.
     heard: u64,
+    heard_at: Option<Instant>,
     /// When the first word was acknowledged after the last one that came back.
     waiting_since: Option<Instant>,
     /// When each other node was heard last, or first expected, by process.
@@ -22,7 +23,8 @@ pub(super) struct State {
 
 struct Peer {
     heard: Instant,
-    told: bool,
+    /// It was heard at least once: it may be one that has no canary.
+    speaks: bool,
 }
 
 impl State {
@@ -46,6 +48,7 @@ impl State {
             return None;
         }
         self.heard = number;
+        self.heard_at = Some(now);
         self.waiting_since = None;
         let spoken = self.spoken.iter().find(|(spoken, _)| *spoken == number);
         spoken.map(|(_, at)| now.saturating_duration_since(*at))
@@ -56,21 +59,26 @@ impl State {
         self.waiting_since.map(|since| now.saturating_duration_since(since))
     }
 
-    /// Everybody gets time anew.
+    /// Everybody gets time anew; what has not come back is waited for all the same.
     pub(super) fn forgive(&mut self, now: Instant) {
-        self.waiting_since = None;
+        self.waiting_since = self.waiting_since.map(|_| now);
         self.peers.values_mut().for_each(|peer| peer.heard = now);
     }
 
     /// Another node was heard; one that is not expected is not noted.
     pub(super) fn heard_peer(&mut self, process: &str, now: Instant) {
         if let Some(peer) = self.peers.get_mut(process) {
-            *peer = Peer { heard: now, told: false };
+            *peer = Peer { heard: now, speaks: true };
         }
     }
 
-    /// Of the nodes that are `up` (by process, with their names) those that have just become silent for `patience`. The
-    /// others are forgotten.
+    /// Whether a word of this node itself has come back within `patience`.
+    pub(super) fn hears_itself(&self, patience: Duration, now: Instant) -> bool {
+        self.heard_at.is_some_and(|heard| now.saturating_duration_since(heard) < patience)
+    }
+
+    /// Of the nodes that are `up` (by process, with their names) those that spoke once and have been silent for `patience`.
+    /// All others are forgotten.
     pub(super) fn silent_peers<'a>(
         &mut self,
         up: &[(&str, &'a str)],
@@ -80,8 +88,8 @@ impl State {
         self.peers.retain(|process, _| up.iter().any(|(known, _)| known == process));
         let mut silent = Vec::new();
         for (process, name) in up {
-            let peer = self.peers.entry((*process).to_owned()).or_insert(Peer { heard: now, told: false });
-            if now.saturating_duration_since(peer.heard) >= patience && !std::mem::replace(&mut peer.told, true) {
+            let peer = self.peers.entry((*process).to_owned()).or_insert(Peer { heard: now, speaks: false });
+            if peer.speaks && now.saturating_duration_since(peer.heard) >= patience {
                 silent.push(*name);
             }
         }

@@ -38,15 +38,33 @@ fn only_the_last_words_are_timed() {
 }
 
 #[test]
-fn a_node_of_whom_nothing_is_heard_is_told_of_once() {
+fn what_does_not_come_back_is_waited_for_also_when_everybody_gets_time_anew() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    state.speaks(1, begun);
+    state.forgive(begun);
+    assert_eq!(state.waits(begun), None);
+    state.acknowledged(1, begun);
+    state.forgive(begun + SECOND * 5);
+    assert_eq!(state.waits(begun + SECOND * 7), Some(SECOND * 2));
+    assert!(!state.hears_itself(SECOND, begun));
+    state.heard(1, begun + SECOND * 8);
+    assert!(state.hears_itself(SECOND * 2, begun + SECOND * 9));
+    assert!(!state.hears_itself(SECOND * 2, begun + SECOND * 10));
+}
+
+#[test]
+fn a_node_that_spoke_and_is_not_heard_any_more_is_silent_until_it_is() {
     let (mut state, begun) = (State::default(), Instant::now());
     let up = [("p", "ann"), ("q", "bob")];
     assert!(state.silent_peers(&up, SECOND * 5, begun).is_empty());
-    state.heard_peer("q", begun + SECOND * 4);
-    assert_eq!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 5), ["ann"]);
-    assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 6).is_empty());
-    state.heard_peer("p", begun + SECOND * 7);
-    assert_eq!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 20), ["ann", "bob"]);
-    state.forgive(begun + SECOND * 20);
-    assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 21).is_empty());
+    assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 9).is_empty(), "they may have no canary");
+    state.heard_peer("p", begun + SECOND * 10);
+    state.heard_peer("stranger", begun + SECOND * 10);
+    assert_eq!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 15), ["ann"]);
+    assert_eq!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 16), ["ann"]);
+    state.forgive(begun + SECOND * 17);
+    assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 18).is_empty());
+    state.heard_peer("p", begun + SECOND * 30);
+    assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 31).is_empty());
+    assert!(state.silent_peers(&[], SECOND * 5, begun + SECOND * 99).is_empty(), "gone");
 }

@@ -56,7 +56,10 @@ async fn scale(State(operate): State<Arc<Operate>>, body: Bytes) -> Response {
         Ok(scale) => scale,
         Err(refused) => return *refused,
     };
-    match operate.scale(scale).await {
+    // To its end, whether or not somebody still waits for the answer.
+    let scaling = tokio::spawn(async move { operate.scale(scale).await });
+    let scaled = scaling.await.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()));
+    match scaled {
         Ok(scaled) => (StatusCode::ACCEPTED, Json(scaled)).into_response(),
         Err(error) => {
             let status = match error {

@@ -26,13 +26,17 @@ pub(super) struct Saturation {
 }
 
 impl Saturation {
-    /// What is used, of what all have together. A node that takes any number of connections is one that has none taken.
+    /// What is used of what all have together. Of connections those nodes count that take a limited number.
     pub(super) fn of(members: &[Member]) -> Self {
-        let nodes = members.len().max(1) as f64;
         let loads = || members.iter().filter_map(|member| Some((member.load.as_ref()?, member.entry.capacity)));
+        let limited = || loads().filter_map(|(load, capacity)| Some((load.work.clients as f64, capacity? as f64)));
+        let part = |used: f64, of: f64| if of > 0.0 { used / of } else { 0.0 };
         Self {
-            connections: loads().map(|(load, capacity)| connections(load, capacity)).sum::<f64>() / nodes,
-            processors: loads().map(|(load, _)| processors(load)).sum::<f64>() / nodes,
+            connections: part(limited().map(|(clients, _)| clients).sum(), limited().map(|(_, most)| most).sum()),
+            processors: part(
+                loads().map(|(load, _)| load.cpu / 100.0).sum(),
+                loads().map(|(load, _)| load.processors.max(1) as f64).sum(),
+            ),
         }
     }
 }

@@ -137,9 +137,10 @@ impl Operate {
         let request =
             self.http.post(url).timeout(WEBHOOK_TIMEOUT).header("content-type", "application/json").body(told);
         let answered = request.send().await.and_then(reqwest::Response::error_for_status);
+        // The address may hold a secret.
+        let answered = answered.map_err(reqwest::Error::without_url);
         if let Err(error) = &answered {
-            // Without its address: that may hold a secret.
-            warn!(error = %error.to_string().split(" for url").next().unwrap_or_default(), "the scaling webhook failed");
+            warn!(%error, "the scaling webhook failed");
         }
         Some(answered.is_ok())
     }

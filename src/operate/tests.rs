@@ -58,6 +58,8 @@ fn the_fuller_of_connections_and_processors_is_a_nodes_load() {
     assert_eq!(load::of(&member(5000, None, 150.0, 2)), 0.75, "whoever takes any number is never full");
     let both = Saturation::of(&[member(50, Some(100), 100.0, 2), member(30, Some(100), 0.0, 2)]);
     assert_eq!(both, used(0.4, 0.25));
+    let unequal = [member(10, Some(100), 0.0, 1), member(900, Some(1000), 300.0, 3), member(7, None, 0.0, 1)];
+    assert_eq!(Saturation::of(&unequal), used(910.0 / 1100.0, 0.6), "of what they have together");
 }
 
 #[test]

@@ -39,15 +39,16 @@ impl Operate {
 
     /// Knows the wish that stands, for ever.
     pub async fn follow(self: Arc<Self>, mut watch: Watch) {
-        let mut newest = Revision::default();
-        self.read(&mut newest).await;
+        let mut newest = self.read().await;
         while let Some(change) = watch.next().await {
             match change {
-                Change::Missed => self.read(&mut newest).await,
-                Change::Entry { key, value, revision } if key == KEY => {
-                    self.take(value.as_deref(), revision, &mut newest);
+                Change::Entry { key, .. } if key != KEY => {}
+                Change::Entry { value, revision, .. } if revision >= newest => {
+                    newest = revision;
+                    self.take(value.as_deref());
                 }
-                Change::Entry { .. } => {}
+                // Late word, or revisions that begin anew where the registry was lost.
+                Change::Missed | Change::Entry { .. } => newest = self.read().await,
             }
         }
     }
@@ -59,23 +60,21 @@ impl Operate {
         Ok(())
     }
 
-    /// Reads until it succeeds.
-    async fn read(&self, newest: &mut Revision) {
+    /// Reads what stands, until it succeeds.
+    async fn read(&self) -> Revision {
         loop {
             match self.backplane.registry(Bucket::Scaling).get(KEY).await {
-                Ok(Some(entry)) => return self.take(Some(&entry.value), entry.revision, newest),
-                Ok(None) => return,
+                Ok(found) => {
+                    self.take(found.as_ref().map(|entry| &*entry.value));
+                    return found.map_or(Revision::default(), |entry| entry.revision);
+                }
                 Err(error) => debug!(%error, "the wished size is not read yet"),
             }
             sleep(PAUSE).await;
         }
     }
 
-    fn take(&self, value: Option<&[u8]>, revision: Revision, newest: &mut Revision) {
-        if revision < *newest {
-            return;
-        }
-        *newest = revision;
+    fn take(&self, value: Option<&[u8]>) {
         let wish = value.map(serde_json::from_slice::<Wish>).transpose().unwrap_or_else(|error| {
             warn!(%error, "a wished size that this node does not understand");
             None

@@ -28,11 +28,13 @@ impl Relay {
         history: &dyn History,
     ) -> Result<Option<Joined>, JoinError> {
         for _ in 0..ATTEMPTS {
+            let permit = self.permit().await?;
             let top = history.top(&topic.channel).await?;
             let stand = top.position();
             let known =
                 stand.offset == since.offset && stand.epoch.as_str() == since.epoch && !since.offset.may_be_rounded();
             let message = if known { None } else { wish.latest(history, &topic.channel, &top).await? };
+            drop(permit);
             let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
             let outcome = match readable {
                 Some(message) => Outcome::Recovered(vec![message]),

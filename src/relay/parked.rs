@@ -4,6 +4,11 @@
 //! whole and no larger than what may wait for them, when they have read the one before. Where neither reaches back to
 //! where they stand they are told, as anybody is who misses something.
 
+use std::time::Duration;
+
+use tokio::time::sleep;
+use tracing::debug;
+
 use super::Relay;
 use super::join::Membership;
 use super::publication::push_frames;
@@ -13,6 +18,9 @@ use crate::backplane::{History, HistoryError, Stored};
 use crate::hub::{Control, Outbox, Slot};
 use crate::protocol::{Epoch, Offset};
 use crate::telemetry::SlowAction;
+
+/// Before history is asked for again that could not be had.
+const RETRY: Duration = Duration::from_millis(250);
 
 /// Messages encoded before the topic is locked to deliver them.
 const CHUNK: usize = 64;
@@ -75,9 +83,16 @@ impl Relay {
                 }
                 Resumed::StillParked
             }
-            Err(_) => {
+            Err(CatchUpError::Refused(_)) => {
                 topic.state.lock().audience.lose_one(slot, &topic.channel);
                 Resumed::Lost
+            }
+            // Nothing is lost: the store is away, or others are reading.
+            Err(CatchUpError::Unavailable(error)) => {
+                debug!(%error, "a parked reader waits for the store");
+                sleep(RETRY).await;
+                outbox.request(Control::Drained);
+                Resumed::StillParked
             }
         }
     }

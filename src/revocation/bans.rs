@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use super::record::Record;
+use super::record::{Record, later};
 use super::token::{Token, digest};
 use crate::backplane::Revision;
 use crate::clock::unix_seconds;
@@ -45,9 +45,17 @@ impl Bans {
                 (&mut self.users, digest(&[user, channel]), (*issued_before).min(u32::MAX.into()))
             }
         };
-        let ban = Ban { issued_before, expires_at: record.expires_at(), revision };
-        if ban.is_over(unix_seconds()) || bans.get(&digest).is_some_and(|known| known.revision >= revision) {
+        let mut ban = Ban { issued_before, expires_at: record.expires_at(), revision };
+        if ban.is_over(unix_seconds()) {
             return false;
+        }
+        if let Some(known) = bans.get(&digest).filter(|known| known.revision >= revision) {
+            // Revisions begin anew where the registry was lost: what counts then is what refuses more.
+            ban.issued_before = ban.issued_before.max(known.issued_before);
+            ban.expires_at = later(ban.expires_at, known.expires_at);
+            if (ban.issued_before, ban.expires_at) == (known.issued_before, known.expires_at) {
+                return false;
+            }
         }
         bans.insert(digest, ban);
         true
@@ -139,6 +147,20 @@ mod tests {
         assert!(bans.refuse(&Token::new(None, Some(1)), "ann", "news"));
         assert!(!bans.refuse(&Token::new(None, Some(1)), "ann", "chat"));
         assert!(!bans.refuse(&Token::new(None, Some(1)), "ann", ""), "not the connection's");
+    }
+
+    #[test]
+    fn what_refuses_more_counts_also_where_revisions_began_anew() {
+        let mut bans = Bans::default();
+        let record = |before, until| Record::user("ann", "", before, until);
+        assert!(take(&mut bans, &record(100, None), 50));
+        assert!(!take(&mut bans, &record(90, None), 1), "weaker");
+        assert!(take(&mut bans, &record(200, Some(unix_seconds() + 100)), 2));
+        let issued = |at| Token::new(None, Some(at));
+        assert!(bans.refuse(&issued(199), "ann", ""));
+        assert!(!bans.refuse(&issued(200), "ann", ""));
+        assert!(take(&mut bans, &record(300, None), 3));
+        assert!(bans.refuse(&issued(299), "ann", ""));
     }
 
     #[test]

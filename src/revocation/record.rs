@@ -94,7 +94,7 @@ impl Record {
 }
 
 /// The later of two ends, of which 0 is none.
-fn later(one: u64, other: u64) -> u64 {
+pub(super) fn later(one: u64, other: u64) -> u64 {
     if one == 0 || other == 0 { 0 } else { one.max(other) }
 }
 

@@ -123,7 +123,7 @@ labels! {
     }
 
     /// How the delivery canary fails.
-    CanaryFailure("reason") { Unpublished = "unpublished", Undelivered = "undelivered", SilentPeer = "silent_peer" }
+    CanaryFailure("reason") { Unpublished = "unpublished", Undelivered = "undelivered" }
 
     /// An HTTP method.
     Method("method") { Get = "get", Post = "post", Other = "other" }

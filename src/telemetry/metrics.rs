@@ -17,6 +17,7 @@ pub struct Node {
     pub tasks_lost: Counter,
     pub canary_duration: Histogram,
     pub canary_failures: Counters<CanaryFailure>,
+    pub canary_silent_peers: Gauge,
     /// Seconds since the Unix epoch.
     pub canary_last_success: Gauge,
     pub drain_remaining: Gauge,
@@ -39,6 +40,7 @@ impl Node {
             tasks_lost: registry.one(&names::TASKS_LOST),
             canary_duration: registry.one(&names::CANARY_DURATION),
             canary_failures: registry.family(&names::CANARY_FAILURES),
+            canary_silent_peers: registry.one(&names::CANARY_SILENT_PEERS),
             canary_last_success: registry.one(&names::CANARY_LAST_SUCCESS),
             drain_remaining: registry.one(&names::DRAIN_REMAINING_CONNECTIONS),
             drain_deadline: registry.one(&names::DRAIN_DEADLINE),
