@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::command::{decode, or_null};
 use super::{Api, ApiError, Empty, Method};
-use crate::auth::options::{SubscribeOptions, expiry};
+use crate::auth::options::{SubscribeOptions, expiry, on_one_line};
 use crate::hub::{Control, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 
@@ -46,6 +46,8 @@ struct Params {
     expire_at: i64,
     #[serde(deserialize_with = "or_null")]
     expired: bool,
+    /// `conn_info` in a refresh; in a subscribe `chan_info`, which [`SubscribeOptions`] reads.
+    info: Option<Box<RawValue>>,
     recover_since: Option<Since>,
     disconnect: Option<Farewell>,
     #[serde(deserialize_with = "or_null")]
@@ -134,9 +136,13 @@ impl Api {
                     force_push_join_leave: options.overrides.force_push_join_leave,
                 })))
             }
-            Method::Unsubscribe => obey(Order::Unsubscribe(self.channel(&wanted.channel)?.0)),
+            Method::Unsubscribe if wanted.channel.is_empty() => obey(Order::Unsubscribe(None)),
+            Method::Unsubscribe => obey(Order::Unsubscribe(Some(self.channel(&wanted.channel)?.0))),
             Method::Refresh if wanted.expired => Control::Close(DisconnectCode::Expired.into()),
-            Method::Refresh => obey(Order::Expire(expiry(wanted.expire_at))),
+            Method::Refresh => obey(Order::Refresh {
+                expires_at: expiry(wanted.expire_at),
+                info: wanted.info.as_deref().map(on_one_line),
+            }),
             _ => Control::Close(farewell(wanted.disconnect)?),
         })
     }

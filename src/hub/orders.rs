@@ -12,10 +12,10 @@ use crate::protocol::Channel;
 pub enum Order {
     /// Subscribe the client, server-side.
     Subscribe(Box<Placement>),
-    /// End its subscription, whoever made it.
-    Unsubscribe(Channel),
-    /// It expires then, in Unix seconds; `None` is never.
-    Expire(Option<u64>),
+    /// End its subscription, whoever made it; `None` is all of them.
+    Unsubscribe(Option<Channel>),
+    /// It expires then, in Unix seconds, `None` is never; and `conn_info` is another, where it is given.
+    Refresh { expires_at: Option<u64>, info: Option<Bytes> },
     /// Look whether its tokens are still good: one may have been revoked.
     Recheck,
     /// Say what it is subscribed to.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::Failure;
@@ -10,6 +11,7 @@ use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use crate::auth::Overrides;
 use crate::hub::{Description, Order, Placement};
+use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, UnsubscribeCode};
 use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
 
@@ -22,13 +24,13 @@ impl Session {
             }
             match &**order {
                 Order::Subscribe(placement) => self.place(placement).await?,
-                Order::Unsubscribe(channel) => {
-                    if self.leave(channel) {
-                        let code = UnsubscribeCode::Server;
-                        self.push(Push::Unsubscribe { channel: channel.clone(), code });
+                Order::Unsubscribe(Some(channel)) => self.displace(channel.clone()),
+                Order::Unsubscribe(None) => {
+                    while let Some(last) = self.subscriptions.last() {
+                        self.displace(last.channel().clone());
                     }
                 }
-                Order::Expire(at) => self.expire_at(*at),
+                Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref()),
                 Order::Recheck => self.recheck()?,
                 Order::Describe(asker) => {
                     let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
@@ -98,10 +100,20 @@ impl Session {
         Ok(())
     }
 
-    fn expire_at(&mut self, at: Option<u64>) {
+    fn displace(&mut self, channel: Channel) {
+        if self.leave(&channel) {
+            self.push(Push::Unsubscribe { channel, code: UnsubscribeCode::Server });
+        }
+    }
+
+    fn refresh_for_backend(&mut self, at: Option<u64>, info: Option<&Bytes>) {
         let by = if self.client_refreshes() { Refresher::Client } else { Refresher::Server };
         let Some(client) = self.client_mut() else { return };
         client.expiry = at.map(|at| Expiry { at: moment(at), by });
+        if let Some(info) = info {
+            client.info = Some(info.clone());
+            self.show_changes();
+        }
         self.push(Push::Refresh { expires: at.is_some(), ttl: at.map_or(0, |at| ttl(remaining(at))) });
     }
 }

@@ -27,7 +27,7 @@ async fn a_batch_is_answered_item_by_item_without_results_inside() {
         r#"{"history_remove":{}}"#,
         r#"{"channels":{"channels":{}}}"#,
         r#"{"disconnect":{}}"#,
-        r#"{"error":{"code":107,"message":"bad request"}}"#,
+        r#"{"unsubscribe":{}}"#,
         r#"{"connections":{"connections":{}}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,

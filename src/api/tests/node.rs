@@ -79,7 +79,7 @@ async fn what_concerns_a_users_connections_is_checked_before_it_is_told() {
         ("subscribe", r#"{"user":"42"}"#, 107),
         ("subscribe", r#"{"user":"42","channel":"nowhere:a"}"#, 102),
         ("subscribe", r#"{"user":"42","channel":"chat:a","b64data":"?"}"#, 107),
-        ("unsubscribe", r#"{"user":"42","channel":""}"#, 107),
+        ("unsubscribe", r#"{"user":"42","channel":"nowhere:a"}"#, 102),
         ("unsubscribe", r#"{"user":42,"channel":"chat:a"}"#, 107),
         ("disconnect", r#"{"user":"42","client":"nobody"}"#, 107),
         ("disconnect", r#"{"user":"42","disconnect":{"code":2999,"reason":"x"}}"#, 107),
@@ -91,8 +91,12 @@ async fn what_concerns_a_users_connections_is_checked_before_it_is_told() {
     for (method, body) in [
         ("subscribe", r#"{"user":"42","channel":"chat:a","recover_since":{"offset":1,"epoch":"x"}}"#),
         ("unsubscribe", r#"{"user":"42","channel":"chat:a"}"#),
+        ("unsubscribe", r#"{"user":"42","channel":""}"#),
+        ("unsubscribe", r#"{"user":"42"}"#),
         ("disconnect", r#"{"user":"42","disconnect":{"code":4501,"reason":"closed"}}"#),
         ("refresh", r#"{"user":"42","expire_at":4102444800}"#),
+        ("refresh", r#"{"user":"42","info":{"name":"Ada"}}"#),
+        ("refresh", r#"{"user":"42","info":null}"#),
     ] {
         assert_eq!(stage.call(method, body).await, r#"{"result":{}}"#, "{method}: nobody known is no error");
     }

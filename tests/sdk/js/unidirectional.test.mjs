@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
-import { Node, Raw, eventually, fresh, listeningOn, listenings, token } from './harness.mjs';
+import { Node, Raw, eventually, fresh, listeningOn, listenings, now, token, twoNodes } from './harness.mjs';
 
 describe('unidirectional transports', { timeout: 120_000 }, () => {
   let node;
@@ -159,4 +159,57 @@ describe('unidirectional transports', { timeout: 120_000 }, () => {
       assert.deepEqual(each.disconnect, { code: 3001, reason: 'shutdown' });
     }
   });
+});
+
+describe('one of a user\'s connections, on two nodes', { timeout: 120_000 }, () => {
+  let topology;
+  let open = [];
+  before(async () => {
+    topology = await twoNodes(listeningOn);
+  }, { timeout: 60_000 });
+  after(() => topology?.stop());
+  afterEach(() => {
+    for (const each of open) each.end();
+    open = [];
+  });
+
+  const listen = (transport, node, user) => {
+    const listening = listenings[transport](node, { token: token({ sub: user }) });
+    open.push(listening);
+    return listening.connected();
+  };
+  const heard = (listening, kind, channel) => listening.pushes.some(push => push[kind] && push.channel === channel);
+
+  /** What is asked with each method, and the push that shows it. */
+  const orders = {
+    subscribe: () => ({ channel: fresh('chat') }),
+    unsubscribe: channel => ({ channel }),
+    refresh: () => ({ expire_at: now(300) }),
+    disconnect: () => ({}),
+  };
+  for (const by of ['client', 'session']) {
+    for (const [method, order] of Object.entries(orders)) {
+      test(`a backend means it by its ${by} in ${method}, whichever node it asks`, async () => {
+        const [user, channel, last] = [fresh('user'), fresh('chat'), fresh('chat')];
+        const meant = await listen('uni_sse', topology.first, user);
+        const others = [await listen('uni_http_stream', topology.first, user), await listen('uni_websocket', topology.other, user)];
+        await topology.other.api('subscribe', { user, channel });
+        for (const each of [meant, ...others]) await eventually('subscribed', () => heard(each, 'subscribe', channel));
+
+        const asked = order(channel);
+        await topology.other.api(method, { user, [by]: meant.connect[by], ...asked });
+        await eventually('who is meant hears of it', () => heard(meant, method, asked.channel));
+        if (method === 'subscribe') {
+          await topology.first.publish(asked.channel, 1);
+          await eventually('it arrives', () => meant.publications(asked.channel).length === 1);
+        }
+        // One order is obeyed after another: whoever has heard of the last had heard of this one, too.
+        await topology.other.api('subscribe', { user, channel: last });
+        for (const each of others) {
+          await eventually('the last order', () => heard(each, 'subscribe', last));
+          assert.ok(!heard(each, method, asked.channel));
+        }
+      });
+    }
+  }
 });

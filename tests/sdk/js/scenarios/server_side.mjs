@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 
-import { App, eventually, fresh, heard, now, token } from '../harness.mjs';
+import { App, decode, eventually, fresh, heard, now, token } from '../harness.mjs';
 import { withApps } from '../suite.mjs';
 
 export default ({ wire, topology }) => {
@@ -104,6 +104,24 @@ export default ({ wire, topology }) => {
     assert.deepEqual(inChannel(stranger.subscribed, channel), []);
   }));
 
+  test('where a backend names no channel all of a user\'s subscriptions end, whoever made them', withApps(async keep => {
+    const [given, taken] = [fresh('chat'), fresh('chat')];
+    for (const unnamed of [{}, { channel: '' }]) {
+      const user = name();
+      const claims = { sub: user, exp: now(60), channels: [given] };
+      const ada = await keep(new App(wire, topology().first, { token: token(claims) })).connect();
+      const listener = await ada.subscribe(taken);
+      const stranger = await keep(app({ channels: [given] })).connect();
+      assert.deepEqual(await topology().other.api('unsubscribe', { user, ...unnamed }), { result: {} });
+      await eventually('her own is over', () => listener.unsubscribed);
+      assert.equal(listener.unsubscribed.code, 2000);
+      const served = [given, `personal:#${user}`];
+      await eventually('what the server gave her is, too', () => served.every(each => ada.unsubscribedFrom.includes(each)));
+      assert.equal(ada.centrifuge.state, 'connected');
+      assert.deepEqual(stranger.unsubscribedFrom, []);
+    }
+  }));
+
   test('a backend disconnects a user, all connections or one, for good or not', withApps(async keep => {
     const user = name();
     const connect = node => keep(new App(wire, node, { token: token({ sub: user, exp: now(60) }) })).connect();
@@ -129,5 +147,28 @@ export default ({ wire, topology }) => {
     await topology().other.api('refresh', { user, expired: true });
     await eventually('at once', () => ada.connected.length === 3);
     assert.equal(ada.connecting.at(-1).code, 3005);
+  }));
+
+  test('a backend gives a connection another info, seen in presence and publications', withApps(async keep => {
+    const [user, room, chat] = [name(), fresh('room'), fresh('chat')];
+    const getToken = async () => token({ sub: user, exp: now(300), info: { name: 'Ada' } });
+    const ada = await keep(new App(wire, topology().first, { getToken })).connect();
+    const bob = await keep(new App(wire, topology().other)).connect();
+    for (const each of [room, chat]) await ada.subscribe(each);
+    const listener = await bob.subscribe(chat);
+    const seen = async () => {
+      const found = (await bob.centrifuge.presence(room)).clients[ada.id];
+      return found && decode(wire, found.connInfo).name;
+    };
+    await eventually('bob sees her', async () => (await seen()) === 'Ada');
+    await topology().other.api('refresh', { user, client: ada.id, expire_at: now(300), info: { name: 'Countess' } });
+    await eventually('bob sees her as another', async () => (await seen()) === 'Countess');
+    // Whoever is told to unsubscribe has obeyed what came before.
+    await topology().other.api('refresh', { user, expire_at: now(300) });
+    await topology().other.api('unsubscribe', { user, channel: `personal:#${user}` });
+    await eventually('a refresh without info was obeyed', () => ada.unsubscribedFrom.length === 1);
+    await ada.publish(chat, 1);
+    await listener.received(1);
+    assert.deepEqual(decode(wire, listener.publications[0].info.connInfo), { name: 'Countess' });
   }));
 };
