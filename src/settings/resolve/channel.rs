@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use config::{Value, ValueKind};
+use config::ValueKind;
 use regex::Regex;
 
 use super::super::channels::{
@@ -12,31 +12,7 @@ use super::super::channels::{
 };
 use super::super::section::Section;
 use super::super::unknown;
-
-/// Options that Centrifugo's namespaces have and ours do not, with what to say about them. Harmless where they are off.
-const FOREIGN: [(&str, &str); 11] = [
-    ("subscribe_proxy_name", ONE_HOOK),
-    ("publish_proxy_name", ONE_HOOK),
-    ("sub_refresh_proxy_name", ONE_HOOK),
-    ("subscribe_stream_proxy_enabled", "subscription streams of a proxy are not supported"),
-    ("subscribe_stream_proxy_name", "subscription streams of a proxy are not supported"),
-    ("subscribe_stream_proxy_bidirectional", "subscription streams of a proxy are not supported"),
-    ("subscription_type", "only the ordinary kind of channel is supported"),
-    ("map", "only the ordinary kind of channel is supported"),
-    ("shared_poll", "only the ordinary kind of channel is supported"),
-    ("map_clients_presence_channel_prefix", "only the ordinary kind of channel is supported"),
-    ("map_users_presence_channel_prefix", "only the ordinary kind of channel is supported"),
-];
-const ONE_HOOK: &str = "there is one hook of each kind, in [hooks]; leave it \"default\"";
-
-/// Whether `key` at `path` is an option of Centrifugo that is refused here, with a reason.
-pub(in super::super) fn is_foreign(path: &str, key: &str) -> bool {
-    path.starts_with("channel.") && foreign(key).is_some()
-}
-
-fn foreign(key: &str) -> Option<&'static str> {
-    FOREIGN.iter().find(|(name, _)| *name == key).map(|(_, why)| *why)
-}
+use super::foreign::{is_foreign, refuse_foreign};
 
 pub(super) fn read(section: &Section<'_>) -> Channels {
     let horizon = section.take("history_meta_ttl");
@@ -60,7 +36,7 @@ pub(super) fn read(section: &Section<'_>) -> Channels {
 
 fn unknown_options(section: &Section<'_>) {
     let given = section.given().map(|(key, value)| (key.to_owned(), value.clone())).collect();
-    let elsewhere = |_: &str, key: &str| key == "name" || foreign(key).is_some();
+    let elsewhere = |path: &str, key: &str| key == "name" || is_foreign(path, key);
     unknown::find(section.path(), &given, section.defaults(), section.findings(), &elsewhere);
 }
 
@@ -131,29 +107,6 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
     check_presence(section, &namespace);
     check_slow_reader(section, &namespace);
     namespace
-}
-
-fn refuse_foreign(section: &Section<'_>) {
-    let mut found: Vec<_> = section.given().filter_map(|(key, value)| Some((key, value, foreign(key)?))).collect();
-    found.sort_by_key(|(key, ..)| *key);
-    for (key, value, why) in found {
-        if !is_off(value) {
-            section.refuse(key, why);
-        }
-    }
-}
-
-/// Whether an option that we do not have is set to what it is anyway.
-fn is_off(value: &Value) -> bool {
-    match &value.kind {
-        ValueKind::Nil => true,
-        ValueKind::Boolean(on) => !on,
-        ValueKind::String(text) => matches!(text.as_str(), "" | "default" | "false"),
-        ValueKind::I64(number) => *number == 0,
-        ValueKind::Array(values) => values.is_empty(),
-        ValueKind::Table(table) => table.values().all(is_off),
-        ValueKind::I128(_) | ValueKind::U64(_) | ValueKind::U128(_) | ValueKind::Float(_) => false,
-    }
 }
 
 fn history(section: &Section<'_>, horizon: Duration) -> Option<HistoryOptions> {

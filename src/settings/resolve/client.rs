@@ -9,6 +9,7 @@ use super::super::channels::Channels;
 use super::super::model::{Bounds, Client, ConnectionLimit, OriginPattern};
 use super::super::section::{Section, Table};
 use super::super::value::{Bytes, FromValue, Limit, Positive};
+use super::foreign::refuse_foreign;
 use super::{at, token};
 
 /// Whether anything says who a client is, or that nobody cares.
@@ -127,6 +128,7 @@ impl FromValue for OriginPattern {
 }
 
 fn personal_channel(section: &Section<'_>, channels: &Channels) -> Option<String> {
+    refuse_foreign(section);
     let namespace: String = section.take("personal_channel_namespace");
     if !section.take::<bool>("enabled") {
         return None;

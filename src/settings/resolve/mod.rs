@@ -2,6 +2,7 @@
 
 mod channel;
 mod client;
+mod foreign;
 mod hooks;
 mod http;
 mod nats;
@@ -26,7 +27,7 @@ const SHORTEST_HEARTBEAT: Duration = Duration::from_millis(50);
 const SHORTEST_CANARY: Duration = Duration::from_millis(100);
 const SMALLEST_HISTORY: usize = 1 << 20;
 
-pub(super) use channel::is_foreign;
+pub(super) use foreign::is_foreign;
 
 /// The settings, and the merged values that they were read from.
 ///

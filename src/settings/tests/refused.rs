@@ -322,6 +322,11 @@ fn limits_that_make_no_sense_are_refused() {
             "client.user_connection_overflow = \"fight\": none of \"refuse\", \"replace\"",
         ),
         (
+            "[client.subscribe_to_user_personal_channel]\nsingle_connection = true",
+            "client.subscribe_to_user_personal_channel.single_connection = true: not an option here \
+             (set client.user_connection_limit = 1 with client.user_connection_overflow = \"replace\")",
+        ),
+        (
             "[client]\nuser_connect_rate = \"often\"",
             "client.user_connect_rate = \"often\": not a rate (try \"20/s\" or \"20/s burst 100\")",
         ),
