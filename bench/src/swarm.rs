@@ -299,6 +299,8 @@ impl Swarm {
                 if let Some(stream) = &mut client.stream {
                     stream.write_all(&wire::masked_text(b"{}"))?;
                 }
+            } else if is_about_somebody(message) {
+                // Not of those that have a number.
             } else if message.starts_with(b"{\"push\"") {
                 let number = wire::number(message, b"\"n\":")
                     .with_context(|| format!("a push without its number: {}", String::from_utf8_lossy(message)))?;
@@ -340,6 +342,12 @@ impl Swarm {
         }
         Ok(())
     }
+}
+
+/// Whether it tells of a join or a leave.
+fn is_about_somebody(message: &[u8]) -> bool {
+    let says = |what: &[u8]| memchr::memmem::find(message, what).is_some();
+    message.starts_with(b"{\"push\"") && (says(b"\"join\":") || says(b"\"leave\":"))
 }
 
 fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
