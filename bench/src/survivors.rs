@@ -71,8 +71,9 @@ fn one(programs: &Programs, clients: usize) -> anyhow::Result<Outcome> {
             ear,
             &left,
             || {
-                // Its clients' sockets die with it; they are not asked any more.
+                // Its clients' sockets die with it; they are not asked any more, and their descriptors are wanted again.
                 dying.process.child().kill().context("kill")?;
+                drop(crowd);
                 for channel in &channels {
                     for number in 0..MISSED {
                         node::api(
@@ -90,7 +91,6 @@ fn one(programs: &Programs, clients: usize) -> anyhow::Result<Outcome> {
         publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
         measured
     })?;
-    drop(crowd);
     Ok(Outcome { per_second, reads, quiet, storm })
 }
 
