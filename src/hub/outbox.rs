@@ -4,6 +4,7 @@
 //! own lock and only as much as the socket takes at once, so nobody waits for a slow reader. Too slow a reader is
 //! closed, and never silently loses a frame while it stays open.
 
+mod hold;
 mod queue;
 #[cfg(test)]
 pub(super) mod tests;
@@ -17,6 +18,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
+pub use self::hold::Hold;
 pub use self::queue::Wire;
 pub use self::words::{Control, Flushed, Spill, Taken};
 
@@ -200,23 +202,6 @@ impl Outbox {
         state.queue.push(frame);
     }
 
-    /// From now on deliveries wait until the hold is dropped, so that a reply can go before them. Nests.
-    pub fn hold(self: &Arc<Self>) -> Hold {
-        self.state.lock().held.get_or_insert_default().depth += 1;
-        Hold(Arc::clone(self))
-    }
-
-    /// Undoes one hold; with the last, what was held follows what is queued.
-    fn release(&self) {
-        let mut state = self.state.lock();
-        let Some(held) = &mut state.held else { return };
-        held.depth -= 1;
-        if held.depth == 0 {
-            let frames = state.held.take().map(|held| held.frames).unwrap_or_default();
-            state.queue.extend(frames);
-        }
-    }
-
     /// Writes what the socket takes at once.
     pub fn flush(&self) -> Flushed {
         let mut state = self.state.lock();
@@ -387,16 +372,6 @@ impl State {
         let latest = self.latest.take();
         self.queue.extend(latest.into_iter().flat_map(|latest| latest.0).map(|(_, frame)| frame));
         !self.queue.is_empty()
-    }
-}
-
-/// Keeps deliveries back while it lives.
-#[must_use]
-pub struct Hold(Arc<Outbox>);
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.0.release();
     }
 }
 

@@ -60,6 +60,18 @@ pub struct NodeReport {
     version: String,
     address: String,
     connections: u64,
+    #[serde(flatten)]
+    figures: Figures,
+    /// Milliseconds.
+    uptime: u64,
+    /// Milliseconds since the last sign of life.
+    silent_for: u64,
+}
+
+/// What is said of a node, whoever asks for it.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Figures {
     /// `null` is without limit.
     capacity: Option<u64>,
     /// 0 to 1.
@@ -74,10 +86,6 @@ pub struct NodeReport {
     subscriptions: u64,
     messages_per_second: f64,
     queue_bytes: u64,
-    /// Milliseconds.
-    uptime: u64,
-    /// Milliseconds since the last sign of life.
-    silent_for: u64,
 }
 
 /// `GET /api/stats`: this node.
@@ -93,16 +101,9 @@ pub struct Stats {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Counted {
-    capacity: Option<u64>,
-    load: f64,
-    cpu: f64,
-    memory: u64,
-    users: u64,
-    channels: u64,
-    subscriptions: u64,
-    messages_per_second: f64,
+    #[serde(flatten)]
+    figures: Figures,
     messages_sent: u64,
-    queue_bytes: u64,
 }
 
 impl Operate {
@@ -161,20 +162,9 @@ impl Operate {
 
     #[must_use]
     pub fn stats(&self) -> Stats {
-        let counted = self.own().map(|own| {
-            let load = own.load.clone().unwrap_or_default();
-            Counted {
-                capacity: own.entry.capacity,
-                load: rounded(load::of(&own)),
-                cpu: load.cpu,
-                memory: load.memory,
-                users: load.work.users,
-                channels: load.work.channels,
-                subscriptions: load.work.subscriptions,
-                messages_per_second: load.messages_per_second,
-                messages_sent: load.work.sent,
-                queue_bytes: load.work.queue_bytes,
-            }
+        let counted = self.own().map(|own| Counted {
+            figures: Figures::of(&own),
+            messages_sent: own.load.map_or(0, |load| load.work.sent),
         });
         Stats { status: self.status(), node: counted }
     }
@@ -182,7 +172,7 @@ impl Operate {
 
 impl From<Member> for NodeReport {
     fn from(member: Member) -> Self {
-        let load_now = load::of(&member);
+        let figures = Figures::of(&member);
         let load = member.load.unwrap_or_default();
         Self {
             server_id: member.entry.name,
@@ -190,8 +180,19 @@ impl From<Member> for NodeReport {
             version: member.entry.version,
             address: member.entry.address,
             connections: load.work.clients,
+            figures,
+            uptime: load.uptime * 1000,
+            silent_for: member.silent_for.as_millis() as u64,
+        }
+    }
+}
+
+impl Figures {
+    fn of(member: &Member) -> Self {
+        let load = member.load.clone().unwrap_or_default();
+        Self {
             capacity: member.entry.capacity,
-            load: rounded(load_now),
+            load: rounded(load::of(member)),
             cpu: load.cpu,
             memory: load.memory,
             users: load.work.users,
@@ -199,8 +200,6 @@ impl From<Member> for NodeReport {
             subscriptions: load.work.subscriptions,
             messages_per_second: load.messages_per_second,
             queue_bytes: load.work.queue_bytes,
-            uptime: load.uptime * 1000,
-            silent_for: member.silent_for.as_millis() as u64,
         }
     }
 }

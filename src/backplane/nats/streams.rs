@@ -4,13 +4,17 @@
 //! An answer without an error proves nothing, since old servers ignore fields that they do not know: what counts is the
 //! configuration that the server echoes.
 
-use std::fmt;
+mod error;
+
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
+pub use self::error::{Difference, StreamError};
+
+use self::error::list;
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
 use super::vigil::is_gone;
@@ -60,56 +64,6 @@ pub struct State {
     pub last_seq: u64,
     #[serde(default)]
     pub last_ts: String,
-}
-
-/// One field that is not as it should be.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Difference {
-    pub field: String,
-    pub has: Value,
-    pub wants: Value,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, should be {}", self.field, self.has, self.wants)
-    }
-}
-
-/// Why a stream cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum StreamError {
-    #[error("stream {stream} does not fit: {}; {why}", list(differences))]
-    Different { stream: String, differences: Vec<Difference>, why: String },
-    #[error("stream {stream} does not exist ({why}); provision it with\n  {command}")]
-    Missing { stream: String, why: String, command: String },
-    #[error(
-        "no permission to use {subject}, which stream {stream} needs; allow it, or provision the stream with\n  {command}"
-    )]
-    Denied { stream: String, subject: String, command: String },
-    #[error("JetStream is not enabled on the NATS server, and a cluster needs it")]
-    NoJetStream,
-    #[error("stream {stream}: {source}")]
-    Api { stream: String, source: ApiError },
-}
-
-impl StreamError {
-    /// Whether waiting may help.
-    pub fn is_transient(&self) -> bool {
-        match self {
-            Self::Different { .. } | Self::Missing { .. } | Self::Denied { .. } | Self::NoJetStream => false,
-            Self::Api { source, .. } => match source {
-                ApiError::Unanswered(_) => true,
-                // A server of a cluster may not have heard yet of a stream that was made through another.
-                ApiError::Refused(refusal) => refusal.is_transient() || refusal.err_code == Refusal::STREAM_NOT_FOUND,
-                ApiError::Malformed(_) => false,
-            },
-        }
-    }
-}
-
-fn list(differences: &[Difference]) -> String {
-    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }
 
 impl Plan {

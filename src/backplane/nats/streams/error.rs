@@ -1,0 +1,57 @@
+//! Why a stream cannot be used.
+
+use std::fmt;
+
+use serde_json::Value;
+
+use crate::backplane::nats::connection::{ApiError, Refusal};
+
+/// One field that is not as it should be.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Difference {
+    pub field: String,
+    pub has: Value,
+    pub wants: Value,
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} is {}, should be {}", self.field, self.has, self.wants)
+    }
+}
+
+/// Why a stream cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum StreamError {
+    #[error("stream {stream} does not fit: {}; {why}", list(differences))]
+    Different { stream: String, differences: Vec<Difference>, why: String },
+    #[error("stream {stream} does not exist ({why}); provision it with\n  {command}")]
+    Missing { stream: String, why: String, command: String },
+    #[error(
+        "no permission to use {subject}, which stream {stream} needs; allow it, or provision the stream with\n  {command}"
+    )]
+    Denied { stream: String, subject: String, command: String },
+    #[error("JetStream is not enabled on the NATS server, and a cluster needs it")]
+    NoJetStream,
+    #[error("stream {stream}: {source}")]
+    Api { stream: String, source: ApiError },
+}
+
+impl StreamError {
+    /// Whether waiting may help.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Different { .. } | Self::Missing { .. } | Self::Denied { .. } | Self::NoJetStream => false,
+            Self::Api { source, .. } => match source {
+                ApiError::Unanswered(_) => true,
+                // A server of a cluster may not have heard yet of a stream that was made through another.
+                ApiError::Refused(refusal) => refusal.is_transient() || refusal.err_code == Refusal::STREAM_NOT_FOUND,
+                ApiError::Malformed(_) => false,
+            },
+        }
+    }
+}
+
+pub(super) fn list(differences: &[Difference]) -> String {
+    differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}

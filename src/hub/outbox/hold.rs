@@ -1,0 +1,34 @@
+//! Keeping deliveries back, so that a reply which is still being made goes before them.
+
+use std::sync::Arc;
+
+use super::Outbox;
+
+/// Keeps deliveries back while it lives.
+#[must_use]
+pub struct Hold(Arc<Outbox>);
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.0.release();
+    }
+}
+
+impl Outbox {
+    /// From now on deliveries wait until the hold is dropped, so that a reply can go before them. Nests.
+    pub fn hold(self: &Arc<Self>) -> Hold {
+        self.state.lock().held.get_or_insert_default().depth += 1;
+        Hold(Arc::clone(self))
+    }
+
+    /// Undoes one hold; with the last, what was held follows what is queued.
+    fn release(&self) {
+        let mut state = self.state.lock();
+        let Some(held) = &mut state.held else { return };
+        held.depth -= 1;
+        if held.depth == 0 {
+            let frames = state.held.take().map(|held| held.frames).unwrap_or_default();
+            state.queue.extend(frames);
+        }
+    }
+}
