@@ -1,6 +1,7 @@
 """An application: the official SDK, unmodified, behind an address that can move from node to node."""
 
 import asyncio
+import inspect
 import itertools
 import json
 import os
@@ -28,8 +29,14 @@ def now(offset=0):
 
 
 async def eventually(what, probe, seconds=20.0):
+    """Asks `probe`, which may be a coroutine function, until it answers with something that is true, and returns that."""
     deadline = time.monotonic() + seconds
-    while not probe():
+    while True:
+        found = probe()
+        if inspect.isawaitable(found):
+            found = await found
+        if found:
+            return found
         if time.monotonic() > deadline:
             raise AssertionError(f"not within {seconds} s: {what}")
         await asyncio.sleep(0.02)
@@ -106,12 +113,22 @@ class Listener(SubscriptionEventHandler):
 
     def __init__(self, app, channel):
         self.app, self.channel = app, channel
-        self.publications, self.subscribed, self.errors = [], [], []
+        self.publications, self.subscribed, self.subscribing, self.errors = [], [], [], []
+        self.told = []  # who came and who went: `+ann`, `-ann`
         self.unsubscribed = None
         self.probes = set()
 
+    async def on_subscribing(self, ctx):
+        self.subscribing.append(ctx)
+
     async def on_subscribed(self, ctx):
         self.subscribed.append(ctx)
+
+    async def on_join(self, ctx):
+        self.told.append(f"+{ctx.info.user}")
+
+    async def on_leave(self, ctx):
+        self.told.append(f"-{ctx.info.user}")
 
     async def on_unsubscribed(self, ctx):
         self.unsubscribed = ctx
@@ -145,7 +162,8 @@ class App(ClientEventHandler):
         self.protobuf = protobuf
         self.address = Address(node)
         self.connected, self.connecting, self.errors = [], [], []
-        self.subscribed, self.publications = [], []
+        # Of server-side subscriptions.
+        self.subscribed, self.unsubscribed, self.publications, self.told = [], [], [], []
         self.disconnected = None
 
     async def open(self, **options):
@@ -187,8 +205,21 @@ class App(ClientEventHandler):
     async def on_subscribed(self, ctx):
         self.subscribed.append(ctx)
 
+    async def on_unsubscribed(self, ctx):
+        self.unsubscribed.append(ctx.channel)
+
     async def on_publication(self, ctx):
         self.publications.append(ctx)
+
+    async def on_join(self, ctx):
+        self.told.append(f"+{ctx.info.user}")
+
+    async def on_leave(self, ctx):
+        self.told.append(f"-{ctx.info.user}")
+
+    @property
+    def id(self):
+        return self.connected[-1].client
 
     async def ready(self, count=1):
         def there():
@@ -213,3 +244,12 @@ class App(ClientEventHandler):
 
     async def publish(self, channel, value):
         await self.client.publish(channel, self.encode(value))
+
+    async def while_away(self, node, during):
+        """Breaks the connection, and keeps the client away while `during` runs; it comes back at `node`."""
+        connects = len(self.connected)
+        self.address.cut()
+        result = during()
+        self.address.node = node
+        await self.ready(connects + 1)
+        return result

@@ -180,11 +180,18 @@ class Node:
         except urllib.error.HTTPError as error:
             return error.code, error.read().decode()
 
-    def publish(self, channel, data, **more):
-        status, text = self.post("/api/publish", json.dumps({"channel": channel, "data": data, **more}))
+    def api(self, method, **params):
+        """Calls the server API; the result."""
+        status, text = self.post(f"/api/{method}", json.dumps(params))
         answer = json.loads(text)
         assert status == 200 and "result" in answer, text
         return answer["result"]
+
+    def publish(self, channel, data, **more):
+        return self.api("publish", channel=channel, data=data, **more)
+
+    def kill(self):
+        self.process.kill()
 
     def stop(self):
         status = self.process.stop()
@@ -196,9 +203,9 @@ class Node:
 class Topology:
     """Nodes, and the nats-servers that join them (none for the embedded backplane)."""
 
-    def __init__(self, count, servers):
+    def __init__(self, count, servers, environment=None):
         self.servers = servers
-        environment = {}
+        environment = dict(environment or {})
         if servers:
             environment["NATS_URL"] = ",".join(server.url for server in servers)
         if len(servers) > 1:

@@ -1,7 +1,6 @@
 """centrifuge-python, JSON and Protobuf, against every topology."""
 
 import asyncio
-import json
 
 import pytest
 from centrifuge import CentrifugeError, StreamPosition
@@ -250,8 +249,7 @@ async def test_what_a_backend_ends_it_ends_with_a_reason(apps, topology):
     channel, user = fresh("chat"), "ada-" + fresh("user")
 
     def call(method, **params):
-        status, text = topology.other.post(f"/api/{method}", json.dumps({"user": user, **params}))
-        assert (status, json.loads(text)) == (200, {"result": {}})
+        assert topology.other.api(method, user=user, **params) == {}
 
     ada = await (await apps(token=token(sub=user, exp=now(300)))).ready()
     listener = await ada.subscribe(channel)
@@ -264,3 +262,26 @@ async def test_what_a_backend_ends_it_ends_with_a_reason(apps, topology):
     call("disconnect", disconnect={"code": 4500, "reason": ""})
     await eventually("disconnected", lambda: ada.disconnected)
     assert ada.disconnected.code == 4500 and ada.disconnected.reason
+
+
+async def test_a_client_begins_from_the_position_of_its_own_state_and_loads_it_anew_where_recovery_is_refused(apps, topology):
+    channel, loaded = fresh("short"), []
+    publish(topology.first, channel, [1])
+
+    async def get_state(of):
+        position = topology.other.api("history", channel=of, limit=0)
+        loaded.append(position["offset"])
+        return StreamPosition(offset=position["offset"], epoch=position["epoch"])
+
+    ada = await (await apps()).ready()
+    listener = await ada.subscribe(channel, get_state=get_state)
+    publish(topology.first, channel, [2])
+    assert await listener.received(1) == [2]
+    await ada.while_away(topology.other, lambda: publish(topology.first, channel, [3]))
+    assert await listener.received(2) == [2, 3]
+    assert len(loaded) == 1, "what was recovered need not be loaded"
+    # More than history keeps, and more than a node keeps in memory of a busy channel.
+    await ada.while_away(topology.first, lambda: publish(topology.first, channel, up_to(299, 4)))
+    await eventually("loaded anew", lambda: len(loaded) == 2 and len(listener.subscribed) == 3)
+    publish(topology.first, channel, [300])
+    assert await listener.received(3) == [2, 3, 300]

@@ -1,6 +1,5 @@
 """Every method that `cent` has: asked at one node about what is at another. What it lacks here says so as Centrifugo does."""
 
-import asyncio
 import inspect
 import typing
 
@@ -75,14 +74,6 @@ class World:
         await app.open(token=token(sub=self.user, **claims))
         return await app.ready()
 
-    async def until(self, what, probe, seconds=20.0):
-        """Asks until it is so: what happens at one node takes a moment to be known at others."""
-        deadline = asyncio.get_running_loop().time() + seconds
-        while not (found := await probe()):
-            assert asyncio.get_running_loop().time() < deadline, what
-            await asyncio.sleep(0.02)
-        return found
-
     async def close(self):
         for app in self.apps:
             await app.close()
@@ -148,7 +139,7 @@ async def presence(world):
     async def there():
         return (await world.cent.presence(PresenceRequest(channel=channel))).presence
 
-    (info,) = (await world.until("it is seen", there)).values()
+    (info,) = (await eventually("it is seen", there)).values()
     assert (info.user, info.conn_info) == (world.user, {"name": "Ann"})
 
 
@@ -161,7 +152,7 @@ async def presence_stats(world):
         result = await world.cent.presence_stats(PresenceStatsRequest(channel=channel))
         return (result.num_clients, result.num_users) == (2, 1)
 
-    await world.until("both are counted", counted)
+    await eventually("both are counted", counted)
 
 
 async def history(world):
@@ -203,7 +194,7 @@ async def info(world):
         assert {node.name for node in nodes} == {node.name for node in world.topology.nodes}
         return sum(node.num_clients for node in nodes) >= 1
 
-    await world.until("its client is counted", counted)
+    await eventually("its client is counted", counted)
 
 
 async def revoke_token(world):
