@@ -4,6 +4,7 @@ pub mod centrifuge;
 pub mod channel;
 pub mod fossil;
 pub mod position;
+pub mod socketio;
 pub mod websocket;
 
 pub use channel::{Channel, ChannelError};

@@ -59,6 +59,33 @@ pub fn server_frame(opcode: Opcode, payload: &[u8]) -> Bytes {
     whole_frame(opcode.bits(), payload)
 }
 
+/// As [`server_frame`], of a message whose payload lies in pieces.
+#[must_use]
+pub fn server_frame_of(opcode: Opcode, pieces: &[&[u8]]) -> Bytes {
+    let length = pieces.iter().map(|piece| piece.len()).sum();
+    let (header, header_length) = header(opcode.bits(), length);
+    let mut frame = Vec::with_capacity(header_length + length);
+    frame.extend_from_slice(&header[..header_length]);
+    pieces.iter().for_each(|piece| frame.extend_from_slice(piece));
+    frame.into()
+}
+
+/// The frames in `bytes`, all whole and of those that a server writes here, with their payloads; ends at what is not.
+pub fn server_frames(mut bytes: &[u8]) -> impl Iterator<Item = (Opcode, &[u8])> {
+    std::iter::from_fn(move || {
+        let opcode = Opcode::from_bits(bytes.first()? & 0x0f)?;
+        let (length, header) = match *bytes.get(1)? {
+            126 => (u64::from(u16::from_be_bytes(bytes.get(2..4)?.try_into().ok()?)), 4),
+            127 => (u64::from_be_bytes(bytes.get(2..10)?.try_into().ok()?), 10),
+            short => (u64::from(short), 2),
+        };
+        let end = usize::try_from(length).ok()?.checked_add(header)?;
+        let payload = bytes.get(header..end)?;
+        bytes = &bytes[end..];
+        Some((opcode, payload))
+    })
+}
+
 /// As [`server_frame`]; `bits` are the reserved ones and the opcode.
 pub(super) fn whole_frame(bits: u8, payload: &[u8]) -> Bytes {
     let (header, length) = header(bits, payload.len());
@@ -123,6 +150,20 @@ mod tests {
             let frame = server_frame(Opcode::Binary, &vec![7; length]);
             assert_eq!((&frame[..header.len()], frame.len()), (header, header.len() + length), "{length}");
         }
+    }
+
+    #[test]
+    fn what_is_written_is_read_again_frame_by_frame() {
+        let payloads = [0, 125, 126, 0xffff, 0x1_0000].map(|length| vec![7; length]);
+        let mut bytes: Vec<u8> = payloads.iter().flat_map(|payload| server_frame(Opcode::Binary, payload)).collect();
+        bytes.extend(server_frame_of(Opcode::Text, &[b"4", b"", b"hello"]));
+        bytes.extend(close_frame(1000, "").slice(..3));
+        let mut frames = server_frames(&bytes);
+        for payload in &payloads {
+            assert_eq!(frames.next(), Some((Opcode::Binary, &payload[..])));
+        }
+        assert_eq!(frames.next(), Some((Opcode::Text, &b"4hello"[..])));
+        assert_eq!(frames.next(), None, "half a frame is none");
     }
 
     #[test]

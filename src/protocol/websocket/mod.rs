@@ -8,5 +8,5 @@ mod parser;
 
 pub use deflate::{Deflate, compressed, deflated_frame};
 pub use extension::{MalformedOffers, negotiate};
-pub use frame::{MAX_CONTROL_PAYLOAD, Opcode, client_frame, close_frame, server_frame};
+pub use frame::{MAX_CONTROL_PAYLOAD, Opcode, client_frame, close_frame, server_frame, server_frame_of, server_frames};
 pub use parser::{Event, FrameError, Parser};
