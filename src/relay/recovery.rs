@@ -175,7 +175,8 @@ struct Read {
     bytes: usize,
     /// Messages that there are behind the position, also those that are for later.
     seen: usize,
-    /// The message at the position itself is still there.
+    /// The message at the position itself is still there, on the page that brings what follows it. What one replica holds
+    /// proves nothing of the page of another, which may have lost it, and more, since.
     position_is_stored: bool,
     /// A page does not begin where the one before ended.
     broken: bool,
@@ -204,9 +205,13 @@ impl Read {
     /// Whoever is pushed out has as many newer ones as are kept. All of those are there when the reading comes to the end,
     /// so a page that reaches the end and holds fewer is without a hole. Of others the first must outlive the reading: the
     /// oldest goes first.
-    fn examine(&mut self, page: &Page, reached: Offset, depth: usize) {
+    fn examine(&mut self, page: &Page, from: Offset, reached: Offset, depth: usize) {
         let Some(first) = page.messages.first().map(|message| message.offset) else { return };
-        self.broken |= !self.messages.is_empty() && first != reached;
+        if self.messages.is_empty() {
+            self.position_is_stored = first == from;
+        } else {
+            self.broken |= first != reached;
+        }
         if page.more || page.messages.len() >= depth {
             self.must_hold = self.must_hold.or(Some(first));
         }
@@ -234,10 +239,9 @@ async fn read_up_to(
     let mut reached = from;
     let mut stale = 0;
     loop {
-        read.examine(&page, reached, bound.depth);
+        read.examine(&page, from, reached, bound.depth);
         let before = reached;
         for message in page.messages {
-            read.position_is_stored |= message.offset == from;
             if message.offset > reached {
                 reached = message.offset;
                 read.take(message, bound);

@@ -86,7 +86,7 @@ impl Stage {
     }
 
     /// Publishes `first` to `chat:room`, of which 1 is lost, and `then` while the page that is to heal it is read already:
-    /// one that ends `lag` messages before the newest.
+    /// one that ends `lag` messages before the newest. The next page comes from a replica that has everything.
     async fn publish_around_a_page(&self, lag: usize, first: RangeInclusive<u64>, then: RangeInclusive<u64>) {
         self.faults.judge(|message| if number(message) == 1 { Fate::Drop } else { Fate::Pass });
         self.faults.history_lag.store(lag, Ordering::SeqCst);
@@ -94,6 +94,7 @@ impl Stage {
         self.publish("chat:room", first).await;
         self.faults.history_read.notified().await;
         self.publish("chat:room", then).await;
+        self.faults.history_lag.store(0, Ordering::SeqCst);
         self.faults.history_held.send_replace(false);
     }
 

@@ -40,6 +40,19 @@ async fn what_is_pushed_out_while_it_is_read_is_not_taken_for_whole() {
 }
 
 #[tokio::test]
+async fn a_replica_that_still_has_the_position_does_not_prove_what_another_one_reads() {
+    let stage = Stage::set();
+    let ear = Ear::new();
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.publish("chat:room", [0]).await;
+    hears(&ear, [0]).await;
+    // The first page holds the position and nothing behind it; when the next one is read, 0 to 9 are gone.
+    stage.publish_around_a_page(6, 1..=6, 7..=20).await;
+    is_told_of_a_loss(&ear, "chat:room").await;
+    assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
+}
+
+#[tokio::test]
 async fn pages_that_meet_are_whole_however_many_messages_they_bring() {
     let stage = Stage::set();
     let ear = Ear::new();
