@@ -1,4 +1,4 @@
-//! Channels without history: at most once, in nobody's order but each publisher's, and nothing is lost while all is well.
+//! Channels without history: in nobody's order but each publisher's, and nothing is lost or doubled while all is well.
 
 use std::collections::{HashMap, HashSet};
 
@@ -18,6 +18,7 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
     let mut stays: Vec<(&str, &str, u64, u64)> = Vec::new();
     let mut open: HashMap<(&str, &str), u64> = HashMap::new();
     let mut doubled = HashSet::new();
+    let mut doubled_in_trouble = 0;
     // What came late to another node may come twice to a client that moved there.
     let mut on_this_connection: HashMap<&str, HashSet<&str>> = HashMap::new();
     for line in lines {
@@ -38,7 +39,12 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
             Entry::Received { client, channel, id, .. } if is_plain(channel) => {
                 received.entry(client).or_default().insert(id);
                 if !on_this_connection.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
-                    report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {}", at(line.at)));
+                    // A node that changes its server meets there what is still on its way from the other.
+                    if is_calm(&troubles, line.at, line.at) {
+                        report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {}", at(line.at)));
+                    } else {
+                        doubled_in_trouble += 1;
+                    }
                 }
                 match publications.0.get(id) {
                     Some(publication) if publication.channel == *channel => {}
@@ -60,8 +66,7 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
             if !listens || received.get(client).is_some_and(|received| received.contains(id.as_str())) {
                 continue;
             }
-            let calm = !troubles.iter().any(|(from, to)| *from < acked + AFTER && to + BEFORE > publication.began);
-            if calm {
+            if is_calm(&troubles, publication.began, *acked) {
                 in_calm += 1;
                 let when = at(publication.began);
                 report.find(Verdict::LostInCalm, format!("{client} never got {id}, published at {when}"));
@@ -72,10 +77,16 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
     }
     report.count("plain lost in calm", in_calm);
     report.count("plain lost in trouble", in_trouble);
+    report.count("plain doubled in trouble", doubled_in_trouble);
 }
 
 fn is_plain(channel: &str) -> bool {
     Promise::of(channel) == Some(Promise::Plain)
+}
+
+/// Whether nothing was broken around what began and ended then.
+fn is_calm(troubles: &[(u64, u64)], began: u64, ended: u64) -> bool {
+    !troubles.iter().any(|(from, to)| *from < ended + AFTER && to + BEFORE > began)
 }
 
 /// When something was broken.

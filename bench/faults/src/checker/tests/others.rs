@@ -39,6 +39,17 @@ fn at_most_once_is_not_twice() {
 }
 
 #[test]
+fn at_most_once_may_be_twice_in_trouble_and_is_counted() {
+    let mut history = History::of(PLAIN);
+    history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+    history.publish(PLAIN, 1).receive("ada", PLAIN, 1).receive("ada", PLAIN, 1);
+    history.add(Entry::FaultEnded { index: 0 });
+    let report = history.judged();
+    assert_eq!(report.kinds(), []);
+    assert_eq!(report.counts["plain doubled in trouble"], 1);
+}
+
+#[test]
 fn a_phantom_is_one_in_every_channel() {
     let mut history = History::of(PLAIN);
     history.receive("ada", PLAIN, 1);
