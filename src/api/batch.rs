@@ -6,6 +6,7 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::RawValue;
 
+use super::busiest::BusiestRequest;
 use super::channels::ChannelsRequest;
 use super::command::{Command, Nothing, or_null};
 use super::connections::ConnectionsRequest;
@@ -49,6 +50,8 @@ struct Item {
     refresh: Option<Box<RawValue>>,
     channels: Option<ChannelsRequest>,
     connections: Option<ConnectionsRequest>,
+    busiest_channels: Option<BusiestRequest>,
+    namespaces: Option<Nothing>,
     revoke_token: Option<RevokeTokenRequest>,
     invalidate_user_tokens: Option<InvalidateUserTokensRequest>,
 }
@@ -71,6 +74,8 @@ impl Item {
             .or_else(|| self.refresh.map(sessions(Method::Refresh)))
             .or_else(|| self.channels.map(Command::Channels))
             .or_else(|| self.connections.map(Command::Connections))
+            .or_else(|| self.busiest_channels.map(Command::BusiestChannels))
+            .or_else(|| self.namespaces.map(|Nothing {}| Command::Namespaces))
             .or_else(|| self.revoke_token.map(Command::RevokeToken))
             .or_else(|| self.invalidate_user_tokens.map(Command::InvalidateUserTokens))
     }

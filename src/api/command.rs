@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 use super::Method;
+use super::busiest::BusiestRequest;
 use super::channels::ChannelsRequest;
 use super::connections::ConnectionsRequest;
 use super::history::HistoryRemoveRequest;
@@ -24,6 +25,8 @@ pub(super) enum Command {
     HistoryRemove(HistoryRemoveRequest),
     Channels(ChannelsRequest),
     Connections(ConnectionsRequest),
+    BusiestChannels(BusiestRequest),
+    Namespaces,
     Info,
     Rpc(RpcRequest),
     /// About a user's connections: a method, and its parameters as they came.
@@ -49,6 +52,8 @@ impl Command {
             Method::HistoryRemove => Self::HistoryRemove(decode(body)?),
             Method::Channels => Self::Channels(decode(body)?),
             Method::Connections => Self::Connections(decode(body)?),
+            Method::BusiestChannels => Self::BusiestChannels(decode(body)?),
+            Method::Namespaces => decode(body).map(|Nothing {}| Self::Namespaces)?,
             Method::Info => decode(body).map(|Nothing {}| Self::Info)?,
             Method::Rpc => Self::Rpc(decode(body)?),
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
@@ -71,6 +76,8 @@ impl Command {
             Self::HistoryRemove(_) => Method::HistoryRemove,
             Self::Channels(_) => Method::Channels,
             Self::Connections(_) => Method::Connections,
+            Self::BusiestChannels(_) => Method::BusiestChannels,
+            Self::Namespaces => Method::Namespaces,
             Self::Info => Method::Info,
             Self::Rpc(_) => Method::Rpc,
             Self::RevokeToken(_) => Method::RevokeToken,

@@ -15,6 +15,8 @@ pub enum Method {
     HistoryRemove,
     Channels,
     Connections,
+    BusiestChannels,
+    Namespaces,
     Info,
     Rpc,
     RevokeToken,
@@ -52,7 +54,7 @@ const ABSENT: [&str; 23] = [
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Publish,
         Self::Broadcast,
         Self::Subscribe,
@@ -65,6 +67,8 @@ impl Method {
         Self::HistoryRemove,
         Self::Channels,
         Self::Connections,
+        Self::BusiestChannels,
+        Self::Namespaces,
         Self::Info,
         Self::Rpc,
         Self::RevokeToken,
@@ -88,6 +92,8 @@ impl Method {
             Self::HistoryRemove => "history_remove",
             Self::Channels => "channels",
             Self::Connections => "connections",
+            Self::BusiestChannels => "busiest_channels",
+            Self::Namespaces => "namespaces",
             Self::Info => "info",
             Self::Rpc => "rpc",
             Self::RevokeToken => "revoke_token",

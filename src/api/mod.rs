@@ -4,10 +4,11 @@
 //! server libraries work. `http` and [`requests`] bring calls in, each with a method's name and a body; every call ends
 //! in a [`Reply`], whatever the body holds. Nothing here knows HTTP, and nothing here decides who may call.
 //!
-//! `info` tells what nodes say of themselves with every heartbeat; for `channels` and
-//! `connections` all are asked.
+//! `info` tells what nodes say of themselves with every heartbeat; for `channels`,
+//! `connections`, `busiest_channels` and `namespaces` all are asked.
 
 mod batch;
+mod busiest;
 mod channels;
 mod command;
 mod connections;
@@ -16,6 +17,7 @@ mod history;
 mod info;
 mod legacy;
 mod method;
+mod namespaces;
 mod presence;
 mod publish;
 mod reply;
@@ -116,6 +118,8 @@ impl Api {
             Command::HistoryRemove(request) => written(&self.history_remove(&request).await?),
             Command::Channels(request) => written(&self.channels(&request).await?),
             Command::Connections(request) => written(&self.connections(&request).await?),
+            Command::BusiestChannels(request) => written(&self.busiest(&request).await?),
+            Command::Namespaces => written(&self.namespaces().await?),
             Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),

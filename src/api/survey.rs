@@ -16,6 +16,8 @@ use crate::cluster::{PART, Respond, SurveyError};
 /// Nodes ask each other for this.
 pub(super) const CHANNELS: &str = "channels";
 pub(super) const CONNECTIONS: &str = "connections";
+pub(super) const BUSIEST: &str = "busiest_channels";
+pub(super) const NAMESPACES: &str = "namespaces";
 
 #[async_trait]
 impl Respond for Api {
@@ -30,6 +32,8 @@ impl Respond for Api {
                 let request: ConnectionsRequest = decode(params).ok()?;
                 Some(parts(self.connections_here(&request).await))
             }
+            BUSIEST => Some(parts(self.busiest_here())),
+            NAMESPACES => Some(parts(self.namespaces_here())),
             _ => None,
         }
     }

@@ -59,7 +59,8 @@ pub(super) fn router(
 ) -> axum::Router {
     let api = http::api::routes(api, &settings.http_api, settings.http.body_limit);
     let operating = http::cluster::routes(operate, &settings.http_api);
-    let called = rate::limited([api, operating], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
+    let console = http::console::routes(settings);
+    let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
     let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients];
     routes.extend(called);
     if settings.http.demo {

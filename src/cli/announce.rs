@@ -41,6 +41,9 @@ fn facts(settings: &Settings, here: SocketAddr) -> Vec<(&'static str, String)> {
     }
     facts.push(("clients", format!("ws://{here}/connection/websocket, {}", credentials(settings))));
     facts.push(("server API", server_api(settings, here)));
+    if settings.console.enabled {
+        facts.push(("console", format!("http://{here}/console")));
+    }
     facts.push(("probes", format!("http://{here}/ready, /health, /metrics")));
     facts.push(("backplane", backplane(settings)));
     facts.push(("channels", channels(settings)));
@@ -146,6 +149,7 @@ mod tests {
   demo        http://127.0.0.1:8000/
   clients     ws://127.0.0.1:8000/connection/websocket, no token needed
   server API  http://127.0.0.1:8000/api, no key needed
+  console     http://127.0.0.1:8000/console
   probes      http://127.0.0.1:8000/ready, /health, /metrics
   backplane   in this process: the node stands alone, history is gone when it stops
   channels    namespaces chat (recovery), state (latest)
@@ -180,6 +184,7 @@ Make it serve others: set JWT_SECRET; midplane settings --defaults shows every o
 
   clients     ws://127.0.0.1:3001/connection/websocket, with a token (HMAC), a token (JWKS)
   server API  http://127.0.0.1:3001/api, key in X-API-Key
+  console     http://127.0.0.1:3001/console
   probes      http://127.0.0.1:3001/ready, /health, /metrics
   backplane   NATS at nats-1:4222, nats-2:4222, subjects below "midplane"
   channels    no namespaces

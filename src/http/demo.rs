@@ -3,39 +3,26 @@
 //! They work under a strict content security policy. The SDK is vendored from npm with its licence in its head.
 
 use axum::Router;
-use axum::http::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HeaderName, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
-};
-use axum::response::IntoResponse;
-use axum::routing::get;
+
+use super::files::{CSS, File, HTML, JAVASCRIPT, serve};
 
 /// Sockets may go to other nodes (`?nodes=`), so any WebSocket may be opened; everything else comes from this node.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; \
      connect-src 'self' ws: wss:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+const FILES: [File; 4] = [
+    File { path: "/", kind: HTML, text: include_str!("demo/index.html") },
+    File { path: "/demo/demo.css", kind: CSS, text: include_str!("demo/demo.css") },
+    File { path: "/demo/demo.js", kind: JAVASCRIPT, text: include_str!("demo/demo.js") },
+    File { path: "/demo/centrifuge.min.js", kind: JAVASCRIPT, text: include_str!("demo/centrifuge.min.js") },
+];
 
 /// `GET /` and what the page loads from `/demo/`.
 pub fn routes<S>() -> Router<S>
 where
     S: Clone + Send + Sync + 'static,
 {
-    Router::new()
-        .route("/", get(|| async { file("text/html; charset=utf-8", include_str!("demo/index.html")) }))
-        .route("/demo/demo.css", get(|| async { file("text/css; charset=utf-8", include_str!("demo/demo.css")) }))
-        .route("/demo/demo.js", get(|| async { file("text/javascript; charset=utf-8", include_str!("demo/demo.js")) }))
-        .route(
-            "/demo/centrifuge.min.js",
-            get(|| async { file("text/javascript; charset=utf-8", include_str!("demo/centrifuge.min.js")) }),
-        )
-}
-
-fn file(content_type: &'static str, body: &'static str) -> impl IntoResponse {
-    const HEADERS: [(HeaderName, &str); 4] = [
-        (CONTENT_SECURITY_POLICY, POLICY),
-        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (REFERRER_POLICY, "no-referrer"),
-        (CACHE_CONTROL, "no-cache"),
-    ];
-    (HEADERS, [(CONTENT_TYPE, content_type)], body)
+    serve(&FILES, POLICY)
 }
 
 #[cfg(test)]

@@ -4,8 +4,10 @@
 pub mod api;
 pub mod cluster;
 pub mod connection;
+pub mod console;
 pub mod demo;
 pub mod emulation;
+mod files;
 pub mod health;
 pub mod limits;
 mod observe;

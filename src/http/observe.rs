@@ -69,6 +69,7 @@ fn route(path: &str) -> Route {
         "ready" => Route::Ready,
         "metrics" => Route::Metrics,
         "" | "demo" => Route::Demo,
+        "console" => Route::Console,
         _ => Route::Other,
     }
 }

@@ -32,6 +32,12 @@ pub struct Reach {
 }
 
 impl Reach {
+    /// How many listeners got it.
+    #[must_use]
+    pub fn messages(&self) -> usize {
+        self.sent.iter().map(|sent| sent.messages).sum()
+    }
+
     /// Messages and bytes in each format that got any.
     pub fn by_format(&self) -> impl Iterator<Item = (Format, usize, usize)> + use<> {
         // How something is compressed makes no difference to how it is counted.

@@ -17,7 +17,7 @@ use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowA
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
-        self.tally.delivered(reach.sent.iter().map(|sent| sent.messages).sum());
+        self.tally.delivered(reach.messages());
         let clients = &self.telemetry.clients;
         clients.count_sent(reach.by_format(), reach.overflowed);
         for (action, count) in [(SlowAction::Conflated, reach.conflated), (SlowAction::Parked, reach.parked)] {

@@ -8,6 +8,7 @@
 //! Order: a topic's lock is taken before an outbox's, and neither is held over an await.
 
 mod audit;
+mod busiest;
 mod chain;
 mod counted;
 mod heal;
@@ -20,6 +21,7 @@ mod pump;
 mod recovery;
 mod registry;
 mod since;
+mod sketch;
 mod tail;
 mod tally;
 mod topic;
@@ -31,6 +33,7 @@ use std::time::Duration;
 
 use tokio::sync::RwLock;
 
+pub use self::busiest::Busy;
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
 pub use self::join::{JoinError, Joined, Membership, Outcome};
 pub use self::parked::Resumed;
@@ -41,6 +44,7 @@ pub use self::tally::Tally;
 pub use self::wish::Wish;
 
 use self::audit::Audits;
+use self::busiest::Busiest;
 use self::heal::HealQueue;
 use self::registry::Registry;
 use self::tail::TailBudget;
@@ -65,6 +69,7 @@ pub struct Relay {
     /// False once nothing more is published. Held while something is.
     open: RwLock<bool>,
     tally: Tally,
+    busiest: Busiest,
     /// Recoveries that read history.
     recoveries: Turnstile,
     probe: OnceLock<Probe>,
@@ -99,6 +104,7 @@ impl Relay {
             uncompared: Pace::default(),
             open: RwLock::new(true),
             tally: Tally::default(),
+            busiest: Busiest::default(),
             recoveries,
             probe: OnceLock::new(),
             telemetry,
@@ -114,7 +120,7 @@ impl Relay {
     /// Starts a pump for each feed, the healer and the audit.
     pub fn start(self: &Arc<Self>, feeds: Vec<Feed>, tasks: &Tasks) {
         for (partition, feed) in feeds.into_iter().enumerate() {
-            tasks.run("pump", pump::run(Arc::clone(self), feed, partition == 0));
+            tasks.run("pump", pump::run(Arc::clone(self), feed, self.busiest.meter(), partition == 0));
         }
         tasks.run("healing", heal::run(Arc::clone(self)));
         tasks.run("audit of channels", audit::run(Arc::clone(self)));

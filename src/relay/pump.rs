@@ -8,6 +8,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Relay;
+use super::busiest::Meter;
 use super::publication::push_frames;
 use super::topic::{Arrival, Topic, Wanted, stored};
 use crate::backplane::{Delivery, Feed, Gap, GapCause, Incoming, Scope};
@@ -20,14 +21,17 @@ const BATCH: usize = 64;
 const YIELD_EVERY: usize = 256;
 
 /// Runs until the feed ends. The `first` pump also answers for gaps that concern more than one channel.
-pub(super) async fn run(relay: Arc<Relay>, mut feed: Feed, first: bool) {
+pub(super) async fn run(relay: Arc<Relay>, mut feed: Feed, mut meter: Meter, first: bool) {
     let mut touched = Vec::new();
     while let Some(delivery) = feed.next().await {
-        relay.take(delivery, first, &mut touched);
-        for _ in 1..BATCH {
+        relay.take(delivery, first, &mut meter, &mut touched);
+        let mut taken = 1;
+        while taken < BATCH {
             let Some(delivery) = feed.try_next() else { break };
-            relay.take(delivery, first, &mut touched);
+            relay.take(delivery, first, &mut meter, &mut touched);
+            taken += 1;
         }
+        meter.batch(taken);
         flush(&mut touched).await;
     }
 }
@@ -46,14 +50,14 @@ pub(super) async fn flush(touched: &mut Vec<Arc<Outbox>>) {
 }
 
 impl Relay {
-    fn take(&self, delivery: Delivery, first: bool, touched: &mut Vec<Arc<Outbox>>) {
+    fn take(&self, delivery: Delivery, first: bool, meter: &mut Meter, touched: &mut Vec<Arc<Outbox>>) {
         match delivery {
-            Delivery::Message(message) => self.take_message(message, touched),
+            Delivery::Message(message) => self.take_message(message, meter, touched),
             Delivery::Gap(gap) => self.take_gap(gap, first),
         }
     }
 
-    fn take_message(&self, message: Incoming, touched: &mut Vec<Arc<Outbox>>) {
+    fn take_message(&self, message: Incoming, meter: &mut Meter, touched: &mut Vec<Arc<Outbox>>) {
         let Some(topic) = self.registry.get(&message.channel) else {
             // Nobody listens, or nobody any more: then the unsubscription is on its way.
             if let Some(probe) = self.probe.get() {
@@ -77,6 +81,7 @@ impl Relay {
         match arrival {
             Arrival::Delivered(reach) => {
                 self.count_reach(reach);
+                meter.count(&topic.channel, reach.messages());
                 self.time_delivery(&topic, &copy, begun.elapsed());
             }
             Arrival::Dropped | Arrival::Held { overflow: false } => {}

@@ -20,6 +20,7 @@ pub struct Settings {
     pub transports: Transports,
     pub channel: Channels,
     pub http_api: HttpApi,
+    pub console: Console,
     pub hooks: Hooks,
     pub embedded: Embedded,
     pub nats: Option<Nats>,
@@ -261,6 +262,13 @@ pub struct HttpApi {
     pub transport_errors: bool,
     /// Calls per second and address; `None` is without limit.
     pub rate: Option<Rate>,
+}
+
+/// The page for operators.
+#[derive(Debug, Clone)]
+pub struct Console {
+    /// Only beside the server API, which answers what it asks.
+    pub enabled: bool,
 }
 
 /// Who is asked before something is allowed: by NATS request or HTTP.

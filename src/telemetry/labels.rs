@@ -119,7 +119,7 @@ labels! {
     /// What an HTTP request was for.
     Route("route") {
         Connection = "connection", Emulation = "emulation", Api = "api", Cluster = "cluster", Health = "health", Ready = "ready", Metrics = "metrics",
-        Demo = "demo", Other = "other",
+        Demo = "demo", Console = "console", Other = "other",
     }
 
     /// How the delivery canary fails.

@@ -1,36 +1,13 @@
 // The demo page as a visitor sees it: two tabs chat, one loses its line, then its node, and recovers.
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { openBrowser } from '../sdk/js/chromium.mjs';
 import { NatsServer, Node, eventually } from '../sdk/js/harness.mjs';
-import { project } from '../sdk/js/harness/process.mjs';
-
-const pictures = join(project, 'test-artifacts');
-mkdirSync(pictures, { recursive: true });
-
-/** A tab, with everything that went wrong in it. */
-async function openTab(browser, url, viewport = { width: 1280, height: 800 }) {
-  const context = await browser.newContext({ viewport });
-  const page = await context.newPage();
-  const problems = [];
-  page.on('pageerror', error => problems.push(error.message));
-  page.on('console', message => {
-    const expected = /WebSocket connection to|ERR_CONNECTION/.test(message.text()); // what a dead node looks like
-    if (message.type() === 'error' && !expected) problems.push(message.text());
-  });
-  page.on('request', request => {
-    if (!/^(http|ws):\/\/127\.0\.0\.1:|^data:/.test(request.url())) problems.push(`asked for ${request.url()}`);
-  });
-  await page.goto(url);
-  return { page, problems, close: () => context.close() };
-}
+import { fits, openTab, picture } from './tab.mjs';
 
 const state = (page, wanted) => page.waitForFunction(want => document.body.dataset.state === want, wanted, { timeout: 30_000 });
 const texts = page => page.locator('#messages .what').allTextContents();
-const picture = (page, name) => page.screenshot({ path: join(pictures, `${name}.png`) });
 
 async function say(page, text) {
   await page.locator('#send:enabled').waitFor();
@@ -61,7 +38,7 @@ describe('the demo page', { timeout: 300_000 }, () => {
     tabs = [];
   });
   const open = async (url, viewport) => {
-    const tab = await openTab(browser, url, viewport);
+    const tab = await openTab(browser, url, viewport && { viewport });
     tabs.push(tab);
     await state(tab.page, 'connected');
     return tab;
@@ -187,7 +164,7 @@ describe('the demo page', { timeout: 300_000 }, () => {
         return found;
       });
       assert.deepEqual(cut, [], 'nothing in a field is cut');
-      assert.ok(await ada.page.evaluate(() => document.documentElement.scrollWidth <= window.innerWidth), 'nothing sticks out');
+      assert.ok(await fits(ada.page), 'nothing sticks out');
       await picture(ada.page, 'demo-phone');
     });
   });

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::super::model::{Http, HttpApi};
+use super::super::model::{Console, Http, HttpApi};
 use super::super::section::Section;
 use super::super::value::{Bytes, ErrorMode, Limit, Positive, Switch};
 use super::refuse_missing;
@@ -44,6 +44,10 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
         handshake_rate: section.take::<Limit>("handshake_rate").0,
         demo,
     }
+}
+
+pub(super) fn console(section: &Section<'_>, api: &HttpApi) -> Console {
+    Console { enabled: section.take::<bool>("enabled") && api.enabled }
 }
 
 pub(super) fn api(section: &Section<'_>, http: &Http, development: bool) -> HttpApi {

@@ -72,6 +72,42 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
     }
   });
 
+  test('every node tells of all: which channels are busiest, and what namespaces there are and how they are used', async () => {
+    const [first, second] = topology.nodes;
+    const [loud, quiet, unheard] = [fresh('chat'), fresh('room'), fresh('chat')];
+    const apps = await Promise.all([first, first, second].map(node => new App('json', node).connect()));
+    try {
+      for (const app of apps) await app.subscribe(loud);
+      await apps[2].subscribe(quiet);
+      await Promise.all(Array.from({ length: 60 }, (_, index) => topology.nodes[index % 2].publish(loud, index)));
+      for (let each = 0; each < 5; each += 1) {
+        await first.publish(quiet, each);
+        await first.publish(unheard, each);
+      }
+      for (const node of topology.nodes) {
+        const channels = await eventually('both are counted', async () => {
+          const { channels } = (await node.api('busiest_channels')).result;
+          return channels.filter(({ channel }) => channel === loud || channel === quiet).length === 2 && channels;
+        });
+        assert.deepEqual(channels.slice(0, 2).map(({ channel, num_clients }) => [channel, num_clients]), [[loud, 3], [quiet, 1]]);
+        const [busiest] = channels;
+        assert.ok(busiest.deliveries_per_second > busiest.publications_per_second && busiest.publications_per_second > 0, JSON.stringify(busiest));
+        assert.ok(channels.every(({ channel }) => channel !== unheard), 'nobody listens there');
+        assert.equal((await node.api('busiest_channels', { limit: 1 })).result.channels.length, 1);
+
+        const { namespaces } = (await node.api('namespaces')).result;
+        assert.deepEqual(namespaces.chat, {
+          history: { size: 300, ttl_ms: 300_000, meta_ttl_ms: namespaces.chat.history.meta_ttl_ms },
+          recovery: 'stream', presence: false, join_leave: false, slow_reader: 'close', num_channels: 2, num_subs: 3,
+        });
+        assert.deepEqual([namespaces.room.num_channels, namespaces.room.num_subs, namespaces.room.presence], [1, 1, true]);
+        assert.deepEqual([namespaces.latest.recovery, namespaces[''].recovery], ['cache', null]);
+      }
+    } finally {
+      for (const app of apps) app.close();
+    }
+  });
+
   test('what changes something wants the key, and says what is wrong with it', async () => {
     const [node] = topology.nodes;
     for (const path of ['/cluster/scale', '/cluster/drain']) {

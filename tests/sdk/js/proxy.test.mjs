@@ -130,7 +130,7 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
   });
 
   test('what operators and backends use is closed, however it is spelled', async () => {
-    const closed = ['/metrics', '/api', '/api/publish', '/cluster/status', '/cluster/nodes', '/console', '/console/', '/debug',
+    const closed = ['/metrics', '/api', '/api/publish', '/cluster/status', '/cluster/nodes', '/console', '/console/', '/console/session', '/console/main.js', '/debug',
       '//metrics', '/%6detrics', '/x/../metrics', '/connection/../metrics', '/connection/%2e%2e/api/info', '/./api/stats'];
     for (const path of closed) assert.equal((await ask(proxy, path)).statusCode, 403, path);
     assert.equal((await ask(proxy, '/api/publish', { 'x-api-key': 'test-api-key' }, 'POST')).statusCode, 403);
@@ -145,6 +145,10 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     assert.equal(await from('203.0.113.9', '/cluster/metrics'), 403);
     assert.equal(await from('198.51.100.7', '/metrics'), 200);
     assert.equal(await from('203.0.113.9', '/metrics'), 403);
+    assert.equal(await from('203.0.113.9', '/console'), 403);
+    const page = await ask(outer, '/console', { 'x-forwarded-for': '198.51.100.7' });
+    assert.equal(page.statusCode, 200);
+    assert.match(page.headers['content-security-policy'], /^default-src 'none'; script-src 'self';[^,]*$/, 'the page keeps its own, and has one only');
     // The last one is the only one that the trusted proxy wrote.
     assert.equal(await from('198.51.100.7, 203.0.113.9', '/metrics'), 403);
   });

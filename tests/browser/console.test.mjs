@@ -1,0 +1,274 @@
+// The operator console as an operator uses it: by key, by mouse, by keyboard, on a phone, while nodes come and go.
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, test } from 'node:test';
+
+import { openBrowser } from '../sdk/js/chromium.mjs';
+import { App, NatsServer, Node, eventually, fresh, token } from '../sdk/js/harness.mjs';
+import { freePort } from '../sdk/js/harness/process.mjs';
+import { fits, openTab, picture } from './tab.mjs';
+
+const KEY = 'test-api-key';
+const PHONE = { width: 375, height: 800 };
+
+/** Two nodes keep their ports when they start again. */
+async function cluster(nats) {
+  const start = async name =>
+    Node.start(name, { NATS_URL: nats.url, MAX_CONNECTIONS: '50', MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}` });
+  return Promise.all(['left', 'right'].map(start));
+}
+
+const state = (page, wanted) => page.waitForFunction(want => document.body.dataset.state === want, wanted, { timeout: 30_000 });
+const row = (page, key) => page.locator(`tr[data-key="${key}"]`);
+const cell = (page, key, label) => row(page, key).locator(`td[data-label="${label}"]`);
+const shows = (locator, text) => eventually(`it shows ${text}`, async () => {
+  const shown = (await locator.allTextContents()).join(' ');
+  if (!shown.includes(text)) throw new Error(`it shows ${JSON.stringify(shown)}`);
+  return true;
+});
+
+describe('the operator console', { timeout: 300_000 }, () => {
+  let browser, nats, nodes, left, right;
+  let tabs = [];
+  let apps = [];
+  before(async () => {
+    browser = await openBrowser();
+    nats = await NatsServer.start();
+    nodes = await cluster(nats);
+    [left, right] = nodes;
+  }, { timeout: 120_000 });
+  after(async () => {
+    await browser?.close();
+    for (const node of nodes ?? []) await node.stop();
+    await nats?.kill();
+  }, { timeout: 60_000 });
+  afterEach(async () => {
+    for (const app of apps) app.close();
+    for (const tab of tabs) {
+      await tab.close();
+      assert.deepEqual(tab.problems, []);
+    }
+    [tabs, apps] = [[], []];
+  });
+
+  const arrive = async (node, path = '', options = {}) => {
+    const tab = await openTab(browser, `${node.url}/console${path}`, options);
+    tabs.push(tab);
+    return tab.page;
+  };
+  /** Signs in, and leads to `path`. */
+  const enter = async (node, path = '', options = {}) => {
+    const page = await arrive(node, path, options);
+    await page.fill('#key', KEY);
+    await page.press('#key', 'Enter');
+    await state(page, 'live');
+    return page;
+  };
+  const connect = async (user, node, channels = []) => {
+    const app = await new App('json', node, { token: token({ sub: user }) }).connect();
+    apps.push(app);
+    for (const channel of channels) await app.subscribe(channel);
+    return app;
+  };
+
+  test('asks for the key, says when it is wrong, and keeps it out of every address', async () => {
+    const page = await arrive(left);
+    const asked = [];
+    page.on('request', request => asked.push(request.url()));
+    await state(page, 'locked');
+    await page.fill('#key', 'not the key');
+    await page.press('#key', 'Enter');
+    await page.getByText('The node refused this key.').waitFor();
+    await picture(page, 'console-signin');
+    await page.fill('#key', KEY);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await state(page, 'live');
+    await page.reload();
+    await state(page, 'live');
+    assert.ok(asked.length > 0 && asked.every(url => !url.includes(KEY) && !url.includes('not%20the')), `${asked}`);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await state(page, 'locked');
+    assert.equal(await page.evaluate(() => JSON.stringify({ ...sessionStorage, ...localStorage }) + document.cookie), '{}');
+  });
+
+  test('shows all nodes and their load, whichever of them is asked', async () => {
+    const channel = fresh('room');
+    await Promise.all([connect('ada', left, [channel]), connect('bob', left, [channel]), connect('eve', right, [channel])]);
+    for (const [index, node] of nodes.entries()) {
+      const page = await enter(node);
+      await shows(cell(page, 'left', 'Connections'), '2 of 50');
+      await shows(cell(page, 'right', 'Connections'), '1 of 50');
+      await shows(page.locator('.facts'), '3 of 100');
+      assert.ok(await page.evaluate(() => [...document.querySelectorAll('.table')].every(each => each.scrollWidth <= each.clientWidth)), 'no column is cut');
+      if (index === 0) {
+        await picture(page, 'console-nodes');
+        await page.emulateMedia({ colorScheme: 'dark' });
+        await picture(page, 'console-nodes-dark');
+      }
+    }
+  });
+
+  test('shows the busiest channels and the namespaces, finds channels by pattern, and a channel with who is there and what was said', async () => {
+    const [spoken, lobby] = [fresh('chat'), fresh('room')];
+    await Promise.all([connect('ada', left, [spoken, lobby]), connect('bob', right, [lobby])]);
+    await left.publish(spoken, { text: '<img src=x onerror=alert(1)>' });
+    for (let each = 0; each < 30; each += 1) await left.publish(lobby, each);
+    const page = await enter(right, '#/channels');
+    await shows(cell(page, lobby, 'Subscribers'), '2');
+    assert.match((await cell(page, lobby, 'Deliveries/s').textContent()).trim(), /^[0-9.,]+$/);
+    await picture(page, 'console-busiest');
+    await page.evaluate(() => (location.hash = '#/namespaces'));
+    await shows(cell(page, 'room', 'Subscriptions'), '2');
+    await shows(cell(page, 'room', 'Presence'), 'recorded, joins and leaves');
+    await picture(page, 'console-namespaces');
+
+    await page.keyboard.press('/');
+    await page.keyboard.type('room:*');
+    await page.keyboard.press('Enter');
+    await shows(cell(page, lobby, 'Subscribers'), '2');
+    await page.getByRole('link', { name: lobby }).click();
+    await shows(page.getByRole('table', { name: 'Who is there' }), 'bob');
+    await page.getByText('The namespace keeps no history.').waitFor();
+
+    await page.fill('#name', spoken);
+    await page.press('#name', 'Enter');
+    await shows(page.getByRole('table', { name: 'Latest publications' }), '{"text":"<img src=x onerror=alert(1)>"}');
+    assert.equal(await page.locator('main img').count(), 0, 'markup is text');
+    await picture(page, 'console-channel');
+  });
+
+  test('publishes what is JSON, and says what is wrong with what is not', async () => {
+    const channel = fresh('chat');
+    const ada = await connect('ada', left);
+    const heard = await ada.subscribe(channel);
+    const page = await enter(right, `#/publish/${encodeURIComponent(channel)}`);
+    await page.fill('#data', '{"text": ');
+    await page.getByRole('button', { name: 'Publish' }).click();
+    await page.getByText(/^Not JSON: /).waitFor();
+    assert.equal(await page.getAttribute('#data', 'aria-invalid'), 'true');
+    await page.fill('#data', '{"text": "hello", "n": 12345678901234567890}');
+    await page.press('#data', 'Control+Enter');
+    await page.getByText(/stored at offset \d+, epoch/).waitFor();
+    await eventually('it arrives', () => heard.data.length === 1);
+    const { result } = await left.api('history', { channel, limit: 1 });
+    assert.equal(result.publications.length, 1);
+    await picture(page, 'console-publish');
+    await page.fill('#to', 'nowhere:x');
+    await page.press('#data', 'Control+Enter');
+    await page.getByText('Not published: unknown channel (102)').waitFor();
+  });
+
+  test('finds a user on all nodes and disconnects them, after it was asked whether it should', async () => {
+    const channel = fresh('room');
+    const [one, other] = await Promise.all([connect('mallory', left, [channel]), connect('mallory', right)]);
+    const page = await enter(left);
+    await page.selectOption('#kind', 'user');
+    await page.fill('#name', 'mallory');
+    await page.press('#name', 'Enter');
+    await page.getByText('2 connections on all nodes').waitFor();
+    await shows(page.getByRole('table', { name: 'Connections' }), channel);
+    await picture(page, 'console-user');
+    await page.getByRole('button', { name: 'Disconnect all' }).click();
+    await page.getByRole('dialog').waitFor();
+    await picture(page, 'console-confirm');
+    await page.keyboard.press('Escape');
+    assert.deepEqual([one.disconnected, other.disconnected], [null, null]);
+    await page.getByRole('button', { name: 'Disconnect all' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Disconnect' }).click();
+    await eventually('both are sent away', () => one.disconnected?.code === 3503 && other.disconnected?.code === 3503);
+    await page.getByText('Not connected.').waitFor();
+  });
+
+  test('everything can be reached by keyboard', async () => {
+    const page = await enter(left);
+    for (const [keys, heading] of [['c', 'Busiest channels'], ['s', 'Namespaces'], ['p', 'Publish a test message'], ['n', 'Nodes']]) {
+      await page.keyboard.press('g');
+      await page.keyboard.press(keys);
+      await page.getByRole('heading', { name: heading }).waitFor();
+      await page.keyboard.press('Escape'); // out of a field
+    }
+    await page.keyboard.press('3');
+    await page.getByRole('heading', { name: 'Namespaces' }).waitFor();
+    await page.keyboard.press('1');
+    await row(page, 'left').waitFor();
+    await page.keyboard.press('j');
+    await page.keyboard.press('j');
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute('aria-label')), 'Drain right');
+    await page.keyboard.press('?');
+    await page.getByRole('dialog', { name: 'Keyboard' }).waitFor();
+    await page.getByText('look up a channel or user').waitFor();
+    await picture(page, 'console-help');
+    await page.keyboard.press('Escape');
+    assert.equal(await page.getByRole('dialog').count(), 0);
+    const unnamed = await page.evaluate(() => [...document.querySelectorAll('input, select, textarea, button')]
+      .filter(each => !each.labels?.length && !each.textContent.trim() && !each.getAttribute('aria-label')).length);
+    assert.equal(unnamed, 0, 'every field and button has a name');
+  });
+
+  test('works on a phone', async () => {
+    const channel = fresh('room');
+    await connect('ada', left, [channel]);
+    for (const colorScheme of ['light', 'dark']) {
+      const page = await enter(left, '', { viewport: PHONE, colorScheme });
+      for (const [view, ready] of [['nodes', 'tr[data-key="left"]'], ['channels', '#pattern'], ['namespaces', 'tr[data-key="room"]'], ['publish', '#publish'],
+        [`channel/${encodeURIComponent(channel)}`, '.facts'], ['user/ada', '#view tr[data-key]']]) {
+        await page.evaluate(to => (location.hash = `#/${to}`), view);
+        await page.locator(ready).first().waitFor();
+        assert.ok(await fits(page), `${view}: nothing sticks out`);
+        await picture(page, `console-phone-${view.split('/')[0]}-${colorScheme}`);
+      }
+    }
+  });
+
+  test('does not ask while nobody looks', async () => {
+    const page = await enter(left);
+    const hide = hidden => page.evaluate(value => {
+      Object.defineProperty(document, 'hidden', { value, configurable: true });
+      document.dispatchEvent(new Event('visibilitychange'));
+    }, hidden);
+    await hide(true);
+    await state(page, 'paused');
+    await hide(false);
+    await state(page, 'live');
+  });
+
+  test('a node that is gone is told, and the console goes on when it is back', async () => {
+    const page = await enter(right);
+    await shows(cell(page, 'right', 'State'), 'up');
+    await right.kill();
+    await state(page, 'trouble');
+    await page.getByText(/The node cannot be reached\. Trying again/).waitFor();
+    await shows(cell(page, 'right', 'State'), 'up');
+    await picture(page, 'console-node-gone');
+    await right.run();
+    await state(page, 'live');
+    assert.equal(await page.locator('#trouble').isVisible(), false);
+  });
+
+  test('says when it may not ask, and waits', async () => {
+    const page = await enter(left);
+    await page.route('**/cluster/nodes', route => route.fulfill({ status: 429, headers: { 'retry-after': '3' } }));
+    await page.getByText('Too many calls from this address. Trying again in 3 s').waitFor();
+    await page.unroute('**/cluster/nodes');
+    await state(page, 'live');
+    await page.route('**/cluster/nodes', route => route.fulfill({ status: 401 }));
+    await page.getByText('The node refused this key.').waitFor();
+    await state(page, 'locked');
+  });
+
+  test('drains a node after it was asked whether it should, and not the last one unasked', async () => {
+    const page = await enter(left);
+    await page.getByRole('button', { name: 'Drain right' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Cancel' }).click();
+    await shows(cell(page, 'right', 'State'), 'up');
+    await page.getByRole('button', { name: 'Drain right' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+    await page.getByText('right drains.').waitFor();
+    await shows(cell(page, 'right', 'State'), 'draining');
+    await picture(page, 'console-draining');
+    await page.getByRole('button', { name: 'Drain left' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Drain' }).click();
+    await page.getByRole('dialog', { name: 'Drain the last node?' }).getByRole('button', { name: 'Cancel' }).click();
+    await page.getByText(/left is not drained/).waitFor();
+    await shows(cell(page, 'left', 'State'), 'up');
+  });
+});
