@@ -2,6 +2,7 @@
 //!
 //! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|survivors|all`. README.md says what the numbers mean.
 
+mod channels;
 mod fanout;
 mod floor;
 mod idle;
@@ -61,10 +62,13 @@ enum What {
         #[arg(long, default_value_t = 4_000)]
         connections: usize,
     },
-    /// Many clients in one channel with presence, seen from another node.
+    /// Many clients in one channel with presence, seen from another node; or many channels with a client in each.
     Presence {
         #[arg(long, default_value_t = 10_000)]
         clients: usize,
+        /// Each client is in its share of so many channels, alone.
+        #[arg(long, default_value_t = 1)]
+        channels: usize,
     },
     /// A node dies, and its clients recover at the two that are left.
     Survivors {
@@ -92,7 +96,8 @@ fn main() -> anyhow::Result<()> {
         What::Fanout { subscribers } => fanout::run(&programs, subscribers, rounds),
         What::Latency { seconds } => latency::run(&programs, seconds, rounds),
         What::Storm { connections } => storm::run(&programs, connections, rounds),
-        What::Presence { clients } => presence::run(&programs, clients),
+        What::Presence { clients, channels: 0 | 1 } => presence::run(&programs, clients),
+        What::Presence { clients, channels } => channels::run(&programs, clients, channels, rounds),
         What::Survivors { clients } => survivors::run(&programs, clients, rounds),
         What::All => {
             idle::run(&programs, 10_000)?;
@@ -100,6 +105,7 @@ fn main() -> anyhow::Result<()> {
             latency::run(&programs, 5, rounds)?;
             storm::run(&programs, 4_000, rounds)?;
             presence::run(&programs, 10_000)?;
+            channels::run(&programs, 10_000, 100_000, rounds)?;
             survivors::run(&programs, 10_000, rounds)
         }
         What::Floor => unreachable!("answered above"),

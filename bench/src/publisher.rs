@@ -23,7 +23,7 @@ impl Publisher {
         let mut answer = [0; 4096];
         let length = stream.read(&mut answer)?;
         ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer[..length]));
-        stream.write_all(&wire::hello("publisher", None)?)?;
+        stream.write_all(&wire::hello("publisher", &[])?)?;
         let length = stream.read(&mut answer)?;
         let connected = memchr::memmem::find(&answer[..length], b"\"connect\"").is_some();
         ensure!(connected, "{}", String::from_utf8_lossy(&answer[..length]));

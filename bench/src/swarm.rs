@@ -41,6 +41,8 @@ pub struct Group {
     /// Those that were told that they missed nothing that they did not get.
     pub recovered: usize,
     pub deliveries: u64,
+    /// Joins and leaves, as [`wire::told`] puts them.
+    pub told: Vec<String>,
     /// Payload bytes of the latest frame with a delivery.
     pub frame_size: usize,
     /// From the scheduled time to the arrival, in nanoseconds.
@@ -59,6 +61,8 @@ pub enum Hello {
     Connect,
     /// And subscribes, with one of these parameters after the other.
     Subscribe(Vec<Value>),
+    /// And subscribes to all that this says for its number in the swarm.
+    Own(Box<dyn Fn(usize) -> Vec<Value>>),
 }
 
 impl Hello {
@@ -83,6 +87,8 @@ struct Client {
     stage: Stage,
     /// A frame that is not whole yet.
     tail: Vec<u8>,
+    /// Replies without which it is not ready.
+    awaited: usize,
     /// The number that the next message must have, once one has come.
     expected: Option<u64>,
 }
@@ -109,6 +115,7 @@ impl Swarm {
             gone: 0,
             recovered: 0,
             deliveries: 0,
+            told: Vec::new(),
             frame_size: 0,
             latency,
             hit_and_run: false,
@@ -154,6 +161,13 @@ impl Swarm {
         });
         self.clients.clear();
         outcome.context("connections do not become ready")
+    }
+
+    /// Lets the connections of a group go whose server was killed, before their end is taken for a failure.
+    pub fn forget(&mut self, group: GroupId) {
+        for client in self.clients.iter_mut().filter(|client| client.group == group.0) {
+            (client.stream, client.stage) = (None, Stage::Gone);
+        }
     }
 
     /// Waits until the group got `count` more deliveries than `before`.
@@ -202,8 +216,14 @@ impl Swarm {
         let mut stream = connect_from(source, self.of(group).address)?;
         let index = self.clients.len();
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
-        let stage = Stage::Connecting;
-        self.clients.push(Client { stream: Some(stream), group: group.0, stage, tail: Vec::new(), expected: None });
+        self.clients.push(Client {
+            stream: Some(stream),
+            group: group.0,
+            stage: Stage::Connecting,
+            tail: Vec::new(),
+            awaited: 1,
+            expected: None,
+        });
         Ok(())
     }
 
@@ -280,10 +300,12 @@ impl Swarm {
     fn join(&mut self, index: usize) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
         let subscribe = match &self.groups[client.group].hello {
-            Hello::Connect => None,
-            Hello::Subscribe(all) => all.get(index % all.len().max(1)),
+            Hello::Connect => Vec::new(),
+            Hello::Subscribe(all) => all.get(index % all.len().max(1)).cloned().into_iter().collect(),
+            Hello::Own(of) => of(index),
         };
-        let hello = wire::hello(&format!("user-{index}"), subscribe)?;
+        let hello = wire::hello(&format!("user-{index}"), &subscribe)?;
+        client.awaited = subscribe.len().max(1);
         client.stage = Stage::Joining;
         if let Some(stream) = &mut client.stream {
             stream.write_all(&hello)?;
@@ -299,8 +321,8 @@ impl Swarm {
                 if let Some(stream) = &mut client.stream {
                     stream.write_all(&wire::masked_text(b"{}"))?;
                 }
-            } else if is_about_somebody(message) {
-                // Not of those that have a number.
+            } else if let Some(told) = wire::told(message) {
+                group.told.push(told);
             } else if message.starts_with(b"{\"push\"") {
                 let number = wire::number(message, b"\"n\":")
                     .with_context(|| format!("a push without its number: {}", String::from_utf8_lossy(message)))?;
@@ -326,9 +348,13 @@ impl Swarm {
         let group = &mut self.groups[client.group];
         let last: &[u8] = match group.hello {
             Hello::Connect => b"\"connect\"",
-            Hello::Subscribe(_) => b"\"subscribe\"",
+            Hello::Subscribe(_) | Hello::Own(_) => b"\"subscribe\"",
         };
         if client.stage != Stage::Joining || !found(last) {
+            return Ok(());
+        }
+        client.awaited -= 1;
+        if client.awaited > 0 {
             return Ok(());
         }
         if group.hit_and_run {
@@ -342,12 +368,6 @@ impl Swarm {
         }
         Ok(())
     }
-}
-
-/// Whether it tells of a join or a leave.
-fn is_about_somebody(message: &[u8]) -> bool {
-    let says = |what: &[u8]| memchr::memmem::find(message, what).is_some();
-    message.starts_with(b"{\"push\"") && (says(b"\"join\":") || says(b"\"leave\":"))
 }
 
 fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {

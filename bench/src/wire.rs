@@ -26,14 +26,27 @@ pub fn token(user: &str) -> anyhow::Result<String> {
     Ok(encode(&Header::default(), &claims, &EncodingKey::from_secret(SECRET.as_bytes()))?)
 }
 
-/// The first frame of a client: `connect`, and `subscribe` with these parameters if any are given.
-pub fn hello(user: &str, subscribe: Option<&Value>) -> anyhow::Result<Vec<u8>> {
+/// The first frame of a client: `connect`, and `subscribe` with each of these parameters.
+pub fn hello(user: &str, subscribe: &[Value]) -> anyhow::Result<Vec<u8>> {
     let mut text = json!({ "id": 1, "connect": { "token": token(user)?, "name": "bench" } }).to_string();
-    if let Some(subscribe) = subscribe {
+    for (index, subscribe) in subscribe.iter().enumerate() {
         text.push('\n');
-        text.push_str(&json!({ "id": 2, "subscribe": subscribe }).to_string());
+        text.push_str(&json!({ "id": index + 2, "subscribe": subscribe }).to_string());
     }
     Ok(masked_text(text.as_bytes()))
+}
+
+/// What a push tells of somebody who came or went: `+channel user`, `-channel user`.
+pub fn told(message: &[u8]) -> Option<String> {
+    let says = |what: &[u8]| memchr::memmem::find(message, what).is_some();
+    if !message.starts_with(b"{\"push\"") || !(says(b"\"join\":") || says(b"\"leave\":")) {
+        return None;
+    }
+    let message: Value = serde_json::from_slice(message).ok()?;
+    let push = &message["push"];
+    let (sign, about) =
+        [('+', &push["join"]), ('-', &push["leave"])].into_iter().find(|(_, about)| !about.is_null())?;
+    Some(format!("{sign}{} {}", push["channel"].as_str()?, about["info"]["user"].as_str()?))
 }
 
 /// The data of a publication: `number`, `time` and padding to `size` bytes.
