@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Prometheus,
 # Python and Node packages, Docker Compose, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [nginx] [prometheus] [compose] [node] [python] [browser]
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [clock] [nginx] [prometheus] [compose] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -94,6 +94,17 @@ install_nginx() {
     "$TOOLS/bin/nginx" -v >/dev/null 2>&1 || fail "$home/usr/sbin/nginx does not run"
 }
 
+# What lets a test set the clock of one process. Tests do without it.
+install_clock() {
+    local home="$TOOLS/libfaketime" found
+    for found in "$home"/usr/lib/*/faketime/libfaketime.so.1 /usr/lib/*/faketime/libfaketime.so.1; do
+        [ ! -e "$found" ] || return 0
+    done
+    command -v apt-get >/dev/null || return 0
+    say "libfaketime in .tools/libfaketime"
+    unpack "$home" libfaketime
+}
+
 install_prometheus() {
     local home="$TOOLS/prometheus" program found
     "$TOOLS/bin/prometheus" --version >/dev/null 2>&1 && "$TOOLS/bin/promtool" --version >/dev/null 2>&1 && return
@@ -183,10 +194,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust nats nginx prometheus compose node python browser
+[ $# -gt 0 ] || set -- rust nats clock nginx prometheus compose node python browser
 for part in "$@"; do
     case "$part" in
-        rust | nats | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
+        rust | nats | clock | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

@@ -13,9 +13,9 @@ case "${1:-}" in
     *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust nats nginx prometheus compose node python browser" ;;
-    rust) parts="rust nats" ;;
-    js) parts="rust nats nginx compose node" ;;
+    all) parts="rust nats clock nginx prometheus compose node python browser" ;;
+    rust) parts="rust nats clock" ;;
+    js) parts="rust nats clock nginx compose node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats nginx node browser" ;;
     operate) parts="rust nats prometheus node python browser" ;;

@@ -77,7 +77,8 @@ pub struct Link {
     pub stored_at: i64,
 }
 
-/// The time by this host's clock, as [`Stored::stored_at`] gives it by the store's.
+/// The time by this host's clock, as [`Stored::stored_at`] gives it by the store's. They may differ by hours: what is
+/// stored is measured by [`History::now`](super::History::now).
 #[must_use]
 pub fn now() -> i64 {
     i64::try_from(unix_time().as_nanos()).unwrap_or(i64::MAX)

@@ -15,6 +15,7 @@ pub mod nats;
 pub mod presences;
 mod recent;
 pub mod registry;
+mod store_clock;
 
 use std::time::Duration;
 
@@ -90,6 +91,10 @@ pub trait History: Send + Sync {
     /// How long a message of `namespace` surely stays, unless newer ones of its channel push it out or somebody removes
     /// it. Zero where it may have to go for want of room.
     fn retention(&self, namespace: &str) -> Duration;
+
+    /// The time by the clock that stamps the messages of `namespace`: nanoseconds since the Unix epoch. This host's clock
+    /// is another, which may be hours off: what is stored is never measured by it.
+    fn now(&self, namespace: &str) -> i64;
 
     /// Forgets the channel's messages: stores a tombstone ([`Meta::tombstone`]), then removes what lies before it.
     /// Offsets go on. Without the tombstone nobody could tell "nothing was missed" from "what was missed is gone".

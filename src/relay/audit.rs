@@ -16,7 +16,6 @@ use tracing::{debug, warn};
 
 use super::Relay;
 use super::topic::Topic;
-use crate::backplane::message::now;
 use crate::backplane::{GapCause, Health, HistoryError};
 use crate::protocol::{Channel, Offset};
 use crate::settings::Namespaces;
@@ -223,7 +222,7 @@ impl Relay {
         let Some(history) = self.backplane.history() else { return true };
         let Ok(bounds) = history.bounds(namespace).await else { return false };
         for topic in topics {
-            let epoch = topic.state.lock().position().map(|position| position.epoch);
+            let epoch = topic.state.lock().epoch();
             if epoch.is_some_and(|epoch| epoch != bounds.epoch) {
                 self.suspect(topic, GapCause::EpochChanged, Offset::NONE);
             }
@@ -275,7 +274,7 @@ impl Relay {
         let mut behind = Vec::new();
         for topics in topics.chunks(CHUNK) {
             let channels: Vec<Channel> = topics.iter().map(|topic| topic.channel.clone()).collect();
-            let asked = now();
+            let asked = history.now(namespace);
             let newer = history.newer(namespace, &channels, floor).await?;
             let tops: HashMap<_, _> = newer.tops.into_iter().collect();
             for topic in topics {

@@ -17,7 +17,7 @@ pub(super) struct Chain {
     stored_at: i64,
     /// The channel has nothing else up to here; at least `had`.
     proven: Offset,
-    /// When that was so: nanoseconds since the Unix epoch.
+    /// When that was so, by the store's clock: nanoseconds since the Unix epoch.
     proven_at: i64,
     /// For how long the store surely has what came after that: nanoseconds.
     retention: i64,
@@ -39,7 +39,7 @@ pub(super) enum Judgement {
 }
 
 impl Chain {
-    /// Begins where the channel stood when it was asked, at `now`.
+    /// Begins where the channel stood when it was asked, at `now` by the store's clock.
     pub(super) fn new(top: &Top, now: i64, retention: Duration) -> Self {
         let Position { offset, epoch } = top.position();
         let stored = top.newest.is_some();
@@ -56,8 +56,8 @@ impl Chain {
         if link.previous != Offset::NONE {
             return if link.previous == self.had { Judgement::Next } else { Judgement::Gap };
         }
-        // Anything in between would still be stored, and be its predecessor. Half the time is left for clocks that
-        // differ.
+        // Anything in between would still be stored, and be its predecessor. Half the time is left for leaders whose
+        // clocks differ.
         let recent = link.stored_at.saturating_sub(self.proven_at) < self.retention / 2;
         if recent { Judgement::Next } else { Judgement::Unproven }
     }

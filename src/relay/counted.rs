@@ -9,6 +9,7 @@ use super::Relay;
 use super::join::Outcome;
 use super::recovery::{Refusal, age};
 use super::topic::Topic;
+use crate::backplane::message::now;
 use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach, TurnedAway};
 use crate::protocol::Channel;
@@ -31,7 +32,7 @@ impl Relay {
         let relay = &self.telemetry.relay;
         relay.fanout_duration.record(took);
         if message.stored_at > 0 {
-            relay.delivery_duration.of(&topic.namespace.name).record(age(message));
+            relay.delivery_duration.of(&topic.namespace.name).record(age(message, now()));
         }
     }
 

@@ -17,7 +17,6 @@ use super::publication::push_frames;
 use super::pump::flush;
 use super::recovery::{Bound, CatchUpError, CaughtUp, Refusal, catch_up};
 use super::topic::{Course, Topic, Wanted, stored};
-use crate::backplane::message::now;
 use crate::backplane::{GapCause, History, Stored};
 use crate::hub::{Base, Mark, Outbox, Reach};
 use crate::protocol::{Epoch, Offset};
@@ -104,7 +103,7 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;
     while let Some(hole) = hole(&topic) {
-        let asked = now();
+        let asked = relay.store_time(&topic);
         match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, bound).await {
             // What the store has now may read well and still not be what it had.
             Ok(_) if hole.cause == GapCause::EpochChanged => {
@@ -239,7 +238,7 @@ impl Relay {
 /// What is missing cannot be had: tells everybody who was promised to be told, and goes on from the channel's top.
 async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn History, hole: &Hole, why: &str) {
     let cause = hole.cause;
-    let asked = now();
+    let asked = relay.store_time(topic);
     let told = topic.state.lock().audience.lose(&topic.channel);
     let top = match history.top(&topic.channel).await {
         Ok(top) => top,

@@ -74,7 +74,8 @@ impl Relay {
         publications.drain(..removed);
         let surplus = publications.len().saturating_sub(options.size);
         publications.drain(..surplus);
-        publications.retain(|message| age(message) <= options.ttl && !is_withheld(namespace, message));
+        let now = history.now(channel.namespace());
+        publications.retain(|message| age(message, now) <= options.ttl && !is_withheld(namespace, message));
         Ok(HistoryPage { publications: select(publications, query), position })
     }
 

@@ -13,7 +13,6 @@ use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
 use super::turn::shared;
 use super::wish::Wish;
-use crate::backplane::message::now;
 use crate::backplane::{GapCause, HistoryError, Stored, SubscribeError};
 use crate::hub::{Hold, Listener, Outbox, Slot, TurnedAway};
 use crate::protocol::{Channel, Epoch, Offset, Position};
@@ -146,7 +145,7 @@ impl Relay {
             return Ok(());
         };
         // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
-        let asked = now();
+        let asked = self.store_time(topic);
         let top = history.top(&topic.channel).await?;
         let chain = Chain::new(&top, asked, self.retention(topic));
         let hole = topic.state.lock().open_chained(chain, self.tails.clone());
@@ -172,7 +171,7 @@ impl Relay {
         }
         let started = Instant::now();
         for attempt in 0..ATTEMPTS {
-            let Some(epoch) = topic.state.lock().position().map(|position| position.epoch) else { return Ok(None) };
+            let Some(epoch) = topic.state.lock().epoch() else { return Ok(None) };
             if let Some(refusal) = since.refusal(&epoch) {
                 return Ok(self.admit(topic, wish, outbox, None, Outcome::Refused(refusal)));
             }
@@ -238,7 +237,7 @@ impl Relay {
         let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
         let outcome = if messages.len() > wish.max_publications || bytes > wish.max_bytes {
             Outcome::Refused(Refusal::Limit)
-        } else if messages.first().is_some_and(|oldest| age(oldest) > options.ttl) {
+        } else if messages.first().is_some_and(|oldest| age(oldest, self.store_time(topic)) > options.ttl) {
             Outcome::Refused(Refusal::Expired)
         } else {
             Outcome::Recovered(messages)
@@ -314,7 +313,7 @@ impl Relay {
         if let Outcome::Recovered(messages) = &mut outcome {
             messages.retain(|message| !is_withheld(&topic.namespace, message) && wish.wants(message));
         }
-        let position = stand.or_else(|| state.position());
+        let position = stand.or_else(|| state.position(self.store_time(topic)));
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
         let hold = outbox.hold();
         self.tally.came(state.audience.is_empty());

@@ -35,7 +35,8 @@ impl Relay {
                 stand.offset == since.offset && stand.epoch.as_str() == since.epoch && !since.offset.may_be_rounded();
             let message = if known { None } else { wish.latest(history, &topic.channel, &top).await? };
             drop(permit);
-            let readable = message.filter(|message| age(message) <= options.ttl && !message.meta.tombstone);
+            let readable = message
+                .filter(|message| age(message, self.store_time(topic)) <= options.ttl && !message.meta.tombstone);
             let outcome = match readable {
                 Some(message) => Outcome::Recovered(vec![message]),
                 None if known => Outcome::Recovered(Vec::new()),

@@ -157,6 +157,11 @@ impl Relay {
         self.backplane.history().map_or(Duration::ZERO, |history| history.retention(&topic.namespace.name))
     }
 
+    /// The time by the clock of the store that has the messages of `topic`.
+    fn store_time(&self, topic: &topic::Topic) -> i64 {
+        self.backplane.history().map_or(0, |history| history.now(&topic.namespace.name))
+    }
+
     /// How much there is to do.
     #[must_use]
     pub const fn tally(&self) -> &Tally {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use tokio::time::sleep;
 
-use crate::backplane::message::now;
 use crate::backplane::{History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
@@ -147,7 +146,7 @@ pub(super) async fn catch_up(
         }
     }
     if let Some(ttl) = bound.ttl
-        && read.messages.first().is_some_and(|oldest| age(oldest) > ttl)
+        && read.messages.first().is_some_and(|oldest| age(oldest, history.now(channel.namespace())) > ttl)
     {
         return Err(Refusal::Expired.into());
     }
@@ -282,9 +281,9 @@ async fn removed_nothing_since(
     Ok(bounds.first <= from.next())
 }
 
-/// How long ago a message was stored; clocks of two hosts differ, which at the scale of a time to live does not matter.
-pub(super) fn age(message: &Stored) -> Duration {
-    Duration::from_nanos(u64::try_from(now() - message.stored_at).unwrap_or(0))
+/// How long ago a message was stored, `now` by the store's clock.
+pub(super) fn age(message: &Stored, now: i64) -> Duration {
+    Duration::from_nanos(u64::try_from(now - message.stored_at).unwrap_or(0))
 }
 
 /// The newest message only, for channels whose subscribers want the latest state.

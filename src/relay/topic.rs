@@ -11,11 +11,10 @@ use super::chain::{Chain, Judgement};
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use super::turn::Turn;
-use crate::backplane::message::now;
 use crate::backplane::{GapCause, Incoming, Link, Stored};
 use crate::hub::{Audience, Base, Frames, Outbox, Reach};
 use crate::protocol::centrifuge::Format;
-use crate::protocol::{Channel, Offset, Position};
+use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::Namespace;
 
 /// Messages that wait while their channel is being opened or healed. Beyond it the oldest go: they are read again.
@@ -165,10 +164,18 @@ impl TopicState {
         Wanted { formats: self.audience.formats(), base, patches: self.audience.wants_patches() }
     }
 
-    /// Where a reader stands who has everything that passed here; `None` without history.
-    pub(super) fn position(&self) -> Option<Position> {
+    /// Where a reader stands, `now` by the store's clock, who has everything that passed here; `None` without history.
+    pub(super) fn position(&self, now: i64) -> Option<Position> {
         match &self.course {
-            Course::Chained(chained) => Some(chained.chain.position(now())),
+            Course::Chained(chained) => Some(chained.chain.position(now)),
+            Course::Plain | Course::Unopened(_) => None,
+        }
+    }
+
+    /// The epoch that the channel stands in; `None` without history.
+    pub(super) fn epoch(&self) -> Option<Epoch> {
+        match &self.course {
+            Course::Chained(chained) => Some(chained.chain.epoch.clone()),
             Course::Plain | Course::Unopened(_) => None,
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::SLACK;
 use super::record::{Record, later};
 use super::token::{Token, digest};
 use crate::backplane::Revision;
@@ -28,6 +29,11 @@ impl Ban {
         self.expires_at > 0 && self.expires_at <= now
     }
 
+    /// Over for so long that it was over by every clock.
+    const fn is_forgotten(&self, now: u64) -> bool {
+        self.is_over(now.saturating_sub(SLACK.as_secs()))
+    }
+
     fn refuses(&self, issued_at: u32) -> bool {
         u64::from(issued_at) < self.issued_before && !self.is_over(unix_seconds())
     }
@@ -46,7 +52,7 @@ impl Bans {
             }
         };
         let mut ban = Ban { issued_before, expires_at: record.expires_at(), revision };
-        if ban.is_over(unix_seconds()) {
+        if ban.is_forgotten(unix_seconds()) {
             return false;
         }
         if let Some(known) = bans.get(&digest).filter(|known| known.revision >= revision) {
@@ -92,8 +98,8 @@ impl Bans {
     /// Forgets what is over.
     pub fn sweep(&mut self) {
         let now = unix_seconds();
-        self.tokens.retain(|_, ban| !ban.is_over(now));
-        self.users.retain(|_, ban| !ban.is_over(now));
+        self.tokens.retain(|_, ban| !ban.is_forgotten(now));
+        self.users.retain(|_, ban| !ban.is_forgotten(now));
     }
 
     pub fn len(&self) -> usize {
@@ -161,6 +167,15 @@ mod tests {
         assert!(!bans.refuse(&issued(200), "ann", ""));
         assert!(take(&mut bans, &record(300, None), 3));
         assert!(bans.refuse(&issued(299), "ann", ""));
+    }
+
+    #[test]
+    fn what_a_clock_that_runs_ahead_calls_over_is_kept_for_when_it_is_set_right() {
+        let mut bans = Bans::default();
+        assert!(take(&mut bans, &Record::token("a", Some(unix_seconds() - 60)), 1));
+        bans.sweep();
+        assert_eq!(bans.len(), 1);
+        assert!(!bans.refuse(&Token::new(Some("a"), None), "ann", ""), "over by this clock, as the token itself is");
     }
 
     #[test]

@@ -26,6 +26,9 @@ use crate::clock::unix_seconds;
 use crate::hub::{Bearers, Borne, Connections, Control, Order, Outbox};
 use crate::telemetry::Telemetry;
 
+/// How much longer than it has to be a revocation is remembered. A clock that runs ahead, on the node that records it or
+/// on one that only hears of it, must not make anybody forget it too soon.
+const SLACK: Duration = Duration::from_secs(3600);
 /// Revocations that are taken; each costs every node some 60 bytes.
 const MOST: usize = 500_000;
 /// How often a write is tried that others overtake.
@@ -141,7 +144,7 @@ impl Revocations {
     }
 }
 
-/// How long it is until a Unix time, at least a second.
+/// How long a revocation is remembered that ends at a Unix time.
 fn remaining(until: u64) -> Duration {
-    Duration::from_secs(until.saturating_sub(unix_seconds()).max(1))
+    Duration::from_secs(until.saturating_sub(unix_seconds())) + SLACK
 }

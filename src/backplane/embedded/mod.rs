@@ -232,6 +232,10 @@ impl History for Embedded {
         self.streams.get(namespace).map_or(Duration::ZERO, |stream| stream.lock().retention())
     }
 
+    fn now(&self, namespace: &str) -> i64 {
+        self.streams.get(namespace).map_or(0, |stream| stream.lock().now())
+    }
+
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
         let tombstone = Outgoing { meta: Meta { tombstone: true, ..Meta::default() }, ..Outgoing::default() };
         let published = self.publish(channel, tombstone).await;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
-use crate::backplane::message::now;
+use crate::backplane::store_clock::StoreClock;
 use crate::backplane::{Bounds, Link, Outgoing, Page, Stored, Top, Version};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::HistoryOptions;
@@ -13,6 +13,8 @@ const OVERHEAD: usize = 256;
 
 /// What is stored of one namespace.
 pub(super) struct Stream {
+    /// Hears nobody: it goes on from where it began, whatever is done to the host's.
+    clock: StoreClock,
     epoch: Epoch,
     /// Messages kept of a channel: one more than readers get, which proves that nothing before it was missed.
     depth: usize,
@@ -39,6 +41,7 @@ impl Stream {
     /// Keeps what `history` says, and at most `max_bytes` of it.
     pub(super) fn new(history: &HistoryOptions, max_bytes: usize, epoch: Epoch) -> Self {
         Self {
+            clock: StoreClock::new(),
             epoch,
             depth: history.size + 1,
             max_age: history.horizon,
@@ -63,7 +66,7 @@ impl Stream {
         }
         self.last += 1;
         let offset = Offset(self.last);
-        let stored_at = now();
+        let stored_at = self.clock.now();
         let log = self.channels.entry(channel.clone()).or_default();
         let previous = log.messages.back().map_or(Offset::NONE, |message| message.offset);
         if message.version.is_some() {
@@ -109,6 +112,10 @@ impl Stream {
         if self.cramped { Duration::ZERO } else { self.max_age }
     }
 
+    pub(super) fn now(&self) -> i64 {
+        self.clock.now()
+    }
+
     pub(super) fn remove_before(&mut self, channel: &Channel, end: Offset) {
         let Some(log) = self.channels.get_mut(channel) else { return };
         log.version = None;
@@ -122,7 +129,7 @@ impl Stream {
 
     /// Lets go of what is older than the horizon.
     pub(super) fn expire(&mut self) {
-        let oldest = now().saturating_sub(i64::try_from(self.max_age.as_nanos()).unwrap_or(i64::MAX));
+        let oldest = self.clock.now().saturating_sub(i64::try_from(self.max_age.as_nanos()).unwrap_or(i64::MAX));
         while let Some((_, channel)) = self.order.first_key_value() {
             let first = self.channels.get(channel).and_then(|log| log.messages.front());
             if first.is_none_or(|message| message.stored_at >= oldest) {

@@ -259,6 +259,10 @@ impl History for Faulty {
         self.inner.history().map_or(Duration::ZERO, |history| history.retention(namespace))
     }
 
+    fn now(&self, namespace: &str) -> i64 {
+        self.inner.history().map_or(0, |history| history.now(namespace))
+    }
+
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
         self.readable(channel.namespace())?.remove(channel).await
     }

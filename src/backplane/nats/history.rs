@@ -244,6 +244,10 @@ impl History for Nats {
         self.keeps.get(namespace).map_or(Duration::ZERO, |keep| keep.retention())
     }
 
+    fn now(&self, namespace: &str) -> i64 {
+        self.keeps.get(namespace).map_or(0, |keep| keep.clock.now())
+    }
+
     async fn remove(&self, channel: &Channel) -> Result<(), HistoryError> {
         let keep = self.keep(channel.namespace())?;
         let tombstone = Outgoing { meta: Meta { tombstone: true, ..Meta::default() }, ..Outgoing::default() };

@@ -16,7 +16,8 @@ use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, 
 use super::publish::Ack;
 use super::streams::{Info, Plan};
 use super::subjects::Subjects;
-use crate::backplane::message::{self, now};
+use crate::backplane::message;
+use crate::backplane::store_clock::StoreClock;
 use crate::protocol::Epoch;
 use crate::settings::{HistoryOptions, Nats};
 
@@ -31,6 +32,7 @@ const PROBE_PATIENCE: Duration = Duration::from_secs(1);
 pub struct Keep {
     pub namespace: Arc<str>,
     pub plan: Plan,
+    pub clock: StoreClock,
     /// A subject of no channel.
     probe: String,
     /// Messages stored of one channel.
@@ -47,7 +49,7 @@ pub struct Keep {
     /// Deliveries that contradicted what was seen, and how many of them a check has looked into.
     contradictions: AtomicU64,
     examined: AtomicU64,
-    /// When this life was found, where it is not the first: nanoseconds since the Unix epoch.
+    /// When this life was found, where it is not the first, by the store's clock: nanoseconds since the Unix epoch.
     found_at: AtomicI64,
     /// Nobody was told of this life yet. Stays until somebody was, whoever gives up meanwhile.
     unannounced: AtomicBool,
@@ -71,6 +73,7 @@ impl Keep {
         Self {
             namespace: Arc::clone(namespace),
             plan,
+            clock: StoreClock::new(),
             probe: Subjects::new(&options.prefix).probe(namespace),
             depth: history.size + 1,
             life: ArcSwap::from_pointee((life, epoch)),
@@ -122,7 +125,7 @@ impl Keep {
     /// The stream's first sequence tells what age has removed only as long as the oldest message is old: one busy channel
     /// that pushes out its own messages would move it up to the present. Marks stay for the whole horizon.
     pub async fn mark(&self, link: &Link, subjects: &Subjects) -> Result<(), ApiError> {
-        let part = now().unsigned_abs() / (self.horizon.as_nanos() as u64 / MARKS).max(1);
+        let part = self.clock.now().unsigned_abs() / (self.horizon.as_nanos() as u64 / MARKS).max(1);
         if self.marked.load(Ordering::Relaxed) == part {
             return Ok(());
         }
@@ -201,6 +204,7 @@ impl Keep {
     ///
     /// `None` says that the epoch must be [checked](Self::check).
     pub fn confirm(&self, info: &Info, seen_before: u64) -> Option<Epoch> {
+        self.hear(info);
         let life = self.life.load();
         let fits = info.created == life.0.created && info.state.last_seq >= seen_before;
         fits.then(|| {
@@ -238,6 +242,7 @@ impl Keep {
         let contradictions = self.contradictions.load(Ordering::Relaxed);
         let contradicted = contradictions > self.examined.load(Ordering::Relaxed);
         let info = self.plan.info(link).await?;
+        self.hear(&info);
         self.cramped.store(info.is_cramped(), Ordering::Relaxed);
         let (mut generation, _) = read_generation(link, bucket, &self.plan.name).await?;
         let known = self.life.load().0.clone();
@@ -263,11 +268,18 @@ impl Keep {
             return Ok(());
         }
         if !first {
-            self.found_at.store(now(), Ordering::Relaxed);
+            self.found_at.store(self.clock.now(), Ordering::Relaxed);
             self.unannounced.store(true, Ordering::Release);
         }
         self.begin(life, &info);
         Ok(())
+    }
+
+    /// Takes the time from a description that has just come.
+    fn hear(&self, info: &Info) {
+        if let Some(showed) = info.described_at() {
+            self.clock.hear(showed);
+        }
     }
 
     fn begin(&self, life: Life, info: &Info) {

@@ -16,6 +16,7 @@ pub use self::error::{Difference, StreamError};
 
 use self::error::list;
 use super::connection::{ApiError, Link, Refusal, Unanswered};
+use super::headers::nanoseconds;
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
 use super::vigil::is_gone;
 use crate::settings::{HistoryOptions, Nats, Storage};
@@ -40,9 +41,17 @@ pub struct Info {
     /// When it was created: with its name, what tells it from a stream that took its place.
     pub created: String,
     pub state: State,
+    /// When it was described, by the leader's clock.
+    #[serde(default)]
+    ts: String,
 }
 
 impl Info {
+    /// When it was described, by the leader's clock: nanoseconds since the Unix epoch.
+    pub fn described_at(&self) -> Option<i64> {
+        nanoseconds(&self.ts)
+    }
+
     /// Whether messages may have to go for want of room.
     pub fn is_cramped(&self) -> bool {
         self.limit("max_bytes") > 0 || self.limit("max_msgs") > 0
