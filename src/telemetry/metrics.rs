@@ -25,6 +25,7 @@ pub struct Node {
     pub drain_deadline: Gauge,
     /// 0 to 1.
     pub busy_ratio: Gauge,
+    pub tasks_alive: Gauge,
     /// Seconds.
     pub poll_delay: Gauge,
 }
@@ -45,6 +46,7 @@ impl Node {
             drain_remaining: registry.one(&names::DRAIN_REMAINING_CONNECTIONS),
             drain_deadline: registry.one(&names::DRAIN_DEADLINE),
             busy_ratio: registry.one(&names::RUNTIME_BUSY_RATIO),
+            tasks_alive: registry.one(&names::RUNTIME_TASKS),
             poll_delay: registry.one(&names::RUNTIME_POLL_DELAY),
         }
     }

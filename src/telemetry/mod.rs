@@ -72,9 +72,12 @@ impl Telemetry {
         })
     }
 
-    /// All metrics in Prometheus' text format, those of the process read now.
+    /// All metrics in Prometheus' text format, those of the process and of the runtime read now.
     #[must_use]
     pub fn render(&self) -> String {
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            self.node.tasks_alive.set(runtime.metrics().num_alive_tasks() as f64);
+        }
         ::metrics::with_local_recorder(self.registry.recorder(), || self.process.collect());
         self.registry.render()
     }

@@ -60,6 +60,7 @@ metrics! {
     DRAIN_REMAINING_CONNECTIONS: Gauge "midplane_drain_remaining_connections" Count, "Connections that a stopping node still waits for.";
     DRAIN_DEADLINE: Gauge "midplane_drain_deadline_timestamp_seconds" Seconds, "When a stopping node ends at the latest; 0 while it is not stopping.";
     RUNTIME_BUSY_RATIO: Gauge "midplane_runtime_busy_ratio" Count, "Part of the last seconds in which the runtime's threads were at work.";
+    RUNTIME_TASKS: Gauge "midplane_runtime_tasks" Count, "Tasks that are alive: some for the node, one for each connection, those of a library.";
     RUNTIME_POLL_DELAY: Gauge "midplane_runtime_poll_delay_seconds" Seconds, "How late the runtime came to a task whose time had come.";
 
     CONNECTIONS: Gauge "midplane_connections" Count, "Connections of clients.";
