@@ -126,6 +126,9 @@ fn main() -> anyhow::Result<ExitCode> {
 /// Runs every seed; how many of them found something.
 async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
     let programs = programs(args.server, args.nats_server)?;
+    if programs.faketime.is_none() {
+        println!("no clock is set: libfaketime is not installed (scripts/install-tools.sh clock)");
+    }
     let size = args.size;
     let options = move |seed| Options {
         seed,
@@ -196,5 +199,6 @@ fn programs(midplane: Option<PathBuf>, nats_server: Option<PathBuf>) -> anyhow::
     let nats_server = nats_server
         .or_else(|| Some(workspace.join(".tools/bin/nats-server")).filter(|path| path.exists()))
         .unwrap_or_else(|| "nats-server".into());
-    Ok(Programs { midplane: std::path::absolute(midplane)?, nats_server })
+    let faketime = world::library(workspace);
+    Ok(Programs { midplane: std::path::absolute(midplane)?, nats_server, faketime })
 }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::journal::{Entry, Journal, Via};
-use crate::plan::Promise;
+use crate::plan::{Promise, half};
 use crate::world::{KEY, request};
 
 /// How long one attempt may take. Shorter than a node tries, so that two attempts are under way at a time, now and then.
@@ -24,13 +24,14 @@ const TRIED: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(200);
 
 /// What a publication carries: its id, and now and then some weight.
-pub fn data(id: &str, number: u64) -> Value {
+pub fn data(channel: &str, id: &str, number: u64) -> Value {
     let weight = match number % 16 {
         7 => 4_000,
         3 | 11 => 800,
         _ => 20,
     };
-    json!({"id": id, "pad": "x".repeat(weight)})
+    let times = if Promise::of(channel).is_some_and(Promise::is_heavy) { 10 } else { 1 };
+    json!({"id": id, "pad": "x".repeat(weight * times)})
 }
 
 /// The way of a backend to the cluster.
@@ -102,7 +103,7 @@ impl Backend {
 
     async fn by_http(&self, rng: &mut ChaCha8Rng, channel: &str, id: &str, data: &Value) -> Answer {
         let node = self.nodes[rng.random_range(0..self.nodes.len())];
-        let body = json!({"channel": channel, "data": data, "idempotency_key": id}).to_string();
+        let body = body(channel, id, data);
         let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
         match request(node, "POST /api/publish", &headers, &body, ATTEMPT).await {
             Ok((200, body)) => of_api(&body),
@@ -112,7 +113,7 @@ impl Backend {
     }
 
     async fn by_nats(&self, channel: &str, id: &str, data: &Value) -> Answer {
-        let body = json!({"channel": channel, "data": data, "idempotency_key": id}).to_string();
+        let body = body(channel, id, data);
         let request = self.nats.request("midplane.api.publish", body.into());
         match timeout(ATTEMPT, request).await {
             Ok(Ok(answer)) => of_api(&String::from_utf8_lossy(&answer.payload)),
@@ -125,6 +126,7 @@ impl Backend {
         let subject = format!("midplane.pub.{}", channel.replacen(':', ".", 1));
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Msg-Id", format!("{channel}|{id}").as_str());
+        headers.insert("Midplane-Tag-half", half(id));
         let publish =
             async { self.streams.publish_with_headers(subject, headers, data.to_string().into()).await?.await };
         match timeout(ATTEMPT, publish).await {
@@ -134,6 +136,10 @@ impl Backend {
             Err(_) => Answer::Nobody("no acknowledgement in time".to_owned()),
         }
     }
+}
+
+fn body(channel: &str, id: &str, data: &Value) -> String {
+    json!({"channel": channel, "data": data, "idempotency_key": id, "tags": {"half": half(id)}}).to_string()
 }
 
 fn of_api(body: &str) -> Answer {
@@ -167,7 +173,7 @@ impl Publisher {
         let mut number = 0;
         while *publishing.borrow_and_update() {
             let id = format!("{}-{number}", self.name);
-            let data = data(&id, number);
+            let data = data(&self.channel, &id, number);
             self.backend.publish(&mut rng, &self.journal, self.via, &self.channel, &id, data).await;
             number += 1;
             let pause = self.pace.mul_f64(rng.random_range(0.5..1.5));

@@ -31,13 +31,23 @@ impl Sdk {
     ///
     /// # Errors
     /// Without Node.js, or without the modules of the SDK suites (`scripts/test.sh` installs them).
-    pub fn start(listeners: &[Listener], nodes: &[SocketAddr], journal: &Arc<Journal>) -> anyhow::Result<Self> {
+    pub fn start(
+        listeners: &[(Listener, Option<String>)],
+        nodes: &[SocketAddr],
+        journal: &Arc<Journal>,
+    ) -> anyhow::Result<Self> {
         let here = Path::new(env!("CARGO_MANIFEST_DIR"));
         let modules = here.ancestors().nth(2).context("the workspace")?.join("tests/sdk/js");
-        let node = |(index, address): (usize, &SocketAddr)| json!({"name": format!("node-{index}"), "url": format!("ws://{address}/connection/websocket")});
+        let node =
+            |(index, address): (usize, &SocketAddr)| json!({"name": format!("node-{index}"), "address": address});
+        let of = |(listener, token): &(Listener, Option<String>)| {
+            let mut client = json!(listener);
+            client["token"] = json!(token);
+            client
+        };
         let cast = json!({
             "nodes": nodes.iter().enumerate().map(node).collect::<Vec<_>>(),
-            "clients": listeners,
+            "clients": listeners.iter().map(of).collect::<Vec<_>>(),
             "modules": modules,
         });
         let mut child = Command::new("node")
@@ -51,7 +61,7 @@ impl Sdk {
         let stdin = child.stdin.take();
         let said = child.stdout.take().context("its output")?;
         let statuses: HashMap<String, Arc<Mutex<Status>>> =
-            listeners.iter().map(|listener| (listener.name.clone(), Arc::default())).collect();
+            listeners.iter().map(|(listener, _)| (listener.name.clone(), Arc::default())).collect();
         let (known, journal) = (statuses.clone(), Arc::clone(journal));
         let reading = tokio::spawn(async move {
             let mut lines = BufReader::new(said).lines();

@@ -44,10 +44,13 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     }
     let epochs = epochs::all(lines, publications);
     let (stored, unjudged) = stored(&epochs, publications, &stretches, aftermath, report);
+    let halves = halves(manifest);
     for stretch in &stretches {
         let Some(stored) = stored.get(&(stretch.channel.as_str(), stretch.epoch.as_str())) else { continue };
+        let half = halves.get(stretch.client.as_str()).filter(|_| holds_all(&stretch.channel));
+        let asked = |id: &str| half.is_none_or(|half| publications.is_of(id, half));
         for (offset, id) in stored.range((Bound::Excluded(stretch.from), Bound::Included(stretch.to))) {
-            if !stretch.received.contains_key(offset) {
+            if !stretch.received.contains_key(offset) && asked(id) {
                 let Stretch { client, channel, from, to, begun, ended, .. } = stretch;
                 let (begun, ended) = (at(*begun), at(*ended));
                 report.find(
@@ -57,12 +60,29 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
             }
         }
     }
+    for stretch in stretches.iter().filter(|stretch| holds_all(&stretch.channel)) {
+        let Some(half) = halves.get(stretch.client.as_str()) else { continue };
+        for id in stretch.received.values().filter(|id| !publications.is_of(id, half)) {
+            report.find(Verdict::Phantom, format!("{} got {id}, and asked for {half} ones", stretch.client));
+        }
+    }
     report.count("published", publications.0.len() as u64);
     report.count("stored", stored.values().map(|stored| stored.len() as u64).sum());
     report.count("unjudged", unjudged);
     report.count("received", received);
     report.count("told of a rollback", excused.len() as u64);
     needless(manifest, lines, &epochs, report);
+}
+
+/// Who asked only for a half of what is published, and for which.
+fn halves(manifest: &Manifest) -> HashMap<&str, &str> {
+    let filtered =
+        manifest.scene.everybody().filter_map(|client| Some((client.name.as_str(), client.half.as_deref()?)));
+    filtered.collect()
+}
+
+fn holds_all(channel: &str) -> bool {
+    Promise::of(channel).is_some_and(Promise::holds_all)
 }
 
 /// The stretches; on the way what is wrong with the order of what came.
@@ -218,7 +238,7 @@ fn needless(manifest: &Manifest, lines: &[Line], epochs: &HashMap<Promise, BTree
     }
     for line in lines {
         if let Entry::Subscribed { client, channel, since: Some(since), recovered: false, .. } = &line.entry
-            && Promise::of(channel) == Some(Promise::Kept)
+            && Promise::of(channel).is_some_and(Promise::refuses_nobody)
         {
             let when = at(line.at);
             report

@@ -59,10 +59,10 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
         .filter(|publication| publication.via == Via::Barrier)
         .map(|publication| publication.channel.as_str())
         .collect();
-    for listener in manifest.scene.clients.iter().chain(&manifest.scene.sdk) {
+    for listener in manifest.scene.everybody() {
         let got = barriers.get(listener.name.as_str()).unwrap_or(&none);
         for channel in &listener.channels {
-            if Promise::of(channel) != Some(Promise::Room) && !got.contains(channel.as_str()) {
+            if !Promise::of(channel).is_some_and(Promise::has_presence) && !got.contains(channel.as_str()) {
                 let why = if asked.contains(channel.as_str()) { "never came" } else { "was never published" };
                 let patience = manifest.patience;
                 let what = format!("{}: the last publication of {channel} {why} ({patience} s)", listener.name);

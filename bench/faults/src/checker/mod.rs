@@ -22,6 +22,7 @@ use std::path::Path;
 use crate::journal::{self, Line, Manifest};
 
 use publications::Publications;
+pub use resources::OF_CLIENTS;
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -118,11 +119,11 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let mut report = Report::default();
     let publications = Publications::gather(lines);
     deliveries::judge(manifest, lines, &publications, &mut report);
-    plain::judge(lines, &publications, &mut report);
+    plain::judge(manifest, lines, &publications, &mut report);
     told::judge(lines, &mut report);
     occupants::judge(lines, &mut report);
     liveness::judge(manifest, lines, &publications, &mut report);
-    resources::judge(lines, &mut report);
+    resources::judge(manifest, lines, &mut report);
     report
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, Line, Phase};
+use crate::plan::Promise;
 
 /// A join or leave that was lost on its way is found when views are compared with the records, which is done every minute
 /// at least. A run that ends sooner proves nothing by one that is missing.
@@ -43,7 +44,7 @@ fn snapshots(lines: &[Line], report: &mut Report) {
 struct Watches<'a> {
     /// Since when a client is in a room.
     open: HashMap<(&'a str, &'a str), u64>,
-    /// Whether the last that it was told of another client was that it came.
+    /// Whether the last that it was told of another client, or user, was that it came.
     told: HashMap<(&'a str, &'a str, &'a str), bool>,
     /// Who was in a room, from when to when.
     stays: BTreeMap<(&'a str, &'a str), (u64, Option<u64>)>,
@@ -54,17 +55,19 @@ impl<'a> Watches<'a> {
     fn follow(&mut self, line: &'a Line, report: &mut Report) {
         match &line.entry {
             Entry::Connected { client, uuid, .. } => drop(self.uuids.insert(client, uuid)),
-            Entry::Subscribed { client, channel, .. } if channel.starts_with("room:") => {
+            Entry::Subscribed { client, channel, .. } if Promise::of(channel).is_some_and(Promise::has_presence) => {
                 self.told.retain(|(who, room, _), _| (*who, *room) != (client, channel));
                 self.open.insert((client, channel), line.at);
-                if let Some(uuid) = self.uuids.get(client.as_str()) {
-                    self.stays.insert((channel, uuid), (line.at, None));
+                let is_of_users = Promise::of(channel) == Some(Promise::Lounge);
+                let known = if is_of_users { Some(client.as_str()) } else { self.uuids.get(client.as_str()).copied() };
+                if let Some(who) = known {
+                    self.stays.insert((channel, who), (line.at, None));
                 }
             }
             Entry::Disconnected { client, .. } => {
                 self.open.retain(|(who, _), _| *who != client);
                 if let Some(uuid) = self.uuids.remove(client.as_str()) {
-                    let own = self.stays.iter_mut().filter(|((_, who), _)| *who == uuid);
+                    let own = self.stays.iter_mut().filter(|((_, who), _)| *who == uuid || who == client);
                     own.for_each(|(_, (_, until))| *until = until.or(Some(line.at)));
                 }
             }

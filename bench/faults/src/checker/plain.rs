@@ -4,15 +4,15 @@ use std::collections::{HashMap, HashSet};
 
 use super::publications::{Outcome, Publications};
 use super::{Report, Verdict, at};
-use crate::journal::{Entry, Line};
+use crate::journal::{Entry, Line, Manifest};
 use crate::plan::Promise;
 
 /// Around a publication in calm: nothing may have been broken for so long before, nothing breaks so soon after.
 const BEFORE: u64 = 15_000_000;
 const AFTER: u64 = 2_000_000;
 
-pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
-    let troubles = troubles(lines);
+pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
+    let troubles = troubles(manifest, lines);
     let mut received: HashMap<&str, HashSet<&str>> = HashMap::new();
     // Who is in which channel, since when and until when.
     let mut stays: Vec<(&str, &str, u64, u64)> = Vec::new();
@@ -23,7 +23,7 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
     let mut on_this_connection: HashMap<&str, HashSet<&str>> = HashMap::new();
     for line in lines {
         match &line.entry {
-            Entry::Subscribed { client, channel, .. } if is_plain(channel) => {
+            Entry::Subscribed { client, channel, .. } if is_at_most_once(channel) => {
                 open.insert((client, channel), line.at);
             }
             Entry::Unsubscribed { client, channel, .. } => {
@@ -36,7 +36,7 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
                 let ended = open.extract_if(|(who, _), _| *who == client);
                 stays.extend(ended.map(|((client, channel), since)| (client, channel, since, line.at)));
             }
-            Entry::Received { client, channel, id, .. } if is_plain(channel) => {
+            Entry::Received { client, channel, id, .. } if is_at_most_once(channel) => {
                 received.entry(client).or_default().insert(id);
                 if !on_this_connection.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
                     // A node that changes its server meets there what is still on its way from the other.
@@ -55,7 +55,7 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
         }
     }
     stays.extend(open.into_iter().map(|((client, channel), since)| (client, channel, since, u64::MAX)));
-    let plain = publications.0.iter().filter(|(_, publication)| is_plain(&publication.channel));
+    let plain = publications.0.iter().filter(|(_, publication)| is_at_most_once(&publication.channel));
     let (mut in_calm, mut in_trouble) = (0, 0);
     for (id, publication) in plain {
         let Outcome::Acked { at: acked, .. } = &publication.outcome else { continue };
@@ -66,7 +66,9 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
             if !listens || received.get(client).is_some_and(|received| received.contains(id.as_str())) {
                 continue;
             }
-            if is_calm(&troubles, publication.began, *acked) {
+            let calm = is_calm(&troubles, publication.began, *acked);
+            // Who reads slowly for a moment may get only the newest.
+            if calm && Promise::of(channel) != Some(Promise::Latest) {
                 in_calm += 1;
                 let when = at(publication.began);
                 report.find(Verdict::LostInCalm, format!("{client} never got {id}, published at {when}"));
@@ -80,8 +82,8 @@ pub fn judge(lines: &[Line], publications: &Publications, report: &mut Report) {
     report.count("plain doubled in trouble", doubled_in_trouble);
 }
 
-fn is_plain(channel: &str) -> bool {
-    Promise::of(channel) == Some(Promise::Plain)
+fn is_at_most_once(channel: &str) -> bool {
+    Promise::of(channel).is_some_and(Promise::is_at_most_once)
 }
 
 /// Whether nothing was broken around what began and ended then.
@@ -89,13 +91,14 @@ fn is_calm(troubles: &[(u64, u64)], began: u64, ended: u64) -> bool {
     !troubles.iter().any(|(from, to)| *from < ended + AFTER && to + BEFORE > began)
 }
 
-/// When something was broken.
-fn troubles(lines: &[Line]) -> Vec<(u64, u64)> {
+/// When something was broken that may cost what is promised at most once.
+fn troubles(manifest: &Manifest, lines: &[Line]) -> Vec<(u64, u64)> {
+    let is_trouble = |index: &usize| manifest.steps.get(*index).is_none_or(|step| step.fault.is_trouble());
     let mut open: HashMap<usize, u64> = HashMap::new();
     let mut troubles = Vec::new();
     for line in lines {
         match &line.entry {
-            Entry::FaultBegan { index, .. } => drop(open.insert(*index, line.at)),
+            Entry::FaultBegan { index, .. } if is_trouble(index) => drop(open.insert(*index, line.at)),
             Entry::FaultEnded { index } => {
                 troubles.extend(open.remove(index).map(|from| (from, line.at)));
             }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::journal::{Entry, Line, Via};
+use crate::plan::half;
 
 /// One publication.
 #[derive(Debug, Clone)]
@@ -25,6 +26,11 @@ pub enum Outcome {
 pub struct Publications(pub HashMap<String, Publication>);
 
 impl Publications {
+    /// Whether a publication has the tag of this half; clients' own have none.
+    pub fn is_of(&self, id: &str, wanted: &str) -> bool {
+        half(id) == wanted && self.0.get(id).is_none_or(|publication| publication.via != Via::Client)
+    }
+
     pub fn gather(lines: &[Line]) -> Self {
         let mut all: HashMap<String, Publication> = HashMap::new();
         for line in lines {

@@ -1,53 +1,106 @@
-//! What stays behind when everybody has gone. Gross leaks only: a run is short.
+//! What stays behind: while everybody is there more than they need, and anything when they have gone.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use super::{Report, Verdict};
-use crate::journal::{Entry, Line, Phase};
+use crate::journal::{Entry, Line, Manifest, Phase};
 
-/// Allocators keep what they had once.
-const RESIDENT_GROWTH: u64 = 192 << 20;
+/// What is of clients, and zero where no client is.
+pub const OF_CLIENTS: [&str; 7] = [
+    "midplane_connections{",
+    "midplane_subscriptions",
+    "midplane_channels",
+    "midplane_handshakes_inflight",
+    "midplane_outbox_bytes",
+    "midplane_presence_members",
+    "midplane_presence_unrecorded",
+];
+/// What an allocator keeps of what a node had in its worst moments.
+const RESIDENT_GROWTH: u64 = 48 << 20;
 /// Connections to NATS, being replaced at the moment.
 const DESCRIPTOR_GROWTH: u64 = 8;
+/// The same, with the tasks that a library has for each, and requests of whoever looks.
+const TASK_GROWTH: f64 = 12.0;
 
-pub fn judge(lines: &[Line], report: &mut Report) {
-    let mut before: HashMap<&str, (u64, u64)> = HashMap::new();
+/// What a node used while its clients were there and nothing was broken yet.
+struct Before {
+    resident: u64,
+    descriptors: u64,
+    /// Those that are not of a connection.
+    tasks: Option<f64>,
+}
+
+pub fn judge(manifest: &Manifest, lines: &[Line], report: &mut Report) {
+    let mut before: HashMap<&str, Before> = HashMap::new();
+    let mut healed: BTreeMap<&str, &BTreeMap<String, f64>> = BTreeMap::new();
     let mut peak = 0;
     for line in lines {
         let Entry::Scraped { phase, node, life, resident, descriptors, values } = &line.entry else { continue };
         peak = peak.max(*resident);
         match phase {
-            Phase::Before => drop(before.insert(node, (*resident, *descriptors))),
-            Phase::Faults | Phase::Healed => {}
+            Phase::Before => {
+                let tasks = values.get("midplane_runtime_tasks").map(|all| all - sum(values, OF_CLIENTS[0]));
+                before.insert(node, Before { resident: *resident, descriptors: *descriptors, tasks });
+            }
+            Phase::Faults => {}
+            Phase::Healed => drop(healed.insert(node, values)),
             Phase::Gone => {
-                for gauge in [
-                    "midplane_connections{",
-                    "midplane_subscriptions",
-                    "midplane_outbox_bytes",
-                    "midplane_presence_members",
-                ] {
-                    let left: f64 =
-                        values.iter().filter(|(name, _)| name.starts_with(gauge)).map(|(_, value)| value).sum();
+                let who = format!("{node}, life {life}");
+                for gauge in OF_CLIENTS {
+                    let left = sum(values, gauge);
                     if left > 0.0 {
-                        report.find(
-                            Verdict::Leaked,
-                            format!("{node}, life {life}: {gauge} is {left}, and nobody is there"),
-                        );
+                        report.find(Verdict::Leaked, format!("{who}: {gauge} is {left}, and nobody is there"));
                     }
                 }
                 // A later life is measured by the first of its name: the same work, the same memory.
-                let Some((resident_before, descriptors_before)) = before.get(node.as_str()) else { continue };
-                if *resident > resident_before + RESIDENT_GROWTH {
-                    let (from, to) = (resident_before >> 20, resident >> 20);
-                    report.find(Verdict::Leaked, format!("{node}, life {life}: {from} MiB before, {to} MiB after"));
-                }
-                if *descriptors > descriptors_before + DESCRIPTOR_GROWTH {
-                    let what =
-                        format!("{node}, life {life}: {descriptors_before} descriptors before, {descriptors} after");
-                    report.find(Verdict::Leaked, what);
+                if let Some(before) = before.get(node.as_str()) {
+                    before.compare(&who, *resident, *descriptors, values, report);
                 }
             }
         }
     }
+    judge_healed(manifest, &healed, report);
     report.count("peak MiB of a node", peak >> 20);
+}
+
+impl Before {
+    fn compare(&self, who: &str, resident: u64, descriptors: u64, values: &BTreeMap<String, f64>, report: &mut Report) {
+        let mut grown = |what: &str, from: f64, to: f64, by: f64| {
+            if to > from + by {
+                report.find(Verdict::Leaked, format!("{who}: {from} {what} before, {to} after"));
+            }
+        };
+        let mib = |bytes: u64| (bytes >> 20) as f64;
+        grown("MiB", mib(self.resident), mib(resident), mib(RESIDENT_GROWTH));
+        grown("descriptors", self.descriptors as f64, descriptors as f64, DESCRIPTOR_GROWTH as f64);
+        if let (Some(from), Some(to)) = (self.tasks, values.get("midplane_runtime_tasks")) {
+            grown("tasks", from, *to, TASK_GROWTH);
+        }
+    }
+}
+
+/// What nodes hold while everybody is there: no more than they need. Whoever is missing is found to be stuck elsewhere.
+fn judge_healed(manifest: &Manifest, healed: &BTreeMap<&str, &BTreeMap<String, f64>>, report: &mut Report) {
+    let scene = &manifest.scene;
+    let connections = scene.everybody().count() as f64;
+    let subscriptions = scene.everybody().map(|client| client.channels.len()).sum::<usize>() as f64;
+    for (gauge, needed) in [(OF_CLIENTS[0], connections), (OF_CLIENTS[1], subscriptions)] {
+        let held: f64 = healed.values().map(|values| sum(values, gauge)).sum();
+        if held > needed {
+            report.find(Verdict::Leaked, format!("{gauge} is {held} on all nodes, and {needed} are needed"));
+        }
+    }
+    for (node, values) in healed {
+        let channels = sum(values, "midplane_channels");
+        if channels > scene.channels.len() as f64 {
+            report.find(
+                Verdict::Leaked,
+                format!("{node} has {channels} channels, and there are {}", scene.channels.len()),
+            );
+        }
+    }
+}
+
+fn sum(values: &BTreeMap<String, f64>, gauge: &str) -> f64 {
+    values.iter().filter(|(name, _)| name.starts_with(gauge)).map(|(_, value)| value).sum()
 }

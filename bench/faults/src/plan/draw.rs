@@ -4,7 +4,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{Fault, Harm, NODES, Party, SERVERS, Scene, Step, Target};
+use super::{Fault, Harm, NODES, Party, Prey, SERVERS, Scene, Step, Target};
 
 /// Before the first fault, so that there is something to lose.
 const CALM_MS: u64 = 1_500;
@@ -62,13 +62,32 @@ fn draw(rng: &mut ChaCha8Rng, clients: usize) -> Fault {
             Fault::Harm(a, b, harm(rng))
         }
         68..76 => Fault::Isolate(target(rng), harm(rng)),
-        76..85 => Fault::Slow(rng.random_range(0..clients)),
-        _ => Fault::Swallow { node: rng.random_range(0..NODES), count: rng.random_range(1..20) },
+        76..82 => {
+            // Every third may be parked, and is slow more often.
+            let client = rng.random_range(0..clients);
+            Fault::Slow(if rng.random_ratio(1, 2) { client - client % 3 } else { client })
+        }
+        82..88 => Fault::Clock { node: rng.random_range(0..NODES), seconds: seconds_off(rng) },
+        _ => {
+            let prey = *Prey::ALL.choose(rng).expect("not empty");
+            Fault::Swallow { node: rng.random_range(0..NODES), prey, count: rng.random_range(1..20) }
+        }
     }
 }
 
+/// A step of NTP, a wrong zone, a dead battery.
+fn seconds_off(rng: &mut ChaCha8Rng) -> i64 {
+    let off = match rng.random_range(0..3) {
+        0 => rng.random_range(1..60),
+        1 => rng.random_range(60..3_600),
+        _ => rng.random_range(3_600..100_000),
+    };
+    if rng.random_ratio(1, 2) { off } else { -off }
+}
+
 fn stream(rng: &mut ChaCha8Rng) -> String {
-    let streams = ["MP_midplane_kept", "MP_midplane_short", "MP-presence_midplane", "KV_midplane_nodes"];
+    let streams =
+        ["MP_midplane_kept", "MP_midplane_parked", "MP_midplane_short", "MP-presence_midplane", "KV_midplane_nodes"];
     (*streams.choose(rng).expect("not empty")).to_owned()
 }
 
@@ -112,7 +131,7 @@ fn concerns_servers(fault: &Fault) -> bool {
         }
         Fault::StepDown(_) | Fault::RollBack => true,
         Fault::Harm(a, b, _) => matches!((a, b), (Party::Server(_), Party::Server(_))),
-        Fault::Slow(_) | Fault::Swallow { .. } => false,
+        Fault::Slow(_) | Fault::Swallow { .. } | Fault::Clock { .. } => false,
     }
 }
 
@@ -124,7 +143,8 @@ fn concerns_the_witness(fault: &Fault) -> bool {
             *target == witness
         }
         Fault::Harm(a, b, _) => matches!((a, b), (Party::Node(0), Party::Server(_))),
-        Fault::StepDown(_) | Fault::RollBack | Fault::Slow(_) | Fault::Swallow { .. } => false,
+        Fault::Swallow { node, prey, .. } => *node == 0 && *prey == Prey::Answers,
+        Fault::StepDown(_) | Fault::RollBack | Fault::Slow(_) | Fault::Clock { .. } => false,
     }
 }
 
@@ -155,8 +175,13 @@ mod tests {
     fn every_kind_of_fault_comes_up() {
         let scene = Scene::new(60, 12, 50);
         let all: String = (0..30).flat_map(|seed| steps(seed, &scene)).map(|step| step.fault.to_string()).collect();
-        for kind in ["Kill", "Stop", "Pause", "StepDown", "Harm", "Isolate", "Slow", "Swallow", "RollBack", "Deaf"] {
+        for kind in
+            ["Kill", "Stop", "Pause", "StepDown", "Harm", "Isolate", "Slow", "Swallow", "RollBack", "Deaf", "Clock"]
+        {
             assert!(all.contains(kind), "{kind}");
+        }
+        for prey in Prey::ALL {
+            assert!(all.contains(&format!("{prey:?}")), "{prey:?}");
         }
     }
 }

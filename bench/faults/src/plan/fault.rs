@@ -37,6 +37,42 @@ pub enum Target {
     Server(usize),
 }
 
+/// What a delivery is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Prey {
+    /// Stored publications. Promised: each arrives all the same, by healing.
+    Stored,
+    /// Publications without history. Promised: nothing.
+    Plain,
+    /// Records of who is where, as they change. Promised: joins and leaves are told within a minute or so, once.
+    Presence,
+    /// Heartbeats, and what changes in registries. Promised: nobody is taken for dead, nothing stays unknown.
+    Membership,
+    /// Answers to what the node asked: acknowledgements, history, questions. Promised: it asks again, or says that it does
+    /// not know.
+    Answers,
+    /// Whatever else nodes and backends say to nodes. At most once: nothing is promised but that all goes on.
+    Words,
+}
+
+impl Prey {
+    pub const ALL: [Self; 6] =
+        [Self::Stored, Self::Plain, Self::Presence, Self::Membership, Self::Answers, Self::Words];
+
+    /// What a delivery on this subject is of.
+    pub fn of(subject: &str) -> Self {
+        let Some(below) = subject.strip_prefix("midplane.") else { return Self::Answers };
+        match below.split('.').next() {
+            Some("live") => Self::Stored,
+            Some("pub") => Self::Plain,
+            Some("preslive") => Self::Presence,
+            Some("hb" | "registry") => Self::Membership,
+            _ => Self::Words,
+        }
+    }
+}
+
 /// What breaks.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -55,8 +91,10 @@ pub enum Fault {
     Isolate(Target, Harm),
     /// A client does not read.
     Slow(usize),
-    /// So many deliveries to a node never come, on connections that stay.
-    Swallow { node: usize, count: u32 },
+    /// So many deliveries of one kind to a node never come, on connections that stay.
+    Swallow { node: usize, prey: Prey, count: u32 },
+    /// The time of day of a node is so many seconds off; it is set right when it is over.
+    Clock { node: usize, seconds: i64 },
     /// All servers' stores are what they were when the step began.
     RollBack,
 }
@@ -71,8 +109,14 @@ impl Fault {
             Self::Isolate(target, _) => vec![format!("links of {target:?}")],
             Self::Slow(client) => vec![format!("slow {client}")],
             Self::Swallow { node, .. } => vec![format!("swallow {node}")],
+            Self::Clock { node, .. } => vec![format!("clock of {node}")],
             Self::RollBack => Vec::new(),
         }
+    }
+
+    /// Whether anything that is promised only while all is well may fail because of it. Clocks of nodes are not among that.
+    pub const fn is_trouble(&self) -> bool {
+        !matches!(self, Self::Clock { .. })
     }
 }
 

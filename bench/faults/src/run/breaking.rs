@@ -38,6 +38,7 @@ async fn begin(world: &World, cast: &Cast, index: usize, fault: &Fault, journal:
         }
         Fault::Slow(client) => cast.slow(*client, true),
         Fault::Harm(..) | Fault::Isolate(..) | Fault::Swallow { .. } => world.links.harm(index, fault),
+        Fault::Clock { node, seconds } => note(world.nodes[*node].lock().await.set_clock(*seconds), journal),
         Fault::RollBack => note(world.copy_stores().await, journal),
     }
 }
@@ -55,6 +56,7 @@ async fn end(world: &World, cast: &Cast, index: usize, fault: &Fault, journal: &
         Fault::StepDown(_) => {}
         Fault::Slow(client) => cast.slow(*client, false),
         Fault::Harm(..) | Fault::Isolate(..) | Fault::Swallow { .. } => world.links.heal(index, fault),
+        Fault::Clock { node, .. } => note(world.nodes[*node].lock().await.set_clock(0), journal),
         Fault::RollBack => note(world.roll_back().await, journal),
     }
 }

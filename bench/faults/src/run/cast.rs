@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::actors::{Backend, Client, Control, Publisher, Sdk, Status};
 use crate::journal::{Journal, Via};
-use crate::plan::{NODES, Party, Promise, SERVERS, Scene};
+use crate::plan::{Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
 
 struct Actor {
@@ -57,7 +57,15 @@ impl Cast {
             }
             let (control, controlled) = watch::channel(Control::default());
             let own_seed = seed.wrapping_mul(1_000_003).wrapping_add(index as u64);
-            let client = Client::new(listener, nodes, pace, controlled, Arc::clone(journal), own_seed);
+            let client = Client::new(
+                listener,
+                token_of(world, listener).await?,
+                nodes,
+                pace,
+                controlled,
+                Arc::clone(journal),
+                own_seed,
+            );
             let status = client.status();
             let running = tokio::spawn(client.run());
             let sees = Sees { status, channels: listener.channels.clone() };
@@ -74,7 +82,11 @@ impl Cast {
         let mut all: Vec<Sees> = clients.iter().map(|actor| actor.sees.clone()).collect();
         let mut sdk = None;
         if !scene.sdk.is_empty() {
-            let started = Sdk::start(&scene.sdk, &world.node_addresses, journal)?;
+            let mut listeners = Vec::new();
+            for listener in &scene.sdk {
+                listeners.push((listener.clone(), token_of(world, listener).await?));
+            }
+            let started = Sdk::start(&listeners, &world.node_addresses, journal)?;
             all.extend(scene.sdk.iter().map(|listener| Sees {
                 status: Arc::clone(&started.statuses[&listener.name]),
                 channels: listener.channels.clone(),
@@ -99,9 +111,9 @@ impl Cast {
         self.publishing.send_replace(true);
         for channel in &self.scene.channels {
             let ways: &[Via] = match Promise::of(channel) {
-                Some(Promise::Kept | Promise::Short) => &[Via::Http, Via::NatsApi, Via::JetStream],
-                Some(Promise::Plain) => &[Via::Http, Via::NatsApi],
-                Some(Promise::Room) | None => &[],
+                Some(promise) if promise.recovers() => &[Via::Http, Via::NatsApi, Via::JetStream],
+                Some(promise) if promise.is_at_most_once() => &[Via::Http, Via::NatsApi],
+                _ => &[],
             };
             for via in ways {
                 let publisher = Publisher {
@@ -137,8 +149,8 @@ impl Cast {
             for channel in &self.scene.channels {
                 let promise = Promise::of(channel).expect("channels of a scene promise something");
                 // Where history is, one must do.
-                let again = promise == Promise::Plain && !self.all_have_barrier(channel);
-                if promise == Promise::Room || !(round == 0 || again) {
+                let again = promise.is_at_most_once() && !self.all_have_barrier(channel);
+                if promise.has_presence() || !(round == 0 || again) {
                     continue;
                 }
                 let id = format!("{channel}-barrier-{round}");
@@ -157,7 +169,7 @@ impl Cast {
     }
 
     fn all_have_barrier(&self, channel: &String) -> bool {
-        Promise::of(channel) == Some(Promise::Room)
+        Promise::of(channel).is_some_and(Promise::has_presence)
             || self
                 .all
                 .iter()
@@ -175,7 +187,8 @@ impl Cast {
 
     /// Who is in each channel with presence.
     pub fn present(&self) -> BTreeMap<String, BTreeSet<String>> {
-        let rooms = self.scene.channels.iter().filter(|channel| Promise::of(channel) == Some(Promise::Room));
+        let rooms =
+            self.scene.channels.iter().filter(|channel| Promise::of(channel).is_some_and(Promise::has_presence));
         rooms
             .map(|room| {
                 let there = self.all.iter().filter_map(|actor| {
@@ -207,6 +220,12 @@ impl Cast {
             sdk.leave().await;
         }
     }
+}
+
+async fn token_of(world: &World, listener: &Listener) -> anyhow::Result<Option<String>> {
+    let wants = listener.is_user.then_some(&listener.name);
+    let Some(user) = wants else { return Ok(None) };
+    Ok(Some(world.nodes[0].lock().await.token(user)?))
 }
 
 impl Drop for Cast {

@@ -7,6 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
+use crate::checker::OF_CLIENTS;
 use crate::journal::{Entry, Journal, Phase};
 use crate::world::{KEY, World, request};
 
@@ -51,21 +52,27 @@ pub async fn all_ready(world: &World) -> bool {
     true
 }
 
-/// What must be zero where no client is.
-const OF_CLIENTS: [&str; 4] =
-    ["midplane_connections{", "midplane_subscriptions", "midplane_outbox_bytes", "midplane_presence_members"];
-
 /// Whether nothing is left of any client, on any node.
 pub async fn nobody_left(world: &World) -> bool {
+    total(world, &OF_CLIENTS).await == Some(0.0)
+}
+
+/// Whether nodes have no connections but those of so many clients: what was cut off is noticed after a while.
+pub async fn only_so_many(world: &World, clients: usize) -> bool {
+    total(world, &OF_CLIENTS[..1]).await.is_some_and(|connections| connections <= clients as f64)
+}
+
+/// The sum of these gauges over all nodes, if all answer.
+async fn total(world: &World, gauges: &[&str]) -> Option<f64> {
+    let mut sum = 0.0;
     for address in &world.node_addresses {
         let answer = request(*address, "GET /metrics", "", "", PATIENCE).await;
-        let Ok((200, body)) = answer else { return false };
-        let of_clients = body.lines().filter(|line| OF_CLIENTS.iter().any(|gauge| line.starts_with(gauge)));
-        if of_clients.filter_map(|line| line.rsplit_once(' ')).any(|(_, value)| value != "0") {
-            return false;
-        }
+        let Ok((200, body)) = answer else { return None };
+        let wanted = body.lines().filter(|line| gauges.iter().any(|gauge| line.starts_with(gauge)));
+        let values = wanted.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        sum += values.sum::<f64>();
     }
-    true
+    Some(sum)
 }
 
 /// Waits until every node says of every room what is so, and takes down what they say in the end.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 use crate::journal::{Entry, Journal, Manifest, Phase};
-use crate::plan::{self, Scene};
+use crate::plan::{self, Fault, Scene};
 use crate::world::{Programs, World};
 
 use cast::Cast;
@@ -37,8 +37,11 @@ pub struct Options {
 /// error: it is in the journal.
 pub async fn run(programs: &Programs, options: Options, directory: &Path) -> anyhow::Result<()> {
     let Options { seed, patience, .. } = options;
-    let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk);
-    let steps = plan::steps(seed, &scene);
+    let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk, seed);
+    let mut steps = plan::steps(seed, &scene);
+    if programs.faketime.is_none() {
+        steps.retain(|step| !matches!(step.fault, Fault::Clock { .. }));
+    }
     let manifest = Manifest { seed, scene: scene.clone(), steps: steps.clone(), patience: patience.as_secs() };
     let journal = Arc::new(Journal::begin(directory, &manifest)?);
     let begin = |phase| journal.write(Entry::PhaseBegan { phase });
@@ -66,6 +69,8 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     cast.stop_publishing().await;
     cast.barriers(patience).await;
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
+    let clients = scene.everybody().count();
+    wait(patience, async || looking::only_so_many(&world, clients).await).await;
     looking::scrape(&world, Phase::Healed).await;
 
     tokio::time::sleep(options.settle.saturating_sub(healed.elapsed())).await;

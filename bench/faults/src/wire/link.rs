@@ -5,23 +5,35 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::sieve::Sieve;
-use crate::plan::Harm;
+use crate::plan::{Harm, Prey};
 
 /// Where the callee listens.
 pub type Address = SocketAddr;
 
 const CONNECT: Duration = Duration::from_secs(2);
+
+/// What a link can do besides.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// It holds little, so that a client that does not read is soon felt.
+    OfClient,
+    /// Deliveries can be taken out of what comes back.
+    ToServer,
+    Other,
+}
+
+/// What a link of a client holds on its way.
+const OF_CLIENT: u32 = 16 * 1024;
 
 /// A listener whose connections end at the callee, while nothing is broken. Closed when it is dropped.
 pub struct Link {
@@ -36,22 +48,21 @@ struct Wire {
     harms: Mutex<BTreeMap<usize, Harm>>,
     /// The worst of them.
     worst: watch::Sender<Option<Harm>>,
-    /// Whether deliveries can be taken out of what comes back.
-    sifts: bool,
-    /// How many are still to be taken out.
-    swallow: AtomicU32,
+    kind: Kind,
+    /// Which, and how many, are still to be taken out.
+    swallow: Mutex<Option<(Prey, u32)>>,
 }
 
 impl Link {
-    pub async fn open(callee: Address, sifts: bool) -> io::Result<Self> {
+    pub async fn open(callee: Address, kind: Kind) -> io::Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await?;
         let at = listener.local_addr()?;
         let wire = Arc::new(Wire {
             callee,
             harms: Mutex::default(),
             worst: watch::channel(None).0,
-            sifts,
-            swallow: AtomicU32::new(0),
+            kind,
+            swallow: Mutex::default(),
         });
         let closed = CancellationToken::new();
         tokio::spawn(closed.clone().run_until_cancelled_owned(accept(listener, Arc::clone(&wire), closed.clone())));
@@ -74,9 +85,9 @@ impl Link {
         });
     }
 
-    /// Takes the next `count` deliveries out; 0 leaves the rest alone.
-    pub fn swallow(&self, count: u32) {
-        self.wire.swallow.store(count, Ordering::Relaxed);
+    /// Takes the next so many deliveries of a kind out; `None` leaves the rest alone.
+    pub fn swallow(&self, what: Option<(Prey, u32)>) {
+        *self.wire.swallow.lock().expect("nobody panics while counting") = what;
     }
 
     fn change(&self, change: impl FnOnce(&mut BTreeMap<usize, Harm>)) {
@@ -103,13 +114,13 @@ async fn accept(listener: TcpListener, wire: Arc<Wire>, closed: CancellationToke
             if *wire.worst.borrow() == Some(Harm::Cut) {
                 return;
             }
-            let Ok(Ok(callee)) = timeout(CONNECT, TcpStream::connect(wire.callee)).await else { return };
+            let Ok(Ok(callee)) = timeout(CONNECT, wire.connect()).await else { return };
             let _ = caller.set_nodelay(true);
             let _ = callee.set_nodelay(true);
             let mut worst = wire.worst.subscribe();
             let (from_caller, to_caller) = caller.into_split();
             let (from_callee, to_callee) = callee.into_split();
-            let sieve = wire.sifts.then(Sieve::default);
+            let sieve = (wire.kind == Kind::ToServer).then(Sieve::default);
             // Ends as a whole: half a connection is not what any of the parties expects.
             tokio::select! {
                 _ = worst.wait_for(|harm| *harm == Some(Harm::Cut)) => {}
@@ -157,13 +168,31 @@ async fn carry(
         match &mut sieve {
             None => to.write_all(&buffer[..length]).await?,
             Some(sieve) => {
-                let left = sieve.sift(&buffer[..length], || take_one(&wire.swallow));
+                let left = sieve.sift(&buffer[..length], |prey| wire.takes(prey));
                 to.write_all(&left).await?;
             }
         }
     }
 }
 
-fn take_one(count: &AtomicU32) -> bool {
-    count.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
+impl Wire {
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let socket = TcpSocket::new_v4()?;
+        if self.kind == Kind::OfClient {
+            socket.set_recv_buffer_size(OF_CLIENT)?;
+        }
+        socket.connect(self.callee).await
+    }
+
+    /// Whether a delivery is to be taken out; then one fewer is.
+    fn takes(&self, delivered: Prey) -> bool {
+        let mut swallow = self.swallow.lock().expect("nobody panics while counting");
+        match &mut *swallow {
+            Some((prey, left)) if *prey == delivered && *left > 0 => {
+                *left -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
 }

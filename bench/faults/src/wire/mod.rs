@@ -6,7 +6,7 @@ mod sieve;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-pub use link::{Address, Link};
+pub use link::{Address, Kind, Link};
 
 use crate::plan::{Fault, Harm, Party, Target, link_name};
 
@@ -21,8 +21,12 @@ impl Links {
     /// Lets `from` reach `to` at the address that comes back. Callees move when they start again: `address` is asked for
     /// every connection.
     pub async fn lay(&mut self, from: Party, to: Party, address: Address) -> anyhow::Result<SocketAddr> {
-        let sifts = matches!((from, to), (Party::Node(_), Party::Server(_)));
-        let link = Link::open(address, sifts).await?;
+        let kind = match (from, to) {
+            (Party::Node(_), Party::Server(_)) => Kind::ToServer,
+            (Party::Client(_), _) => Kind::OfClient,
+            _ => Kind::Other,
+        };
+        let link = Link::open(address, kind).await?;
         let at = link.address();
         let name = link_name(from, to);
         self.links.entry(name.clone()).or_default().push(link);
@@ -35,8 +39,8 @@ impl Links {
         for (link, harm) in self.concerned(fault) {
             link.harm(step, harm);
         }
-        if let Fault::Swallow { node, count } = fault {
-            self.of_node(*node).for_each(|link| link.swallow(*count));
+        if let Fault::Swallow { node, prey, count } = fault {
+            self.of_node(*node).for_each(|link| link.swallow(Some((*prey, *count))));
         }
     }
 
@@ -46,7 +50,7 @@ impl Links {
             link.heal(step);
         }
         if let Fault::Swallow { node, .. } = fault {
-            self.of_node(*node).for_each(|link| link.swallow(0));
+            self.of_node(*node).for_each(|link| link.swallow(None));
         }
     }
 

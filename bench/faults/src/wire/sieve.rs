@@ -1,7 +1,6 @@
 //! Takes single deliveries out of what a NATS server says, and leaves the rest as it is.
 
-/// Where stored publications come out.
-const LIVE: &[u8] = b"midplane.live.";
+use crate::plan::Prey;
 
 /// What is not whole yet.
 #[derive(Default)]
@@ -11,12 +10,12 @@ pub struct Sieve {
 
 impl Sieve {
     /// What is left of what the server said, as far as it is whole. `takes` is asked for each delivery.
-    pub fn sift(&mut self, said: &[u8], mut takes: impl FnMut() -> bool) -> Vec<u8> {
+    pub fn sift(&mut self, said: &[u8], mut takes: impl FnMut(Prey) -> bool) -> Vec<u8> {
         self.rest.extend_from_slice(said);
         let mut left = Vec::with_capacity(self.rest.len());
         let mut at = 0;
-        while let Some((length, is_live)) = next(&self.rest[at..]) {
-            if !(is_live && takes()) {
+        while let Some((length, prey)) = next(&self.rest[at..]) {
+            if !prey.is_some_and(&mut takes) {
                 left.extend_from_slice(&self.rest[at..at + length]);
             }
             at += length;
@@ -26,18 +25,18 @@ impl Sieve {
     }
 }
 
-/// The length of the operation that stands first, and whether it is the delivery of a stored publication.
-fn next(said: &[u8]) -> Option<(usize, bool)> {
+/// The length of the operation that stands first, and what it delivers, if it is a delivery.
+fn next(said: &[u8]) -> Option<(usize, Option<Prey>)> {
     let line = said.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let mut words = said[..line - 2].split(|byte| *byte == b' ');
     let operation = words.next()?;
     if operation != b"MSG" && operation != b"HMSG" {
-        return Some((line, false));
+        return Some((line, None));
     }
-    let is_live = words.next()?.starts_with(LIVE);
+    let prey = Prey::of(std::str::from_utf8(words.next()?).unwrap_or_default());
     let size: usize = std::str::from_utf8(words.next_back()?).ok()?.parse().ok()?;
     let whole = line + size + 2;
-    (said.len() >= whole).then_some((whole, is_live))
+    (said.len() >= whole).then_some((whole, Some(prey)))
 }
 
 #[cfg(test)]
@@ -51,14 +50,31 @@ mod tests {
     fn what_is_not_taken_passes_unchanged_however_it_is_cut() {
         for size in 1..SAID.len() {
             let mut sieve = Sieve::default();
-            let left: Vec<u8> = SAID.chunks(size).flat_map(|chunk| sieve.sift(chunk, || false)).collect();
+            let left: Vec<u8> = SAID.chunks(size).flat_map(|chunk| sieve.sift(chunk, |_| false)).collect();
             assert_eq!(left, SAID, "in pieces of {size}");
         }
     }
 
     #[test]
-    fn only_deliveries_of_stored_publications_are_taken() {
-        let left = Sieve::default().sift(SAID, || true);
+    fn only_deliveries_of_the_kind_that_is_wanted_are_taken() {
+        let left = Sieve::default().sift(SAID, |prey| prey == Prey::Stored);
         assert_eq!(left, b"INFO {}\r\nPING\r\nMSG other 2 2\r\n\r\n\r\n+OK\r\n");
+    }
+
+    #[test]
+    fn deliveries_are_told_apart_by_their_subject() {
+        for (subject, prey) in [
+            ("midplane.live.kept.a", Prey::Stored),
+            ("midplane.pub.plain.a", Prey::Plain),
+            ("midplane.preslive.n~1.room.a.b", Prey::Presence),
+            ("midplane.hb.node-1", Prey::Membership),
+            ("midplane.registry.nodes.node-1", Prey::Membership),
+            ("midplane.epoch.kept", Prey::Words),
+            ("midplane.api.publish", Prey::Words),
+            ("_INBOX.x.y", Prey::Answers),
+        ] {
+            let said = format!("MSG {subject} 1 0\r\n\r\n");
+            assert_eq!(next(said.as_bytes()), Some((said.len(), Some(prey))), "{subject}");
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The cluster: three nodes and three servers of NATS, as processes, and how they are killed and brought back.
 
+mod clock;
 mod http;
 mod nats;
 mod node;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use tokio::sync::Mutex;
 
+pub use clock::library;
 pub use http::request;
 pub use nats::Server;
 pub use node::{KEY, Node};
@@ -25,6 +27,8 @@ use crate::wire::Links;
 pub struct Programs {
     pub midplane: PathBuf,
     pub nats_server: PathBuf,
+    /// What lets the clocks of nodes be set, where it is installed.
+    pub faketime: Option<PathBuf>,
 }
 
 /// Everything that runs. Ends with this value.

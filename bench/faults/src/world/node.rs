@@ -8,8 +8,10 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use rustix::process::Signal;
 
+use super::clock::Clock;
 use super::process::Process;
 use super::{Programs, request};
 use crate::journal::{Entry, Journal, Phase};
@@ -26,6 +28,7 @@ pub struct Node {
     config: PathBuf,
     log: PathBuf,
     process: Option<Process>,
+    clock: Option<Clock>,
     /// Each start is another life.
     life: u32,
     journal: Arc<Journal>,
@@ -51,6 +54,8 @@ impl Node {
         );
         let path = directory.join(format!("{name}.toml"));
         fs::write(&path, config)?;
+        let clock_file = directory.join(format!("{name}.clock"));
+        let clock = programs.faketime.as_ref().map(|library| Clock::new(library, clock_file)).transpose()?;
         Ok(Self {
             log: directory.join(format!("{name}.log")),
             name,
@@ -58,6 +63,7 @@ impl Node {
             program: programs.midplane.clone(),
             config: path,
             process: None,
+            clock,
             life: 0,
             journal,
         })
@@ -73,10 +79,22 @@ impl Node {
         }
         let mut command = Command::new(&self.program);
         command.arg("--config").arg(&self.config).arg("serve");
+        if let Some(clock) = &self.clock {
+            clock.wind(&mut command);
+        }
         self.process = Some(Process::start(&mut command, &self.log)?);
         self.life += 1;
         self.journal.write(Entry::NodeStarted { node: self.name.clone(), life: self.life });
         Ok(())
+    }
+
+    /// A token with which its user may connect for ever.
+    pub fn token(&self, user: &str) -> anyhow::Result<String> {
+        let mut command = Command::new(&self.program);
+        let said =
+            command.arg("token").arg("--config").arg(&self.config).args(["--user", user, "--ttl", "0s"]).output()?;
+        anyhow::ensure!(said.status.success(), "no token: {}", String::from_utf8_lossy(&said.stderr));
+        Ok(String::from_utf8(said.stdout)?.trim().to_owned())
     }
 
     pub fn kill(&mut self) {
@@ -103,6 +121,12 @@ impl Node {
         if let Some(process) = &mut self.process {
             process.signal(Signal::CONT);
         }
+    }
+
+    /// Sets its time of day so many seconds off.
+    pub fn set_clock(&self, seconds: i64) -> anyhow::Result<()> {
+        let clock = self.clock.as_ref().context("no libfaketime, and so no clock to be set")?;
+        Ok(clock.set(seconds)?)
     }
 
     /// Whether the process has ended although nobody ended it.

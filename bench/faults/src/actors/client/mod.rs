@@ -45,6 +45,10 @@ pub struct Client {
     name: String,
     /// Each node by its name, at the end of the link that leads there.
     nodes: Vec<(String, SocketAddr)>,
+    /// Without one it is anonymous.
+    token: Option<String>,
+    /// The tag of the publications that it asks for, where it may.
+    half: Option<String>,
     subscriptions: Vec<Subscription>,
     publishes: Option<String>,
     published: u64,
@@ -58,6 +62,7 @@ pub struct Client {
 impl Client {
     pub fn new(
         listener: &Listener,
+        token: Option<String>,
         nodes: Vec<(String, SocketAddr)>,
         pace: Duration,
         control: watch::Receiver<Control>,
@@ -67,6 +72,8 @@ impl Client {
         Self {
             name: listener.name.clone(),
             nodes,
+            token,
+            half: listener.half.clone(),
             subscriptions: listener.channels.iter().map(|channel| Subscription::new(channel)).collect(),
             publishes: listener.publishes.clone(),
             published: 0,

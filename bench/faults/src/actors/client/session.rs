@@ -68,7 +68,8 @@ impl<'a> Session<'a> {
             let _ = stream.set_nodelay(true);
             let url = format!("ws://{address}/connection/websocket");
             let (mut socket, _) = client_async(url, stream).await.map_err(lost)?;
-            let hello = json!({"id": 1, "connect": {"name": "faults"}});
+            let hello =
+                json!({"id": 1, "connect": {"name": "faults", "token": client.token.as_deref().unwrap_or_default()}});
             socket.send(Message::text(hello.to_string())).await.map_err(lost)?;
             loop {
                 match socket.next().await {
@@ -176,6 +177,10 @@ impl<'a> Session<'a> {
             subscription.state = State::Asked;
             let (channel, since) = (subscription.channel.clone(), subscription.position.clone());
             let mut request = json!({"channel": channel});
+            let promise = Promise::of(&channel);
+            if let Some(half) = self.client.half.as_ref().filter(|_| promise.is_some_and(Promise::holds_all)) {
+                request["tf"] = json!({"cmp": "eq", "key": "half", "val": half});
+            }
             if let Some(position) = &since {
                 request["recover"] = true.into();
                 request["offset"] = position.offset.into();
@@ -192,7 +197,7 @@ impl<'a> Session<'a> {
         self.client.published += 1;
         let began = Entry::PublishBegan { id: id.clone(), channel: channel.clone(), via: Via::Client };
         self.client.journal.write(began);
-        let command = json!({"publish": {"channel": channel, "data": data(&id, self.client.published)}});
+        let command = json!({"publish": {"channel": channel, "data": data(&channel, &id, self.client.published)}});
         self.ask(Asked::Publish { id }, command).await
     }
 
@@ -233,7 +238,9 @@ impl<'a> Session<'a> {
         }
         let channel = push["channel"].as_str().unwrap_or_default().to_owned();
         let client = self.client.name.clone();
-        let who = |what: &str| push[what]["info"]["client"].as_str().map(str::to_owned);
+        let is_of_users = Promise::of(&channel) == Some(Promise::Lounge);
+        let key = if is_of_users { "user" } else { "client" };
+        let who = |what: &str| push[what]["info"][key].as_str().map(str::to_owned);
         if push["pub"].is_object() {
             self.received(&channel, &push["pub"], How::Live);
         } else if let Some(uuid) = who("join") {

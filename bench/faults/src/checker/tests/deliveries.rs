@@ -84,6 +84,14 @@ fn a_refused_recovery_is_needless_where_history_holds_everything_and_no_store_wa
 }
 
 #[test]
+fn a_clock_that_is_set_excuses_no_refusal() {
+    let mut history = two_seen();
+    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::Clock { node: 0, seconds: 3_600 } });
+    history.subscribe("ada", CHANNEL, Some((2, false)), 2);
+    assert_eq!(history.judged().kinds(), [Verdict::Needless]);
+}
+
+#[test]
 fn what_nobody_acknowledged_is_stored_all_the_same_if_another_got_it() {
     let mut history = two_seen();
     history.connect("bob", CHANNEL).begin(CHANNEL, "x", Via::Client);

@@ -1,11 +1,12 @@
 //! Hand-made histories: the checker must be able to find each thing, and to stay silent where all is well.
 
 mod deliveries;
+mod kinds;
 mod others;
 
 use super::{Report, Verdict, judge};
 use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};
-use crate::plan::{Listener, Scene, Step};
+use crate::plan::{Listener, Promise, Scene, Step};
 
 /// A history as it is made up: each entry half a second after the one before.
 #[derive(Default)]
@@ -45,7 +46,7 @@ impl History {
 
     /// `since` with whether it was recovered.
     fn subscribe(&mut self, client: &str, channel: &str, since: Option<(u64, bool)>, offset: u64) -> &mut Self {
-        let keeps = channel.starts_with("kept") || channel.starts_with("short");
+        let keeps = Promise::of(channel).is_some_and(Promise::recovers);
         self.add(Entry::Subscribed {
             client: client.to_owned(),
             channel: channel.to_owned(),
@@ -59,7 +60,7 @@ impl History {
     fn publish(&mut self, channel: &str, offset: u64) -> &mut Self {
         let id = format!("{channel}-{offset}");
         self.begin(channel, &id, Via::Http);
-        let keeps = !channel.starts_with("plain");
+        let keeps = Promise::of(channel).is_some_and(Promise::recovers);
         let epoch = keeps.then(|| "e".to_owned());
         self.add(Entry::PublishAcked { id, offset: keeps.then_some(offset), epoch })
     }
@@ -85,7 +86,7 @@ impl History {
             client: client.to_owned(),
             channel: channel.to_owned(),
             id: id.to_owned(),
-            offset: (!channel.starts_with("plain")).then_some(offset),
+            offset: Promise::of(channel).is_some_and(Promise::recovers).then_some(offset),
             how,
         })
     }

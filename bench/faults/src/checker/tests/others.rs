@@ -1,6 +1,7 @@
 //! Everything but the deliveries of channels with recovery.
 
 use super::*;
+use crate::plan::Fault;
 
 const PLAIN: &str = "plain:c0";
 
@@ -29,6 +30,18 @@ fn at_most_once_may_be_lost_in_trouble() {
     history.add(Entry::FaultEnded { index: 0 });
     wait(&mut history, 5);
     assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn a_clock_that_is_set_excuses_no_loss() {
+    let mut history = History::of(PLAIN);
+    wait(&mut history, 5);
+    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::Clock { node: 0, seconds: 3_600 } });
+    history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+    history.publish(PLAIN, 1);
+    history.add(Entry::FaultEnded { index: 0 });
+    wait(&mut history, 5);
+    assert_eq!(history.judged().kinds(), [Verdict::LostInCalm]);
 }
 
 #[test]
@@ -137,7 +150,7 @@ fn a_leave_that_is_never_told_is_found_if_there_was_time_for_it() {
 #[test]
 fn whoever_never_gets_the_last_publication_is_stuck() {
     let listener =
-        |name: &str| Listener { name: name.to_owned(), channels: vec!["kept:c0".to_owned()], publishes: None };
+        |name: &str| Listener { name: name.to_owned(), channels: vec!["kept:c0".to_owned()], ..Listener::default() };
     let mut history = History::of("kept:c0");
     history.connect("bob", "kept:c0").begin("kept:c0", "last", Via::Barrier);
     history.receive_id("ada", "kept:c0", "last", 1).phase(Phase::Gone);
@@ -187,11 +200,38 @@ fn a_node_may_give_up_waiting_for_nats_but_not_at_once() {
 
 #[test]
 fn what_stays_behind_is_a_leak() {
-    for (resident, gauge, leaked) in [(50 << 20, 0.0, false), (50 << 20, 1.0, true), (500 << 20, 0.0, true)] {
+    for (resident, connections, tasks, leaked) in [
+        (50 << 20, 0.0, 30.0, false),
+        (50 << 20, 1.0, 30.0, true),
+        (100 << 20, 0.0, 30.0, true),
+        (50 << 20, 0.0, 60.0, true),
+    ] {
+        let gauges = |connections: f64, tasks: f64| {
+            [(r#"midplane_connections{transport="websocket"}"#, connections), ("midplane_runtime_tasks", tasks)]
+        };
         let mut history = History::of("kept:c0");
-        history.scrape(Phase::Before, 40 << 20, &[]);
-        let gauge = [(r#"midplane_connections{transport="websocket"}"#, gauge)];
-        history.scrape(Phase::Gone, resident, &gauge);
-        assert_eq!(history.judged().kinds().contains(&Verdict::Leaked), leaked, "{resident}");
+        // Half of the tasks are of clients.
+        history.scrape(Phase::Before, 40 << 20, &gauges(30.0, 60.0));
+        history.scrape(Phase::Gone, resident, &gauges(connections, tasks));
+        let found = history.judged().kinds().contains(&Verdict::Leaked);
+        assert_eq!(found, leaked, "{resident} {connections} {tasks}");
+    }
+}
+
+#[test]
+fn more_than_those_who_are_there_need_is_a_leak() {
+    let ada = Listener { name: "ada".to_owned(), channels: vec![ROOM.to_owned()], ..Listener::default() };
+    for (connections, subscriptions, channels, leaked) in
+        [(1.0, 1.0, 1.0, false), (2.0, 1.0, 1.0, true), (1.0, 2.0, 1.0, true), (1.0, 1.0, 2.0, true)]
+    {
+        let mut history = History::of(ROOM);
+        let gauges = [
+            (r#"midplane_connections{transport="websocket"}"#, connections),
+            (r#"midplane_subscriptions{namespace="room"}"#, subscriptions),
+            ("midplane_channels", channels),
+        ];
+        history.scrape(Phase::Healed, 0, &gauges).phase(Phase::Gone);
+        let found = history.judged_with(vec![ada.clone()]).kinds().contains(&Verdict::Leaked);
+        assert_eq!(found, leaked, "{connections} {subscriptions} {channels}");
     }
 }

@@ -1,0 +1,184 @@
+//! Who takes part, and in what.
+
+use rand::seq::IndexedRandom;
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::Promise;
+
+/// A client and what it listens to.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub struct Listener {
+    pub name: String,
+    pub channels: Vec<String>,
+    /// Where it publishes itself.
+    pub publishes: Option<String>,
+    /// Whether it is a user, by its name, who may have one connection; anonymous otherwise.
+    #[serde(default)]
+    pub is_user: bool,
+    /// In channels whose history holds all it asks only for publications of this [`half`].
+    #[serde(default)]
+    pub half: Option<String>,
+    /// How it speaks, if it is one of the SDK.
+    #[serde(default)]
+    pub build: Build,
+}
+
+/// How a client of the SDK speaks.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Build {
+    pub transport: Transport,
+    pub wire: Wire,
+    /// It asks for patches.
+    pub delta: bool,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Transport {
+    #[default]
+    Websocket,
+    HttpStream,
+    Sse,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    #[default]
+    Json,
+    Protobuf,
+}
+
+impl Build {
+    fn draw(rng: &mut ChaCha8Rng) -> Self {
+        let transport = *[Transport::Websocket, Transport::HttpStream, Transport::Sse].choose(rng).expect("not empty");
+        // Events are text.
+        let wire = if transport != Transport::Sse && rng.random_ratio(1, 2) { Wire::Protobuf } else { Wire::Json };
+        Self { transport, wire, delta: rng.random_ratio(1, 2) }
+    }
+}
+
+/// The tag `half` of a publication, by its number, which stands last in its id.
+pub fn half(id: &str) -> &'static str {
+    let number = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
+    if number.is_none_or(|number| number.is_multiple_of(2)) { "even" } else { "odd" }
+}
+
+/// Who is there.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Scene {
+    pub channels: Vec<String>,
+    pub clients: Vec<Listener>,
+    /// Clients of the official JavaScript SDK. Nothing is done to their own links, all else happens to them as well.
+    #[serde(default)]
+    pub sdk: Vec<Listener>,
+    /// Between two publications of one publisher, in milliseconds.
+    pub pace_ms: u64,
+    pub seconds: u64,
+}
+
+impl Scene {
+    /// The scene of a run of so many seconds, with so many clients.
+    pub fn new(seconds: u64, clients: usize, pace_ms: u64) -> Self {
+        let names = |promise: Promise, count: usize| {
+            (0..count).map(move |number| format!("{}:c{number}", promise.namespace())).collect::<Vec<_>>()
+        };
+        let (kept, parked) = (names(Promise::Kept, 3), names(Promise::Parked, 2));
+        let channels = Promise::ALL.into_iter().flat_map(|promise| match promise {
+            Promise::Kept => kept.clone(),
+            Promise::Parked => parked.clone(),
+            _ => names(promise, 1),
+        });
+        let one = |promise: Promise| format!("{}:c0", promise.namespace());
+        let client = |number: usize| {
+            // Who is in a channel of another policy is closed for that one's sake before it is parked.
+            let mut listens = match number % 3 {
+                0 => parked.clone(),
+                1 if number.is_multiple_of(2) => vec![one(Promise::Latest)],
+                _ => vec![
+                    kept[(number / 3) % 3].clone(),
+                    kept[(number / 3 + 1) % 3].clone(),
+                    one(Promise::Short),
+                    one(if number.is_multiple_of(2) { Promise::Plain } else { Promise::Latest }),
+                    one(Promise::Plain),
+                ],
+            };
+            // Of users only there is anything to tell where one may be away for a moment.
+            let is_user = (number / 3).is_multiple_of(2);
+            listens.push(one(if is_user { Promise::Lounge } else { Promise::Room }));
+            listens.sort();
+            listens.dedup();
+            Listener {
+                name: format!("client-{number}"),
+                channels: listens,
+                publishes: number.is_multiple_of(3).then(|| kept[(number / 3) % 3].clone()),
+                is_user,
+                half: (number % 4 == 3).then(|| "even".to_owned()),
+                build: Build::default(),
+            }
+        };
+        Self {
+            channels: channels.collect(),
+            clients: (0..clients).map(client).collect(),
+            sdk: Vec::new(),
+            pace_ms,
+            seconds,
+        }
+    }
+
+    /// The same, with so many clients of the SDK besides, which speak as the seed draws it.
+    pub fn with_sdk(mut self, count: usize, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let likened = self.clients.iter().cycle().take(count).enumerate();
+        let sdk = likened.map(|(number, other)| {
+            let build = Build::draw(&mut rng);
+            Listener {
+                name: format!("sdk-{number}"),
+                publishes: None,
+                // The SDK refuses both at a time.
+                half: other.half.clone().filter(|_| !build.delta),
+                build,
+                ..other.clone()
+            }
+        });
+        self.sdk = sdk.collect();
+        self
+    }
+
+    /// Clients of both kinds.
+    pub fn everybody(&self) -> impl Iterator<Item = &Listener> {
+        self.clients.iter().chain(&self.sdk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_promise_is_listened_to_by_users_and_by_others() {
+        let scene = Scene::new(10, 12, 50);
+        for channel in &scene.channels {
+            assert!(scene.clients.iter().any(|client| client.channels.contains(channel)), "{channel}");
+        }
+        assert!(
+            scene.clients.iter().any(|client| client.is_user) && scene.clients.iter().any(|client| !client.is_user)
+        );
+        assert!(scene.clients.iter().any(|client| client.half.is_some() && client.channels[0].starts_with("parked")));
+    }
+
+    #[test]
+    fn the_sdk_speaks_in_every_way() {
+        let scenes = (0..20).flat_map(|seed| Scene::new(10, 12, 50).with_sdk(4, seed).sdk);
+        let builds: Vec<Build> = scenes.map(|listener| listener.build).collect();
+        for transport in [Transport::Websocket, Transport::HttpStream, Transport::Sse] {
+            for wire in [Wire::Json, Wire::Protobuf] {
+                let spoken = builds.iter().any(|build| build.transport == transport && build.wire == wire);
+                assert_eq!(spoken, transport != Transport::Sse || wire == Wire::Json, "{transport:?} {wire:?}");
+            }
+        }
+        assert!(builds.iter().any(|build| build.delta) && builds.iter().any(|build| !build.delta));
+    }
+}
