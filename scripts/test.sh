@@ -109,7 +109,7 @@ if wanted rust; then
     cargo_tests "cargo test" cargo_suite
 fi
 if [ "$only" != rust ]; then
-    check "build" cargo build --quiet --locked
+    check "build" cargo build --quiet --locked --bins --examples
     export MIDPLANE_BIN="${MIDPLANE_BIN:-$PWD/target/debug/midplane}" # one binary for all suites
 fi
 if wanted js; then node_tests "js SDK" js_suite; fi

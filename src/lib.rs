@@ -10,6 +10,7 @@ pub mod canary;
 pub mod census;
 pub mod cluster;
 pub mod emulation;
+pub mod engineio;
 pub mod hooks;
 pub mod http;
 pub mod hub;

@@ -154,6 +154,13 @@ def rows():
             width=12,
         ),
         graph(
+            "Sessions of Socket.IO that change to a WebSocket",
+            "What became of the WebSockets. failed, timeout: the session goes on by long-polling.",
+            [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],
+            "ops",
+            width=12,
+        ),
+        graph(
             "Time to connect",
             "From the upgrade to the answer to connect.",
             [("{{protocol}}", quantile(0.99, "midplane_handshake_duration_seconds", "protocol"))],

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod console;
 pub mod demo;
 pub mod emulation;
+pub mod engineio;
 mod files;
 pub mod health;
 pub mod limits;

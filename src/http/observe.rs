@@ -54,7 +54,7 @@ fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
         Refusal::Handshake(_) => Rejection::BadRequest,
         Refusal::TooLarge { .. } | Refusal::NotFound | Refusal::MethodNotAllowed | Refusal::Plain(..) => return,
     };
-    if route == Route::Connection {
+    if matches!(route, Route::Connection | Route::SocketIo) {
         http.handshakes_rejected.of(rejection).increment(1);
     }
 }
@@ -62,6 +62,7 @@ fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
 fn route(path: &str) -> Route {
     match path.split('/').nth(1).unwrap_or_default() {
         "connection" => Route::Connection,
+        "socket.io" => Route::SocketIo,
         "emulation" => Route::Emulation,
         "api" => Route::Api,
         "cluster" => Route::Cluster,

@@ -110,6 +110,7 @@ impl Pending {
 
 /// What became of an arriving message.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "in a box it would be an allocation for each delivery")]
 pub(super) enum Arrival {
     Delivered(Reach),
     /// Delivered before.

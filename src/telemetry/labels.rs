@@ -42,11 +42,14 @@ labels! {
     /// What carries a connection.
     Transport("transport") {
         WebSocket = "websocket", HttpStream = "http_stream", Sse = "sse", UniWebSocket = "uni_websocket",
-        UniHttpStream = "uni_http_stream", UniSse = "uni_sse",
+        UniHttpStream = "uni_http_stream", UniSse = "uni_sse", SocketIo = "socketio",
     }
 
     /// How a connection's messages are encoded.
-    Protocol("protocol") { Json = "json", Protobuf = "protobuf" }
+    Protocol("protocol") { Json = "json", Protobuf = "protobuf", SocketIo = "socketio" }
+
+    /// What became of a WebSocket that was to carry a session on long-polling.
+    Upgrade("result") { Done = "done", Failed = "failed", Timeout = "timeout" }
 
     /// Why a handshake was turned away.
     Rejection("reason") {
@@ -118,7 +121,7 @@ labels! {
 
     /// What an HTTP request was for.
     Route("route") {
-        Connection = "connection", Emulation = "emulation", Api = "api", Cluster = "cluster", Health = "health", Ready = "ready", Metrics = "metrics",
+        Connection = "connection", SocketIo = "socketio", Emulation = "emulation", Api = "api", Cluster = "cluster", Health = "health", Ready = "ready", Metrics = "metrics",
         Demo = "demo", Console = "console", Other = "other",
     }
 
@@ -188,15 +191,17 @@ impl From<Format> for Transport {
             Format::UniWebSocket | Format::DeflatedUni(_) => Self::UniWebSocket,
             Format::UniHttpStream => Self::UniHttpStream,
             Format::UniSse => Self::UniSse,
+            Format::SocketIo => Self::SocketIo,
         }
     }
 }
 
 impl From<Format> for Protocol {
     fn from(format: Format) -> Self {
-        match format.encoding() {
-            Encoding::Json => Self::Json,
-            Encoding::Protobuf => Self::Protobuf,
+        match (format, format.encoding()) {
+            (Format::SocketIo, _) => Self::SocketIo,
+            (_, Encoding::Json) => Self::Json,
+            (_, Encoding::Protobuf) => Self::Protobuf,
         }
     }
 }

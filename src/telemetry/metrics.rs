@@ -103,6 +103,7 @@ pub struct Clients {
     pub hooks: Counters<(HookEvent, HookResult)>,
     pub hook_duration: Histograms<HookEvent>,
     pub emulation: Counters<Posted>,
+    pub upgrades: Counters<Upgrade>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -125,6 +126,7 @@ impl Clients {
             hooks: registry.family(&names::HOOKS),
             hook_duration: registry.family(&names::HOOK_DURATION),
             emulation: registry.family(&names::EMULATION),
+            upgrades: registry.family(&names::SOCKETIO_UPGRADES),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

@@ -53,9 +53,10 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("socket", &["hub", "protocol", "session"]),
+    ("engineio", &["hub", "protocol", "session", "socket", "telemetry"]),
     ("canary", &["backplane", "cluster", "lifecycle", "protocol", "settings", "telemetry"]),
     ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),
-    ("http", &["api", "emulation", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
+    ("http", &["api", "emulation", "engineio", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
 ];
 
 fn root() -> PathBuf {

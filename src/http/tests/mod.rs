@@ -1,6 +1,7 @@
 //! The edge with real sockets: a server, and a session in its place that answers every message with itself.
 
 mod api;
+mod engineio;
 mod limits;
 mod server;
 mod websocket;

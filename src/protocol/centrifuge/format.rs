@@ -26,6 +26,8 @@ pub enum Format {
     DeflatedJson(Deflate),
     DeflatedProtobuf(Deflate),
     DeflatedUni(Deflate),
+    /// Packets of Socket.IO in frames of a WebSocket, also where long-polling carries them in the end.
+    SocketIo,
 }
 
 /// What stands around a message.
@@ -40,7 +42,7 @@ pub(super) enum Framing {
 
 impl Format {
     /// How many there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 
     /// Every format, in the order of [`index`](Self::index), where messages are compressed like this.
     #[must_use]
@@ -57,6 +59,7 @@ impl Format {
             Self::DeflatedJson(deflate),
             Self::DeflatedProtobuf(deflate),
             Self::DeflatedUni(deflate),
+            Self::SocketIo,
         ]
     }
 
@@ -75,6 +78,7 @@ impl Format {
             Self::DeflatedJson(_) => 8,
             Self::DeflatedProtobuf(_) => 9,
             Self::DeflatedUni(_) => 10,
+            Self::SocketIo => 11,
         }
     }
 
@@ -109,7 +113,8 @@ impl Format {
             | Self::UniHttpStream
             | Self::UniSse
             | Self::DeflatedJson(_)
-            | Self::DeflatedUni(_) => Encoding::Json,
+            | Self::DeflatedUni(_)
+            | Self::SocketIo => Encoding::Json,
         }
     }
 
@@ -127,7 +132,7 @@ impl Format {
 
     pub(super) const fn framing(self) -> Framing {
         match self {
-            Self::WebSocketJson | Self::WebSocketProtobuf | Self::UniWebSocket => Framing::WebSocket,
+            Self::WebSocketJson | Self::WebSocketProtobuf | Self::UniWebSocket | Self::SocketIo => Framing::WebSocket,
             Self::HttpStreamJson | Self::HttpStreamProtobuf | Self::UniHttpStream => Framing::Plain,
             Self::Sse | Self::UniSse => Framing::Event,
             Self::DeflatedJson(deflate) | Self::DeflatedProtobuf(deflate) | Self::DeflatedUni(deflate) => {
@@ -148,6 +153,7 @@ impl Format {
             Self::UniWebSocket | Self::DeflatedUni(_) => "uni_websocket",
             Self::UniHttpStream => "uni_http_stream",
             Self::UniSse => "uni_sse",
+            Self::SocketIo => "socketio",
         }
     }
 }
@@ -181,7 +187,7 @@ mod tests {
         for format in Format::all(DEFLATE) {
             let deflated = format.deflated(Some(DEFLATE));
             assert_eq!(format.deflated(None), format);
-            assert_eq!(deflated.deflate().is_some(), format.is_websocket());
+            assert_eq!(deflated.deflate().is_some(), format.is_websocket() && format != Format::SocketIo);
             assert_eq!(deflated.encoding(), format.encoding());
             assert_eq!(deflated.is_unidirectional(), format.is_unidirectional());
             assert_eq!(deflated.transport(), format.transport());

@@ -1,0 +1,79 @@
+//! An Engine.IO server that answers every message with itself: what the protocol's own test suite runs against
+//! (`tests/sdk/js/conformance.test.mjs`). The product speaks Engine.IO only below Socket.IO.
+
+use std::future::{Future, pending, ready};
+use std::io::Write;
+use std::sync::Arc;
+use std::time::Duration;
+
+use midplane::engineio::{CloseReason, Engine, Handler, Layer, Options};
+use midplane::http::{self, Edge, Server};
+use midplane::hub::{Connections, Order, Outbox, Pulse, Turnstile};
+use midplane::protocol::Channel;
+use midplane::protocol::socketio::{EnginePacket, Message};
+use midplane::session::Peer;
+use midplane::settings::Settings;
+use midplane::telemetry::Telemetry;
+use tokio::time::Instant;
+
+struct EchoLayer;
+
+struct Echo(Arc<Outbox>);
+
+impl Layer for EchoLayer {
+    type Handler = Echo;
+
+    fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Echo {
+        Echo(Arc::clone(outbox))
+    }
+}
+
+impl Handler for Echo {
+    fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        self.0.reply(EnginePacket::Message(message).frame());
+        ready(Ok(()))
+    }
+
+    fn obey(&mut self, _: Arc<Order>) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        ready(Ok(()))
+    }
+
+    fn lost(&mut self, _: Channel) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn on_deadline(&mut self, _: Instant) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
+    fn closed(self, _: &CloseReason) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let settings = Settings::from_toml("")?;
+    let telemetry = Telemetry::new(&settings.channel.namespaces);
+    let pulse = Pulse::new();
+    tokio::spawn(Arc::clone(&pulse).run());
+    let options = Options {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        upgrade_timeout: Duration::from_secs(10),
+        max_payload: 1_000_000,
+        queue_max_size: 1 << 20,
+    };
+    let engine = Engine::new(options, Connections::new(), pulse, Arc::clone(&telemetry));
+    let connects = Turnstile::new(64, 64, Duration::from_secs(5));
+    let edge = Edge::new(&settings, Arc::new(connects));
+    let routes = http::engineio::routes("/engine.io/", &edge, &engine, &Arc::new(EchoLayer), None);
+    let server = Server::bind("127.0.0.1:0".parse()?, Duration::from_secs(10))?;
+    writeln!(std::io::stdout(), "http://{}", server.address())?;
+    server.serve(http::compose([routes], &telemetry), pending()).await;
+    Ok(())
+}

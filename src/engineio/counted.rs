@@ -1,0 +1,36 @@
+//! What sessions count.
+
+use std::time::Duration;
+
+use super::{CloseReason, Engine};
+use crate::protocol::centrifuge::Format;
+use crate::telemetry::CloseCode;
+
+const FORMAT: Format = Format::SocketIo;
+
+impl Engine {
+    pub(super) fn count_open(&self) {
+        let http = &self.telemetry.http;
+        let labels = (FORMAT.into(), FORMAT.into());
+        http.connections_opened.of(labels).increment(1);
+        http.connections.of(labels).increment(1.0);
+    }
+
+    pub(super) fn count_close(&self, reason: &CloseReason, lasted: Duration) {
+        let http = &self.telemetry.http;
+        let transport = FORMAT.into();
+        http.connections.of((transport, FORMAT.into())).decrement(1.0);
+        http.connections_closed.of((transport, CloseCode::from(reason.code()))).increment(1);
+        http.connection_duration.of(transport).record(lasted);
+    }
+
+    pub(super) fn count_received(&self, bytes: usize) {
+        let clients = &self.telemetry.clients;
+        clients.received_messages.of(FORMAT.into()).increment(1);
+        clients.received_bytes.of(FORMAT.into()).increment(bytes as u64);
+    }
+
+    pub(super) fn count_pong(&self, took: Duration) {
+        self.telemetry.clients.ping_rtt.of(FORMAT.into()).record(took);
+    }
+}

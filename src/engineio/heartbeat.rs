@@ -1,0 +1,90 @@
+//! Pings of the server, pongs of the client.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// How late the clock may remind of a ping. It counts from when it was due, unless it is later still.
+const COARSE: Duration = Duration::from_millis(250);
+
+/// One session's heartbeat: the next ping comes an interval after the last pong.
+#[derive(Debug)]
+pub(super) struct Heartbeat {
+    interval: Duration,
+    timeout: Duration,
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    Resting { ping_at: Instant },
+    Pinged { at: Instant, pong_by: Instant },
+}
+
+impl Heartbeat {
+    pub(super) fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+        Self { interval, timeout, state: State::Resting { ping_at: now + interval } }
+    }
+
+    /// When something is due next.
+    pub(super) const fn next(&self) -> Instant {
+        match self.state {
+            State::Resting { ping_at } => ping_at,
+            State::Pinged { pong_by, .. } => pong_by,
+        }
+    }
+
+    /// Whether the pong did not come in time.
+    pub(super) fn is_over(&self, now: Instant) -> bool {
+        matches!(self.state, State::Pinged { pong_by, .. } if now >= pong_by)
+    }
+
+    /// Whether to ping now.
+    pub(super) fn ping_due(&mut self, now: Instant) -> bool {
+        let State::Resting { ping_at } = self.state else { return false };
+        if now < ping_at {
+            return false;
+        }
+        let counts_from = if now - ping_at > COARSE { now } else { ping_at };
+        self.state = State::Pinged { at: now, pong_by: counts_from + self.timeout };
+        true
+    }
+
+    /// A pong came; returns how long it took. One that nobody asked for changes nothing.
+    pub(super) fn pong(&mut self, now: Instant) -> Option<Duration> {
+        let State::Pinged { at, .. } = self.state else { return None };
+        self.state = State::Resting { ping_at: now + self.interval };
+        Some(now - at)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn pings_come_a_whole_interval_after_the_last_pong() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
+        assert_eq!(heartbeat.pong(start + SECOND), None, "nobody asked for it");
+        assert!(!heartbeat.ping_due(start + 24 * SECOND));
+        assert!(heartbeat.ping_due(start + 25 * SECOND));
+        assert!(!heartbeat.ping_due(start + 26 * SECOND));
+        assert_eq!(heartbeat.pong(start + 27 * SECOND), Some(2 * SECOND));
+        assert_eq!(heartbeat.next(), start + 52 * SECOND);
+    }
+
+    #[test]
+    fn no_pong_in_time_is_the_end_and_a_ping_that_was_late_gets_its_time() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
+        assert!(heartbeat.ping_due(start + 25 * SECOND + COARSE));
+        assert_eq!(heartbeat.next(), start + 45 * SECOND);
+        assert!(heartbeat.is_over(start + 45 * SECOND));
+        let mut busy = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
+        assert!(busy.ping_due(start + 40 * SECOND));
+        assert!(!busy.is_over(start + 59 * SECOND));
+    }
+}

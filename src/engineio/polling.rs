@@ -1,0 +1,183 @@
+//! Long-polling as a transport: what waits in the outbox goes out whenever a request waits for it.
+
+use std::io::{self, IoSlice};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use super::door::{Ask, Door};
+use super::sessions::Entry;
+use crate::hub::{Outbox, Wire};
+use crate::protocol::socketio::payload;
+
+/// How long a request may wait that the client sends between probing a WebSocket and taking it. It holds the client up;
+/// but one that comes at the same time as the last word on the WebSocket is no request of this transport any more.
+const NOOP_AFTER: Duration = Duration::from_millis(50);
+
+/// A session's requests.
+pub(super) struct Polling {
+    entry: Entry,
+    pub(super) mailbox: mpsc::Receiver<Ask>,
+    body: Arc<Mutex<Body>>,
+    waiting: Option<Waiting>,
+    /// Requests that are refused once nobody finds the session any more.
+    refused: Vec<Refused>,
+}
+
+/// A request that waits for something to be said.
+struct Waiting {
+    answer: oneshot::Sender<Bytes>,
+    since: Instant,
+}
+
+/// Dropping it refuses the request.
+enum Refused {
+    Poll(#[expect(dead_code, reason = "dropped")] oneshot::Sender<Bytes>),
+    Post(#[expect(dead_code, reason = "dropped")] oneshot::Sender<()>),
+}
+
+/// What the next request gets.
+#[derive(Default)]
+struct Body {
+    /// A request waits, so that there is somewhere to write to.
+    open: bool,
+    payload: Vec<u8>,
+}
+
+struct BodyWire(Arc<Mutex<Body>>);
+
+impl Wire for BodyWire {
+    /// Takes frames, which are whole, until what waits has been taken.
+    fn try_write_vectored(&self, frames: &[IoSlice<'_>]) -> io::Result<usize> {
+        let mut body = self.0.lock();
+        if !body.open {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        frames.iter().for_each(|frame| payload::append(&mut body.payload, frame));
+        Ok(frames.iter().map(|frame| frame.len()).sum())
+    }
+}
+
+impl Polling {
+    pub(super) fn begin(outbox: &Outbox, entry: Entry, mailbox: mpsc::Receiver<Ask>) -> Self {
+        let body = Arc::<Mutex<Body>>::default();
+        outbox.attach(Box::new(BodyWire(Arc::clone(&body))));
+        Self { entry, mailbox, body, waiting: None, refused: Vec::new() }
+    }
+
+    pub(super) const fn door(&self) -> &Arc<Door> {
+        self.entry.door()
+    }
+
+    /// What comes next through the door; `None` where a request that waited was broken off by the client. Cancel safe.
+    pub(super) async fn next(&mut self) -> Option<Ask> {
+        let Self { mailbox, waiting, .. } = self;
+        let broken_off = async {
+            match waiting {
+                Some(waiting) => waiting.answer.closed().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            ask = mailbox.recv() => ask,
+            () = broken_off => None,
+        }
+    }
+
+    pub(super) const fn is_waiting(&self) -> bool {
+        self.waiting.is_some()
+    }
+
+    /// Lets a request wait, if no other does; it is refused at the end then.
+    pub(super) fn wait(&mut self, answer: oneshot::Sender<Bytes>, now: Instant) -> bool {
+        if self.waiting.is_some() {
+            self.refused.push(Refused::Poll(answer));
+            return false;
+        }
+        self.waiting = Some(Waiting { answer, since: now });
+        true
+    }
+
+    pub(super) fn refuse_post(&mut self, answer: oneshot::Sender<()>) {
+        self.refused.push(Refused::Post(answer));
+    }
+
+    /// Answers the request that waits, if something waits for it; returns when to look again at the latest.
+    pub(super) fn flush(&mut self, outbox: &Outbox, now: Instant) -> Option<Instant> {
+        let since = self.waiting.as_ref()?.since;
+        let payload = self.collect(outbox);
+        if !payload.is_empty() {
+            self.answer(payload.into());
+            return None;
+        }
+        if !self.door().is_probed() {
+            return None;
+        }
+        let noop_at = since + NOOP_AFTER;
+        if now < noop_at {
+            return Some(noop_at);
+        }
+        self.end_waiting(payload::NOOP);
+        None
+    }
+
+    /// What waits in the outbox, as a body.
+    fn collect(&self, outbox: &Outbox) -> Vec<u8> {
+        self.body.lock().open = true;
+        // Where it is closed for good, or was overrun, nothing is written.
+        outbox.flush_writable();
+        let mut body = self.body.lock();
+        body.open = false;
+        std::mem::take(&mut body.payload)
+    }
+
+    /// Ends the request that waits, if one does, with this.
+    pub(super) fn end_waiting(&mut self, with: &'static [u8]) {
+        self.answer(Bytes::from_static(with));
+    }
+
+    fn answer(&mut self, body: Bytes) {
+        if let Some(waiting) = self.waiting.take() {
+            // The client may have given it up.
+            let _ = waiting.answer.send(body);
+        }
+    }
+
+    /// The next request for what waits, within `patience`; others are refused.
+    pub(super) async fn linger(&mut self, patience: Duration) {
+        let request = async {
+            while self.waiting.is_none() {
+                match self.mailbox.recv().await {
+                    Some(Ask::Poll(answer)) => self.waiting = Some(Waiting { answer, since: Instant::now() }),
+                    Some(_) => {}
+                    None => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout(patience, request).await;
+    }
+
+    /// The session has moved to a WebSocket. It stays known, so that what still asks for it hears that.
+    pub(super) fn leave(self) -> Entry {
+        self.door().moved();
+        self.entry
+    }
+
+    /// The session is over: nobody finds it from here on, and then the last request is answered, with what waits in
+    /// `outbox` or else with `last`.
+    pub(super) fn finish(self, outbox: &Outbox, last: &'static [u8]) {
+        let payload = if self.waiting.is_some() { self.collect(outbox) } else { Vec::new() };
+        let Self { entry, waiting, mailbox, refused, .. } = self;
+        drop(entry);
+        if let Some(waiting) = waiting {
+            let body = if payload.is_empty() { Bytes::from_static(last) } else { payload.into() };
+            let _ = waiting.answer.send(body);
+        }
+        drop((mailbox, refused));
+    }
+}

@@ -1,0 +1,339 @@
+//! The loop of a session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+
+use super::door::Ask;
+use super::heartbeat::Heartbeat;
+use super::polling::Polling;
+use super::sessions::Entry;
+use super::{CloseReason, Engine, Handler};
+use crate::hub::{Control, Flushed, Outbox};
+use crate::protocol::socketio::{EnginePacket, Message, payload};
+use crate::protocol::websocket;
+use crate::session::{Event, Inbound, Transport, TransportError};
+use crate::socket::{RawTransport, RawWire};
+
+/// How long a client may take to answer our close, or to come for the last that it is told.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long what is queued may take to go out before a close.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a request may still be on its way that a client sent before the one that closed its session.
+const OVERTAKEN: Duration = Duration::from_millis(250);
+
+/// What carries a session now.
+pub(super) enum Link {
+    Polling(Box<Polling>),
+    WebSocket(RawTransport),
+}
+
+/// One session.
+pub(super) struct Session {
+    engine: Arc<Engine>,
+    outbox: Arc<Outbox>,
+    link: Link,
+    heartbeat: Heartbeat,
+    opened: Instant,
+    /// The next time that a request has to be answered.
+    flush_at: Option<Instant>,
+    /// Kept where it has moved.
+    moved: Option<Entry>,
+}
+
+/// What happened.
+enum Happened {
+    Socket(Event),
+    Asked(Ask),
+    /// The client broke off a request that waited.
+    BrokenOff,
+    /// Somebody wants attention.
+    Attention,
+}
+
+impl Session {
+    pub(super) fn new(engine: Arc<Engine>, outbox: &Arc<Outbox>, link: Link) -> Self {
+        let now = Instant::now();
+        let heartbeat = Heartbeat::new(engine.options.ping_interval, engine.options.ping_timeout, now);
+        Self { engine, outbox: Arc::clone(outbox), link, heartbeat, opened: now, flush_at: None, moved: None }
+    }
+}
+
+/// Runs a session to its end.
+pub(super) async fn run<H: Handler>(mut session: Session, mut handler: H) {
+    let engine = Arc::clone(&session.engine);
+    let outbox = Arc::clone(&session.outbox);
+    engine.count_open();
+    let registered = engine.connections.register(Arc::clone(&outbox));
+    let reason = live(&mut session, &mut handler).await;
+    debug!(reason = reason.name(), ?reason, "session ends");
+    let opened = session.opened;
+    // What it held in rooms is let go before its client may come again.
+    Box::pin(handler.closed(&reason)).await;
+    engine.count_close(&reason, opened.elapsed());
+    Box::pin(session.close(reason)).await;
+    outbox.abandon();
+    drop(registered);
+}
+
+async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> CloseReason {
+    let outbox = Arc::clone(&session.outbox);
+    let mut reminder: Option<Instant> = None;
+    loop {
+        let next = session.next_deadline(handler);
+        if reminder != Some(next) {
+            session.engine.pulse.remind_at(&outbox, next);
+            reminder = Some(next);
+        }
+        let happened = session.next().await;
+        // Only with nothing to read is a pong that did not come really missing: it may stand behind other messages.
+        let quiet = match &happened {
+            Happened::Attention | Happened::BrokenOff => true,
+            Happened::Asked(_) => session.has_no_more_asks(),
+            Happened::Socket(_) => false,
+        };
+        let outcome = match happened {
+            _ if quiet && session.heartbeat.is_over(Instant::now()) => Err(CloseReason::PingTimeout),
+            Happened::Attention => Ok(()),
+            Happened::BrokenOff => Err(CloseReason::TransportError("a request that waited was broken off")),
+            Happened::Socket(event) => session.on_socket(event, handler).await,
+            Happened::Asked(ask) => session.on_ask(ask, handler).await,
+        };
+        let outcome = match outcome {
+            Ok(()) => session.see_to(handler, &mut reminder).await,
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = outcome.and_then(|()| session.flush()) {
+            return reason;
+        }
+    }
+}
+
+impl Session {
+    fn next_deadline(&self, handler: &impl Handler) -> Instant {
+        let others = handler.next_deadline().into_iter().chain(self.flush_at);
+        others.fold(self.heartbeat.next(), Instant::min)
+    }
+
+    /// Whatever happens next. Cancel safe.
+    async fn next(&mut self) -> Happened {
+        let Self { outbox, link, .. } = self;
+        let link = async {
+            match link {
+                Link::WebSocket(transport) => Happened::Socket(transport.event(outbox.is_blocked()).await),
+                Link::Polling(polling) => polling.next().await.map_or(Happened::BrokenOff, Happened::Asked),
+            }
+        };
+        tokio::select! {
+            biased;
+            happened = link => happened,
+            () = outbox.attention() => Happened::Attention,
+        }
+    }
+
+    fn has_no_more_asks(&self) -> bool {
+        matches!(&self.link, Link::Polling(polling) if polling.mailbox.is_empty())
+    }
+
+    async fn on_socket(&mut self, event: Event, handler: &mut impl Handler) -> Result<(), CloseReason> {
+        match event {
+            Event::Inbound(Ok(Inbound::Text(text))) => {
+                self.engine.count_received(text.len());
+                let packet = EnginePacket::decode(&text)?;
+                self.take(packet, handler).await
+            }
+            Event::Inbound(Ok(Inbound::Binary(binary))) => {
+                self.engine.count_received(binary.len());
+                self.take(EnginePacket::Message(Message::Binary(binary)), handler).await
+            }
+            Event::Inbound(Ok(Inbound::Ping(data))) => {
+                self.outbox.reply(websocket::server_frame(websocket::Opcode::Pong, &data));
+                Ok(())
+            }
+            Event::Inbound(Ok(Inbound::Pong)) => Ok(()),
+            Event::Inbound(Ok(Inbound::Close(code))) => Err(CloseReason::TransportClose(code)),
+            Event::Inbound(Err(TransportError::Frame(error))) => {
+                Err(CloseReason::ParseError { why: error.to_string(), code: error.close_code() })
+            }
+            Event::Inbound(Err(TransportError::Io(_))) => Err(CloseReason::TransportError("the connection broke")),
+            Event::Gone => Err(CloseReason::TransportClose(None)),
+            Event::Writable => match self.outbox.flush_writable() {
+                Flushed::Gone => Err(CloseReason::TransportError("a write failed")),
+                Flushed::Empty | Flushed::Blocked => Ok(()),
+            },
+        }
+    }
+
+    async fn on_ask(&mut self, ask: Ask, handler: &mut impl Handler) -> Result<(), CloseReason> {
+        let Link::Polling(polling) = &mut self.link else { return Ok(()) };
+        match ask {
+            Ask::Poll(answer) => match polling.wait(answer, Instant::now()) {
+                true => Ok(()),
+                false => Err(CloseReason::TransportError("two requests wait at a time")),
+            },
+            Ask::Misuse => Err(CloseReason::TransportError("a request that no client may make")),
+            Ask::Probed => {
+                if polling.is_waiting() {
+                    polling.flush(&self.outbox, Instant::now());
+                    polling.end_waiting(payload::NOOP);
+                }
+                Ok(())
+            }
+            Ask::Post(body, answer) => self.on_post(&body, answer, handler).await,
+            Ask::Upgrade(transport, wire) => {
+                self.move_to(transport, wire);
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes every packet of a body before it is answered: what comes next must not overtake it.
+    async fn on_post(
+        &mut self,
+        body: &Bytes,
+        answer: oneshot::Sender<()>,
+        handler: &mut impl Handler,
+    ) -> Result<(), CloseReason> {
+        self.engine.count_received(body.len());
+        let outcome = self.take_all(body, handler).await;
+        match &outcome {
+            // The client may have given it up.
+            Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_)) => drop(answer.send(())),
+            Err(_) => {
+                if let Link::Polling(polling) = &mut self.link {
+                    polling.refuse_post(answer);
+                }
+            }
+        }
+        outcome
+    }
+
+    async fn take_all(&mut self, body: &Bytes, handler: &mut impl Handler) -> Result<(), CloseReason> {
+        for packet in payload::packets(body)? {
+            self.take(packet?, handler).await?;
+        }
+        Ok(())
+    }
+
+    async fn take(&mut self, packet: EnginePacket, handler: &mut impl Handler) -> Result<(), CloseReason> {
+        match packet {
+            EnginePacket::Message(message) => Box::pin(handler.take(message)).await,
+            EnginePacket::Pong(_) => {
+                if let Some(took) = self.heartbeat.pong(Instant::now()) {
+                    self.engine.count_pong(took);
+                }
+                Ok(())
+            }
+            EnginePacket::Ping(_) => {
+                Err(CloseReason::ParseError { why: "a ping of the client".to_owned(), code: 1003 })
+            }
+            EnginePacket::Close => Err(CloseReason::TransportClose(None)),
+            EnginePacket::Open(_) | EnginePacket::Upgrade | EnginePacket::Noop => Ok(()),
+        }
+    }
+
+    /// From here on the session is on a WebSocket. What waits goes there, in order.
+    fn move_to(&mut self, transport: RawTransport, wire: RawWire) {
+        self.outbox.attach(Box::new(wire));
+        self.flush_at = None;
+        if let Link::Polling(polling) = std::mem::replace(&mut self.link, Link::WebSocket(transport)) {
+            self.moved = Some(polling.leave());
+        }
+        self.outbox.flush_writable();
+    }
+
+    /// Does what others asked of the session, and what is due.
+    async fn see_to(&mut self, handler: &mut impl Handler, reminder: &mut Option<Instant>) -> Result<(), CloseReason> {
+        let (controls, due) = self.outbox.take_requests();
+        for control in controls {
+            match control {
+                Control::Close(disconnect) => return Err(CloseReason::Forced(disconnect)),
+                Control::Lost(channel) => handler.lost(channel)?,
+                Control::Obey(order) => Box::pin(handler.obey(order)).await?,
+                Control::Drained => {}
+            }
+        }
+        if due {
+            *reminder = None;
+        }
+        let now = Instant::now();
+        if self.heartbeat.ping_due(now) {
+            self.outbox.reply(EnginePacket::Ping(Bytes::new()).frame());
+        }
+        if handler.next_deadline().is_some_and(|deadline| now >= deadline) {
+            handler.on_deadline(now)?;
+        }
+        Ok(())
+    }
+
+    /// Lets out what waits, as far as its transport takes it.
+    fn flush(&mut self) -> Result<(), CloseReason> {
+        match &mut self.link {
+            Link::Polling(polling) => self.flush_at = polling.flush(&self.outbox, Instant::now()),
+            Link::WebSocket(_) => {
+                if self.outbox.flush() == Flushed::Gone {
+                    return Err(CloseReason::TransportError("a write failed"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Says goodbye, in a way that makes clients come again: what is queued goes out first.
+    async fn close(self, reason: CloseReason) {
+        let Self { outbox, link, moved, .. } = self;
+        drop(moved);
+        match link {
+            Link::Polling(polling) => close_polling(*polling, &outbox, &reason).await,
+            Link::WebSocket(transport) => close_websocket(transport, &outbox, &reason).await,
+        }
+    }
+}
+
+async fn close_polling(mut polling: Polling, outbox: &Outbox, reason: &CloseReason) {
+    if let CloseReason::TransportClose(_) = reason {
+        polling.linger(OVERTAKEN).await;
+        polling.finish(outbox, payload::NOOP);
+        return;
+    }
+    outbox.finish(Some(websocket::close_frame(1000, "")));
+    if let CloseReason::Forced(_) = reason {
+        polling.linger(CLOSE_TIMEOUT).await;
+    }
+    polling.finish(outbox, payload::CLOSE);
+}
+
+async fn close_websocket(mut transport: RawTransport, outbox: &Outbox, reason: &CloseReason) {
+    let code = match reason {
+        CloseReason::TransportError(_) => return,
+        CloseReason::TransportClose(code) => code.unwrap_or(1000),
+        CloseReason::PingTimeout | CloseReason::ParseError { .. } | CloseReason::Forced(_) => reason.code(),
+    };
+    outbox.finish(Some(websocket::close_frame(code, "")));
+    if !drain(&mut transport, outbox).await {
+        return;
+    }
+    outbox.abandon();
+    let farewell = std::future::poll_fn(|cx| transport.poll_farewell(cx));
+    // Whoever does not answer is left all the same.
+    let _ = timeout_at(Instant::now() + CLOSE_TIMEOUT, farewell).await;
+}
+
+/// Writes everything that is queued, within a time limit. Returns whether it went out.
+async fn drain(transport: &mut RawTransport, outbox: &Outbox) -> bool {
+    let deadline = Instant::now() + DRAIN_TIMEOUT;
+    loop {
+        match outbox.flush_writable() {
+            Flushed::Empty => return true,
+            Flushed::Gone => return false,
+            Flushed::Blocked => match timeout_at(deadline, transport.writable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            },
+        }
+    }
+}

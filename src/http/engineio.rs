@@ -1,0 +1,190 @@
+//! Engine.IO over HTTP: handshakes, the requests of long-polling, and WebSockets, all on one path.
+//!
+//! What is refused before there is a session is told as the protocol has it, a number and a text; a WebSocket that is refused
+//! gets the text alone.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::any;
+use tower::ServiceExt;
+
+use crate::engineio::{Door, Engine, Layer, Refused};
+use crate::http::connection::{self, Edge};
+use crate::http::limits::{AddressLimit, body, rate};
+use crate::http::refusal::Refusal;
+use crate::protocol::centrifuge::Format;
+use crate::protocol::socketio::Sid;
+use crate::settings::Rate;
+use crate::socket::Upgrade;
+
+mod query;
+mod refused;
+
+use self::query::{Carrier, Query};
+use self::refused::Fault;
+
+const TEXT: &str = "text/plain; charset=UTF-8";
+const HTML: &str = "text/html";
+
+/// What a request meets.
+struct Service<L> {
+    edge: Arc<Edge>,
+    engine: Arc<Engine>,
+    layer: Arc<L>,
+}
+
+/// The route at `path`, which ends with a slash; without that it is the same. Handshakes have the rate of `edge`, requests
+/// that bring packets `posts`.
+pub fn routes<L: Layer>(
+    path: &str,
+    edge: &Arc<Edge>,
+    engine: &Arc<Engine>,
+    layer: &Arc<L>,
+    posts: Option<Rate>,
+) -> Router {
+    let service = || Service { edge: Arc::clone(edge), engine: Arc::clone(engine), layer: Arc::clone(layer) };
+    let served = |service: Service<L>| {
+        let service = Arc::new(service);
+        Router::new().fallback(move |request: Request| {
+            let service = Arc::clone(&service);
+            async move { service.answer(request).await }
+        })
+    };
+    let [opening] = connection::limited(edge, [served(service())]);
+    let [posting] = rate::limited([served(service())], AddressLimit::Posts, posts, &edge.proxies);
+    let polling = served(service());
+    let handler = move |request: Request| {
+        let session = Query::of(request.uri()).sid.is_some();
+        let router = match (session, request.method()) {
+            (false, _) => opening.clone(),
+            (true, &Method::POST) => posting.clone(),
+            (true, _) => polling.clone(),
+        };
+        async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
+    };
+    Router::new().route(path, any(handler.clone())).route(path.trim_end_matches('/'), any(handler))
+}
+
+impl<L: Layer> Service<L> {
+    async fn answer(&self, request: Request) -> Response {
+        let (mut head, body) = request.into_parts();
+        let websocket = is_upgrade(&head.headers);
+        match self.checked(&mut head, body).await {
+            Ok(response) => response,
+            Err(fault) => fault.answer(websocket),
+        }
+    }
+
+    /// Checks in the protocol's order.
+    async fn checked(&self, head: &mut Parts, body: Body) -> Result<Response, Fault> {
+        let query = Query::of(&head.uri);
+        let carrier = query.transport.ok_or(Fault::UnknownTransport)?;
+        let readable = |origin: &header::HeaderValue| origin.to_str().is_ok();
+        if !head.headers.get(header::ORIGIN).is_none_or(readable) {
+            return Err(Fault::BadRequest);
+        }
+        let Some(sid) = query.sid else { return self.open(head, carrier, query.version_is_4) };
+        let door = sid.parse().ok().and_then(|sid: Sid| self.engine.find(sid)).ok_or(Fault::UnknownSession)?;
+        if !self.edge.origins.allow(&head.headers) {
+            return Err(Fault::Forbidden);
+        }
+        match (carrier, is_upgrade(&head.headers)) {
+            (Carrier::WebSocket, true) => self.take_over(head, &door),
+            (Carrier::Polling, false) if !door.has_moved() => self.request(head, body, &door).await,
+            (Carrier::WebSocket, false) | (Carrier::Polling, _) => Err(Fault::BadRequest),
+        }
+    }
+
+    /// A client that has no session yet.
+    fn open(&self, head: &mut Parts, carrier: Carrier, version_is_4: bool) -> Result<Response, Fault> {
+        if head.method != Method::GET {
+            return Err(Fault::HandshakeMethod);
+        }
+        if (carrier == Carrier::WebSocket) != is_upgrade(&head.headers) {
+            return Err(Fault::BadRequest);
+        }
+        let origins = &self.edge.origins;
+        if !origins.allow(&head.headers) || origins.embeds(&head.headers) {
+            return Err(Fault::Forbidden);
+        }
+        if !version_is_4 {
+            return Err(Fault::UnsupportedVersion);
+        }
+        let peer = self.edge.peer(head, Format::SocketIo, false);
+        match carrier {
+            Carrier::Polling => {
+                let seat = self.edge.seat().map_err(Fault::Turned)?;
+                let body = self.engine.begin_polling(&*self.layer, peer, seat);
+                Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+            }
+            Carrier::WebSocket => {
+                let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
+                let seat = self.edge.seat().map_err(Fault::Turned)?;
+                let (engine, layer) = (Arc::clone(&self.engine), Arc::clone(&self.layer));
+                let limit = engine.options().max_payload;
+                Ok(upgrade.accept(None, limit, seat, move |transport, wire| async move {
+                    // Its future is large until the session has begun.
+                    Box::pin(engine.run_websocket(&*layer, transport, wire, peer)).await;
+                }))
+            }
+        }
+    }
+
+    /// A WebSocket for a session on long-polling. One too many is accepted and closed: the session must not hear of it.
+    fn take_over(&self, head: &mut Parts, door: &Arc<Door>) -> Result<Response, Fault> {
+        let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
+        let engine = Arc::clone(&self.engine);
+        let limit = engine.options().max_payload;
+        let candidate = door.claim();
+        Ok(upgrade.accept(None, limit, (), move |transport, wire| async move {
+            Box::pin(engine.probe(transport, wire, candidate)).await;
+        }))
+    }
+
+    /// A request of a session on long-polling.
+    async fn request(&self, head: &Parts, body: Body, door: &Arc<Door>) -> Result<Response, Fault> {
+        match head.method {
+            Method::GET => {
+                let body = door.poll().await?;
+                Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+            }
+            Method::POST => {
+                if head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
+                    door.misuse().await;
+                    return Err(Fault::Session(Refused::Closed));
+                }
+                let post = door.begin_post().await?;
+                let limit = self.engine.options().max_payload;
+                let body = body::take(head, body, limit, body::TIMEOUT).await.map_err(Fault::Body)?;
+                post.bring(body).await?;
+                Ok(([(header::CONTENT_TYPE, HTML)], "ok").into_response())
+            }
+            _ => Err(Fault::BadRequest),
+        }
+    }
+}
+
+fn is_upgrade(headers: &HeaderMap) -> bool {
+    headers.get(header::UPGRADE).is_some_and(|upgrade| upgrade.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Self {
+        match refused {
+            Refused::Moved => Self::BadRequest,
+            Refused::Closed => Self::Session(refused),
+        }
+    }
+}
+
+/// What is said without a word more: clients read the status.
+fn bare(status: StatusCode) -> Response {
+    status.into_response()
+}

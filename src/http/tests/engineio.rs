@@ -1,0 +1,314 @@
+//! Engine.IO with real sockets: a session that answers every message with itself.
+
+use std::future::{Future, ready};
+
+use futures_util::{SinkExt, StreamExt};
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message as Frame;
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+
+use super::*;
+use crate::engineio::{CloseReason, Engine, Handler, Layer, Options};
+use crate::http::limits::Gate;
+use crate::hub::{Connections, Order, Pulse};
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::socketio::{EnginePacket, Message};
+
+type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+struct EchoLayer;
+struct Echo(Arc<Outbox>);
+
+impl Layer for EchoLayer {
+    type Handler = Echo;
+
+    fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Echo {
+        Echo(Arc::clone(outbox))
+    }
+}
+
+impl Handler for Echo {
+    fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        self.0.reply(EnginePacket::Message(message).frame());
+        ready(Ok(()))
+    }
+
+    fn obey(&mut self, _: Arc<Order>) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        ready(Ok(()))
+    }
+
+    fn lost(&mut self, _: Channel) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    fn on_deadline(&mut self, _: Instant) -> Result<(), CloseReason> {
+        Ok(())
+    }
+
+    fn closed(self, _: &CloseReason) -> impl Future<Output = ()> + Send {
+        ready(())
+    }
+}
+
+struct Stage {
+    served: Served,
+    edge: Arc<Edge>,
+    connections: Arc<Connections>,
+    http: reqwest::Client,
+}
+
+const LIMIT: usize = 1000;
+
+/// With long intervals: nothing happens by itself.
+async fn stage() -> Stage {
+    staged(Duration::from_secs(60), Duration::from_secs(60)).await
+}
+
+async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
+    let options = Options {
+        ping_interval,
+        ping_timeout: Duration::from_secs(60),
+        upgrade_timeout,
+        max_payload: LIMIT,
+        queue_max_size: 1 << 20,
+    };
+    let pulse = Pulse::new();
+    tokio::spawn(Arc::clone(&pulse).run());
+    let connections = Connections::new();
+    let engine = Engine::new(options, Arc::clone(&connections), pulse, telemetry());
+    let edge = Arc::new(open_edge());
+    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None);
+    let served = serve_with(open_edge(), DEADLINE, routes).await;
+    Stage { served, edge, connections, http: reqwest::Client::new() }
+}
+
+impl Stage {
+    fn url(&self, query: &str) -> String {
+        format!("http://{}/socket.io/?{query}", self.served.address)
+    }
+
+    async fn get(&self, query: &str) -> (u16, String) {
+        answer(self.http.get(self.url(query)).send()).await
+    }
+
+    async fn post(&self, sid: &str, body: impl Into<reqwest::Body>) -> (u16, String) {
+        answer(self.http.post(self.url(&polling(sid))).body(body).send()).await
+    }
+
+    async fn poll(&self, sid: &str) -> (u16, String) {
+        self.get(&polling(sid)).await
+    }
+
+    /// A new session's id.
+    async fn open(&self) -> String {
+        let (status, body) = self.get("EIO=4&transport=polling").await;
+        assert_eq!(status, 200);
+        let opened: serde_json::Value = serde_json::from_str(body.strip_prefix('0').unwrap()).unwrap();
+        opened["sid"].as_str().unwrap().to_owned()
+    }
+
+    async fn websocket(&self, query: &str) -> Client {
+        let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{query}", self.served.address);
+        connect_async(url).await.unwrap().0
+    }
+
+    /// A WebSocket for a session on long-polling.
+    async fn websocket_of(&self, sid: &str) -> Client {
+        self.websocket(&format!("&sid={sid}")).await
+    }
+}
+
+fn polling(sid: &str) -> String {
+    format!("EIO=4&transport=polling&sid={sid}")
+}
+
+async fn answer(request: impl Future<Output = reqwest::Result<reqwest::Response>>) -> (u16, String) {
+    let response = within(request).await.unwrap();
+    (response.status().as_u16(), within(response.text()).await.unwrap())
+}
+
+async fn said(client: &mut Client) -> String {
+    match within(client.next()).await.unwrap().unwrap() {
+        Frame::Text(text) => text.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn is_closed(client: &mut Client) -> bool {
+    matches!(within(client.next()).await, None | Some(Ok(Frame::Close(_)) | Err(_)))
+}
+
+#[tokio::test]
+async fn what_opens_no_session_is_told_by_number() {
+    let stage = stage().await;
+    let unknown = "A".repeat(43);
+    for (query, number, message) in [
+        ("EIO=4".to_owned(), 0, "Transport unknown"),
+        ("EIO=4&transport=abc".to_owned(), 0, "Transport unknown"),
+        (polling(&unknown), 1, "Session ID unknown"),
+        (polling("../../x"), 1, "Session ID unknown"),
+        ("EIO=4&transport=websocket".to_owned(), 3, "Bad request"),
+        ("transport=polling".to_owned(), 5, "Unsupported protocol version"),
+        ("EIO=3&transport=polling".to_owned(), 5, "Unsupported protocol version"),
+    ] {
+        let expected = format!("{{\"code\":{number},\"message\":\"{message}\"}}");
+        assert_eq!(stage.get(&query).await, (400, expected), "{query}");
+    }
+    let posted = answer(stage.http.post(stage.url("EIO=4&transport=polling")).send()).await;
+    assert_eq!(posted, (400, "{\"code\":2,\"message\":\"Bad handshake method\"}".to_owned()));
+    let foreign = stage.http.get(stage.url("EIO=4&transport=polling")).header("origin", "https://evil.example");
+    assert_eq!(answer(foreign.send()).await, (403, "{\"code\":4,\"message\":\"Forbidden\"}".to_owned()));
+}
+
+#[tokio::test]
+async fn a_node_that_leaves_lets_its_sessions_go_elsewhere_and_takes_no_more() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    assert_eq!(stage.edge.admission.taken(), 1);
+    stage.edge.admission.set(Gate::Draining);
+    assert_eq!(stage.get("EIO=4&transport=polling").await.0, 503);
+    let mut client = stage.websocket_of(&sid).await;
+    client.send(Frame::text("2probe")).await.unwrap();
+    assert_eq!(said(&mut client).await, "3probe", "who is inside stays");
+    stage.connections.close_all(&DisconnectCode::Shutdown.into());
+    assert_eq!(stage.poll(&sid).await, (200, "1".to_owned()), "clients come again after that");
+    assert_eq!(stage.poll(&sid).await.0, 400);
+    within(stage.edge.admission.emptied()).await;
+}
+
+#[tokio::test]
+async fn what_waits_goes_out_with_one_request_in_order() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    let waiting = tokio::spawn({
+        let (http, url) = (stage.http.clone(), stage.url(&polling(&sid)));
+        async move { answer(http.get(url).send()).await }
+    });
+    assert_eq!(stage.post(&sid, "4a\x1ebAQI=\x1e4b").await, (200, "ok".to_owned()));
+    assert_eq!(waiting.await.unwrap(), (200, "4a\x1ebAQI=\x1e4b".to_owned()));
+    stage.post(&sid, "4c").await;
+    stage.post(&sid, "4d").await;
+    assert_eq!(stage.poll(&sid).await, (200, "4c\x1e4d".to_owned()));
+}
+
+#[tokio::test]
+async fn too_large_a_request_is_refused_and_the_session_lives_on() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    assert_eq!(stage.post(&sid, vec![b'4'; LIMIT + 1]).await, (413, String::new()));
+    stage.post(&sid, "4a").await;
+    assert_eq!(stage.poll(&sid).await, (200, "4a".to_owned()));
+}
+
+#[tokio::test]
+async fn requests_that_break_the_rules_end_the_session() {
+    let stage = stage().await;
+    for body in ["abc", "4a\x1e", "2", "bäh", ""] {
+        let sid = stage.open().await;
+        assert_eq!(stage.post(&sid, body).await, (400, String::new()), "{body}");
+        assert_eq!(stage.poll(&sid).await.0, 400, "{body}");
+    }
+    let sid = stage.open().await;
+    let binary = stage.http.post(stage.url(&polling(&sid))).header("content-type", "application/octet-stream");
+    assert_eq!(answer(binary.body("4a").send()).await.0, 400);
+    assert_eq!(stage.poll(&sid).await.0, 400);
+    let sid = stage.open().await;
+    let put = stage.http.put(stage.url(&polling(&sid)));
+    assert_eq!(answer(put.send()).await.0, 400);
+    stage.post(&sid, "4a").await;
+    assert_eq!(stage.poll(&sid).await.0, 200, "another method changes nothing");
+}
+
+#[tokio::test]
+async fn a_second_post_at_a_time_ends_the_session() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    let head = format!("POST /socket.io/?{} HTTP/1.1\r\nhost: node\r\ncontent-length: 9\r\n\r\n4a", polling(&sid));
+    let _first = stage.served.send(head.as_bytes()).await;
+    // The first may not have been read yet: then this one is fine, and the next is not.
+    let mut refused = false;
+    for _ in 0..100 {
+        refused = stage.post(&sid, "4b").await.0 == 400;
+        if refused {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    assert!(refused);
+    assert_eq!(stage.poll(&sid).await.0, 400);
+}
+
+#[tokio::test]
+async fn a_session_moves_to_a_websocket_and_loses_nothing() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    let mut client = stage.websocket_of(&sid).await;
+    let mut second = stage.websocket_of(&sid).await;
+    assert!(is_closed(&mut second).await, "one at a time");
+    stage.post(&sid, "4before").await;
+    client.send(Frame::text("2probe")).await.unwrap();
+    assert_eq!(said(&mut client).await, "3probe");
+    assert_eq!(stage.poll(&sid).await, (200, "4before".to_owned()), "until then it is on long-polling");
+    assert_eq!(stage.poll(&sid).await, (200, "6".to_owned()));
+    stage.post(&sid, "4between\x1ebAQI=").await;
+    client.send(Frame::text("5")).await.unwrap();
+    client.send(Frame::text("4after")).await.unwrap();
+    assert_eq!(said(&mut client).await, "4between");
+    assert_eq!(within(client.next()).await.unwrap().unwrap(), Frame::binary(vec![1, 2]));
+    assert_eq!(said(&mut client).await, "4after");
+    assert_eq!(stage.poll(&sid).await, (400, "{\"code\":3,\"message\":\"Bad request\"}".to_owned()));
+    let mut late = stage.websocket_of(&sid).await;
+    assert!(is_closed(&mut late).await);
+    client.send(Frame::text("4on")).await.unwrap();
+    assert_eq!(said(&mut client).await, "4on");
+}
+
+#[tokio::test]
+async fn a_websocket_that_fails_leaves_the_session_on_long_polling() {
+    let stage = staged(Duration::from_secs(60), Duration::from_millis(200)).await;
+    let sid = stage.open().await;
+    for first in ["4hello", "2", "5"] {
+        let mut client = stage.websocket_of(&sid).await;
+        client.send(Frame::text(first)).await.unwrap();
+        assert!(is_closed(&mut client).await, "{first}");
+    }
+    let mut slow = stage.websocket_of(&sid).await;
+    slow.send(Frame::text("2probe")).await.unwrap();
+    assert_eq!(said(&mut slow).await, "3probe");
+    assert!(is_closed(&mut slow).await, "too slow");
+    stage.post(&sid, "4a").await;
+    assert_eq!(stage.poll(&sid).await, (200, "4a".to_owned()));
+}
+
+#[tokio::test]
+async fn websockets_are_closed_for_what_cannot_be_read() {
+    let stage = stage().await;
+    for frame in [Frame::text("abc"), Frame::text("2"), Frame::text(""), Frame::text("4".repeat(LIMIT + 1))] {
+        let mut client = stage.websocket("").await;
+        assert!(said(&mut client).await.starts_with("0{\"sid\":"));
+        client.send(frame).await.unwrap();
+        assert!(is_closed(&mut client).await);
+    }
+    let mut client = stage.websocket("").await;
+    said(&mut client).await;
+    client.send(Frame::text("bAQI=")).await.unwrap();
+    assert_eq!(within(client.next()).await.unwrap().unwrap(), Frame::binary(vec![1, 2]), "binary in a text");
+}
+
+#[tokio::test]
+async fn pings_go_out_on_a_busy_connection() {
+    let stage = staged(Duration::from_millis(300), Duration::from_secs(60)).await;
+    let mut client = stage.websocket("").await;
+    said(&mut client).await;
+    loop {
+        client.send(Frame::text("4busy")).await.unwrap();
+        if said(&mut client).await == "2" {
+            break;
+        }
+    }
+}
