@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::process::Command;
 
-/// They kill, stop and pause nodes and servers, depose leaders, harm links of every kind, and swallow deliveries.
+/// They kill, stop and pause nodes and servers of NATS, depose leaders, harm links of every kind, swallow deliveries, make readers
+/// slow, and set clocks where libfaketime is installed.
 const SEEDS: [&str; 2] = ["7", "12"];
 
 #[test]

@@ -30,7 +30,7 @@ pub fn data(channel: &str, id: &str, number: u64) -> Value {
         3 | 11 => 800,
         _ => 20,
     };
-    let times = if Promise::of(channel).is_some_and(Promise::is_heavy) { 10 } else { 1 };
+    let times = if Promise::of(channel).is_some_and(Promise::is_heavy) { 16 } else { 1 };
     json!({"id": id, "pad": "x".repeat(weight * times)})
 }
 

@@ -34,9 +34,11 @@ pub fn judge(manifest: &Manifest, lines: &[Line], report: &mut Report) {
     let mut before: HashMap<&str, Before> = HashMap::new();
     let mut healed: BTreeMap<&str, &BTreeMap<String, f64>> = BTreeMap::new();
     let mut peak = 0;
+    let mut slow: HashMap<(&str, u32), f64> = HashMap::new();
     for line in lines {
         let Entry::Scraped { phase, node, life, resident, descriptors, values } = &line.entry else { continue };
         peak = peak.max(*resident);
+        slow.insert((node, *life), sum(values, "midplane_slow_consumers_total"));
         match phase {
             Phase::Before => {
                 let tasks = values.get("midplane_runtime_tasks").map(|all| all - sum(values, OF_CLIENTS[0]));
@@ -61,6 +63,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], report: &mut Report) {
     }
     judge_healed(manifest, &healed, report);
     report.count("peak MiB of a node", peak >> 20);
+    report.count("slow readers met", slow.values().sum::<f64>() as u64);
 }
 
 impl Before {

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
@@ -32,8 +33,10 @@ pub enum Kind {
     Other,
 }
 
-/// What a link of a client holds on its way.
+/// What each socket of a client's link holds.
 const OF_CLIENT: u32 = 16 * 1024;
+/// Segments of a network card: with those of loopback a node's own socket would hold more than a megabyte.
+const SEGMENT: u32 = 1448;
 
 /// A listener whose connections end at the callee, while nothing is broken. Closed when it is dropped.
 pub struct Link {
@@ -55,7 +58,7 @@ struct Wire {
 
 impl Link {
     pub async fn open(callee: Address, kind: Kind) -> io::Result<Self> {
-        let listener = TcpListener::bind("127.0.0.1:0").await?;
+        let listener = listen(kind)?;
         let at = listener.local_addr()?;
         let wire = Arc::new(Wire {
             callee,
@@ -104,6 +107,15 @@ fn severity(harm: &Harm) -> u64 {
         Harm::Deaf => 1 << 33,
         Harm::Cut => 1 << 34,
     }
+}
+
+fn listen(kind: Kind) -> io::Result<TcpListener> {
+    let socket = TcpSocket::new_v4()?;
+    if kind == Kind::OfClient {
+        socket.set_send_buffer_size(OF_CLIENT)?;
+    }
+    socket.bind(SocketAddr::from(([127, 0, 0, 1], 0)))?;
+    socket.listen(1024)
 }
 
 async fn accept(listener: TcpListener, wire: Arc<Wire>, closed: CancellationToken) {
@@ -180,6 +192,7 @@ impl Wire {
         let socket = TcpSocket::new_v4()?;
         if self.kind == Kind::OfClient {
             socket.set_recv_buffer_size(OF_CLIENT)?;
+            SockRef::from(&socket).set_tcp_mss(SEGMENT)?;
         }
         socket.connect(self.callee).await
     }
