@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::backplane::FeedSender;
 use crate::clock::unix_time;
-use crate::cluster::{Cluster, Entry, State};
+use crate::cluster::{Cluster, Member};
 use crate::http::limits::{Admission, Gate};
 use crate::hub::{Connections, Control};
 use crate::lifecycle::Readiness;
@@ -93,15 +93,10 @@ impl Drain {
 
     /// Clients to send away per second: what the nodes that stay can take, or more where the time would not do.
     fn pace(&self, clients: usize, deadline: Option<Instant>) -> f64 {
-        let stays = |entry: &Entry| entry.state == State::Up && entry.process != self.cluster.process();
-        let staying = self.cluster.members().iter().filter(|member| stays(&member.entry)).count();
-        if staying == 0 {
-            // Nobody is there to be spared.
-            return f64::INFINITY;
-        }
-        let gentle = self.rate * staying as f64;
-        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()).as_secs_f64() * TELLING);
-        left.map_or(gentle, |left| gentle.max(clients as f64 / left))
+        let stays = |member: &Member| member.serves() && member.entry.process != self.cluster.process();
+        let staying = self.cluster.members().into_iter().filter(stays).count();
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        pace(self.rate, staying, clients, left)
     }
 
     /// Says how long it will take at most.
@@ -113,10 +108,38 @@ impl Drain {
             .map_or(takes * 2 + Duration::from_secs(10), |deadline| deadline.saturating_duration_since(Instant::now()));
         let ends = unix_time() + within;
         self.telemetry.node.drain_deadline.set(ends.as_secs_f64());
-        info!(connections = clients, within = ?within, per_second = pace, "draining");
+        info!(connections = clients, within_seconds = within.as_secs(), per_second = pace.round(), "draining");
     }
+}
+
+/// Clients to send away per second where `staying` other nodes can take `rate` each, and `left` is the time until the
+/// deadline. Where nobody serves just now, whoever does next is to be spared as one node is.
+fn pace(rate: f64, staying: usize, clients: usize, left: Option<Duration>) -> f64 {
+    let gentle = rate * staying.max(1) as f64;
+    left.map_or(gentle, |left| gentle.max(clients as f64 / (left.as_secs_f64() * TELLING)))
 }
 
 fn farewell() -> Disconnect {
     Disconnect::from(DisconnectCode::Shutdown)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn as_many_leave_as_those_who_stay_can_take_or_more_where_the_time_would_not_do() {
+        assert_eq!(pace(200.0, 2, 10_000, None), 400.0);
+        assert_eq!(pace(200.0, 2, 10_000, Some(MINUTE)), 400.0);
+        assert_eq!(pace(200.0, 2, 45_000, Some(MINUTE)), 1000.0);
+    }
+
+    #[test]
+    fn where_nobody_else_serves_clients_leave_at_the_pace_of_one_node() {
+        assert_eq!(pace(200.0, 0, 100, None), 200.0);
+        assert_eq!(pace(200.0, 0, 45_000, Some(MINUTE)), 1000.0, "the deadline holds all the same");
+        assert_eq!(pace(200.0, 0, 1, Some(Duration::ZERO)), f64::INFINITY);
+    }
 }

@@ -133,7 +133,7 @@ impl Rooms {
         if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
             readiness.clear(BACKPLANE);
         }
-        let watching = readiness.watch(heed(Arc::clone(&edge.admission), Arc::clone(telemetry)));
+        let watching = readiness.watch(heed(Arc::clone(&edge.admission), cluster.clone(), Arc::clone(telemetry)));
         tasks.run("readiness", watching);
         let following = revocations.follow(changes, health, heed_backplane(Arc::clone(readiness)));
         tasks.run("health of the backplane", following);

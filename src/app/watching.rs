@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::BACKPLANE;
 use crate::backplane::FeedSender;
+use crate::cluster::Cluster;
 use crate::http::limits::{Admission, Gate};
 use crate::hub::Connections;
 use crate::lifecycle::Readiness;
@@ -31,12 +32,13 @@ pub(super) fn measure(
     }
 }
 
-/// What follows from being ready or not. A draining node has closed its gate for good.
-pub(super) fn heed(admission: Arc<Admission>, telemetry: Arc<Telemetry>) -> impl FnMut(bool) {
+/// What follows from being ready or not, here and for the others. A draining node has closed its gate for good.
+pub(super) fn heed(admission: Arc<Admission>, cluster: Cluster, telemetry: Arc<Telemetry>) -> impl FnMut(bool) {
     move |ready| {
         if admission.gate() != Gate::Draining {
             admission.set(if ready { Gate::Open } else { Gate::NotReady });
         }
+        cluster.set_ready(ready);
         telemetry.node.ready.set(u8::from(ready));
     }
 }

@@ -26,6 +26,10 @@ impl Shared {
             return;
         }
         self.count_nodes();
+        self.tell_change();
+    }
+
+    pub(super) fn tell_change(&self) {
         self.changes.send_modify(|version| *version += 1);
     }
 

@@ -24,8 +24,15 @@ pub(super) struct Beat {
     pub(super) process: String,
     pub(super) incarnation: u64,
     pub(super) state: State,
+    /// It takes clients. Nodes that do not tell yet are held to.
+    #[serde(default = "assumed_ready")]
+    pub(super) ready: bool,
     #[serde(default)]
     pub(super) load: Load,
+}
+
+const fn assumed_ready() -> bool {
+    true
 }
 
 impl Shared {
@@ -43,12 +50,13 @@ impl Shared {
     }
 
     pub(super) async fn beat_once(&self) {
-        let Life { incarnation, state, .. } = *self.life.lock();
+        let Life { incarnation, state, ready, .. } = *self.life.lock();
         let beat = Beat {
             name: self.name.clone(),
             process: self.process.clone(),
             incarnation,
             state,
+            ready,
             load: self.meter.load(),
         };
         let Ok(message) = serde_json::to_vec(&beat) else { return };
@@ -77,12 +85,15 @@ impl Shared {
         }
         let heard = self.view.lock().heard(beat, now);
         match heard {
-            Heard::Known { silence, agrees } => {
+            Heard::Known { silence, agrees, turned } => {
                 let heartbeats = &self.telemetry.cluster.heartbeats;
                 heartbeats.of(Heartbeat::Heard).increment(1);
                 heartbeats.of(Heartbeat::Missed).increment(self.timing.missed_in(silence));
                 if !agrees {
                     self.wake.list.notify_one();
+                }
+                if turned {
+                    self.tell_change();
                 }
             }
             Heard::Stranger => self.wake.list.notify_one(),

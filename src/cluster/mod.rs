@@ -80,8 +80,18 @@ pub struct Member {
     pub entry: Entry,
     /// What it told last; `None` where this node has not heard it yet.
     pub load: Option<Load>,
+    /// Whether it takes clients, as it told last: not before it was heard.
+    pub ready: bool,
     /// Since when there was no sign of life of it.
     pub silent_for: Duration,
+}
+
+impl Member {
+    /// Whether it takes clients: it is there, does not leave, and nothing stands in its way.
+    #[must_use]
+    pub fn serves(&self) -> bool {
+        self.entry.state == State::Up && self.ready
+    }
 }
 
 /// Why a node is no member.
@@ -100,6 +110,8 @@ pub enum JoinError {
 struct Life {
     incarnation: u64,
     state: State,
+    /// It takes clients.
+    ready: bool,
     /// When it began, where this process had another before.
     reborn_at: Option<Instant>,
 }
@@ -259,18 +271,32 @@ impl Cluster {
         let now = Instant::now();
         let load = self.0.meter.load();
         let view = self.0.view.lock();
-        let members = view.all().map(|known| Member {
-            entry: known.entry.clone(),
-            load: if known.entry.name == self.0.name { Some(load.clone()) } else { known.load.clone() },
-            silent_for: known.silent_for(now),
+        let ready = self.0.life.lock().ready;
+        let members = view.all().map(|known| {
+            let own = known.entry.name == self.0.name;
+            Member {
+                entry: known.entry.clone(),
+                load: if own { Some(load.clone()) } else { known.load.clone() },
+                ready: if own { ready } else { known.ready },
+                silent_for: known.silent_for(now),
+            }
         });
         members.collect()
     }
 
-    /// Changes whenever [`members`](Self::members) has something new to say, heartbeats apart.
+    /// Changes whenever [`members`](Self::members) has something new to say, heartbeats apart that say the same again.
     #[must_use]
     pub fn changes(&self) -> watch::Receiver<u64> {
         self.0.changes.subscribe()
+    }
+
+    /// This node takes clients, or takes none at the moment: the others hear of it at once.
+    pub fn set_ready(&self, ready: bool) {
+        let news = std::mem::replace(&mut self.0.life.lock().ready, ready) != ready;
+        if news {
+            self.0.tell_change();
+            self.0.wake.beat.notify_one();
+        }
     }
 
     /// This node takes no clients any more, and lets go of those that it has.

@@ -274,7 +274,7 @@ fn reborn_again(last: &Entry, previous: Option<&Entry>) -> Entry {
 
 impl Life {
     pub(super) const fn of(entry: &Entry) -> Self {
-        Self { incarnation: entry.incarnation, state: entry.state, reborn_at: None }
+        Self { incarnation: entry.incarnation, state: entry.state, ready: false, reborn_at: None }
     }
 }
 

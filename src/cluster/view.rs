@@ -28,6 +28,8 @@ pub(super) struct Known {
     /// blocked makes nobody dead.
     sign: Instant,
     pub(super) load: Option<Load>,
+    /// It takes clients, as its last heartbeat said.
+    pub(super) ready: bool,
     /// When its debts were last seen to change.
     debts_since: Instant,
 }
@@ -35,8 +37,9 @@ pub(super) struct Known {
 /// What a heartbeat was.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Heard {
-    /// Of a life that is known, after so long a silence; and whether it is as the registry says.
-    Known { silence: Duration, agrees: bool },
+    /// Of a life that is known, after so long a silence; whether it is as the registry says, and whether it takes clients
+    /// now and did not before, or the other way about.
+    Known { silence: Duration, agrees: bool, turned: bool },
     /// Of a node, or a life, that the registry has to tell about.
     Stranger,
     /// Of a life that is over.
@@ -70,7 +73,7 @@ impl View {
             Some(known) if revision <= known.revision => return false,
             Some(known) => known.update(entry, revision, now),
             None => {
-                let known = Known { entry, revision, sign: now, load: None, debts_since: now };
+                let known = Known { entry, revision, sign: now, load: None, ready: false, debts_since: now };
                 self.nodes.insert(known.entry.name.clone(), known);
             }
         }
@@ -117,7 +120,8 @@ impl View {
                 let silence = known.silent_for(now);
                 known.sign = known.sign.max(now);
                 known.load = Some(beat.load.clone());
-                Heard::Known { silence, agrees: beat.state == known.entry.state }
+                let turned = std::mem::replace(&mut known.ready, beat.ready) != beat.ready;
+                Heard::Known { silence, agrees: beat.state == known.entry.state, turned }
             }
         }
     }
@@ -187,6 +191,7 @@ impl Known {
     fn update(&mut self, entry: Entry, revision: Revision, now: Instant) {
         if entry.incarnation != self.entry.incarnation {
             self.load = None;
+            self.ready = false;
         }
         if entry.debts != self.entry.debts {
             self.debts_since = now;

@@ -65,6 +65,14 @@ impl Advisor {
         Advice { action: leaning, nodes: wanted }
     }
 
+    /// Nothing is advised to a cluster of `nodes`: nobody serves, so that more nodes would not serve either, or how they are
+    /// is not known here.
+    pub(super) const fn rest(&mut self, nodes: usize) -> Advice {
+        self.leaning = Recommendation::Maintain;
+        self.since = None;
+        Advice { action: Recommendation::Maintain, nodes }
+    }
+
     /// How many nodes there should be.
     fn wanted(&self, nodes: usize, saturation: Saturation) -> usize {
         let options = &self.options;

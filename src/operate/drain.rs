@@ -12,7 +12,7 @@ use tracing::{info, warn};
 
 use super::Operate;
 use crate::backplane::PublishError;
-use crate::cluster::State;
+use crate::cluster::{Member, State};
 
 /// The topic on which nodes are told to drain.
 pub const DRAINS: &str = "drain";
@@ -47,7 +47,7 @@ impl Operate {
         let members = self.cluster.members();
         let found = members.iter().find(|member| member.entry.name == node && member.entry.is_live());
         let found = found.ok_or_else(|| DrainError::Unknown(node.to_owned()))?;
-        let others = members.iter().any(|member| member.entry.state == State::Up && member.entry.name != node);
+        let others = members.iter().any(|member| member.serves() && member.entry.name != node);
         if !others && !force {
             return Err(DrainError::Last(node.to_owned()));
         }
@@ -56,7 +56,7 @@ impl Operate {
         let mut changes = self.cluster.changes();
         self.backplane.broadcast().tell(DRAINS, order.into()).await?;
         let seen = async {
-            while self.serves(process) {
+            while self.stays(process) {
                 if changes.changed().await.is_err() {
                     return;
                 }
@@ -65,8 +65,10 @@ impl Operate {
         timeout(OBEYS_WITHIN, seen).await.map_err(|_| DrainError::Silent(node.to_owned()))
     }
 
-    fn serves(&self, process: &str) -> bool {
-        self.serving().iter().any(|member| member.entry.process == process)
+    /// Whether a node is there and does not drain.
+    fn stays(&self, process: &str) -> bool {
+        let stays = |member: &Member| member.entry.process == process && member.entry.state == State::Up;
+        self.cluster.members().iter().any(stays)
     }
 
     /// Obeys orders that mean this node, for ever.

@@ -30,7 +30,7 @@ use advice::{Advice, Advisor};
 use load::Saturation;
 
 use crate::backplane::Backplane;
-use crate::cluster::{Cluster, Member, State};
+use crate::cluster::{Cluster, Member};
 use crate::lifecycle::Readiness;
 use crate::settings::Scaling;
 use crate::telemetry::Telemetry;
@@ -72,15 +72,24 @@ impl Operate {
         loop {
             ticks.tick().await;
             let serving = self.serving();
-            let advice = advisor.weigh(Instant::now(), serving.len(), Saturation::of(&serving));
+            let advice = if self.judges() && !serving.is_empty() {
+                advisor.weigh(Instant::now(), serving.len(), Saturation::of(&serving))
+            } else {
+                advisor.rest(self.cluster.members().iter().filter(|member| member.entry.is_live()).count())
+            };
             self.telemetry.cluster.recommended_nodes.set(advice.nodes as f64);
             *self.advice.lock() = advice;
         }
     }
 
+    /// Whether this node knows how the others are: one that does not serve may be cut off from them.
+    fn judges(&self) -> bool {
+        self.readiness.is_ready() || self.readiness.is_draining()
+    }
+
     /// The nodes that take clients, by name.
     fn serving(&self) -> Vec<Member> {
-        self.cluster.members().into_iter().filter(|member| member.entry.state == State::Up).collect()
+        self.cluster.members().into_iter().filter(Member::serves).collect()
     }
 
     /// This node as it tells of itself.

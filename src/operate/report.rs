@@ -57,6 +57,8 @@ pub struct ClusterMetrics {
 pub struct NodeReport {
     server_id: String,
     status: State,
+    /// Whether it takes clients.
+    ready: bool,
     version: String,
     address: String,
     connections: u64,
@@ -133,7 +135,7 @@ impl Operate {
     #[must_use]
     pub fn cluster_metrics(&self) -> ClusterMetrics {
         let members = self.cluster.members();
-        let serving: Vec<&Member> = members.iter().filter(|member| member.entry.state == State::Up).collect();
+        let serving: Vec<&Member> = members.iter().filter(|member| member.serves()).collect();
         let count = |state| members.iter().filter(|member| member.entry.state == state).count();
         let loads = || members.iter().filter(|member| member.entry.is_live()).filter_map(|member| member.load.as_ref());
         let advice = *self.advice.lock();
@@ -173,10 +175,12 @@ impl Operate {
 impl From<Member> for NodeReport {
     fn from(member: Member) -> Self {
         let figures = Figures::of(&member);
+        let ready = member.serves();
         let load = member.load.unwrap_or_default();
         Self {
             server_id: member.entry.name,
             status: member.entry.state,
+            ready,
             version: member.entry.version,
             address: member.entry.address,
             connections: load.work.clients,

@@ -36,7 +36,7 @@ fn member(clients: u64, capacity: Option<u64>, cpu: f64, processors: usize) -> M
     };
     let work = Work { clients, ..Work::default() };
     let load = Load { work, cpu, processors, ..Load::default() };
-    Member { entry, load: Some(load), silent_for: Duration::ZERO }
+    Member { entry, load: Some(load), ready: true, silent_for: Duration::ZERO }
 }
 
 fn used(connections: f64, processors: f64) -> Saturation {
@@ -94,4 +94,23 @@ fn a_moment_is_not_enough_and_the_time_begins_anew_when_it_is_over() {
     advisor.weigh(begun + SECOND * 50, 3, used(0.9, 0.0));
     assert_eq!(advisor.weigh(begun + SECOND * 90, 3, used(0.9, 0.0)), maintain);
     assert_eq!(advisor.weigh(begun + SECOND * 110, 3, used(0.9, 0.0)).action, Recommendation::ScaleUp);
+}
+
+#[test]
+fn nothing_is_advised_where_nobody_serves_and_what_was_seen_before_does_not_count() {
+    let maintain = Advice { action: Recommendation::Maintain, nodes: 3 };
+    let mut advisor = Advisor::new(options());
+    let begun = Instant::now();
+    advisor.weigh(begun, 3, used(0.9, 0.0));
+    assert_eq!(advisor.rest(3), maintain);
+    assert_eq!(advisor.weigh(begun + SECOND * 60, 3, used(0.9, 0.0)), maintain);
+    assert_eq!(advisor.weigh(begun + SECOND * 120, 3, used(0.9, 0.0)).action, Recommendation::ScaleUp);
+}
+
+#[test]
+fn a_node_serves_while_it_is_up_and_ready() {
+    let up = member(0, None, 0.0, 1);
+    assert!(up.serves());
+    assert!(!Member { ready: false, ..up.clone() }.serves());
+    assert!(!Member { entry: Entry { state: State::Draining, ..up.entry.clone() }, ..up }.serves());
 }

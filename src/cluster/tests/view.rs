@@ -37,6 +37,7 @@ fn beat(name: &str, incarnation: u64) -> Beat {
         process: format!("process of {name}"),
         incarnation,
         state: State::Up,
+        ready: true,
         load: Default::default(),
     }
 }
@@ -161,4 +162,24 @@ async fn a_debt_is_open_when_nobody_will_pay_it() {
     advance(patience).await;
     assert_eq!(view.open_debts("me~1", patience, Instant::now()), [("bob".to_owned(), 7)], "ada hangs");
     assert!(view.open_debts("ada~2", patience, Instant::now()).is_empty(), "nobody takes over from itself");
+}
+
+#[tokio::test]
+async fn a_node_is_ready_once_it_says_so_and_not_in_another_life_before_it_says_so_again() {
+    let mut view = view_of(&["me", "ada"]);
+    let ready = |view: &View| view.get("ada").is_some_and(|known| known.ready);
+    let turned = |heard| matches!(heard, Heard::Known { turned: true, .. });
+    assert!(!ready(&view), "it was not heard yet");
+    assert!(turned(view.heard(&beat("ada", 1), Instant::now())) && ready(&view));
+    assert!(!turned(view.heard(&beat("ada", 1), Instant::now())));
+    assert!(turned(view.heard(&Beat { ready: false, ..beat("ada", 1) }, Instant::now())) && !ready(&view));
+    view.heard(&beat("ada", 1), Instant::now());
+    view.apply(entry("ada", 2), Revision(9), Instant::now());
+    assert!(!ready(&view));
+}
+
+#[test]
+fn a_node_that_does_not_tell_whether_it_is_ready_is_held_to_be() {
+    let told = r#"{"name":"ada","process":"p","incarnation":1,"state":"up"}"#;
+    assert!(serde_json::from_str::<Beat>(told).unwrap().ready);
 }

@@ -4,6 +4,7 @@
 mod alarms;
 mod deaths;
 mod lives;
+mod operators;
 mod orphans;
 mod processes;
 mod surveys;

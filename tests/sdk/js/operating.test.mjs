@@ -60,8 +60,8 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
         assert.ok(metrics.averageLoad >= 0.15 && metrics.averageLoad <= 1, `${metrics.averageLoad}`);
         assert.ok(Math.abs(Date.parse(metrics.timestamp) - Date.now()) < 60_000);
         const { nodes } = await get(node, '/cluster/nodes');
-        assert.deepEqual(nodes.map(({ serverId, status, connections, capacity }) => [serverId, status, connections, capacity]), [
-          ['node-0', 'up', 2, 10], ['node-1', 'up', 1, 10],
+        assert.deepEqual(nodes.map(({ serverId, status, ready, connections, capacity }) => [serverId, status, ready, connections, capacity]), [
+          ['node-0', 'up', true, 2, 10], ['node-1', 'up', true, 1, 10],
         ]);
         const stats = await get(node, '/api/stats');
         assert.equal(stats.serverId, node.name);
