@@ -1,5 +1,9 @@
 //! How many connections a user may have on all nodes, and who gives way.
 
+use std::collections::BTreeMap;
+
+use async_nats::Subscriber;
+use futures_util::StreamExt;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tokio::time::timeout;
@@ -102,25 +106,56 @@ async fn of_many_who_come_at_once_as_many_stay_as_are_allowed() {
     let mut sockets = join_all((0..12).map(|index| if index % 2 == 0 { one.socket() } else { other.socket() })).await;
     join_all(sockets.iter_mut().map(|socket| socket.say(connect("ann")))).await;
     let outcomes = join_all(sockets.iter_mut().map(|socket| socket.connected_or_closed())).await;
-    let connected = outcomes.iter().filter(|closed| closed.is_none()).count();
+    let connected = outcomes.iter().filter(|outcome| outcome.is_ok()).count();
     assert_eq!(connected, 2, "{outcomes:?}");
-    assert!(outcomes.iter().flatten().all(|code| *code == LIMIT.0), "{outcomes:?}");
+    assert!(outcomes.iter().all(|outcome| outcome.as_ref().err().is_none_or(|code| *code == LIMIT.0)), "{outcomes:?}");
 }
 
 #[tokio::test]
 async fn of_many_who_replace_each_other_the_newest_is_left() {
     let server = NatsServer::start().await;
     let [one, other] = two_nodes(&server, 1, "replace").await;
+    let nats = async_nats::connect(server.url().as_str()).await.unwrap();
+    let mut records = nats.subscribe("midplane.preslive.>").await.unwrap();
+    nats.flush().await.unwrap();
     let mut sockets = join_all((0..8).map(|index| if index % 2 == 0 { one.socket() } else { other.socket() })).await;
     join_all(sockets.iter_mut().map(|socket| socket.say(connect("ann")))).await;
-    join_all(sockets.iter_mut().map(|socket| socket.connected_or_closed())).await;
-    let count = async || {
+    let outcomes = join_all(sockets.iter_mut().map(|socket| socket.connected_or_closed())).await;
+    let connections = async || {
         let body = json!({"user": "ann"}).to_string();
         let call = reqwest::Client::new().post(format!("http://{}/api/connections", one.address)).body(body);
         let answer: Value = call.send().await.ok()?.json().await.ok()?;
-        answer["result"]["connections"].as_object().map(serde_json::Map::len)
+        Some(answer["result"]["connections"].as_object()?.keys().cloned().collect::<Vec<_>>())
     };
-    eventually("one is left", async || (count().await? == 1).then_some(())).await;
+    let left = eventually("one is left", async || {
+        let connections = connections().await?;
+        (connections.len() == 1).then(|| connections.into_iter().next()).flatten()
+    })
+    .await;
+    assert_eq!(left.replace('-', ""), last_recorded(&mut records, sockets.len()).await);
+    for (socket, outcome) in sockets.iter_mut().zip(outcomes) {
+        match outcome {
+            Ok(client) if client == left => is_alive(socket).await,
+            Ok(_) => assert_eq!(socket.closed().await.0, LIMIT.0),
+            Err(code) => assert_eq!(code, LIMIT.0),
+        }
+    }
+}
+
+/// The one of `many` clients whose place was recorded last.
+async fn last_recorded(records: &mut Subscriber, many: usize) -> String {
+    let mut places = BTreeMap::new();
+    while places.len() < many {
+        let record = timeout(PATIENCE, records.next()).await.expect("all are recorded").expect("NATS is there");
+        // An empty one is a departure.
+        if !record.payload.is_empty() {
+            let headers = record.headers.expect("a record comes out of the stream");
+            let sequence = headers.get("Nats-Sequence").expect("and says where it stands").as_str();
+            let client = record.subject.rsplit('.').next().expect("a client").to_owned();
+            places.insert(client, sequence.parse::<u64>().expect("a number"));
+        }
+    }
+    places.into_iter().max_by_key(|(_, sequence)| *sequence).expect("there are some").0
 }
 
 #[tokio::test]
@@ -149,23 +184,31 @@ async fn a_node_that_hangs_makes_clients_come_again_and_nobody_leave_for_good() 
         ("NATS_URL", server.url().to_string()),
         ("JWT_SECRET", SECRET.to_owned()),
         ("HEARTBEAT_INTERVAL", "200".to_owned()),
-        ("FAILURE_DETECTION_TIMEOUT", "2000".to_owned()),
+        ("FAILURE_DETECTION_TIMEOUT", "6000".to_owned()),
         ("MIDPLANE_CLIENT__USER_CONNECTION_LIMIT", "1".to_owned()),
     ];
     let hanging = Process::start("hanging", &variables).await;
-    let cluster = "[cluster]\nheartbeat_interval = \"200ms\"\nfailure_detection_timeout = \"2s\"\n";
+    let cluster = "[cluster]\nheartbeat_interval = \"200ms\"\nfailure_detection_timeout = \"6s\"\n";
     let other = Node::start(&format!("{}{cluster}", settings(Some(&server), 1, "refuse"))).await;
     let mut ann = Socket::open(&hanging.address().expect("an address")).await;
     assert!(ann.ask(connect("ann")).await["connect"].is_object());
     hanging.signal("STOP");
-    eventually("the dead node's connection does not count any more", async || {
+    let mut told_to_wait = 0;
+    let mut back = eventually("the dead node's connection does not count any more", async || {
         let mut socket = other.socket().await;
         let answer = socket.ask(connect("ann")).await;
-        let waits = answer["error"]["temporary"] == true;
-        assert!(waits || answer["connect"].is_object(), "{answer}");
-        (!waits).then_some(())
+        if answer["connect"].is_object() {
+            return Some(socket);
+        }
+        let error = &answer["error"];
+        assert_eq!((&error["code"], &error["temporary"]), (&json!(100), &json!(true)), "{answer}");
+        told_to_wait += 1;
+        None
     })
     .await;
+    assert!(told_to_wait > 0, "nobody knows at first whether the connection at the node that hangs counts");
+    is_alive(&mut back).await;
+    is_refused(other.socket().await, "ann").await;
 }
 
 #[tokio::test]
@@ -179,7 +222,7 @@ async fn connections_on_streams_count_as_well_and_without_nats_too() {
     eventually("it is free again", async || {
         let mut socket = node.socket().await;
         socket.say(connect("ann")).await;
-        timeout(PATIENCE, socket.connected_or_closed()).await.ok()?.is_none().then_some(())
+        timeout(PATIENCE, socket.connected_or_closed()).await.ok()?.ok().map(drop)
     })
     .await;
 }

@@ -37,8 +37,8 @@ async fn comes_until_it_is_in(node: &Node) -> (Socket, usize) {
         };
         socket.say(json!({"id": 1, "connect": {}})).await;
         match socket.connected_or_closed().await {
-            None => Some(socket),
-            Some(code) => {
+            Ok(_) => Some(socket),
+            Err(code) => {
                 assert_eq!(code, 3013);
                 turned_away += 1;
                 None

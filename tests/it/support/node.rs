@@ -75,17 +75,18 @@ impl Socket {
         Some(Self { inner, lines: Vec::new() })
     }
 
-    /// Waits for what comes first: the reply to connect (`None`), or a close with its code.
-    pub async fn connected_or_closed(&mut self) -> Option<u16> {
+    /// Waits for what comes first: the reply to connect, with the id of the client, or a close with its code.
+    pub async fn connected_or_closed(&mut self) -> Result<String, u16> {
         match self.frame().await {
             Message::Text(text) => {
-                assert!(text.contains("\"connect\""), "{text}");
-                None
+                let reply: Value = serde_json::from_str(&text).expect("one reply");
+                Ok(reply["connect"]["client"].as_str().unwrap_or_else(|| panic!("{text}")).to_owned())
             }
-            Message::Close(frame) => Some(frame.expect("a close with a code").code.into()),
+            Message::Close(frame) => Err(frame.expect("a close with a code").code.into()),
             other => panic!("expected a message or a close, got {other:?}"),
         }
     }
+
     pub async fn say(&mut self, command: Value) {
         self.say_raw(&command.to_string()).await;
     }
