@@ -30,7 +30,7 @@ impl Session {
                         self.displace(last.channel().clone());
                     }
                 }
-                Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref()),
+                Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref())?,
                 Order::Recheck => self.recheck()?,
                 Order::Describe(asker) => {
                     let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
@@ -106,14 +106,19 @@ impl Session {
         }
     }
 
-    fn refresh_for_backend(&mut self, at: Option<u64>, info: Option<&Bytes>) {
+    fn refresh_for_backend(&mut self, at: Option<u64>, info: Option<&Bytes>) -> Result<(), Disconnect> {
+        if at.is_some_and(|at| remaining(at).is_zero()) {
+            // The backend wants it to have expired: nobody is waited for to renew it.
+            return Err(DisconnectCode::Expired.into());
+        }
         let by = if self.client_refreshes() { Refresher::Client } else { Refresher::Server };
-        let Some(client) = self.client_mut() else { return };
+        let Some(client) = self.client_mut() else { return Ok(()) };
         client.expiry = at.map(|at| Expiry { at: moment(at), by });
         if let Some(info) = info {
             client.info = Some(info.clone());
             self.show_changes();
         }
         self.push(Push::Refresh { expires: at.is_some(), ttl: at.map_or(0, |at| ttl(remaining(at))) });
+        Ok(())
     }
 }

@@ -115,6 +115,25 @@ async fn a_subscription_token_opens_its_channel_to_its_user_alone() {
 }
 
 #[tokio::test]
+async fn a_backend_that_sets_a_time_which_is_over_ends_the_connection_at_once() {
+    let delay = "http_api.insecure = true\n[client]\nexpired_close_delay = \"1h\"\n";
+    let node = Node::start(&format!("{delay}{}", settings())).await;
+    let mut client = ada(&node).await;
+    let refresh = async |expire_at: u64| {
+        let body = json!({ "user": "ada", "expire_at": expire_at }).to_string();
+        let call = reqwest::Client::new().post(format!("http://{}/api/refresh", node.address)).body(body);
+        let answer: Value = call.send().await.unwrap().json().await.unwrap();
+        assert_eq!(answer, json!({ "result": {} }));
+    };
+    refresh(at(600)).await;
+    assert_eq!(client.hear().await["push"]["refresh"]["expires"], true);
+    refresh(0).await;
+    assert_eq!(client.hear().await["push"]["refresh"].get("expires"), None, "it never expires");
+    refresh(at(-1)).await;
+    assert_eq!(client.closed().await.0, 3005);
+}
+
+#[tokio::test]
 async fn a_refresh_renews_the_same_user_or_ends_the_connection() {
     let node = Node::start(&settings()).await;
     let mut client = ada(&node).await;
