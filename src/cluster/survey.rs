@@ -2,12 +2,13 @@
 //!
 //! Who is asked is known from the membership at that moment, so a survey is over with the last answer, and a node that does
 //! not answer is named. Whoever joins meanwhile was not asked. Questions and answers travel at most once; answers in parts
-//! that any server carries.
+//! that any server carries. A bounded number of parts waits for whoever asked: one beyond that is counted, and ends the
+//! survey, which could bring a part of the answers only.
 
 use std::collections::{BTreeMap, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -16,13 +17,13 @@ use futures_util::{FutureExt, StreamExt, stream};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::mpsc::{self, error::TrySendError};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, warn};
 
 use super::answers::{Answers, Asked, Part};
 use super::{Cluster, Shared};
-use crate::telemetry;
+use crate::telemetry::{self, Overflow};
 
 /// Where questions are heard.
 pub(super) const QUESTIONS: &str = "ask";
@@ -53,6 +54,9 @@ pub enum SurveyError {
     NotUnderstood(String),
     #[error("the answers are too large: ask for less")]
     TooLarge,
+    /// A part that found no room to wait is not among them.
+    #[error("only a part of the answers was taken: too much came at once; ask again, or for less")]
+    Partial,
     #[error("backplane unavailable: {0}")]
     Unavailable(String),
 }
@@ -71,7 +75,15 @@ struct Question<'a> {
 pub(super) struct Surveys {
     /// Begins anywhere: what is still on its way to a process that had this node's name before is no answer to this one.
     next: AtomicU64,
-    waiting: Mutex<HashMap<u64, mpsc::Sender<Part>>>,
+    waiting: Mutex<HashMap<u64, Asker>>,
+}
+
+/// Whoever asked.
+#[derive(Clone)]
+struct Asker {
+    parts: mpsc::Sender<Part>,
+    /// A part found no room.
+    overflown: Arc<AtomicBool>,
 }
 
 impl Default for Surveys {
@@ -102,6 +114,7 @@ impl Cluster {
             Err(SurveyError::Silent(_)) => telemetry::Survey::Silent,
             Err(SurveyError::NotUnderstood(_)) => telemetry::Survey::NotUnderstood,
             Err(SurveyError::TooLarge) => telemetry::Survey::TooLarge,
+            Err(SurveyError::Partial) => telemetry::Survey::Partial,
             Err(SurveyError::Unavailable(_)) => telemetry::Survey::Unavailable,
         };
         self.0.telemetry.cluster.surveys.of(result).increment(1);
@@ -115,7 +128,8 @@ impl Shared {
         let deadline = Instant::now() + DEADLINE;
         let id = self.surveys.next.fetch_add(1, Ordering::Relaxed);
         let (sender, mut parts) = mpsc::channel(WAITING);
-        self.surveys.waiting.lock().insert(id, sender);
+        let overflown = Arc::new(AtomicBool::new(false));
+        self.surveys.waiting.lock().insert(id, Asker { parts: sender, overflown: Arc::clone(&overflown) });
         let _ticket = Ticket(&self.surveys, id);
         let mut changes = self.changes.subscribe();
         let mut nodes = Asked::new(self.live_processes());
@@ -125,6 +139,9 @@ impl Shared {
         let told = self.backplane.broadcast().tell(QUESTIONS, asked.into()).await;
         told.map_err(|error| SurveyError::Unavailable(error.to_string()))?;
         loop {
+            if overflown.load(Ordering::Acquire) {
+                return Err(SurveyError::Partial);
+            }
             let missing = nodes.missing(&self.live_processes());
             if missing.is_empty() {
                 return Ok(nodes.into_answers());
@@ -158,10 +175,14 @@ impl Shared {
                 continue;
             };
             let asker = self.surveys.waiting.lock().get(&part.id).cloned();
-            if let Some(asker) = asker
-                && asker.try_send(part).is_err()
-            {
-                debug!("an answer that nobody waits for, or too large a one");
+            match asker.map(|asker| (asker.parts.try_send(part), asker.overflown)) {
+                Some((Err(TrySendError::Full(_)), overflown)) => {
+                    self.telemetry.queues.overflows.of(Overflow::Survey).increment(1);
+                    // Seen with the next of those that wait.
+                    overflown.store(true, Ordering::Release);
+                }
+                None | Some((Err(TrySendError::Closed(_)), _)) => debug!("an answer that nobody waits for"),
+                Some((Ok(()), _)) => {}
             }
         }
     }

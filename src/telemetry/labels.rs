@@ -88,8 +88,11 @@ labels! {
     Queue("queue") { Feed = "feed" }
 
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
-    /// that finds no place is refused, clients that find none to connect or recover come again.
-    Overflow("queue") { Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery" }
+    /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
+    /// which an answer finds none is said to be answered in part only.
+    Overflow("queue") {
+        Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
+    }
 
     /// How a recovery ended.
     Recovery("result") {
@@ -172,7 +175,7 @@ labels! {
     /// What became of a question to all nodes.
     Survey("result") {
         Complete = "complete", Silent = "silent", NotUnderstood = "not_understood", TooLarge = "too_large",
-        Unavailable = "unavailable",
+        Partial = "partial", Unavailable = "unavailable",
     }
 
     /// What a backend answered to an `rpc`.

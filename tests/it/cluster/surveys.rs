@@ -58,6 +58,24 @@ async fn a_node_that_does_not_answer_is_named() {
     }
 }
 
+#[tokio::test]
+async fn answers_that_come_faster_than_they_are_taken_are_counted_and_said_to_be_a_part() {
+    let (sender, _feeds) = feed::open(1);
+    let embedded: Arc<dyn Backplane> = Embedded::new(&registry([]), 1 << 20, sender);
+    let ada = Fellow::on(embedded, "ada", Reaper::default()).await;
+    let question = times(2000);
+    let mut asking = Box::pin(ada.cluster.ask("name", &question));
+    // It has asked, and takes nothing as long as nobody polls it.
+    assert!(futures_util::poll!(&mut asking).is_pending());
+    eventually("a part of the answer finds no room", async || {
+        (ada.counted("midplane_queue_overflows_total{queue=\"survey\"}") > 0).then_some(())
+    })
+    .await;
+    assert_eq!(asking.await.unwrap_err(), SurveyError::Partial);
+    assert_eq!(ada.counted("midplane_surveys_total{result=\"partial\"}"), 1);
+    assert!(ada.cluster.ask("name", &times(1)).await.is_ok(), "the next one is another");
+}
+
 /// Writes the entry of a node that is nothing else.
 async fn enter(registry: &dyn Registry, name: &str, state: State) {
     let entry = Entry {
