@@ -8,15 +8,17 @@ use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Faults, Faulty};
 use midplane::backplane::{Backplane, Bucket, Guard, feed};
 use midplane::cluster::{Debt, Entry, State};
+use midplane::settings;
 use serde_json::json;
 
 use super::{Fellow, REJOINS, Reaper, agree, heartbeats};
 use crate::support::eventually;
+use crate::support::member::Member;
 use crate::support::namespaces::registry;
 use crate::support::nats_server::NatsServer;
-use crate::support::nats_settings::nats;
+use crate::support::nats_settings::{connect, nats};
 
-use State::{Draining, Left, Up};
+use State::{Draining, Failed, Left, Up};
 
 #[tokio::test]
 async fn all_nodes_agree_on_who_is_there() {
@@ -35,6 +37,42 @@ async fn all_nodes_agree_on_who_is_there() {
     assert_eq!(ada.counted("midplane_cluster_nodes{state=\"up\"}"), 2);
     heartbeats(&ada, 20).await;
     assert!(ada.reaped().is_empty() && cy.reaped().is_empty());
+}
+
+/// A member that cannot read the list of nodes again once it has joined: what it learns it is told.
+async fn told(settings: &settings::Nats, name: &str) -> Fellow {
+    let (sender, feeds) = feed::open(1);
+    let inner = connect(settings, &registry([]), sender).await.unwrap();
+    let faults = Arc::new(Faults::default());
+    let (backplane, feeds) = Faulty::around(inner, feeds, Arc::clone(&faults));
+    let fellow = Fellow::on(Member::around(backplane, feeds).backplane, name, Reaper::default()).await;
+    faults.lists_failing.store(usize::MAX, Ordering::SeqCst);
+    fellow
+}
+
+/// Every change is written once, and told to all with that write: no node learns of it by looking again now and then.
+#[tokio::test]
+async fn every_change_of_a_node_is_told_to_all_others_as_it_is_written() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (ada, bob) = (told(&settings, "ada").await, told(&settings, "bob").await);
+    let cy = told(&settings, "cy").await;
+    agree(&[&ada, &bob, &cy], &[("ada", Up), ("bob", Up), ("cy", Up)]).await;
+    cy.cluster.drain();
+    agree(&[&ada, &bob, &cy], &[("ada", Up), ("bob", Up), ("cy", Draining)]).await;
+    cy.leave().await;
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up), ("cy", Left)]).await;
+    let dan = told(&settings, "dan").await;
+    agree(&[&ada, &bob, &dan], &[("ada", Up), ("bob", Up), ("cy", Left), ("dan", Up)]).await;
+    bob.die().await;
+    agree(&[&ada, &dan], &[("ada", Up), ("bob", Failed), ("cy", Left), ("dan", Up)]).await;
+    let back = told(&settings, "bob").await;
+    agree(&[&ada, &back, &dan], &[("ada", Up), ("bob", Up), ("cy", Left), ("dan", Up)]).await;
+    for fellow in [&ada, &back, &dan] {
+        let nodes =
+            ["up", "draining", "failed", "left"].map(|state| format!("midplane_cluster_nodes{{state=\"{state}\"}}"));
+        assert_eq!(nodes.map(|series| fellow.counted(&series)), [3, 0, 0, 1], "{}", fellow.name);
+    }
 }
 
 #[tokio::test]
