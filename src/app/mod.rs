@@ -33,7 +33,7 @@ use crate::hooks::Hooks;
 use crate::http::Edge;
 use crate::hub::Connections;
 use crate::lifecycle::Readiness;
-use crate::operate::{self, Operate};
+use crate::operate::Operate;
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
@@ -191,8 +191,7 @@ async fn operate(
     let (readiness, scaling) = (Arc::clone(readiness), settings.scaling.clone());
     let operate = Operate::new(cluster.clone(), Arc::clone(backplane), readiness, scaling, Arc::clone(telemetry));
     let wishes = patiently(async || operate.watch().await).await.context("the wished size of the cluster")?;
-    let orders =
-        patiently(async || backplane.broadcast().hear(operate::DRAINS).await).await.context("orders to drain")?;
+    let orders = patiently(async || operate.watch().await).await.context("orders to drain")?;
     tasks.run("wished size of the cluster", Arc::clone(&operate).follow(wishes));
     tasks.run("orders to drain", Arc::clone(&operate).obey(orders));
     tasks.run("advice on scaling", Arc::clone(&operate).advise());

@@ -81,9 +81,9 @@ async fn drain(State(operate): State<Arc<Operate>>, body: Bytes) -> Response {
         Err(error) => {
             let status = match error {
                 DrainError::Unknown(_) => StatusCode::NOT_FOUND,
-                DrainError::Last(_) => StatusCode::CONFLICT,
+                DrainError::Last(_) | DrainError::AllLeave { .. } => StatusCode::CONFLICT,
                 DrainError::Silent(_) => StatusCode::GATEWAY_TIMEOUT,
-                DrainError::Untold(_) => StatusCode::SERVICE_UNAVAILABLE,
+                DrainError::Unrecorded(_) => StatusCode::SERVICE_UNAVAILABLE,
             };
             refused(status, error.to_string())
         }

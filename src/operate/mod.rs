@@ -2,7 +2,8 @@
 //! let go of its clients.
 //!
 //! Everything is answered from what this node knows already: no other one is asked. The [`advice`] follows from the loads
-//! that nodes tell with their heartbeats; the **wish** of somebody who scales stands in a registry that all nodes share.
+//! that nodes tell with their heartbeats; the **wish** of somebody who scales stands in a registry that all nodes share,
+//! and so does who is to drain.
 //! midplane starts no nodes: who does is told of the wish, by a webhook and on NATS, or reads it from the metrics.
 
 mod advice;
@@ -10,6 +11,7 @@ mod drain;
 mod load;
 mod report;
 mod scale;
+mod shared;
 #[cfg(test)]
 mod tests;
 mod wish;
@@ -21,7 +23,7 @@ use parking_lot::Mutex;
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-pub use drain::{DRAINS, DrainError};
+pub use drain::DrainError;
 pub use report::{ClusterMetrics, NodeReport, Stats, Status};
 pub use scale::{Action, Scale, ScaleError, Scaled};
 pub use wish::Wish;

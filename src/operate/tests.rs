@@ -3,6 +3,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::advice::{Advice, Advisor, Recommendation};
+use super::drain::{DrainError, Orders};
 use super::load::{self, Saturation};
 use crate::cluster::{Entry, Load, Member, State, Work};
 use crate::settings::Scaling;
@@ -113,4 +114,37 @@ fn a_node_serves_while_it_is_up_and_ready() {
     assert!(up.serves());
     assert!(!Member { ready: false, ..up.clone() }.serves());
     assert!(!Member { entry: Entry { state: State::Draining, ..up.entry.clone() }, ..up }.serves());
+}
+
+fn named(name: &str) -> Member {
+    let mut member = member(0, None, 0.0, 1);
+    member.entry.name = name.to_owned();
+    member.entry.process = format!("process of {name}");
+    member
+}
+
+#[test]
+fn nobody_is_to_drain_where_nobody_would_serve_then() {
+    let mut members = [named("ada"), named("bob"), named("cy")];
+    let mut orders = Orders::default();
+    assert_eq!(orders.add("ada", false, &members).unwrap(), "process of ada");
+    assert_eq!(orders.add("ada", false, &members).unwrap(), "process of ada", "once more is the same");
+    members[2].ready = false;
+    match orders.add("bob", false, &members) {
+        Err(DrainError::AllLeave { leaving, .. }) => assert_eq!(leaving, ["ada"]),
+        other => panic!("{other:?}"),
+    }
+    assert!(orders.add("bob", true, &members).is_ok());
+    assert!(matches!(Orders::default().add("ada", false, &members[..1]), Err(DrainError::Last(_))));
+    assert!(matches!(orders.add("dan", true, &members), Err(DrainError::Unknown(_))));
+}
+
+#[test]
+fn what_was_ordered_of_a_process_that_is_no_more_is_struck_out() {
+    let mut members = [named("ada"), named("bob")];
+    let mut orders = Orders::default();
+    orders.add("ada", false, &members).unwrap();
+    members[0].entry.process = "another process of ada".to_owned();
+    assert!(orders.add("bob", false, &members).is_ok(), "ada serves again");
+    assert!(matches!(orders.add("ada", false, &members), Err(DrainError::AllLeave { .. })));
 }
