@@ -110,3 +110,20 @@ async fn whoever_missed_more_than_a_recovery_may_carry_is_not_recovered_in_part(
         }
     }
 }
+
+#[tokio::test]
+async fn a_subscribe_recovers_no_more_bytes_than_half_of_what_may_wait() {
+    let node = node("queue_max_size = \"64KiB\"").await;
+    let start = subscribe(&mut node.client().await, "news").await["subscribe"].clone();
+    let since = json!({"channel": "news", "recover": true, "offset": start["offset"], "epoch": start["epoch"]});
+    let mut publisher = node.client().await;
+    for missed in 1..=4 {
+        let data = missed.to_string().repeat(10_000);
+        publisher.ask(json!({"id": 3, "publish": {"channel": "news", "data": data}})).await;
+        let back = node.client().await.ask(json!({"id": 2, "subscribe": since})).await["subscribe"].clone();
+        let publications = back["publications"].as_array().map_or(0, Vec::len);
+        let recovered = back["recovered"] == true;
+        assert_eq!((recovered, publications), if missed <= 3 { (true, missed) } else { (false, 0) }, "{missed} missed");
+        assert_eq!(back["was_recovering"], true);
+    }
+}

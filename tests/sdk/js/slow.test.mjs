@@ -75,6 +75,35 @@ describe('slow readers', { timeout: 300_000 }, () => {
     }));
   }
 
+  for (const [wire, options] of [['protobuf', {}], ['json', { delta: 'fossil' }]]) {
+    test(`${wire}, ${options.delta ?? 'whole'}: a conflated reader skips to the newest publication and keeps its connection`, withApps(async keep => {
+      const channel = fresh('state');
+      const slow = await keep(new App(wire, topology.first, { maxServerPingDelay: 60_000 })).connect();
+      const listener = await slow.subscribe(channel, options);
+      const count = action => topology.first.metric(`midplane_slow_consumers_total{action="${action}"}`);
+      const [conflated, closed] = [await count('conflated'), await count('closed')];
+      let published = 0;
+      const publish = async count => {
+        for (; count > 0; count -= 1) {
+          await topology.other.publish(channel, { number: (published += 1), padding: randomBytes(20_000).toString('hex') });
+        }
+      };
+
+      slow.socket.pause();
+      await eventually('publications give way to newer ones', async () => (await publish(20), (await count('conflated')) > conflated), 60);
+      await publish(20);
+      slow.socket.resume();
+      const newest = () => listener.data.at(-1)?.number;
+      await eventually('it has the newest', () => newest() === published);
+      await topology.other.publish(channel, { number: 'end' });
+      await eventually('it goes on', () => newest() === 'end');
+      const numbers = listener.data.slice(0, -1).map(({ number }) => number);
+      assert.ok(numbers.length < published, `${numbers.length} of ${published}: all came`);
+      assert.deepEqual(numbers, [...new Set(numbers)].sort((a, b) => a - b), 'in order, none twice');
+      assert.deepEqual([listener.subscribed.length, slow.connected.length, await count('closed')], [1, 1, closed]);
+    }));
+  }
+
   test('a reader that never reads again is let go within the deadline, and costs nobody else anything', withApps(async keep => {
     const channel = fresh('plain');
     const dead = keep(await Raw.connect(topology.first));
