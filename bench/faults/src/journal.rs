@@ -13,6 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::{Scene, Step};
 
+/// The code with which backends send users away; they come back.
+pub const ORDERED: u32 = 4_001;
+
 /// Where a client stands in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
@@ -159,6 +162,15 @@ pub enum Entry {
         uuids: Vec<String>,
     },
 
+    /// A backend wants a user sent away, with the code [`ORDERED`].
+    OrderBegan {
+        user: String,
+    },
+    /// A node took the order; whether others heard it is another matter.
+    OrderAcked {
+        user: String,
+    },
+
     NodeStarted {
         node: String,
         life: u32,
@@ -206,7 +218,9 @@ const fn file_of(entry: &Entry) -> usize {
         Entry::PublishBegan { .. }
         | Entry::PublishAcked { .. }
         | Entry::PublishUnknown { .. }
-        | Entry::PublishRefused { .. } => 0,
+        | Entry::PublishRefused { .. }
+        | Entry::OrderBegan { .. }
+        | Entry::OrderAcked { .. } => 0,
         Entry::Snapshot { .. } | Entry::Expected { .. } | Entry::Joined { .. } | Entry::Left { .. } => 2,
         Entry::NodeStarted { .. }
         | Entry::NodeEnded { .. }

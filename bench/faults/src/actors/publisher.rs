@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::journal::{Entry, Journal, Via};
+use crate::journal::{Entry, Journal, ORDERED, Via};
 use crate::plan::{Promise, half};
 use crate::world::{KEY, request};
 
@@ -99,6 +99,16 @@ impl Backend {
             }
         };
         journal.write(entry);
+    }
+
+    /// Asks a node to send a user away; whether it took the order.
+    pub async fn send_away(&self, rng: &mut ChaCha8Rng, user: &str) -> bool {
+        let node = self.nodes[rng.random_range(0..self.nodes.len())];
+        let body = json!({"user": user, "disconnect": {"code": ORDERED, "reason": "ordered away"}}).to_string();
+        let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
+        let answer = request(node, "POST /api/disconnect", &headers, &body, ATTEMPT).await;
+        let answer = answer.ok().and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
+        answer.is_some_and(|answer| answer["result"].is_object())
     }
 
     async fn by_http(&self, rng: &mut ChaCha8Rng, channel: &str, id: &str, data: &Value) -> Answer {

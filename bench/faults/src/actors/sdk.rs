@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Status;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, ORDERED};
 use crate::plan::Listener;
 
 /// The process. It is killed when this is dropped.
@@ -97,7 +97,8 @@ fn note(known: &HashMap<String, Arc<Mutex<Status>>>, entry: &Entry, barrier: boo
     };
     match entry {
         Entry::Connected { client, uuid, .. } => change(client, &|status| status.uuid = Some(uuid.clone())),
-        Entry::Disconnected { client, .. } => change(client, &|status| {
+        Entry::Disconnected { client, code, .. } => change(client, &|status| {
+            status.ordered += u64::from(*code == ORDERED);
             status.uuid = None;
             status.subscribed.clear();
         }),

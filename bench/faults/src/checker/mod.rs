@@ -7,6 +7,7 @@ mod deliveries;
 mod epochs;
 mod liveness;
 mod occupants;
+mod orders;
 mod plain;
 mod publications;
 mod resources;
@@ -39,6 +40,8 @@ pub enum Verdict {
     Phantom,
     /// Published while nothing was broken in a channel without history, and not received.
     LostInCalm,
+    /// An order of a backend was not carried out while all was well.
+    Unheard,
     /// Clients were told of a loss and no counter moved.
     Uncounted,
     /// A history that held everything was refused.
@@ -120,6 +123,7 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let publications = Publications::gather(lines);
     deliveries::judge(manifest, lines, &publications, &mut report);
     plain::judge(manifest, lines, &publications, &mut report);
+    orders::judge(lines, &mut report);
     told::judge(lines, &mut report);
     occupants::judge(lines, &mut report);
     liveness::judge(manifest, lines, &publications, &mut report);

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::actors::{Backend, Client, Control, Publisher, Sdk, Status};
+use crate::actors::{Backend, Client, Control, Operator, Publisher, Sdk, Status};
 use crate::journal::{Journal, Via};
 use crate::plan::{Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
@@ -128,6 +128,7 @@ impl Cast {
                 self.publishers.push(tokio::spawn(publisher.run(self.publishing.subscribe())));
             }
         }
+        self.publishers.push(tokio::spawn(self.operator().run(self.publishing.subscribe())));
         self.control_all(|control| control.publishing = true);
     }
 
@@ -166,6 +167,31 @@ impl Cast {
                 sleep(Duration::from_millis(50)).await;
             }
         }
+    }
+
+    fn operator(&self) -> Operator {
+        let users = self.scene.everybody().filter(|listener| listener.is_user);
+        Operator {
+            users: users.map(|listener| listener.name.clone()).collect(),
+            backend: self.backend.clone(),
+            journal: Arc::clone(&self.journal),
+            seed: self.seed,
+        }
+    }
+
+    /// Has every user sent away, and waits until all have gone and are back.
+    pub async fn send_users_away(&self, patience: Duration) {
+        let ordered =
+            || -> Vec<u64> { self.all.iter().map(|actor| actor.status.lock().expect("no panic").ordered).collect() };
+        let before = ordered();
+        self.operator().send_all_away().await;
+        let is_user: Vec<bool> = self.scene.everybody().map(|listener| listener.is_user).collect();
+        let all_went = async || {
+            let mut counted = before.iter().zip(ordered()).zip(&is_user);
+            counted.all(|((before, now), is_user)| !is_user || now > *before)
+        };
+        super::wait(patience, all_went).await;
+        super::wait(patience, async || self.all_subscribed()).await;
     }
 
     fn all_have_barrier(&self, channel: &String) -> bool {

@@ -16,6 +16,9 @@ use crate::world::{Programs, World};
 
 use cast::Cast;
 
+/// How long an order may take with everything healed, on a busy machine.
+const ORDERS: Duration = Duration::from_secs(20);
+
 /// What a run is to be.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
@@ -68,6 +71,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     wait(patience.saturating_sub(healed.elapsed()), async || cast.all_subscribed()).await;
     cast.stop_publishing().await;
     cast.barriers(patience).await;
+    cast.send_users_away(ORDERS).await;
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
     let clients = scene.everybody().count();
     wait(patience, async || looking::only_so_many(&world, clients).await).await;

@@ -14,7 +14,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, ORDERED};
 use crate::plan::Listener;
 
 use session::{End, Session};
@@ -38,6 +38,8 @@ pub struct Status {
     /// Channels whose barrier has come.
     pub barriers: BTreeSet<String>,
     pub gave_up: bool,
+    /// How often it was ordered away.
+    pub ordered: u64,
 }
 
 /// One client, over all of its connections.
@@ -138,6 +140,7 @@ impl Client {
             End::Lost { code, reason } | End::Final { code, reason } => (*code, reason.clone()),
         };
         if was_connected {
+            self.change(|status| status.ordered += u64::from(code == ORDERED));
             self.journal.write(Entry::Disconnected { client: self.name.clone(), code, reason });
         }
     }

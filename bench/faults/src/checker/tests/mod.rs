@@ -2,6 +2,7 @@
 
 mod deliveries;
 mod kinds;
+mod orders;
 mod others;
 
 use super::{Report, Verdict, judge};
