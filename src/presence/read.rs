@@ -17,6 +17,8 @@ use crate::protocol::centrifuge::ClientInfo;
 
 /// Official clients drop the whole connection when a command is not answered within 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// How much of that a view may take that is being opened.
+const OPENING: Duration = Duration::from_secs(1);
 
 /// Who was in a channel at one moment.
 #[derive(Debug, Clone, Default)]
@@ -92,15 +94,26 @@ impl Presence {
     /// # Errors
     /// When the records cannot be read in time.
     pub async fn list(&self, channel: &Channel) -> Result<Present, PresenceError> {
-        let mut present = match self.views.members(channel, &self.life()) {
-            Some(members) => members,
-            None => {
-                let read = timeout(PATIENCE, self.read_shared(channel)).await;
-                read.map_err(|_| PresenceError(format!("not read within {PATIENCE:?}")))??
+        let read = async {
+            self.until_open(channel).await;
+            match self.views.members(channel, &self.life()) {
+                Some(members) => Ok(members),
+                None => self.read_shared(channel).await,
             }
         };
+        let read = timeout(PATIENCE, read).await;
+        let mut present = read.map_err(|_| PresenceError(format!("not read within {PATIENCE:?}")))??;
         present.extend(self.roster.of_channel(channel));
         Ok(Present(present))
+    }
+
+    /// Waits for a view that is being opened: it tells of what happens after it knew who was there. Whoever comes between an
+    /// answer from before and that moment would be in neither.
+    async fn until_open(&self, channel: &Channel) {
+        let Some(view) = self.views.get(channel).filter(|view| view.state.lock().opening) else { return };
+        let mut opened = view.opened.subscribe();
+        // Where that takes long the records are all that there is.
+        let _ = timeout(OPENING, opened.wait_for(|opened| *opened)).await;
     }
 
     /// Others' clients, read by whoever comes first; nobody gets what was read before it asked.

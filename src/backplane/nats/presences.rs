@@ -16,7 +16,7 @@ use tracing::debug;
 use super::Nats;
 use super::connection::{ApiError, Link, parse_answer};
 use super::deliveries::{Interests, Target};
-use super::get::{Found, leader_get};
+use super::get::{Batch, Found, ReadError, leader_get};
 use super::headers::Envelope;
 use super::live::{Live, Sid};
 use super::publish::Ack;
@@ -129,6 +129,28 @@ impl Nats {
         self.records.as_ref().ok_or_else(|| PresenceError("no namespace records it".to_owned()))
     }
 
+    /// A channel's records are looked up by their subjects: a search from message to message passes everybody else's, and
+    /// costs as much as there are of all channels. The search is for who has more records than the server looks up.
+    async fn records_from_replica(
+        &self,
+        records: &Records,
+        whose: Whose<'_>,
+        subject: &str,
+        from: u64,
+        limit: usize,
+    ) -> Result<Batch, ReadError> {
+        let stream = &records.plan.name;
+        if matches!(whose, Whose::Channel(_)) {
+            let question = json!({ "seq": from.max(1), "multi_last": [subject], "batch": limit });
+            match self.reader.batch(stream, &question, limit).await {
+                Err(ReadError::Refused(why)) => debug!(why, subject, "too many records to be looked up by subject"),
+                other => return other,
+            }
+        }
+        let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
+        self.reader.batch(stream, &question, limit).await
+    }
+
     async fn records_from_leader(
         &self,
         records: &Records,
@@ -183,8 +205,7 @@ impl Presences for Nats {
         let records = self.records()?;
         let subject = records.subject(whose);
         if source == Source::Replica {
-            let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
-            match self.reader.batch(&records.plan.name, &question, limit).await {
+            match self.records_from_replica(records, whose, &subject, from, limit).await {
                 Ok(batch) => return Ok(records.page_of(from, batch.found, batch.pending > 0)),
                 Err(error) => debug!(%error, "no replica answers, asking the leader for presence"),
             }

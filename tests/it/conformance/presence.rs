@@ -10,6 +10,7 @@ pub async fn suite(node: &Member) {
     let records = node.backplane.presences().expect("a backplane that records presence");
     the_last_word_counts(records).await;
     everything_since_a_revision_can_be_read_page_by_page(records).await;
+    a_channel_with_very_many_is_read_page_by_page(records).await;
     channels_and_nodes_are_told_from_their_neighbours(records).await;
     what_is_watched_is_told(records).await;
 }
@@ -50,20 +51,40 @@ async fn everything_since_a_revision_can_be_read_page_by_page(records: &dyn Pres
         records.record(&occupant("b~1", "plain:pages", client), Some("{}".into())).await.unwrap();
     }
     assert_eq!(records.roll().await.unwrap().identity, before.identity);
+    let channel = channel("plain:pages");
+    for whose in [Whose::Everybody, Whose::Channel(&channel), Whose::Node("b~1")] {
+        all_pages(records, whose, before.last + 1, 10, 25).await;
+    }
+    let tenth = page(records, Whose::Channel(&channel), before.last + 1, 10).await.next;
+    all_pages(records, Whose::Channel(&channel), tenth, 10, 15).await;
+}
+
+/// Reads page by page, until `clients` were read, the last ones that were recorded, in their order.
+async fn all_pages(records: &dyn Presences, whose: Whose<'_>, from: u64, limit: usize, count: u128) {
     let clients = eventually("all pages are read", async || {
-        let (mut from, mut clients) = (before.last + 1, Vec::new());
+        let (mut from, mut clients) = (from, Vec::new());
         loop {
-            let page = page(records, Whose::Everybody, from, 10).await;
-            assert!(page.records.len() <= 10);
+            let page = page(records, whose, from, limit).await;
+            assert!(page.records.len() <= limit);
             from = page.next;
             clients.extend(page.records.into_iter().map(|record| record.occupant.client.as_u128()));
             if !page.more {
-                return Some(clients).filter(|clients| clients.len() == 25);
+                return Some(clients).filter(|clients| clients.len() as u128 == count);
             }
         }
     })
     .await;
-    assert_eq!(clients, (0..25).collect::<Vec<_>>());
+    let last = *clients.last().unwrap();
+    assert_eq!(clients, (last + 1 - count..=last).collect::<Vec<_>>());
+}
+
+/// More than a server looks up by their subjects at once.
+async fn a_channel_with_very_many_is_read_page_by_page(records: &dyn Presences) {
+    const MANY: u128 = 1_100;
+    for client in 0..MANY {
+        records.record(&occupant("d~1", "plain:crowd", client), Some("{}".into())).await.unwrap();
+    }
+    all_pages(records, Whose::Channel(&channel("plain:crowd")), 1, 400, MANY).await;
 }
 
 async fn channels_and_nodes_are_told_from_their_neighbours(records: &dyn Presences) {

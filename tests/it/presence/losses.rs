@@ -116,6 +116,26 @@ async fn changes_that_did_not_arrive_are_found_by_the_audit() {
 }
 
 #[tokio::test]
+async fn who_comes_while_it_is_not_known_yet_who_is_there_is_in_the_answer_or_told() {
+    let (sender, feeds) = feed::open(1);
+    let faults = Arc::new(Faults::default());
+    let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
+    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    let room = channel("room");
+    let _ann = node.enter(&room, 1, "ann");
+    node.presence.settled().await;
+    // A replica that lags is asked again a moment later: so long who is there is not known.
+    faults.replicas_empty.store(true, Ordering::SeqCst);
+    let listener = node.listen_at_once(&room).await;
+    tokio::task::yield_now().await;
+    faults.replicas_empty.store(false, Ordering::SeqCst);
+    let present = node.presence.list(&room).await.unwrap();
+    assert_eq!(present.counts(), (1, 1));
+    let _bob = node.enter(&room, 2, "bob");
+    assert_eq!(listener.is_told(1).await, ["+bob"]);
+}
+
+#[tokio::test]
 async fn what_no_replica_knows_is_asked_of_the_authority() {
     let (sender, feeds) = feed::open(1);
     let faults = Arc::new(Faults::default());

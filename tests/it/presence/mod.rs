@@ -66,6 +66,13 @@ impl Node {
         self.listen_to_users(channel, Duration::ZERO).await
     }
 
+    /// As a connect does, which does not wait until it is known who is there.
+    async fn listen_at_once(&self, channel: &Channel) -> Listener {
+        let ear = Ear::new();
+        let listening = self.presence.listen(channel, Duration::ZERO, &ear.outbox, Duration::ZERO).await;
+        Listener { ear, _listening: listening }
+    }
+
     async fn listen_to_users(&self, channel: &Channel, delay: Duration) -> Listener {
         let ear = Ear::new();
         let listening = self.presence.listen(channel, delay, &ear.outbox, PATIENCE).await;
