@@ -34,6 +34,10 @@ impl Handler for Echo {
         ready(Ok(()))
     }
 
+    fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        pending()
+    }
+
     fn obey(&mut self, _: Arc<Order>) -> impl Future<Output = Result<(), CloseReason>> + Send {
         ready(Ok(()))
     }

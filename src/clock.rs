@@ -9,6 +9,12 @@ pub fn unix_time() -> Duration {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default()
 }
 
+/// The same in milliseconds.
+#[must_use]
+pub fn unix_millis() -> i64 {
+    i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX)
+}
+
 /// The same in whole seconds.
 #[must_use]
 pub fn unix_seconds() -> u64 {

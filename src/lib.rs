@@ -21,6 +21,7 @@ pub mod relay;
 pub mod revocation;
 pub mod session;
 pub mod socket;
+pub mod socketio;
 
 pub mod app;
 pub mod clock;

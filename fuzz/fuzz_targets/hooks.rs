@@ -68,6 +68,10 @@ impl Requests for Service {
         Ok(Answer { headers: Vec::new(), body: self.0.lock().clone() })
     }
 
+    async fn tell(&self, _: &str, _: &[(&str, &str)], _: Bytes) -> Result<(), RequestError> {
+        Ok(())
+    }
+
     async fn serve(&self, _: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         Err(SubscribeError::Unavailable("nobody asks".to_owned()))
     }

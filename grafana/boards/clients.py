@@ -154,6 +154,13 @@ def rows():
             width=12,
         ),
         graph(
+            "Events of clients of Socket.IO",
+            "What became of them. no_responder, timeout, failed: no service heard of them; not_in_room: a rule wants the sender there.",
+            [("{{result}}", rate("midplane_socketio_events_total", "result"))],
+            "ops",
+            width=12,
+        ),
+        graph(
             "Sessions of Socket.IO that change to a WebSocket",
             "What became of the WebSockets. failed, timeout: the session goes on by long-polling.",
             [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],

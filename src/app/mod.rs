@@ -125,7 +125,7 @@ impl Rooms {
         tasks.run("word from other nodes", Arc::clone(&api).obey(told));
         let emulation = emulation(settings, backplane, telemetry, tasks).await?;
         let readiness = &base.readiness;
-        let clients = clients(settings, &edge, &emulation, services);
+        let clients = clients(settings, &edge, &emulation, services, backplane);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
         canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
         let router = router(settings, &edge, clients, (api, &operate), readiness, telemetry);

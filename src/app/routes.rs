@@ -6,21 +6,28 @@ use std::time::Instant;
 use axum::routing::any;
 
 use crate::api::Api;
+use crate::backplane::Backplane;
 use crate::emulation::Emulation;
+use crate::engineio::{self, Engine};
 use crate::http::limits::{AddressLimit, Turned, cors, rate};
 use crate::http::{self, Edge, Probes, Refusal};
 use crate::lifecycle::Readiness;
 use crate::operate::Operate;
 use crate::session::{self, Services};
 use crate::settings::Settings;
+use crate::socketio::SocketIoLayer;
 use crate::telemetry::Telemetry;
+
+/// Where clients of Socket.IO look for their server.
+const SOCKETIO: &str = "/socket.io/";
 
 /// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
 pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> axum::Router {
     let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
-    http::compose([http::health::routes(probes(settings, readiness, telemetry))], telemetry)
+    let router = http::compose([http::health::routes(probes(settings, readiness, telemetry))], telemetry)
         .route("/connection/{transport}", refused())
-        .route("/emulation", refused())
+        .route("/emulation", refused());
+    if settings.socketio.namespaces.is_empty() { router } else { router.route(SOCKETIO, refused()) }
 }
 
 /// The routes of clients, each transport's.
@@ -29,7 +36,9 @@ pub(super) fn clients(
     edge: &Arc<Edge>,
     emulation: &Arc<Emulation>,
     services: Arc<Services>,
+    backplane: &Arc<dyn Backplane>,
 ) -> axum::Router {
+    let socketio = socketio(settings, edge, &services, backplane);
     let transports = &settings.transports;
     let on_websocket = {
         let services = Arc::clone(&services);
@@ -46,7 +55,31 @@ pub(super) fn clients(
         let [posts] = rate::limited([posts], AddressLimit::Posts, transports.emulation_rate, &edge.proxies);
         streams = streams.merge(posts);
     }
-    websockets.merge(cors::shared(streams, Arc::clone(&edge.origins)))
+    websockets.merge(cors::shared(streams.merge(socketio), Arc::clone(&edge.origins)))
+}
+
+/// The route of Socket.IO, where it has namespaces.
+fn socketio(
+    settings: &Settings,
+    edge: &Arc<Edge>,
+    services: &Arc<Services>,
+    backplane: &Arc<dyn Backplane>,
+) -> axum::Router {
+    let options = &settings.socketio;
+    if options.namespaces.is_empty() {
+        return axum::Router::new();
+    }
+    let layer = SocketIoLayer::new(options, Arc::clone(services), Arc::clone(backplane));
+    let options = engineio::Options {
+        ping_interval: options.ping_interval,
+        ping_timeout: options.ping_timeout,
+        upgrade_timeout: options.upgrade_timeout,
+        max_payload: options.max_payload,
+        queue_max_size: settings.client.queue_max_size,
+    };
+    let (connections, pulse) = (Arc::clone(&services.connections), Arc::clone(&services.pulse));
+    let engine = Engine::new(options, connections, pulse, Arc::clone(&services.telemetry));
+    http::engineio::routes(SOCKETIO, edge, &engine, &layer, settings.transports.emulation_rate)
 }
 
 pub(super) fn router(

@@ -113,6 +113,9 @@ pub trait Requests: Send + Sync {
         timeout: Duration,
     ) -> Result<Answer, RequestError>;
 
+    /// Tells whoever listens to `subject`, at most once; nobody knows whether anybody did.
+    async fn tell(&self, subject: &str, headers: &[(&str, &str)], body: Bytes) -> Result<(), RequestError>;
+
     /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them.
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
 }

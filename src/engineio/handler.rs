@@ -25,6 +25,9 @@ pub trait Handler: Send + 'static {
     /// A message of the client.
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send;
 
+    /// What the handler waits for by itself, if for anything. Dropped and called again at any time.
+    fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send;
+
     /// What backends ask of the client.
     fn obey(&mut self, order: Arc<Order>) -> impl Future<Output = Result<(), CloseReason>> + Send;
 

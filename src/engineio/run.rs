@@ -53,6 +53,8 @@ enum Happened {
     BrokenOff,
     /// Somebody wants attention.
     Attention,
+    /// The handler has gone on by itself.
+    Progress(Result<(), CloseReason>),
 }
 
 impl Session {
@@ -89,16 +91,17 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> CloseReason
             session.engine.pulse.remind_at(&outbox, next);
             reminder = Some(next);
         }
-        let happened = session.next().await;
+        let happened = session.next(handler).await;
         // Only with nothing to read is a pong that did not come really missing: it may stand behind other messages.
         let quiet = match &happened {
             Happened::Attention | Happened::BrokenOff => true,
             Happened::Asked(_) => session.has_no_more_asks(),
-            Happened::Socket(_) => false,
+            Happened::Socket(_) | Happened::Progress(_) => false,
         };
         let outcome = match happened {
             _ if quiet && session.heartbeat.is_over(Instant::now()) => Err(CloseReason::PingTimeout),
             Happened::Attention => Ok(()),
+            Happened::Progress(outcome) => outcome,
             Happened::BrokenOff => Err(CloseReason::TransportError("a request that waited was broken off")),
             Happened::Socket(event) => session.on_socket(event, handler).await,
             Happened::Asked(ask) => session.on_ask(ask, handler).await,
@@ -120,7 +123,7 @@ impl Session {
     }
 
     /// Whatever happens next. Cancel safe.
-    async fn next(&mut self) -> Happened {
+    async fn next(&mut self, handler: &mut impl Handler) -> Happened {
         let Self { outbox, link, .. } = self;
         let link = async {
             match link {
@@ -132,6 +135,7 @@ impl Session {
             biased;
             happened = link => happened,
             () = outbox.attention() => Happened::Attention,
+            outcome = handler.progress() => Happened::Progress(outcome),
         }
     }
 

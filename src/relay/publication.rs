@@ -5,8 +5,9 @@ use bytes::Bytes;
 use super::topic::Topic;
 use crate::backplane::Stored;
 use crate::hub::{Base, Content, Frames, Shape};
-use crate::protocol::centrifuge::{ClientInfo, Encoding, Publication, Push, pushed, raw};
+use crate::protocol::centrifuge::{ClientInfo, Encoding, Format, Publication, Push, pushed, raw};
 use crate::protocol::fossil;
+use crate::protocol::socketio::{Arguments, Body, Packet};
 use crate::settings::{DataFormat, Namespace};
 
 /// Whether a message must not reach clients: its namespace promises JSON, and somebody published something else past us.
@@ -77,6 +78,9 @@ pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Optio
     let wants_patches = topic.namespace.delta_publish || message.meta.delta;
     let content = Content { data: Some(&message.data), tags: &message.meta.tags };
     let frames = Frames::new(content, move |format, shape| {
+        if format == Format::SocketIo {
+            return event_frames(topic, message);
+        }
         if !is_carried(format.encoding(), message) {
             return None;
         }
@@ -84,6 +88,13 @@ pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Optio
         Some(pushed(format, Push::Publication { channel: topic.channel.clone(), publication }))
     });
     frames.against(base.filter(|_| wants_patches))
+}
+
+/// A message as an event of the room that its channel is; `None` where it is none.
+fn event_frames(topic: &Topic, message: &Stored) -> Option<Bytes> {
+    let namespace = topic.namespace.socketio.as_ref()?.to_string().into();
+    let body = Body::Event { id: None, arguments: Arguments::of_publication(&message.data) };
+    Some(Packet { namespace, body }.frames())
 }
 
 /// A publisher's data as its namespace wants it, JSON on one line; `None` when it is something else.

@@ -16,7 +16,7 @@ use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
 use crate::census::{NoPlace, Place};
-use crate::clock::unix_time;
+use crate::clock::unix_millis;
 use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
@@ -267,10 +267,6 @@ fn personal_channel(namespace: &str, user: &str) -> String {
     } else {
         format!("{namespace}{}{boundary}{user}", crate::protocol::channel::NAMESPACE_BOUNDARY)
     }
-}
-
-fn unix_millis() -> i64 {
-    i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX)
 }
 
 /// Used by the refresh command too: which channels a token subscribes, whatever their order.

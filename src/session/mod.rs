@@ -24,7 +24,7 @@ mod subscription;
 pub mod transport;
 mod unidirectional;
 
-pub use rate::ConnectRate;
+pub use rate::{Bucket, ConnectRate};
 pub use run::run;
 // Handshakes wait with those who connect.
 pub use crate::hub::Turnstile;

@@ -11,19 +11,21 @@ use crate::settings::Rate;
 
 /// A token bucket.
 #[derive(Debug)]
-pub(super) struct Bucket {
+pub struct Bucket {
     rate: Rate,
     tokens: f64,
     filled: Instant,
 }
 
 impl Bucket {
-    pub(super) fn new(rate: Rate, now: Instant) -> Self {
+    /// A full one.
+    #[must_use]
+    pub fn new(rate: Rate, now: Instant) -> Self {
         Self { rate, tokens: f64::from(rate.burst), filled: now }
     }
 
     /// Takes one token, if there is one.
-    pub(super) fn take(&mut self, now: Instant) -> bool {
+    pub fn take(&mut self, now: Instant) -> bool {
         let earned = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate.per_second;
         self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
         self.filled = now;
@@ -55,7 +57,7 @@ impl ConnectRate {
     }
 
     /// Counts a connect of `user`; whether it was not too many.
-    pub(super) fn admits(&self, user: &str) -> bool {
+    pub fn admits(&self, user: &str) -> bool {
         self.buckets.check_key(&(self.places.hash_one(user) % BUCKETS)).is_ok()
     }
 

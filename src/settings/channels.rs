@@ -93,6 +93,8 @@ pub struct Namespace {
     pub subscribe_hook: bool,
     pub publish_hook: bool,
     pub sub_refresh_hook: bool,
+    /// The namespace of Socket.IO whose rooms its channels are.
+    pub socketio: Option<Arc<str>>,
 }
 
 impl Namespace {
@@ -133,6 +135,7 @@ impl Namespace {
             subscribe_hook: false,
             publish_hook: false,
             sub_refresh_hook: false,
+            socketio: None,
         }
     }
 }

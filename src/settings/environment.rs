@@ -192,7 +192,8 @@ fn default<'a>(key: &str, defaults: &'a Table) -> Option<&'a ValueKind> {
 /// Texts stay texts, to the letter, and are read as what their option wants; lists and tables can be JSON.
 fn typed(key: &str, value: String, variable: &str, defaults: &Table) -> Result<Value, String> {
     let origin = format!("{VARIABLE}{variable}");
-    let tables = key == "channel.namespaces" || matches!(default(key, defaults), Some(ValueKind::Table(_)));
+    let tables = matches!(key, "channel.namespaces" | "socketio.namespaces")
+        || matches!(default(key, defaults), Some(ValueKind::Table(_)));
     let list = matches!(default(key, defaults), Some(ValueKind::Array(_)));
     if tables || (list && value.trim_start().starts_with('[')) {
         let json = serde_json::from_str(&value).map_err(|error| format!("not JSON ({error})"))?;

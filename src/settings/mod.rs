@@ -14,6 +14,7 @@ mod refusal;
 mod resolve;
 mod section;
 mod shown;
+pub mod socketio;
 mod sources;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ pub use explain::explain;
 pub use model::*;
 pub use reference::{reference, template};
 pub use refusal::{Refusal, Refusals};
+pub use socketio::*;
 
 use section::Findings;
 use sources::Sources;

@@ -9,6 +9,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::channels::Channels;
+use super::socketio::SocketIo;
 use crate::protocol::websocket::Deflate;
 
 /// Everything a node needs to know.
@@ -18,6 +19,7 @@ pub struct Settings {
     pub http: Http,
     pub client: Client,
     pub transports: Transports,
+    pub socketio: SocketIo,
     pub channel: Channels,
     pub http_api: HttpApi,
     pub console: Console,

@@ -18,7 +18,7 @@ shows what came out and what each value was set by, `midplane settings --default
 start from.
 
 - **Environment**: `MIDPLANE_<SECTION>__<KEY>`, two underscores for each dot: `http.bind` is `MIDPLANE_HTTP__BIND`,
-  `client.token.issuer` is `MIDPLANE_CLIENT__TOKEN__ISSUER`. Lists by comma; `channel.namespaces` and tables as JSON. An
+  `client.token.issuer` is `MIDPLANE_CLIENT__TOKEN__ISSUER`. Lists by comma; the lists of namespaces and tables as JSON. An
   empty variable is one that is not set. A variable that begins so and names no option is refused.
 - **Secrets** are marked *secret*: they are never shown, and `<VARIABLE>_FILE` reads them from a file.
 - **Durations** are texts with a unit: `\"300ms\"`, `\"25s\"`, `\"1h30m\"`, `\"720h\"`. A bare number is refused.

@@ -48,6 +48,12 @@ labels! {
     /// How a connection's messages are encoded.
     Protocol("protocol") { Json = "json", Protobuf = "protobuf", SocketIo = "socketio" }
 
+    /// What became of an event of a client of Socket.IO; told is also acknowledged where that was asked for.
+    EventResult("result") {
+        Told = "told", Relayed = "relayed", NotInRoom = "not_in_room", NoResponder = "no_responder",
+        Timeout = "timeout", Failed = "failed", BadAnswer = "bad_answer",
+    }
+
     /// What became of a WebSocket that was to carry a session on long-polling.
     Upgrade("result") { Done = "done", Failed = "failed", Timeout = "timeout" }
 

@@ -104,6 +104,7 @@ pub struct Clients {
     pub hook_duration: Histograms<HookEvent>,
     pub emulation: Counters<Posted>,
     pub upgrades: Counters<Upgrade>,
+    pub events: Counters<EventResult>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -127,6 +128,7 @@ impl Clients {
             hook_duration: registry.family(&names::HOOK_DURATION),
             emulation: registry.family(&names::EMULATION),
             upgrades: registry.family(&names::SOCKETIO_UPGRADES),
+            events: registry.family(&names::SOCKETIO_EVENTS),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

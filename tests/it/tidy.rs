@@ -56,6 +56,22 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("engineio", &["hub", "protocol", "session", "socket", "telemetry"]),
     ("canary", &["backplane", "cluster", "lifecycle", "protocol", "settings", "telemetry"]),
     ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),
+    (
+        "socketio",
+        &[
+            "auth",
+            "backplane",
+            "census",
+            "engineio",
+            "hub",
+            "protocol",
+            "relay",
+            "revocation",
+            "session",
+            "settings",
+            "telemetry",
+        ],
+    ),
     ("http", &["api", "emulation", "engineio", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
 ];
 

@@ -44,6 +44,10 @@ impl Requests for Outside {
         }
     }
 
+    async fn tell(&self, subject: &str, _: &[(&str, &str)], _: Bytes) -> Result<(), RequestError> {
+        Err(RequestError::NoResponder(subject.to_owned()))
+    }
+
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         assert_eq!(pattern, "api.*");
         Ok(self.incoming.lock().take().unwrap())

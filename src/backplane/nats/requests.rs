@@ -42,6 +42,14 @@ impl Requests for Nats {
         }
     }
 
+    async fn tell(&self, subject: &str, headers: &[(&str, &str)], body: Bytes) -> Result<(), RequestError> {
+        if !self.services.is_up() {
+            return Err(RequestError::Unavailable("not connected to NATS".to_owned()));
+        }
+        let told = self.services.client.publish_with_headers(self.subjects.below(subject), header_map(headers), body);
+        told.await.map_err(|error| RequestError::Unavailable(error.to_string()))
+    }
+
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         let whole = self.subjects.below(pattern);
         let unavailable = |why: String| SubscribeError::Unavailable(why);

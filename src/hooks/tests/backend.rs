@@ -132,6 +132,10 @@ impl Requests for NatsBackend {
         (self.serve)(&question)
     }
 
+    async fn tell(&self, subject: &str, headers: &[(&str, &str)], body: Bytes) -> Result<(), RequestError> {
+        self.request(subject, headers, body, Duration::ZERO).await.map(drop)
+    }
+
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         Err(SubscribeError::Unavailable(pattern.to_owned()))
     }

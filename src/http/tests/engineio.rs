@@ -1,6 +1,6 @@
 //! Engine.IO with real sockets: a session that answers every message with itself.
 
-use std::future::{Future, ready};
+use std::future::{Future, pending, ready};
 
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::Instant;
@@ -32,6 +32,10 @@ impl Handler for Echo {
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send {
         self.0.reply(EnginePacket::Message(message).frame());
         ready(Ok(()))
+    }
+
+    fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        pending()
     }
 
     fn obey(&mut self, _: Arc<Order>) -> impl Future<Output = Result<(), CloseReason>> + Send {

@@ -55,6 +55,25 @@ impl Arguments {
         Ok(Self { json, attachments })
     }
 
+    /// What a publication is to those in a room: the event that it holds, where it holds one, or else the event `message`
+    /// with its data, as an attachment where that is not JSON.
+    #[must_use]
+    pub fn of_publication(data: &Bytes) -> Self {
+        if let Ok(event) = Self::event(data, Vec::new()) {
+            return event;
+        }
+        match one_line(data) {
+            Ok(json) => {
+                let json = [b"[\"message\",", &json[..], b"]"].concat();
+                Self { json: json.into(), attachments: Vec::new() }
+            }
+            Err(_) => Self {
+                json: Bytes::from_static(b"[\"message\",{\"_placeholder\":true,\"num\":0}]"),
+                attachments: vec![data.clone()],
+            },
+        }
+    }
+
     pub(super) fn attach(&mut self, attachment: Bytes) {
         self.attachments.push(attachment);
     }

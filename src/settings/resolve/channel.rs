@@ -102,6 +102,7 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
         subscribe_hook: section.take("subscribe_proxy_enabled"),
         publish_hook: section.take("publish_proxy_enabled"),
         sub_refresh_hook: section.take("sub_refresh_proxy_enabled"),
+        socketio: None,
     };
     check_recovery(section, &namespace);
     check_presence(section, &namespace);

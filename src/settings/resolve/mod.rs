@@ -8,6 +8,7 @@ mod http;
 mod nats;
 mod node;
 mod scaling;
+mod socketio;
 mod token;
 mod transports;
 
@@ -44,7 +45,8 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let http = http::read(&root.section("http"), development, clients_told_apart);
     let mut nats = nats::read(&root.section("nats"));
     let embedded = embedded(&root.section("embedded"));
-    let channel = channel::read(&root.section("channel"));
+    let mut channel = channel::read(&root.section("channel"));
+    let socketio = socketio::read(&root.section("socketio"), &mut channel);
     check_retries(&root.section("nats"), nats.as_ref(), &channel);
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
@@ -65,6 +67,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         http,
         client,
         transports: transports::read(&root),
+        socketio,
         channel,
         http_api,
         console,

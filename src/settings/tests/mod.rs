@@ -1,6 +1,7 @@
 //! What settings promise.
 
 mod refused;
+mod socketio;
 
 use std::io::Write as _;
 use std::time::Duration;

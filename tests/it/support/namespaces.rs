@@ -45,6 +45,7 @@ pub fn open(name: &str, history_size: Option<usize>) -> Namespace {
         subscribe_hook: false,
         publish_hook: false,
         sub_refresh_hook: false,
+        socketio: None,
     }
 }
 

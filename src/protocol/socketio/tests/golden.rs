@@ -79,6 +79,25 @@ fn arguments_pass_as_they_are_written() {
 }
 
 #[test]
+fn a_publication_is_an_event_to_a_room() {
+    for (data, json) in [
+        ("[\"hey\", 1]", "[\"hey\", 1]"),
+        ("{\"a\":1}", "[\"message\",{\"a\":1}]"),
+        ("[]", "[\"message\",[]]"),
+        ("[{}]", "[\"message\",[{}]]"),
+        ("[\"disconnect\"]", "[\"message\",[\"disconnect\"]]"),
+        ("\"x\"", "[\"message\",\"x\"]"),
+    ] {
+        let arguments = Arguments::of_publication(&Bytes::from_static(data.as_bytes()));
+        assert_eq!(arguments.json(), json, "{data}");
+        assert!(arguments.attachments().is_empty());
+    }
+    let binary = Arguments::of_publication(&Bytes::from_static(b"\xff"));
+    assert_eq!(binary.json(), "[\"message\",{\"_placeholder\":true,\"num\":0}]");
+    assert_eq!(binary.attachments(), [&b"\xff"[..]]);
+}
+
+#[test]
 fn an_event_s_name_is_its_first_argument() {
     for (json, name) in [
         ("[\"hey\",1]", "hey"),

@@ -1,0 +1,36 @@
+//! Socket.IO as it is configured.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::channels::Namespace;
+
+/// Socket.IO. Nothing of it is served where no namespaces are declared.
+#[derive(Debug, Clone)]
+pub struct SocketIo {
+    pub namespaces: Vec<Arc<SocketIoNamespace>>,
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    /// How long a WebSocket may take to become a session's transport.
+    pub upgrade_timeout: Duration,
+    /// How long a connection may be in no namespace, or hold half a packet.
+    pub connect_timeout: Duration,
+    /// Bytes of one message or request of a client.
+    pub max_payload: usize,
+}
+
+/// One of its namespaces.
+#[derive(Debug, Clone)]
+pub struct SocketIoNamespace {
+    /// Begins with a slash.
+    pub name: Arc<str>,
+    /// The channels that are its rooms.
+    pub rooms: Option<Arc<Namespace>>,
+    /// Rooms that everybody is in.
+    pub join: Vec<String>,
+    /// Events that go to a room, by name.
+    pub relay: HashMap<String, String>,
+    /// How long a service may take to acknowledge an event.
+    pub ack_timeout: Duration,
+}

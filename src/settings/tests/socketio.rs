@@ -1,0 +1,61 @@
+//! Socket.IO.
+
+use super::super::Settings;
+use super::refused;
+
+#[test]
+fn rooms_are_channels_of_one_namespace_which_knows_it() {
+    let settings = Settings::from_toml(
+        r#"
+        [[channel.namespaces]]
+        name = "talk"
+        [[socketio.namespaces]]
+        name = "/"
+        rooms = "talk"
+        join = ["lobby"]
+        relay = { "Say it" = "lobby" }
+        [[socketio.namespaces]]
+        name = "/admin"
+        "#,
+    )
+    .expect("valid");
+    let [main, admin] = &settings.socketio.namespaces[..] else { panic!("two namespaces") };
+    assert_eq!((&*main.name, &*main.rooms.as_ref().expect("rooms").name), ("/", "talk"));
+    assert_eq!(main.relay["Say it"], "lobby");
+    assert!(admin.rooms.is_none());
+    assert_eq!(settings.channel.namespaces.0["talk"].socketio.as_deref(), Some("/"));
+    let common =
+        "[socketio]\nnamespaces = [{ name = \"/\" }]\n[socketio.namespace]\nrooms = \"chat\"\njoin = [\"lobby\"]";
+    let settings = Settings::from_toml(common).expect("valid");
+    assert_eq!(settings.socketio.namespaces[0].join, ["lobby"], "what it does not set itself");
+    assert!(Settings::from_toml("").expect("valid").socketio.namespaces.is_empty(), "off by default");
+}
+
+#[test]
+fn what_cannot_work_is_refused() {
+    for (namespaces, expected) in [
+        ("{}", "socketio.namespaces[0].name: not set (the main namespace is \"/\")"),
+        (
+            "{ name = \"chat\" }",
+            "socketio.namespaces[0].name = \"chat\": not a namespace's name (a slash, then anything without a comma: \"/\", \"/admin\")",
+        ),
+        ("{ name = \"/\" }, { name = \"/\" }", "socketio.namespaces[1].name = \"/\": two namespaces have this name"),
+        ("{ name = \"/\", room = \"chat\" }", "socketio.namespaces[0].room: no such option (did you mean \"rooms\"?)"),
+        (
+            "{ name = \"/\", rooms = \"nowhere\" }",
+            "socketio.namespaces[0].rooms = \"nowhere\": no such namespace in channel.namespaces",
+        ),
+        (
+            "{ name = \"/\", rooms = \"chat\" }, { name = \"/a\", rooms = \"chat\" }",
+            "socketio.namespaces[1].rooms = \"chat\": its channels are rooms of another namespace already",
+        ),
+        (
+            "{ name = \"/\", join = [\"lobby\"] }",
+            "socketio.namespaces[0].join = [\"lobby\"]: there are no rooms (set rooms to a namespace of channels)",
+        ),
+    ] {
+        // Development mode has a namespace `chat`.
+        let toml = format!("[socketio]\nnamespaces = [{namespaces}]");
+        assert_eq!(refused(Settings::from_toml(&toml)), expected);
+    }
+}

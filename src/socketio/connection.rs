@@ -1,0 +1,163 @@
+//! One connection and its sockets.
+
+use std::future::pending;
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use tokio::time::Instant;
+use uuid::Uuid;
+
+use super::SocketIo;
+use super::events::Acks;
+use crate::census::Place;
+use crate::engineio::{CloseReason, Handler};
+use crate::hub::{Borne, Known, Order, Outbox};
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::socketio::{Body, Decoder, Message, Packet};
+use crate::relay::Membership;
+use crate::session::Bucket;
+use crate::settings::SocketIoNamespace;
+
+/// One connection and its sockets.
+pub struct Connection {
+    pub(super) shared: Arc<SocketIo>,
+    pub(super) outbox: Arc<Outbox>,
+    decoder: Decoder,
+    /// Exactly as many as there are.
+    pub(super) sockets: Vec<Socket>,
+    /// Acknowledgements of services that have not come. Most connections wait for none.
+    pub(super) acks: Option<Box<Acks>>,
+    /// When a connection without a socket, or with half a packet, is given up.
+    idle_until: Option<Instant>,
+    pub(super) event_rate: Option<Bucket>,
+}
+
+/// A client in a namespace.
+pub(super) struct Socket {
+    pub(super) namespace: Arc<SocketIoNamespace>,
+    /// Public, unlike the session's.
+    pub(super) id: Uuid,
+    /// `""` for an anonymous user.
+    pub(super) user: Box<str>,
+    /// JSON of its token, for services.
+    pub(super) meta: Option<bytes::Bytes>,
+    pub(super) expires_at: Option<Instant>,
+    /// Unix seconds; `u32::MAX` where no token was needed, so that it is never too old.
+    pub(super) issued_at: u32,
+    pub(super) borne: Option<Borne>,
+    pub(super) rooms: Vec<Membership>,
+    #[expect(dead_code, reason = "backends find the client as long as it lives")]
+    pub(super) known: Known,
+    #[expect(dead_code, reason = "its user has one connection more as long as it lives")]
+    pub(super) place: Option<Place>,
+}
+
+impl Connection {
+    pub(super) fn new(shared: Arc<SocketIo>, outbox: Arc<Outbox>) -> Self {
+        let now = Instant::now();
+        let event_rate = shared.services.client.publish_rate.map(|rate| Bucket::new(rate, now));
+        Self {
+            decoder: Decoder::new(shared.max_payload),
+            idle_until: Some(now + shared.connect_timeout),
+            shared,
+            outbox,
+            sockets: Vec::new(),
+            acks: None,
+            event_rate,
+        }
+    }
+
+    pub(super) fn socket(&self, namespace: &str) -> Option<usize> {
+        self.sockets.iter().position(|socket| &*socket.namespace.name == namespace)
+    }
+
+    pub(super) fn send(&self, packet: &Packet) {
+        self.outbox.reply(packet.frames());
+    }
+
+    async fn packet(&mut self, packet: Packet) -> Result<(), CloseReason> {
+        let Packet { namespace, body } = packet;
+        match (body, self.socket(&namespace)) {
+            (Body::Connect(payload), None) => self.connect(namespace, payload).await,
+            (Body::Event { id, arguments }, Some(socket)) => self.event(socket, id, arguments).await,
+            (Body::Disconnect, Some(socket)) => {
+                self.sockets.remove(socket);
+                self.sockets.shrink_to_fit();
+                Ok(())
+            }
+            // Nothing is asked of clients yet, so this answers nothing.
+            (Body::Ack { .. }, Some(_)) => Ok(()),
+            (Body::Connect(_), Some(_)) => Err(misuse("a second connect to a namespace")),
+            (Body::ConnectError(_), _) => Err(misuse("an error of connecting, from a client")),
+            (Body::Event { .. } | Body::Ack { .. } | Body::Disconnect, None) => {
+                Err(misuse("a packet for a namespace that it is not in"))
+            }
+        }
+    }
+
+    /// A connection is given up that is of no use to its client, or holds half a packet for too long.
+    fn rest(&mut self) {
+        let idle = self.sockets.is_empty() || self.decoder.is_waiting();
+        self.idle_until = match (idle, self.idle_until) {
+            (false, _) => None,
+            (true, Some(until)) => Some(until),
+            (true, None) => Some(Instant::now() + self.shared.connect_timeout),
+        };
+    }
+}
+
+pub(super) fn misuse(why: &str) -> CloseReason {
+    CloseReason::ParseError { why: why.to_owned(), code: 1008 }
+}
+
+impl Handler for Connection {
+    async fn take(&mut self, message: Message) -> Result<(), CloseReason> {
+        if let Some(packet) = self.decoder.take(message)? {
+            self.packet(packet).await?;
+        }
+        self.rest();
+        Ok(())
+    }
+
+    async fn progress(&mut self) -> Result<(), CloseReason> {
+        let Some(acks) = &mut self.acks else { return pending().await };
+        let Some(packet) = acks.next().await else {
+            self.acks = None;
+            return Ok(());
+        };
+        // It may have left, or none have come.
+        if let Some(packet) = packet.filter(|packet| self.socket(&packet.namespace).is_some()) {
+            self.send(&packet);
+        }
+        Ok(())
+    }
+
+    async fn obey(&mut self, order: Arc<Order>) -> Result<(), CloseReason> {
+        self.order(&order).await
+    }
+
+    fn lost(&mut self, _: Channel) -> Result<(), CloseReason> {
+        // Clients do not know what a hole is: whoever comes again asks the application anew.
+        Err(DisconnectCode::InsufficientState.into())
+    }
+
+    fn next_deadline(&self) -> Option<Instant> {
+        let expiries = self.sockets.iter().filter_map(|socket| socket.expires_at);
+        expiries.chain(self.idle_until).min()
+    }
+
+    fn on_deadline(&mut self, now: Instant) -> Result<(), CloseReason> {
+        if self.idle_until.is_some_and(|until| now >= until) {
+            return Err(DisconnectCode::Stale.into());
+        }
+        if self.sockets.iter().filter_map(|socket| socket.expires_at).any(|at| now >= at) {
+            return Err(DisconnectCode::Expired.into());
+        }
+        Ok(())
+    }
+
+    async fn closed(self, reason: &CloseReason) {
+        self.say_goodbye(reason);
+    }
+}

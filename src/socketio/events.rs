@@ -1,0 +1,244 @@
+//! What becomes of events: services get them, unless a rule sends them into a room.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use futures_util::stream::FuturesUnordered;
+use futures_util::{FutureExt, StreamExt, poll};
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+use super::connection::Socket;
+use super::{Connection, SocketIo, subject};
+use crate::backplane::RequestError;
+use crate::engineio::CloseReason;
+use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::socketio::{Arguments, Body, Packet};
+use crate::telemetry::{EventResult, LimitScope};
+
+/// Bytes of an event's name that a service can be asked under.
+pub(super) const NAME_LIMIT: usize = 200;
+/// Acknowledgements that one connection may wait for. Beyond that its next event waits for one of them.
+const ACKS: usize = 32;
+
+/// Who emits, and what. Empty for anonymous users.
+const USER: &str = "Midplane-User";
+const CLIENT: &str = "Midplane-Client";
+const NAMESPACE: &str = "Midplane-Namespace";
+const EVENT: &str = "Midplane-Event";
+/// JSON that a token gave for services.
+const META: &str = "Midplane-Meta";
+/// Lengths of the attachments, which stand behind the JSON in a body: `12,3`.
+const ATTACHMENTS: &str = "Midplane-Attachments";
+
+/// Acknowledgements that have not come; each is a packet, or nothing where none came.
+pub(super) type Acks = FuturesUnordered<BoxFuture<'static, Option<Packet>>>;
+
+impl Connection {
+    pub(super) async fn event(
+        &mut self,
+        socket: usize,
+        id: Option<u64>,
+        arguments: Arguments,
+    ) -> Result<(), CloseReason> {
+        if self.event_rate.as_mut().is_some_and(|rate| !rate.take(Instant::now())) {
+            self.shared.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
+            debug!("closing: too many events (client.publish_rate)");
+            return Err(DisconnectCode::TooManyRequests.into());
+        }
+        let name = arguments.name().into_owned();
+        let namespace = Arc::clone(&self.sockets[socket].namespace);
+        match namespace.relay.get(&name).filter(|_| arguments.attachments().is_empty()) {
+            Some(room) => self.relayed(socket, room, id, &arguments).await,
+            None => self.asked(socket, id, &name, &arguments).await,
+        }
+        Ok(())
+    }
+
+    /// An event for a room. It is acknowledged once it is accepted, and not at all where it is not.
+    async fn relayed(&mut self, socket: usize, room: &str, id: Option<u64>, arguments: &Arguments) {
+        let result = match self.relay(socket, room, arguments.json().clone()).await {
+            Ok(true) => EventResult::Relayed,
+            Ok(false) => EventResult::NotInRoom,
+            Err(error) => {
+                debug!(room, "an event was not relayed: {error}");
+                EventResult::Failed
+            }
+        };
+        self.shared.count(result);
+        if let Some(id) = id.filter(|_| result == EventResult::Relayed)
+            && let Ok(arguments) = Arguments::ack(&Bytes::from_static(b"[]"), Vec::new())
+        {
+            let namespace = self.sockets[socket].namespace.name.to_string().into();
+            self.send(&Packet { namespace, body: Body::Ack { id, arguments } });
+        }
+    }
+
+    /// An event for a service.
+    async fn asked(&mut self, socket: usize, id: Option<u64>, name: &str, arguments: &Arguments) {
+        let of = &self.sockets[socket];
+        let Some(subject) = subject::event(&of.namespace.name, name) else {
+            self.shared.count(EventResult::NoResponder);
+            return;
+        };
+        let event = Event::of(of, subject, name, arguments);
+        let namespace = Arc::clone(&of.namespace);
+        let shared = Arc::clone(&self.shared);
+        let Some(id) = id else {
+            return event.tell(&shared).await;
+        };
+        let mut ack = async move {
+            let arguments = event.ask(&shared, namespace.ack_timeout).await?;
+            Some(Packet { namespace: namespace.name.to_string().into(), body: Body::Ack { id, arguments } })
+        }
+        .boxed();
+        // What is asked first goes out first.
+        if let std::task::Poll::Ready(packet) = poll!(&mut ack) {
+            packet.iter().for_each(|packet| self.send(packet));
+            return;
+        }
+        let acks = self.acks.get_or_insert_default();
+        acks.push(ack);
+        while self.acks.as_ref().is_some_and(|acks| acks.len() > ACKS) {
+            let packet = match &mut self.acks {
+                Some(acks) => acks.next().await.flatten(),
+                None => None,
+            };
+            packet.iter().for_each(|packet| self.send(packet));
+        }
+    }
+}
+
+/// An event on its way to a service.
+struct Event {
+    subject: String,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl Event {
+    fn of(socket: &Socket, subject: String, name: &str, arguments: &Arguments) -> Self {
+        let mut headers = vec![
+            (USER, socket.user.to_string()),
+            (CLIENT, socket.id.to_string()),
+            (NAMESPACE, socket.namespace.name.to_string()),
+        ];
+        // It is in the body and in the subject as well.
+        if name.trim() == name && !name.contains(char::is_control) {
+            headers.push((EVENT, name.to_owned()));
+        }
+        let meta = socket.meta.as_ref().and_then(|meta| str::from_utf8(meta).ok());
+        if let Some(meta) = meta.filter(|meta| !meta.contains(char::is_control)) {
+            headers.push((META, meta.to_owned()));
+        }
+        let attachments = arguments.attachments();
+        if attachments.is_empty() {
+            return Self { subject, headers, body: arguments.json().clone() };
+        }
+        let lengths: Vec<_> = attachments.iter().map(|attachment| attachment.len().to_string()).collect();
+        headers.push((ATTACHMENTS, lengths.join(",")));
+        let pieces: Vec<_> = std::iter::once(arguments.json()).chain(attachments).map(|piece| &piece[..]).collect();
+        Self { subject, headers, body: pieces.concat().into() }
+    }
+
+    fn headers(&self) -> Vec<(&str, &str)> {
+        self.headers.iter().map(|(name, value)| (*name, value.as_str())).collect()
+    }
+
+    async fn tell(self, shared: &SocketIo) {
+        let told = match shared.backplane.requests() {
+            Some(requests) => requests.tell(&self.subject, &self.headers(), self.body.clone()).await,
+            None => Err(RequestError::NoResponder(self.subject.clone())),
+        };
+        shared.note(&self.subject, told.err());
+    }
+
+    /// The service's acknowledgement; clients take any for success, so there is none of a failure.
+    async fn ask(self, shared: &SocketIo, within: std::time::Duration) -> Option<Arguments> {
+        let answer = match shared.backplane.requests() {
+            Some(requests) => requests.request(&self.subject, &self.headers(), self.body.clone(), within).await,
+            None => Err(RequestError::NoResponder(self.subject.clone())),
+        };
+        match answer {
+            Ok(answer) => match acknowledged(&answer.headers, &answer.body) {
+                Some(arguments) => {
+                    shared.count(EventResult::Told);
+                    Some(arguments)
+                }
+                None => {
+                    shared.count(EventResult::BadAnswer);
+                    warn!(subject = self.subject, "a service's answer is no JSON array of arguments");
+                    None
+                }
+            },
+            Err(error) => {
+                shared.note(&self.subject, Some(error));
+                None
+            }
+        }
+    }
+}
+
+/// The arguments in an answer: a JSON array, with attachments behind it where a header gives their lengths.
+fn acknowledged(headers: &[(String, String)], body: &Bytes) -> Option<Arguments> {
+    let lengths = headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(ATTACHMENTS));
+    let Some((_, lengths)) = lengths else { return Arguments::ack(body, Vec::new()).ok() };
+    let lengths: Vec<usize> = lengths.split(',').map(|length| length.trim().parse().ok()).collect::<Option<_>>()?;
+    let mut at = body.len().checked_sub(lengths.iter().try_fold(0_usize, |sum, length| sum.checked_add(*length))?)?;
+    let json = body.slice(..at);
+    let mut attachments = Vec::with_capacity(lengths.len());
+    for length in lengths {
+        attachments.push(body.slice(at..at + length));
+        at += length;
+    }
+    Arguments::ack(&json, attachments).ok()
+}
+
+impl SocketIo {
+    fn count(&self, result: EventResult) {
+        self.services.telemetry.clients.events.of(result).increment(1);
+    }
+
+    /// Counts an event that was told, or why it was not.
+    fn note(&self, subject: &str, error: Option<RequestError>) {
+        let result = match &error {
+            None => EventResult::Told,
+            Some(RequestError::NoResponder(_)) => EventResult::NoResponder,
+            Some(RequestError::Timeout(_)) => EventResult::Timeout,
+            Some(RequestError::Unavailable(_)) => EventResult::Failed,
+        };
+        self.count(result);
+        if let Some(error) = error {
+            debug!(subject, "an event reached no service: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_an_array_with_attachments_behind_it() {
+        let ack = |lengths: Option<&str>, body: &'static str| {
+            let headers = lengths.map(|lengths| ("midplane-attachments".to_owned(), lengths.to_owned()));
+            acknowledged(headers.as_slice(), &Bytes::from_static(body.as_bytes()))
+        };
+        assert_eq!(ack(None, "[1,\"a\"]").unwrap().json(), "[1,\"a\"]");
+        let with = ack(Some("3, 1"), "[{\"_placeholder\":true,\"num\":1}]abcd").unwrap();
+        assert_eq!(with.attachments(), ["abc", "d"]);
+        assert_eq!(with.json(), "[{\"_placeholder\":true,\"num\":1}]");
+        for (lengths, body) in [
+            (None, ""),
+            (None, "{}"),
+            (None, "[1]x"),
+            (Some(""), "[1]"),
+            (Some("9"), "[1]"),
+            (Some("18446744073709551615,2"), "[1]"),
+            (Some("1"), "[{\"_placeholder\":true,\"num\":1}]a"),
+        ] {
+            assert_eq!(ack(lengths, body), None, "{lengths:?} {body}");
+        }
+    }
+}

@@ -1,0 +1,61 @@
+//! Socket.IO over Engine.IO sessions: namespaces, who may come into them, events and what becomes of them.
+//!
+//! A connection has a [`Connection`], the handler of its session, and in it a `Socket` for each namespace that its client
+//! has come into. What a client says goes to **services**, as NATS requests or messages (`events`), or where a rule says so
+//! into a **room**. A room is a channel: whoever is in it listens to the channel, and every publication there is an event
+//! (`rooms`). So what is published is encoded once, and whoever else publishes or listens there takes part.
+
+mod connect;
+mod connection;
+mod events;
+mod leave;
+mod rooms;
+mod subject;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub use connection::Connection;
+
+use crate::backplane::Backplane;
+use crate::engineio::Layer;
+use crate::hub::Outbox;
+use crate::session::{Peer, Services};
+use crate::settings::{SocketIo as Settings, SocketIoNamespace};
+
+/// What all connections share.
+pub struct SocketIo {
+    namespaces: HashMap<Arc<str>, Arc<SocketIoNamespace>>,
+    /// How long a client may be in no namespace, and attachments may take to come.
+    connect_timeout: Duration,
+    max_payload: usize,
+    services: Arc<Services>,
+    backplane: Arc<dyn Backplane>,
+}
+
+/// The layer over this node's sessions.
+pub struct SocketIoLayer(Arc<SocketIo>);
+
+impl SocketIoLayer {
+    #[must_use]
+    pub fn new(settings: &Settings, services: Arc<Services>, backplane: Arc<dyn Backplane>) -> Arc<Self> {
+        let namespaces =
+            settings.namespaces.iter().map(|namespace| (Arc::clone(&namespace.name), Arc::clone(namespace)));
+        Arc::new(Self(Arc::new(SocketIo {
+            namespaces: namespaces.collect(),
+            connect_timeout: settings.connect_timeout,
+            max_payload: settings.max_payload,
+            services,
+            backplane,
+        })))
+    }
+}
+
+impl Layer for SocketIoLayer {
+    type Handler = Connection;
+
+    fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Connection {
+        Connection::new(Arc::clone(&self.0), Arc::clone(outbox))
+    }
+}

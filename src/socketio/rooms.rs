@@ -1,0 +1,77 @@
+//! Rooms: channels in which every publication is an event.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::{debug, warn};
+
+use super::Connection;
+use crate::backplane::{Outgoing, PublishError};
+use crate::engineio::CloseReason;
+use crate::protocol::Channel;
+use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::relay::Wish;
+use crate::settings::SocketIoNamespace;
+use crate::telemetry::Source;
+
+impl Connection {
+    /// Enters the newest socket into what its token names, and into the rooms of everybody.
+    pub(super) async fn join_first(&mut self, granted: Vec<String>) -> Result<(), CloseReason> {
+        let Some(socket) = self.sockets.len().checked_sub(1) else { return Ok(()) };
+        let namespace = Arc::clone(&self.sockets[socket].namespace);
+        let max_length = self.shared.services.channel.max_length;
+        let granted = granted.iter().filter_map(|name| Channel::parse(name, max_length).ok());
+        let of_everybody = namespace.join.iter().filter_map(|room| channel(&namespace, room, max_length));
+        let channels: Vec<_> = granted.filter(|channel| is_room(&namespace, channel)).chain(of_everybody).collect();
+        for channel in channels {
+            self.join(socket, &channel).await?;
+        }
+        Ok(())
+    }
+
+    /// Enters a socket into a room, if it is not there.
+    pub(super) async fn join(&mut self, socket: usize, channel: &Channel) -> Result<(), CloseReason> {
+        let services = Arc::clone(&self.shared.services);
+        let socket = &mut self.sockets[socket];
+        let Some(rooms) = socket.namespace.rooms.clone() else { return Ok(()) };
+        if socket.rooms.iter().any(|room| room.channel() == channel) {
+            return Ok(());
+        }
+        if socket.rooms.len() >= services.client.channel_limit {
+            warn!(socket = %socket.id, %channel, "closing: more rooms than client.channel_limit");
+            return Err(DisconnectCode::ChannelLimit.into());
+        }
+        let wish = Wish { positioned: rooms.history.is_some(), ..Wish::default() };
+        let joined = services.relay.join(channel, &rooms, &wish, &self.outbox).await.map_err(|error| {
+            debug!(socket = %socket.id, %channel, "closing: could not join: {error}");
+            CloseReason::from(DisconnectCode::ForceReconnect)
+        })?;
+        socket.rooms.reserve_exact(1);
+        socket.rooms.push(joined.membership);
+        Ok(())
+    }
+
+    /// Publishes an event in the room that a rule names; its sender has to be there. Whether it was.
+    pub(super) async fn relay(&mut self, socket: usize, room: &str, event: Bytes) -> Result<bool, PublishError> {
+        let services = Arc::clone(&self.shared.services);
+        let socket = &self.sockets[socket];
+        let channel = channel(&socket.namespace, room, services.channel.max_length);
+        let Some(channel) = channel.filter(|channel| socket.rooms.iter().any(|room| room.channel() == channel)) else {
+            return Ok(false);
+        };
+        let message = Outgoing { data: event, ..Outgoing::default() };
+        services.relay.publish(&channel, message, Source::Client).await.map(|_| true)
+    }
+}
+
+/// The channel that a room is.
+pub(super) fn channel(namespace: &SocketIoNamespace, room: &str, max_length: usize) -> Option<Channel> {
+    let rooms = namespace.rooms.as_ref()?;
+    let name = if rooms.name.is_empty() { room.to_owned() } else { format!("{}:{room}", rooms.name) };
+    Channel::parse(&name, max_length).ok().filter(|channel| is_room(namespace, channel))
+}
+
+/// Whether a channel is a room of the namespace.
+fn is_room(namespace: &SocketIoNamespace, channel: &Channel) -> bool {
+    namespace.rooms.as_ref().is_some_and(|rooms| *rooms.name == *channel.namespace())
+}

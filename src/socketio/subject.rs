@@ -1,0 +1,44 @@
+//! The subjects of events.
+
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What stands for itself in a token of a subject.
+const TOKEN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+/// The token of the main namespace. No other has it: a name that begins with `_` has that encoded.
+const MAIN: &str = "_";
+
+/// `sio.<namespace>.<event>`, below the prefix. Each is one token: whatever one cannot hold is percent-encoded, as UTF-8.
+/// `None` for an event without a name, or of one too long for a subject.
+pub(super) fn event(namespace: &str, event: &str) -> Option<String> {
+    if event.is_empty() || event.len() > super::events::NAME_LIMIT {
+        return None;
+    }
+    let namespace = namespace.trim_start_matches('/');
+    let namespace = match namespace.strip_prefix('_') {
+        _ if namespace.is_empty() => MAIN.to_owned(),
+        Some(rest) => format!("%5F{}", utf8_percent_encode(rest, TOKEN)),
+        None => utf8_percent_encode(namespace, TOKEN).to_string(),
+    };
+    Some(format!("sio.{namespace}.{}", utf8_percent_encode(event, TOKEN)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_namespace_and_event_has_a_subject_of_its_own() {
+        for (namespace, name, subject) in [
+            ("/", "message", "sio._.message"),
+            ("/admin", "chat message", "sio.admin.chat%20message"),
+            ("/a/b", "a.b", "sio.a%2Fb.a%2Eb"),
+            ("/_", "*", "sio.%5F.%2A"),
+            ("/_x", ">", "sio.%5Fx.%3E"),
+            ("/", "grüße", "sio._.gr%C3%BC%C3%9Fe"),
+        ] {
+            assert_eq!(event(namespace, name).as_deref(), Some(subject));
+        }
+        assert_eq!(event("/", ""), None);
+        assert_eq!(event("/", &"a".repeat(201)), None);
+    }
+}
