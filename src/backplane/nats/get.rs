@@ -54,6 +54,9 @@ pub enum ReadError {
     Refused(String),
     #[error("not connected to NATS")]
     Disconnected,
+    /// Some of the answer was lost on its way: NATS delivers at most once.
+    #[error("a part of the answer is missing")]
+    Torn,
 }
 
 type Waiting = Arc<Mutex<HashMap<u64, mpsc::Sender<Message>>>>;
@@ -114,10 +117,11 @@ impl Reader {
         self.answers.close().await;
     }
 
-    /// Reads once more when nothing came; what still does not answer is for the leader. At most `room` messages come.
+    /// Reads once more when nothing came, or not all; what still does not answer is for the leader. At most `room` messages
+    /// come.
     pub async fn batch(&self, stream: &str, question: &impl Serialize, room: usize) -> Result<Batch, ReadError> {
         match self.attempt(stream, question, room).await {
-            Err(ReadError::Timeout(_)) => self.attempt(stream, question, room).await,
+            Err(ReadError::Timeout(_) | ReadError::Torn) => self.attempt(stream, question, room).await,
             other => other,
         }
     }
@@ -135,21 +139,29 @@ impl Reader {
         let sent = self.link.client.publish_with_reply(format!("$JS.API.DIRECT.GET.{stream}"), reply, body.into());
         sent.await.map_err(|_| ReadError::Disconnected)?;
         let mut batch = Batch::default();
+        // Each message names the one before it in the answer, and the end names the last: what is lost between shows. A
+        // reader that has just connected anew may hear only the end, since the servers learn one by one where it is.
+        let mut before = 0;
         loop {
             let answer = timeout(self.patience, answers.recv()).await;
-            let Some(message) = answer.map_err(|_| ReadError::Timeout(self.patience))? else {
+            let Some(Message { headers, payload }) = answer.map_err(|_| ReadError::Timeout(self.patience))? else {
                 return Err(ReadError::Disconnected);
             };
-            let status = Headers::new(&message.headers).status();
+            let status = Headers::new(&headers).status();
+            let mut envelope = Envelope::of_block(&headers);
             match status.map(|status| status.code) {
-                None => batch.found.push(Found::of_message(message)),
+                None | Some(204) if envelope.previous() != before => return Err(ReadError::Torn),
+                None => {
+                    before = envelope.sequence();
+                    batch.found.push(Found::of_message(&mut envelope, payload));
+                }
                 Some(204) => {
-                    let envelope = Envelope::of_block(&message.headers);
                     batch.pending = number(envelope.pending);
                     batch.up_to = number(envelope.up_to);
                     return Ok(batch);
                 }
-                Some(404) => return Ok(batch),
+                Some(404) if batch.found.is_empty() => return Ok(batch),
+                Some(404) => return Err(ReadError::Torn),
                 Some(503) => return Err(ReadError::Timeout(self.patience)),
                 Some(_) => {
                     let why = status.map_or("", |status| status.description);
@@ -220,16 +232,9 @@ pub async fn leader_get(link: &Link, stream: &str, question: &impl Serialize) ->
 }
 
 impl Found {
-    fn of_message(message: Message) -> Self {
-        let mut envelope = Envelope::of_block(&message.headers);
-        let stored_at = envelope.stored_at();
-        Self::new(
-            envelope.subject.unwrap_or_default().to_owned(),
-            envelope.sequence(),
-            stored_at,
-            &mut envelope,
-            message.payload,
-        )
+    fn of_message(envelope: &mut Envelope<'_>, data: Bytes) -> Self {
+        let subject = envelope.subject.unwrap_or_default().to_owned();
+        Self::new(subject, envelope.sequence(), envelope.stored_at(), envelope, data)
     }
 
     fn of_leader(message: LeaderMessage) -> Self {

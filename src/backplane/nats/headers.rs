@@ -108,6 +108,11 @@ impl<'a> Envelope<'a> {
         number(self.sequence)
     }
 
+    /// The sequence of the message before it, in its channel or in an answer that brings several; 0 if there is none.
+    pub fn previous(&self) -> u64 {
+        number(self.previous)
+    }
+
     /// When the server stored it: nanoseconds since the Unix epoch, 0 if it does not say.
     pub fn stored_at(&self) -> i64 {
         self.stored_at.and_then(nanoseconds).unwrap_or(0)
@@ -118,7 +123,7 @@ impl<'a> Envelope<'a> {
         let offset = self.sequence();
         (offset > 0).then(|| Link {
             offset: Offset(offset),
-            previous: Offset(number(self.previous)),
+            previous: Offset(self.previous()),
             stored_at: self.stored_at(),
         })
     }

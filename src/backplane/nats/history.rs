@@ -37,6 +37,13 @@ impl Nats {
 
     /// The stream as its leader describes it, and the epoch that this belongs to.
     async fn described(&self, keep: &Keep) -> Result<(Info, Epoch), HistoryError> {
+        let (info, epoch, _) = self.described_after(keep).await?;
+        Ok((info, epoch))
+    }
+
+    /// The same, and whether somebody described it before who did not know it.
+    async fn described_after(&self, keep: &Keep) -> Result<(Info, Epoch, bool), HistoryError> {
+        let mut doubtful = false;
         loop {
             // Everybody must know of a new life before anybody gets an answer from it.
             let announced = self.vigil.announce_epoch(keep).await;
@@ -55,9 +62,10 @@ impl Nats {
                 let (messages, bytes) = (info.state.messages, info.state.bytes);
                 let stored = &self.vigil.telemetry.backplane;
                 stored.note_stream(&keep.namespace, messages, bytes, info.limit("max_bytes"));
-                return Ok((info, epoch));
+                return Ok((info, epoch, doubtful));
             }
             // The stream is another, or went back; or who described it is deposed and does not know it yet.
+            doubtful = true;
             let before = keep.epoch();
             keep.check(&self.link, &self.bucket).await.map_err(unavailable)?;
             if keep.epoch() == before {
@@ -156,17 +164,18 @@ impl History for Nats {
     async fn top(&self, channel: &Channel) -> Result<Top, HistoryError> {
         let keep = self.keep(channel.namespace())?;
         let newest = async || self.leader(keep, json!({ "last_by_subj": self.subject(channel) })).await;
-        let (info, epoch, seen, mut found) = loop {
+        let (info, epoch, doubtful, seen, mut found) = loop {
             let (before, seen) = (keep.epoch(), Offset(keep.seen()));
-            let (described, found) = tokio::join!(self.described(keep), newest());
-            let (info, epoch) = described?;
+            let (described, found) = tokio::join!(self.described_after(keep), newest());
+            let (info, epoch, doubtful) = described?;
             // What another life of the stream answered is of no use in this one.
             if epoch == before {
-                break (info, epoch, seen, found);
+                break (info, epoch, doubtful, seen, found);
             }
         };
-        if !matches!(found, Ok(Some(_))) {
-            // "Nothing" counts only if it was said after the last sequence was known.
+        if doubtful || !matches!(found, Ok(Some(_))) {
+            // "Nothing" counts only if it was said after the last sequence was known; and a leader that was deposed and does
+            // not know it may have answered both questions, of which only one shows it.
             found = newest().await;
         }
         let newest = found?.map(|found| found.stored.offset);
@@ -189,7 +198,7 @@ impl History for Nats {
                     page.messages.extend(batch.found.into_iter().map(|found| found.stored));
                     page.more = batch.pending > 0;
                 }
-                Err(ReadError::Timeout(_) | ReadError::Disconnected) => {
+                Err(ReadError::Timeout(_) | ReadError::Disconnected | ReadError::Torn) => {
                     return self.page_from_leader(keep, &subject, from, limit).await;
                 }
                 Err(error) => return Err(HistoryError::Unavailable(error.to_string())),

@@ -1,11 +1,14 @@
 //! Connections break and messages are forged: what is lost is told, what is false is not believed.
 
+use std::collections::HashMap;
+
 use midplane::backplane::{Backplane, Delivery, GapCause, Health, Scope, feed};
 use midplane::protocol::Offset;
 
 use tokio::time::timeout;
 
 use super::{Operator, join, namespaces};
+use crate::support::liar::Liar;
 use crate::support::member::{channel, text};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::{connect, nats};
@@ -64,6 +67,30 @@ async fn deliveries_that_the_server_drops_because_a_node_is_too_slow_are_a_gap()
     };
     assert_eq!((gap.scope, gap.cause), (Scope::Everything, GapCause::Reconnect));
     assert!(delivered < MESSAGES, "{delivered} are all of them");
+}
+
+#[tokio::test]
+async fn an_answer_of_which_a_part_is_lost_is_not_taken_for_everything_that_is_stored() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let node = join(&nats([liar.url()], 1)).await;
+    let (kept, other) = (channel("kept:a"), channel("kept:b"));
+    let mut stored = Vec::new();
+    for number in 0..8 {
+        stored.push(node.store(&kept, &number.to_string()).await);
+    }
+    let top = node.store(&other, "newest").await;
+    for (lost, what) in [(7, "its beginning"), (3, "its middle"), (0, "its last, and its end with it")] {
+        // Each message says how many of the answer follow.
+        liar.swallow(&format!("Nats-Num-Pending: {lost}\r\n"));
+        let page = node.history().page(&kept, Offset(1), 100).await.unwrap();
+        let offsets: Vec<u64> = page.messages.iter().map(|message| message.offset.0).collect();
+        assert_eq!(offsets, stored, "the answer lost {what}");
+    }
+    liar.swallow("Nats-Num-Pending: 1\r\n");
+    let newer = node.history().newer("kept", &[kept.clone(), other.clone()], Offset(0)).await.unwrap();
+    let tops: HashMap<_, _> = newer.tops.into_iter().collect();
+    assert_eq!(tops, HashMap::from([(kept, Offset(stored[7])), (other, Offset(top))]));
 }
 
 #[tokio::test]

@@ -9,14 +9,24 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use url::Url;
 
-/// A proxy that replaces words by words of the same length.
+/// A proxy that replaces words by words of the same length, or keeps things to itself.
 pub struct Liar {
     port: u16,
-    lie: Arc<Mutex<Option<(String, String)>>>,
+    lie: Arc<Mutex<Option<Lie>>>,
     /// Nobody gets through.
     cut: Arc<AtomicBool>,
     /// Connections of an earlier number end.
     torn: watch::Sender<u64>,
+}
+
+#[derive(Clone)]
+enum Lie {
+    Instead {
+        truth: String,
+        lie: String,
+    },
+    /// Whatever is said with this word in it never comes.
+    Nothing(String),
 }
 
 impl Liar {
@@ -24,7 +34,7 @@ impl Liar {
     pub async fn before(server: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let lie: Arc<Mutex<Option<(String, String)>>> = Arc::default();
+        let lie: Arc<Mutex<Option<Lie>>> = Arc::default();
         let (torn, tearing) = watch::channel(0);
         let words = Arc::clone(&lie);
         let cut = Arc::new(AtomicBool::new(false));
@@ -55,7 +65,12 @@ impl Liar {
     /// From now on `truth` is `lie`; both are of one length.
     pub fn lie(&self, truth: &str, lie: &str) {
         assert_eq!(truth.len(), lie.len());
-        *self.lie.lock() = Some((truth.to_owned(), lie.to_owned()));
+        *self.lie.lock() = Some(Lie::Instead { truth: truth.to_owned(), lie: lie.to_owned() });
+    }
+
+    /// From now on every message is lost that has this word in it.
+    pub fn swallow(&self, word: &str) {
+        *self.lie.lock() = Some(Lie::Nothing(word.to_owned()));
     }
 
     /// Ends all connections, and takes none until it is [mended](Self::mend).
@@ -75,19 +90,26 @@ impl Liar {
     }
 }
 
-async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<(String, String)>>) {
+async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<Lie>>) {
     let (mut from_node, mut to_node) = node.into_split();
     let (mut from_server, mut to_server) = server.into_split();
     let up = tokio::io::copy(&mut from_node, &mut to_server);
     let down = async {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(length @ 1..) = from_server.read(&mut buffer).await {
-            let mut said = buffer[..length].to_vec();
-            if let Some((truth, lie)) = lie.lock().clone() {
-                replace(&mut said, truth.as_bytes(), lie.as_bytes());
-            }
-            if to_node.write_all(&said).await.is_err() {
-                return;
+        let mut rest = Vec::new();
+        while let Ok(1..) = from_server.read_buf(&mut rest).await {
+            while let Some(length) = first_operation(&rest) {
+                let mut said: Vec<u8> = rest.drain(..length).collect();
+                match lie.lock().clone() {
+                    None => {}
+                    Some(Lie::Instead { truth, lie }) => replace(&mut said, truth.as_bytes(), lie.as_bytes()),
+                    Some(Lie::Nothing(word)) if said.windows(word.len()).any(|part| part == word.as_bytes()) => {
+                        continue;
+                    }
+                    Some(Lie::Nothing(_)) => {}
+                }
+                if to_node.write_all(&said).await.is_err() {
+                    return;
+                }
             }
         }
     };
@@ -95,6 +117,18 @@ async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<(String, St
         _ = up => {}
         () = down => {}
     }
+}
+
+/// The length of what the server says first, once it is whole.
+fn first_operation(said: &[u8]) -> Option<usize> {
+    let line = said.windows(2).position(|pair| pair == b"\r\n")? + 2;
+    let text = std::str::from_utf8(&said[..line]).ok()?;
+    if !text.starts_with("MSG ") && !text.starts_with("HMSG ") {
+        return Some(line);
+    }
+    let size: usize = text.trim_end().rsplit(' ').next()?.parse().ok()?;
+    let whole = line + size + 2;
+    (said.len() >= whole).then_some(whole)
 }
 
 fn replace(said: &mut [u8], truth: &[u8], lie: &[u8]) {
