@@ -113,6 +113,8 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
             Ok(caught) => {
                 relay.count_found(&topic, &hole, &caught);
                 let short = caught.top.offset.max(hole.had) < hole.goal;
+                let (cause, read) = (hole.cause.label(), caught.messages.len());
+                debug!(channel = %topic.channel, cause, from = %hole.had, through = %caught.top.offset, read, "healing");
                 if deliver_missed(relay, &topic, caught, asked).await {
                     return;
                 }

@@ -1,5 +1,6 @@
 //! How a connection comes to listen to a channel: whole from its position on, or told that it is not.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -42,6 +43,16 @@ pub enum Outcome {
     /// Everything since the asked position (or the latest, in cache mode), ascending.
     Recovered(Vec<Stored>),
     Refused(Refusal),
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fresh => f.write_str("fresh"),
+            Self::Recovered(messages) => write!(f, "recovered {}", messages.len()),
+            Self::Refused(refusal) => write!(f, "not recovered: {refusal}"),
+        }
+    }
 }
 
 /// Why nobody may listen now. All of these pass.

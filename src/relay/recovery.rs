@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use tokio::time::sleep;
+use tracing::debug;
 
 use crate::backplane::{History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
@@ -150,6 +151,11 @@ pub(super) async fn catch_up(
     {
         return Err(Refusal::Expired.into());
     }
+    debug!(
+        %channel, %from, %known, %newest, last = %top.last, read = read.messages.len(), seen = read.seen,
+        position_is_stored = read.position_is_stored, must_hold = ?read.must_hold,
+        "read what was missed, whole"
+    );
     let offset = read.messages.last().map_or(newest, |last| last.offset);
     let top = Position { offset, epoch: epoch.clone() };
     Ok(CaughtUp { messages: read.messages, top, newest: Some(newest) })

@@ -143,8 +143,9 @@ impl Session {
         let was_recovering = wish.since.is_some() && asked.is_some_and(|asked| asked.recover);
         let joined = self.services.relay.join(channel, namespace, &wish, &self.outbox).await;
         let joined = joined.map_err(|error| self.join_failure(channel, &error))?;
-        if let Outcome::Refused(refusal) = &joined.outcome {
-            debug!(client = %self.id, %channel, "not recovered: {refusal}");
+        let stands = joined.position.as_ref().map_or(Offset::NONE, |position| position.offset);
+        debug!(client = %self.id, %channel, since = ?wish.since, %stands, outcome = %joined.outcome, "subscribed");
+        if let Outcome::Refused(_) = &joined.outcome {
             let as_error = asked.is_some_and(|asked| asked.flag & FLAG_UNRECOVERABLE_IS_ERROR != 0);
             if as_error && was_recovering {
                 return Err(ErrorCode::UnrecoverablePosition.into());

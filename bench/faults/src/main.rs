@@ -146,7 +146,7 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         while running.len() < args.jobs.max(1)
             && let Some(seed) = seeds.next()
         {
-            let directory = args.out.join(format!("seed-{seed}"));
+            let directory = place(&args.out, seed);
             let programs = programs.clone();
             running
                 .spawn_local(async move { (seed, directory.clone(), one(programs, options(seed), &directory).await) });
@@ -184,8 +184,14 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
     Ok(bad)
 }
 
+/// Where a run leaves what it writes down. What an earlier one of this seed has found is all that there may ever be of it:
+/// it stays.
+fn place(out: &Path, seed: u64) -> PathBuf {
+    let names = std::iter::once(format!("seed-{seed}")).chain((2..).map(|time| format!("seed-{seed}.{time}")));
+    names.map(|name| out.join(name)).find(|directory| !directory.exists()).expect("there is always another number")
+}
+
 async fn one(programs: Programs, options: Options, directory: &Path) -> anyhow::Result<checker::Report> {
-    let _ = std::fs::remove_dir_all(directory);
     run::run(&programs, options, directory).await?;
     checker::check(directory)
 }

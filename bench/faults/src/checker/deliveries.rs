@@ -9,6 +9,7 @@ use std::ops::Bound;
 
 use super::aftermath::Aftermath;
 use super::epochs;
+use super::hole::Hole;
 use super::publications::{Outcome, Publications};
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, How, Line, Manifest, Position};
@@ -24,13 +25,20 @@ struct Stretch {
     to: u64,
     /// Of what came last.
     last: u64,
-    received: HashMap<u64, String>,
+    received: BTreeMap<u64, Received>,
     begun: u64,
     ended: u64,
     /// What was wrong with the order of what came.
     disorder: Vec<(Verdict, String)>,
     /// The client was told that it goes on in another epoch.
     outlived: bool,
+}
+
+/// One that came.
+pub(super) struct Received {
+    pub(super) id: String,
+    pub(super) at: u64,
+    pub(super) how: How,
 }
 
 pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
@@ -49,20 +57,24 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
         let Some(stored) = stored.get(&(stretch.channel.as_str(), stretch.epoch.as_str())) else { continue };
         let half = halves.get(stretch.client.as_str()).filter(|_| holds_all(&stretch.channel));
         let asked = |id: &str| half.is_none_or(|half| publications.is_of(id, half));
-        for (offset, id) in stored.range((Bound::Excluded(stretch.from), Bound::Included(stretch.to))) {
-            if !stretch.received.contains_key(offset) && asked(id) {
-                let Stretch { client, channel, from, to, begun, ended, .. } = stretch;
-                let (begun, ended) = (at(*begun), at(*ended));
-                report.find(
-                    Verdict::Lost,
-                    format!("{client} never got {id} ({channel}, offset {offset}) of {from}..{to}, between {begun} and {ended}"),
-                );
-            }
+        let promised = stored.range((Bound::Excluded(stretch.from), Bound::Included(stretch.to)));
+        let missing: Vec<(u64, &str)> = promised
+            .filter(|(offset, id)| !stretch.received.contains_key(offset) && asked(id))
+            .map(|(offset, id)| (*offset, *id))
+            .collect();
+        for hole in Hole::all(&missing, &stretch.received) {
+            let Stretch { client, channel, from, to, begun, ended, .. } = stretch;
+            let (begun, ended) = (at(*begun), at(*ended));
+            report.count("lost", hole.size() as u64);
+            report.find(
+                Verdict::Lost,
+                format!("{client} in {channel} never got {hole}; of {from}..{to}, between {begun} and {ended}"),
+            );
         }
     }
     for stretch in stretches.iter().filter(|stretch| holds_all(&stretch.channel)) {
         let Some(half) = halves.get(stretch.client.as_str()) else { continue };
-        for id in stretch.received.values().filter(|id| !publications.is_of(id, half)) {
+        for Received { id, .. } in stretch.received.values().filter(|one| !publications.is_of(&one.id, half)) {
             report.find(Verdict::Phantom, format!("{} got {id}, and asked for {half} ones", stretch.client));
         }
     }
@@ -131,7 +143,7 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     from: offset,
                     to: offset,
                     last: offset,
-                    received: HashMap::new(),
+                    received: BTreeMap::new(),
                     begun: line.at,
                     ended: line.at,
                     disorder: Vec::new(),
@@ -157,7 +169,7 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     let what = format!("{client} got {id} (offset {offset}) behind {to}, at {when}");
                     stretch.disorder.push((Verdict::Reordered, what));
                 }
-                stretch.received.insert(*offset, id.clone());
+                stretch.received.insert(*offset, Received { id: id.clone(), at: line.at, how: *how });
                 stretch.last = stretch.last.max(*offset);
                 stretch.to = stretch.to.max(*offset);
                 stretch.ended = line.at;
@@ -182,7 +194,7 @@ fn stored<'a>(
     let mut stored: Stored<'a> = HashMap::new();
     let mut found = Vec::new();
     for stretch in stretches {
-        for (offset, id) in &stretch.received {
+        for (offset, Received { id, .. }) in &stretch.received {
             let Some((id, publication)) = publications.0.get_key_value(id) else {
                 report.find(Verdict::Phantom, format!("{} got {id}, which nobody published", stretch.client));
                 continue;

@@ -5,6 +5,7 @@
 mod aftermath;
 mod deliveries;
 mod epochs;
+mod hole;
 mod liveness;
 mod occupants;
 mod orders;

@@ -43,6 +43,21 @@ fn a_hole_that_a_later_one_shows_is_a_loss() {
 }
 
 #[test]
+fn what_is_lost_in_one_place_is_told_once_with_what_came_before_and_after_it() {
+    let mut history = two_seen();
+    for offset in 3..9 {
+        history.publish(CHANNEL, offset);
+    }
+    history.receive("ada", CHANNEL, 5).disconnect("ada").connected("ada");
+    history.subscribe("ada", CHANNEL, Some((5, true)), 5).recover("ada", CHANNEL, 8);
+    let report = history.judged().to_string();
+    assert!(report.contains("lost 4,") && report.contains("Lost: 2"), "{report}");
+    assert!(report.contains("2 from kept:c0-3 (offset 3) to offset 4, before it 2 (Live) at"), "{report}");
+    assert!(report.contains("2 from kept:c0-6 (offset 6) to offset 7, before it 5 (Live) at"), "{report}");
+    assert!(report.contains(", after it 8 (Recovered) at"), "{report}");
+}
+
+#[test]
 fn a_recovery_that_brings_less_than_it_says_is_a_loss() {
     let mut history = two_seen();
     history.disconnect("ada").publish(CHANNEL, 3).publish(CHANNEL, 4).connected("ada");
