@@ -22,6 +22,7 @@ pub mod revocation;
 pub mod session;
 pub mod socket;
 pub mod socketio;
+pub mod watch;
 
 pub mod app;
 pub mod clock;

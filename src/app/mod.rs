@@ -41,6 +41,7 @@ use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
+use crate::watch::{self, Lookout};
 
 /// What stands in the way of being ready while the backplane is away.
 const BACKPLANE: &str = "backplane";
@@ -62,6 +63,7 @@ struct Rooms {
     router: axum::Router,
     calls: Option<api::requests::Serving>,
     presence: Arc<Presence>,
+    watch: Arc<Lookout>,
     drain: Drain,
 }
 
@@ -99,6 +101,7 @@ impl Rooms {
         let (revocations, changes) = server.serve_while(waiting, knowing).await?;
         let limits = limits(settings, &presence, backplane, telemetry, tasks).await?;
         let edge = Edge::new(settings, Arc::clone(&limits.connects));
+        let watch = watched(base).await?;
         let services = Arc::new(Services {
             node: node_info(settings),
             client: settings.client.clone(),
@@ -112,6 +115,7 @@ impl Rooms {
             limits,
             revocations: Arc::clone(&revocations),
             pulse: Arc::clone(&base.pulse),
+            watch: Arc::clone(&watch),
             telemetry: Arc::clone(telemetry),
         });
         let rooms = (Arc::clone(relay), Arc::clone(&presence), Arc::clone(backplane), Arc::clone(connections));
@@ -128,7 +132,7 @@ impl Rooms {
         let clients = clients(settings, &edge, &emulation, services, backplane);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
         canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
-        let router = router(settings, &edge, clients, (api, &operate), readiness, telemetry);
+        let router = router(settings, &edge, clients, (api, &operate, &watch), readiness, telemetry);
         // Revocations were listed since: whoever comes as soon as the address is told is let in.
         if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
             readiness.clear(BACKPLANE);
@@ -147,7 +151,7 @@ impl Rooms {
             telemetry: Arc::clone(telemetry),
             rate: settings.node.drain_rate as f64,
         };
-        Ok(Self { router, calls, presence, drain })
+        Ok(Self { router, calls, presence, watch, drain })
     }
 }
 
@@ -162,6 +166,17 @@ async fn know_revoked(
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
     Ok((revocations, changes))
+}
+
+/// Begins to see what operators watch.
+async fn watched(base: &Base) -> anyhow::Result<Arc<Lookout>> {
+    let Base { settings, backplane, relay, telemetry, tasks, .. } = base;
+    let (node, channels) = (settings.node.name.clone(), settings.channel.clone());
+    let (watch, seen) =
+        Lookout::new(node, Arc::clone(backplane), Arc::clone(relay), channels, Arc::clone(telemetry));
+    let heard = patiently(async || backplane.broadcast().hear(watch::WATCH).await).await.context("what is watched")?;
+    tasks.run("what is watched", Arc::clone(&watch).run(heard, seen));
+    Ok(watch)
 }
 
 /// Begins to look whether what is published is delivered.

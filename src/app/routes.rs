@@ -17,6 +17,7 @@ use crate::session::{self, Services};
 use crate::settings::Settings;
 use crate::socketio::SocketIoLayer;
 use crate::telemetry::Telemetry;
+use crate::watch::Lookout;
 
 /// Where clients of Socket.IO look for their server.
 const SOCKETIO: &str = "/socket.io/";
@@ -86,13 +87,13 @@ pub(super) fn router(
     settings: &Settings,
     edge: &Edge,
     clients: axum::Router,
-    (api, operate): (Arc<Api>, &Arc<Operate>),
+    (api, operate, watch): (Arc<Api>, &Arc<Operate>, &Arc<Lookout>),
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
     let api = http::api::routes(api, &settings.http_api, settings.http.body_limit);
     let operating = http::cluster::routes(operate, &settings.http_api);
-    let console = http::console::routes(settings);
+    let console = http::console::routes(settings, watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
     let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients];
     routes.extend(called);

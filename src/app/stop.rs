@@ -31,7 +31,7 @@ impl App {
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
         let Self { base, rooms } = self;
         let Base { settings, server, backplane, cluster, tasks, .. } = base;
-        let Rooms { router, calls, presence, drain } = rooms;
+        let Rooms { router, calls, presence, watch, drain } = rooms;
         let serving = CancellationToken::new();
         let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
         let drained_on_request = async {
@@ -46,6 +46,8 @@ impl App {
         };
         let deadline = Instant::now() + settings.node.shutdown_timeout;
         drain.run(Some(deadline)).await;
+        // They would hold up the server until it loses patience.
+        watch.end();
         serving.cancel();
         // A server that panicked is reported by the runtime; there is nothing left to stop then.
         let _ = timeout_at(deadline, server).await;

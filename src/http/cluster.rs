@@ -90,10 +90,10 @@ async fn drain(State(operate): State<Arc<Operate>>, body: Bytes) -> Response {
     }
 }
 
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
     serde_json::from_slice(body).map_err(|error| Box::new(refused(StatusCode::BAD_REQUEST, error.to_string())))
 }
 
-fn refused(status: StatusCode, message: String) -> Response {
+pub(super) fn refused(status: StatusCode, message: String) -> Response {
     (status, Json(json!({ "error": { "code": status.as_u16(), "message": message } }))).into_response()
 }

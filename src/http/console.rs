@@ -1,6 +1,8 @@
 //! The operator console: a page of static files, which show nothing by themselves. What it shows and does it asks of the
 //! server API and of `/cluster`, with the key that whoever sits before it has typed in.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::get;
@@ -9,7 +11,9 @@ use serde::Serialize;
 
 use super::api::guarded;
 use super::files::{CSS, File, HTML, JAVASCRIPT, serve};
+use super::watch;
 use crate::settings::{HttpApi, Settings};
+use crate::watch::Lookout;
 
 /// Everything comes from this node, and no text ever becomes markup.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; connect-src 'self'; \
@@ -22,13 +26,14 @@ macro_rules! files {
 }
 
 const PAGE: [File; 1] = [File { path: "/console", kind: HTML, text: include_str!("console/index.html") }];
-const LOADED: [File; 14] = files! {
+const LOADED: [File; 15] = files! {
     "console.css": CSS,
     "main.js": JAVASCRIPT,
     "ask.js": JAVASCRIPT,
     "dialogs.js": JAVASCRIPT,
     "dom.js": JAVASCRIPT,
     "keys.js": JAVASCRIPT,
+    "live.js": JAVASCRIPT,
     "table.js": JAVASCRIPT,
     "words.js": JAVASCRIPT,
     "views/channel.js": JAVASCRIPT,
@@ -49,11 +54,15 @@ struct Greeting {
     open: bool,
 }
 
-/// `GET /console`, what the page loads, and whether a key is good.
-pub fn routes(settings: &Settings) -> Router {
+/// `GET /console`, what the page loads, whether a key is good, and what is watched.
+pub fn routes(settings: &Settings, watch: &Arc<Lookout>) -> Router {
     if !settings.console.enabled {
         return Router::new();
     }
+    page(settings).merge(guarded(watch::routes(watch), &settings.http_api))
+}
+
+fn page(settings: &Settings) -> Router {
     serve(&PAGE, POLICY)
         .merge(serve(&LOADED, POLICY))
         .route("/console/", get(|| async { Redirect::permanent("/console") }))
@@ -82,7 +91,8 @@ mod tests {
         "client.token.hmac_secret_key = \"a secret of the tests, 32 bytes long\"\nhttp_api.key = \"sesame\"";
 
     async fn fetch(settings: &str, path: &str, key: &str) -> (StatusCode, String, String) {
-        let router = routes(&Settings::from_toml(settings).unwrap());
+        let settings = Settings::from_toml(settings).unwrap();
+        let router = if settings.console.enabled { page(&settings) } else { Router::new() };
         let request = Request::get(path).header("x-api-key", key).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let (status, policy) = (response.status(), response.headers().get("content-security-policy").cloned());

@@ -15,6 +15,7 @@ mod observe;
 pub mod refusal;
 pub mod server;
 pub mod streams;
+mod watch;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,7 @@ use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode}
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 use crate::revocation::Token;
 use crate::telemetry::{LimitScope, Overflow, Rejection};
+use crate::watch::What;
 
 /// Who somebody turned out to be.
 #[derive(Debug, Default)]
@@ -245,6 +246,7 @@ impl Session {
             subscribe_rate: settings.subscribe_rate.map(|rate| Bucket::new(rate, now)),
             refused: 0,
         }));
+        self.seen(|| What::Connected { transport: self.outbox.format().transport().to_owned() });
     }
 }
 

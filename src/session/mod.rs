@@ -17,6 +17,7 @@ mod rate;
 mod refresh;
 mod revoked;
 mod run;
+mod seen;
 mod services;
 mod state;
 mod subscribe;

@@ -15,7 +15,7 @@ use super::counted::Handshake;
 use super::heart::{Beat, Heart};
 use super::state::{Phase, Session};
 use super::transport::{Event, Inbound, Transport, TransportError};
-use super::{Peer, Services};
+use super::{Peer, Services, seen};
 use crate::hub::{Control, Flushed, Order, Outbox, Wire};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::protocol::centrifuge::{Format, Push, Reply, framed, is_pong, pushed};
@@ -298,6 +298,9 @@ impl Session {
 /// Says goodbye: what is queued goes out first, then the close frame, then the peer gets time to answer.
 async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
     let Session { outbox, services, id, opened, phase, subscriptions, .. } = session;
+    if let Phase::Connected(client) = &phase {
+        seen::gone(&services, (&client.user, id), &subscriptions, (end_label(&end), reason(&end)));
+    }
     drop(subscriptions);
     let connected = matches!(phase, Phase::Connected(_));
     // Its place is free from here on: the client may come again before it has answered our close.
@@ -345,6 +348,16 @@ async fn drain<T: Transport>(transport: &mut T, outbox: &Outbox) -> bool {
                 Ok(Err(_)) | Err(_) => return false,
             },
         }
+    }
+}
+
+/// What is said of the end of a connection to who watches it.
+fn reason(end: &End) -> &str {
+    match end {
+        End::Gone => "the connection is gone",
+        End::Closed(_) => "the client closed it",
+        End::Disconnect(disconnect) => disconnect.reason(),
+        End::Broken { .. } => "the WebSocket was misused",
     }
 }
 

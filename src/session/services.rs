@@ -12,6 +12,7 @@ use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::settings::{Channels, Client};
 use crate::telemetry::Telemetry;
+use crate::watch::Lookout;
 
 /// The rooms that sessions call, and the settings that they obey.
 pub struct Services {
@@ -29,6 +30,7 @@ pub struct Services {
     pub limits: Limits,
     pub revocations: Arc<Revocations>,
     pub pulse: Arc<Pulse>,
+    pub watch: Arc<Lookout>,
     pub telemetry: Arc<Telemetry>,
 }
 

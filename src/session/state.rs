@@ -16,6 +16,7 @@ use crate::census::Place;
 use crate::hub::{Borne, Known, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
+use crate::watch::What;
 
 /// A connection and its client.
 pub(super) struct Session {
@@ -99,6 +100,7 @@ impl Session {
         // First the membership: a loss that is told after that is of nobody's concern, and not of the next subscription's.
         drop(self.subscriptions.swap_remove(index));
         self.outbox.forget_loss(channel);
+        self.seen(|| What::Unsubscribed { channel: channel.to_string() });
         true
     }
 
@@ -116,7 +118,9 @@ impl Session {
     pub(super) fn enter(&mut self, subscription: Subscription) {
         // Most connections listen to very few channels: a vector that grows by doubling would waste places.
         self.subscriptions.reserve_exact(1);
+        let channel = subscription.channel().clone();
         self.subscriptions.push(subscription);
+        self.seen(|| What::Subscribed { channel: channel.to_string() });
     }
 
     /// This client with respect to a channel.

@@ -95,9 +95,11 @@ labels! {
 
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
     /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
-    /// which an answer finds none is said to be answered in part only.
+    /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
+    /// something.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
+        Watch = "watch",
     }
 
     /// How a recovery ended.

@@ -178,6 +178,45 @@ describe('the operator console', { timeout: 300_000 }, () => {
     await page.getByText('Not connected.').waitFor();
   });
 
+  test('watches a channel live: who comes, what is published, who goes and why', async () => {
+    const channel = fresh('room');
+    const page = await enter(left, `#/channel/${encodeURIComponent(channel)}`);
+    const log = page.getByRole('log');
+    await page.getByRole('button', { name: 'Watch live' }).click();
+    await shows(log, 'watching at left');
+    const ada = await connect('ada', right, [channel]);
+    await shows(log, `ada joined ${channel}`);
+    await right.publish(channel, { text: '<b>hello</b>' });
+    await shows(log, '{"text":"<b>hello</b>"}');
+    assert.equal(await log.locator('b').count(), 0, 'markup is text');
+    await left.api('disconnect', { user: 'ada' });
+    await eventually('ada is gone', () => ada.disconnected);
+    await shows(log, 'ada left, its connection closed: 3503 force disconnect');
+    await picture(page, 'console-watch-channel');
+    await page.keyboard.press('w');
+    await shows(log, 'stopped watching');
+    await eventually('nobody listens any more', async () => !(await left.api('channels', { pattern: channel })).result.channels[channel]);
+  });
+
+  test('watches a user live, and goes on when the node is back', async () => {
+    const channel = fresh('room');
+    const page = await enter(right, '#/user/bob', { viewport: PHONE, colorScheme: 'dark' });
+    const log = page.getByRole('log');
+    await page.keyboard.press('w');
+    await shows(log, 'watching at right');
+    await connect('bob', left, [channel]);
+    await shows(log, 'bob connected over websocket');
+    await shows(log, `bob joined ${channel}`);
+    assert.ok(await fits(page), 'nothing sticks out');
+    await picture(page, 'console-watch-user-phone');
+    await right.kill();
+    await shows(log, 'Trying again');
+    await right.run();
+    await eventually('it begins anew', async () => (await log.getByText('watching at right').count()) === 2, 60);
+    await left.api('disconnect', { user: 'bob', disconnect: { code: 4501, reason: 'enough' } });
+    await shows(log, 'bob closed: 4501 enough');
+  });
+
   test('everything can be reached by keyboard', async () => {
     const page = await enter(left);
     for (const [keys, heading] of [['c', 'Busiest channels'], ['s', 'Namespaces'], ['p', 'Publish a test message'], ['n', 'Nodes']]) {

@@ -50,8 +50,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "revocation",
             "settings",
             "telemetry",
+            "watch",
         ],
     ),
+    ("watch", &["backplane", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("socket", &["hub", "protocol", "session"]),
     ("engineio", &["hub", "protocol", "session", "socket", "telemetry"]),
     ("canary", &["backplane", "cluster", "lifecycle", "protocol", "settings", "telemetry"]),
@@ -72,7 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("http", &["api", "emulation", "engineio", "operate", "protocol", "session", "settings", "socket", "telemetry"]),
+    ("http", &["api", "emulation", "engineio", "operate", "protocol", "session", "settings", "socket", "telemetry", "watch"]),
 ];
 
 fn root() -> PathBuf {

@@ -9,6 +9,7 @@ const SHOWN = [
   ['g n', 'nodes; g c channels, g s namespaces, g p publish'],
   ['j k', 'next and previous row'],
   ['r', 'refresh now'],
+  ['w', 'watch live, or stop watching'],
   ['?', 'this help'],
   ['Esc', 'close, or leave a field'],
 ];

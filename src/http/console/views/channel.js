@@ -1,6 +1,7 @@
 // One channel: who is there, and what was published last.
 import { Trouble, call } from '../ask.js';
 import { Facts, h, linkTo, place } from '../dom.js';
+import { LivePanel } from '../live.js';
 import { Table } from '../table.js';
 import { count } from '../words.js';
 
@@ -21,6 +22,7 @@ const PUBLISHED = [
 ];
 
 export function channel({ argument: name }) {
+  const live = new LivePanel({ channel: name });
   const facts = new Facts('The channel');
   const present = new Table('Who is there', PRESENT, ({ client }) => client, 'Nobody is there.');
   const absent = h('p', { class: 'empty' }, 'The namespace does not record who is there.');
@@ -30,11 +32,14 @@ export function channel({ argument: name }) {
     title: name,
     elements: [
       h('h2', {}, 'Channel ', h('code', {}, name)),
-      h('div', { class: 'actions' }, h('a', { class: 'button', href: place('publish', name) }, 'Publish to it')),
+      h('div', { class: 'actions' }, live.button, h('a', { class: 'button', href: place('publish', name) }, 'Publish to it')),
       facts.element,
+      live.element,
       h('section', {}, h('h3', {}, 'Who is there'), present.element, absent),
       h('section', {}, h('h3', {}, `Latest ${LATEST} publications`), published.element, unkept),
     ],
+    watch: () => live.toggle(),
+    close: () => live.stop(),
     every: 3000,
     load: signal => load(name, signal),
     draw: ({ subscribers, presence, history }) => {

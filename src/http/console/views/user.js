@@ -2,6 +2,7 @@
 import { Trouble, call } from '../ask.js';
 import { confirm, toast } from '../dialogs.js';
 import { h, linkTo } from '../dom.js';
+import { LivePanel } from '../live.js';
 import { Table } from '../table.js';
 import { plural, since } from '../words.js';
 
@@ -10,6 +11,7 @@ const MOST = 30;
 
 export function user({ argument: name, refresh }) {
   const who = name || '(anonymous)';
+  const live = new LivePanel({ user: name });
   const go = async (client, text) => {
     const sure = await confirm({ title: `Disconnect ${who}?`, text: `${text} It is sent away for good (3503): its SDK does not come back by itself.`, action: 'Disconnect' });
     if (sure) await disconnect(name, client, refresh);
@@ -27,7 +29,9 @@ export function user({ argument: name, refresh }) {
   const all = h('button', { type: 'button', class: 'danger', disabled: true, onclick: () => go('', 'All connections of the user end, on all nodes.') }, 'Disconnect all');
   return {
     title: who,
-    elements: [h('h2', {}, 'User ', h('code', {}, who)), h('div', { class: 'actions' }, all), total, table.element],
+    elements: [h('h2', {}, 'User ', h('code', {}, who)), h('div', { class: 'actions' }, live.button, all), live.element, total, table.element],
+    watch: () => live.toggle(),
+    close: () => live.stop(),
     every: 3000,
     load: signal => call('connections', { user: name }, signal),
     draw: ({ connections }) => {
