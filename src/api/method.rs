@@ -102,6 +102,32 @@ impl Method {
         }
     }
 
+    /// Whether it changes nothing. A service may change something for who calls it; a batch may hold anything.
+    #[must_use]
+    pub const fn only_looks(self) -> bool {
+        match self {
+            Self::Presence
+            | Self::PresenceStats
+            | Self::History
+            | Self::Channels
+            | Self::Connections
+            | Self::BusiestChannels
+            | Self::Namespaces
+            | Self::Info => true,
+            Self::Publish
+            | Self::Broadcast
+            | Self::Subscribe
+            | Self::Unsubscribe
+            | Self::Disconnect
+            | Self::Refresh
+            | Self::HistoryRemove
+            | Self::Rpc
+            | Self::RevokeToken
+            | Self::InvalidateUserTokens
+            | Self::Batch => false,
+        }
+    }
+
     /// The method of this name, exactly.
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {

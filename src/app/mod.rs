@@ -30,7 +30,7 @@ use crate::canary::Canary;
 use crate::cluster::{Cluster, patiently};
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
-use crate::http::Edge;
+use crate::http::{Edge, Keeper};
 use crate::hub::Connections;
 use crate::lifecycle::Readiness;
 use crate::operate::Operate;
@@ -130,9 +130,11 @@ impl Rooms {
         let emulation = emulation(settings, backplane, telemetry, tasks).await?;
         let readiness = &base.readiness;
         let clients = clients(settings, &edge, &emulation, services, backplane);
+        let operators = verifier(settings.console.token.as_deref(), "console.token")?;
+        let keeper = Keeper::new(&settings.http_api, operators);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
         canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
-        let router = router(settings, &edge, clients, (api, &operate, &watch), readiness, telemetry);
+        let router = router(settings, (&edge, &keeper), clients, (api, &operate, &watch), readiness, telemetry);
         // Revocations were listed since: whoever comes as soon as the address is told is let in.
         if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
             readiness.clear(BACKPLANE);
@@ -172,8 +174,7 @@ async fn know_revoked(
 async fn watched(base: &Base) -> anyhow::Result<Arc<Lookout>> {
     let Base { settings, backplane, relay, telemetry, tasks, .. } = base;
     let (node, channels) = (settings.node.name.clone(), settings.channel.clone());
-    let (watch, seen) =
-        Lookout::new(node, Arc::clone(backplane), Arc::clone(relay), channels, Arc::clone(telemetry));
+    let (watch, seen) = Lookout::new(node, Arc::clone(backplane), Arc::clone(relay), channels, Arc::clone(telemetry));
     let heard = patiently(async || backplane.broadcast().hear(watch::WATCH).await).await.context("what is watched")?;
     tasks.run("what is watched", Arc::clone(&watch).run(heard, seen));
     Ok(watch)

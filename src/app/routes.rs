@@ -10,7 +10,7 @@ use crate::backplane::Backplane;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
 use crate::http::limits::{AddressLimit, Turned, cors, rate};
-use crate::http::{self, Edge, Probes, Refusal};
+use crate::http::{self, Edge, Keeper, Probes, Refusal};
 use crate::lifecycle::Readiness;
 use crate::operate::Operate;
 use crate::session::{self, Services};
@@ -85,15 +85,15 @@ fn socketio(
 
 pub(super) fn router(
     settings: &Settings,
-    edge: &Edge,
+    (edge, keeper): (&Edge, &Keeper),
     clients: axum::Router,
     (api, operate, watch): (Arc<Api>, &Arc<Operate>, &Arc<Lookout>),
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
 ) -> axum::Router {
-    let api = http::api::routes(api, &settings.http_api, settings.http.body_limit);
-    let operating = http::cluster::routes(operate, &settings.http_api);
-    let console = http::console::routes(settings, watch);
+    let api = http::api::routes(api, &settings.http_api, keeper, settings.http.body_limit);
+    let operating = http::cluster::routes(operate, &settings.http_api, keeper);
+    let console = http::console::routes(settings, keeper, watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
     let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients];
     routes.extend(called);

@@ -1,6 +1,6 @@
 //! Who somebody is, and what they may: a JSON Web Token goes in, a grant comes out.
 //!
-//! A [`Verifier`] is built once for each kind of token (connection, subscription) from its configured keys. It trusts
+//! A [`Verifier`] is built once for each kind of token (connection, subscription, operator) from its configured keys. It trusts
 //! no byte of a token before one of those keys vouched for it, and every key is tied to its own algorithms: what a
 //! header asks for chooses among the keys, never how a key is used.
 //!
@@ -16,6 +16,7 @@ mod grant;
 pub mod issue;
 mod jwk;
 mod keys;
+mod operator;
 pub mod options;
 mod registered;
 mod remote;
@@ -25,6 +26,7 @@ mod verifier;
 
 pub use error::{KeyError, TokenError, TokenKind};
 pub use grant::{ConnectionGrant, Overrides, ServerSub, SubscriptionGrant};
+pub use operator::{Access, OperatorGrant};
 pub use verifier::Verifier;
 
 /// How many keys of a set could verify tokens; `None` where it is no set. Nodes read sets by themselves: this is for

@@ -4,7 +4,7 @@ use super::compact::Compact;
 use super::keys::{self, Key};
 use super::registered::{Demands, Registered};
 use super::remote::{Patience, RemoteKeys};
-use super::{ConnectionGrant, KeyError, SubscriptionGrant, TokenError, claims};
+use super::{ConnectionGrant, KeyError, OperatorGrant, SubscriptionGrant, TokenError, claims, operator};
 use crate::settings::TokenKeys;
 
 /// Verifies tokens of one kind. Built once.
@@ -50,6 +50,15 @@ impl Verifier {
     pub async fn subscription(&self, token: &str) -> Result<SubscriptionGrant, TokenError> {
         let (payload, registered) = self.believe(token).await?;
         claims::subscription(&payload, registered)
+    }
+
+    /// What an operator may who shows `token`.
+    ///
+    /// # Errors
+    /// When the token is not to be believed, is over, does not say what its bearer may, or never expires.
+    pub async fn operator(&self, token: &str) -> Result<OperatorGrant, TokenError> {
+        let (payload, registered) = self.believe(token).await?;
+        operator::grant(&payload, registered)
     }
 
     async fn believe(&self, token: &str) -> Result<(Vec<u8>, Registered), TokenError> {

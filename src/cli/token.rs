@@ -8,7 +8,7 @@ use midplane::auth::issue::hmac_connection_token;
 use midplane::settings::{Settings, TokenKeys};
 use serde_json::{Map, Value};
 
-/// A connection token, or with a channel a subscription token.
+/// A connection token, with a channel a subscription token, or an operator token.
 #[derive(Debug, Args)]
 pub(super) struct Token {
     /// The user's id
@@ -23,6 +23,10 @@ pub(super) struct Token {
     #[arg(long, value_name = "CHANNEL")]
     channel: Option<String>,
 
+    /// Make an operator token: "read" is good for looking, "full" for everything
+    #[arg(long, value_name = "ACCESS", value_parser = ["read", "full"], conflicts_with_all = ["channel", "subscribe"])]
+    operator: Option<String>,
+
     /// Subscribe the connection to this channel on the server's side; may be repeated
     #[arg(long, value_name = "CHANNEL", conflicts_with = "channel")]
     subscribe: Vec<String>,
@@ -34,6 +38,9 @@ impl Token {
     /// # Errors
     /// When no HMAC secret is configured for such tokens.
     pub(super) fn make(&self, settings: &Settings) -> anyhow::Result<String> {
+        if self.operator.is_some() {
+            return self.make_operator(settings);
+        }
         let client = &settings.client;
         let keys = match &self.channel {
             Some(_) => client.subscription_token.as_ref().or(client.token.as_ref()),
@@ -44,6 +51,17 @@ impl Token {
         };
         let ttl = (!self.ttl.is_zero()).then_some(self.ttl);
         hmac_connection_token(secret, &self.user, ttl, self.claims(keys)).context("make a token")
+    }
+
+    fn make_operator(&self, settings: &Settings) -> anyhow::Result<String> {
+        let keys = settings.console.token.as_deref();
+        let Some((keys, secret)) = keys.and_then(|keys| keys.hmac_secret.as_ref().map(|secret| (keys, secret))) else {
+            bail!("no HMAC secret to sign with: set console.token.hmac_secret_key");
+        };
+        if self.ttl.is_zero() {
+            bail!("operator tokens must expire: --ttl is longer than nothing");
+        }
+        hmac_connection_token(secret, &self.user, Some(self.ttl), self.claims(keys)).context("make a token")
     }
 
     fn claims(&self, keys: &TokenKeys) -> Map<String, Value> {
@@ -61,6 +79,9 @@ impl Token {
         if let Some(channel) = &self.channel {
             claim("channel", channel.clone().into());
         }
+        if let Some(access) = &self.operator {
+            claim("operator", access.clone().into());
+        }
         if !self.subscribe.is_empty() {
             claim("channels", self.subscribe.clone().into());
         }
@@ -71,7 +92,7 @@ impl Token {
 #[cfg(test)]
 mod tests {
     use clap::Parser;
-    use midplane::auth::Verifier;
+    use midplane::auth::{Access, Verifier};
 
     use super::*;
 
@@ -101,6 +122,23 @@ mod tests {
         assert_eq!(grant.user, "ada");
         let made = token(&["--channel", "chat:lobby", "--ttl", "0s"]).make(&settings).unwrap();
         assert_eq!(verifier.subscription(&made).await.unwrap().channel, "chat:lobby");
+    }
+
+    #[tokio::test]
+    async fn an_operator_token_is_signed_by_keys_of_its_own_and_expires() {
+        const OPERATORS: &str = "[console.token]\nhmac_secret_key = \"fedcba9876543210fedcba9876543210\"";
+        let settings = Settings::from_toml(&format!("{SETTINGS}\n{OPERATORS}")).unwrap();
+        let verifier = Verifier::new(settings.console.token.as_ref().unwrap()).unwrap();
+        let made = token(&["--operator", "read"]).make(&settings).unwrap();
+        let grant = verifier.operator(&made).await.unwrap();
+        assert_eq!((grant.operator.as_str(), grant.access), ("ada", Access::Read));
+        let connection = token(&[]).make(&settings).unwrap();
+        assert!(verifier.operator(&connection).await.is_err(), "a client is no operator");
+        let clients = Verifier::new(settings.client.token.as_ref().unwrap()).unwrap();
+        let forged = Token { operator: None, ..token(&[]) };
+        assert!(clients.operator(&forged.make(&settings).unwrap()).await.is_err(), "without the claim nobody is one");
+        assert!(token(&["--operator", "full", "--ttl", "0s"]).make(&settings).is_err());
+        assert!(token(&["--operator", "full"]).make(&Settings::from_toml(SETTINGS).unwrap()).is_err());
     }
 
     #[test]

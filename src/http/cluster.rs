@@ -13,7 +13,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 
-use super::api::guarded;
+use super::keeper::Keeper;
 use super::limits::body;
 use crate::operate::{DrainError, Operate, Scale, ScaleError};
 use crate::settings::HttpApi;
@@ -30,7 +30,7 @@ struct Drain {
 }
 
 /// The routes; those that change something only where the server API is switched on.
-pub fn routes(operate: &Arc<Operate>, api: &HttpApi) -> Router {
+pub fn routes(operate: &Arc<Operate>, api: &HttpApi, keeper: &Keeper) -> Router {
     let told = Router::new()
         .route("/cluster/status", get(async |State(operate): State<Arc<Operate>>| Json(operate.status())))
         .route("/cluster/metrics", get(async |State(operate): State<Arc<Operate>>| Json(operate.cluster_metrics())))
@@ -44,7 +44,7 @@ pub fn routes(operate: &Arc<Operate>, api: &HttpApi) -> Router {
         .route("/cluster/scale", post(scale))
         .route("/cluster/drain", post(drain))
         .with_state(Arc::clone(operate));
-    told.merge(guarded(body::whole(done, BODY_LIMIT, body::TIMEOUT), api))
+    told.merge(keeper.guard(body::whole(done, BODY_LIMIT, body::TIMEOUT)))
 }
 
 async fn nodes(State(operate): State<Arc<Operate>>) -> Response {

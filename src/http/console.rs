@@ -3,15 +3,15 @@
 
 use std::sync::Arc;
 
-use axum::extract::State;
 use axum::response::Redirect;
 use axum::routing::get;
-use axum::{Json, Router};
+use axum::{Extension, Json, Router};
 use serde::Serialize;
 
-use super::api::guarded;
 use super::files::{CSS, File, HTML, JAVASCRIPT, serve};
+use super::keeper::{Admitted, Keeper};
 use super::watch;
+use crate::auth::Access;
 use crate::settings::{HttpApi, Settings};
 use crate::watch::Lookout;
 
@@ -45,36 +45,39 @@ const LOADED: [File; 15] = files! {
 };
 
 /// Whom the page talks to.
-#[derive(Clone, Serialize)]
+#[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Greeting {
     server_id: String,
     version: &'static str,
     /// No key is asked for.
     open: bool,
+    /// How far the key or token goes, and whose it is.
+    access: Access,
+    operator: Option<String>,
 }
 
 /// `GET /console`, what the page loads, whether a key is good, and what is watched.
-pub fn routes(settings: &Settings, watch: &Arc<Lookout>) -> Router {
+pub fn routes(settings: &Settings, keeper: &Keeper, watch: &Arc<Lookout>) -> Router {
     if !settings.console.enabled {
         return Router::new();
     }
-    page(settings).merge(guarded(watch::routes(watch), &settings.http_api))
+    page(settings, keeper).merge(keeper.guard(watch::routes(watch)))
 }
 
-fn page(settings: &Settings) -> Router {
+fn page(settings: &Settings, keeper: &Keeper) -> Router {
     serve(&PAGE, POLICY)
         .merge(serve(&LOADED, POLICY))
         .route("/console/", get(|| async { Redirect::permanent("/console") }))
-        .merge(session(&settings.node.name, &settings.http_api))
+        .merge(keeper.guard(session(&settings.node.name, &settings.http_api)))
 }
 
 fn session(node: &str, api: &HttpApi) -> Router {
-    let greeting = Greeting { server_id: node.to_owned(), version: env!("CARGO_PKG_VERSION"), open: api.insecure };
-    let routes = Router::new()
-        .route("/console/session", get(async |State(greeting): State<Greeting>| Json(greeting)))
-        .with_state(greeting);
-    guarded(routes, api)
+    let (node, open) = (node.to_owned(), api.insecure);
+    let greet = async move |Extension(Admitted { access, operator }): Extension<Admitted>| {
+        Json(Greeting { server_id: node, version: env!("CARGO_PKG_VERSION"), open, access, operator })
+    };
+    Router::new().route("/console/session", get(greet))
 }
 
 #[cfg(test)]
@@ -92,7 +95,10 @@ mod tests {
 
     async fn fetch(settings: &str, path: &str, key: &str) -> (StatusCode, String, String) {
         let settings = Settings::from_toml(settings).unwrap();
-        let router = if settings.console.enabled { page(&settings) } else { Router::new() };
+        let router = match settings.console.enabled {
+            true => page(&settings, &Keeper::new(&settings.http_api, None)),
+            false => Router::new(),
+        };
         let request = Request::get(path).header("x-api-key", key).body(Body::empty()).unwrap();
         let response = router.oneshot(request).await.unwrap();
         let (status, policy) = (response.status(), response.headers().get("content-security-policy").cloned());

@@ -10,14 +10,15 @@ pub mod emulation;
 pub mod engineio;
 mod files;
 pub mod health;
+pub mod keeper;
 pub mod limits;
 mod observe;
 pub mod refusal;
 pub mod server;
 pub mod streams;
-mod watch;
 #[cfg(test)]
 mod tests;
+mod watch;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ use axum::response::Response;
 
 pub use connection::Edge;
 pub use health::Probes;
+pub use keeper::Keeper;
 pub use refusal::Refusal;
 pub use server::Server;
 

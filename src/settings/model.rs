@@ -271,6 +271,8 @@ pub struct HttpApi {
 pub struct Console {
     /// Only beside the server API, which answers what it asks.
     pub enabled: bool,
+    /// Operator tokens; `None` when no key is configured. Boxed: settings travel in many futures.
+    pub token: Option<Box<TokenKeys>>,
 }
 
 /// Who is asked before something is allowed: by NATS request or HTTP.

@@ -3,17 +3,18 @@ import assert from 'node:assert/strict';
 import { after, afterEach, before, describe, test } from 'node:test';
 
 import { openBrowser } from '../sdk/js/chromium.mjs';
-import { App, NatsServer, Node, eventually, fresh, token } from '../sdk/js/harness.mjs';
+import { App, NatsServer, Node, eventually, fresh, now, token } from '../sdk/js/harness.mjs';
 import { freePort } from '../sdk/js/harness/process.mjs';
 import { fits, openTab, picture } from './tab.mjs';
 
 const KEY = 'test-api-key';
+const OPERATORS = 'another secret of the tests, for operators';
 const PHONE = { width: 375, height: 800 };
 
 /** Two nodes keep their ports when they start again. */
 async function cluster(nats) {
   const start = async name =>
-    Node.start(name, { NATS_URL: nats.url, MAX_CONNECTIONS: '50', MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}` });
+    Node.start(name, { NATS_URL: nats.url, MAX_CONNECTIONS: '50', MIDPLANE_CONSOLE__TOKEN__HMAC_SECRET_KEY: OPERATORS, MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}` });
   return Promise.all(['left', 'right'].map(start));
 }
 
@@ -56,9 +57,9 @@ describe('the operator console', { timeout: 300_000 }, () => {
     return tab.page;
   };
   /** Signs in, and leads to `path`. */
-  const enter = async (node, path = '', options = {}) => {
+  const enter = async (node, path = '', options = {}, key = KEY) => {
     const page = await arrive(node, path, options);
-    await page.fill('#key', KEY);
+    await page.fill('#key', key);
     await page.press('#key', 'Enter');
     await state(page, 'live');
     return page;
@@ -215,6 +216,32 @@ describe('the operator console', { timeout: 300_000 }, () => {
     await eventually('it begins anew', async () => (await log.getByText('watching at right').count()) === 2, 60);
     await left.api('disconnect', { user: 'bob', disconnect: { code: 4501, reason: 'enough' } });
     await shows(log, 'bob closed: 4501 enough');
+  });
+
+  test('a token for looking shows everything and offers nothing that changes something', async () => {
+    const channel = fresh('room');
+    await connect('ada', left, [channel]);
+    const claims = { sub: 'olga', operator: 'read', exp: now(600) };
+    const page = await enter(left, '', {}, token(claims, { key: OPERATORS }));
+    await row(page, 'right').waitFor();
+    assert.equal(await page.getByRole('button', { name: 'Drain right' }).count(), 0);
+    assert.equal(await page.getByRole('link', { name: 'Publish' }).count(), 0);
+    await page.evaluate(() => (location.hash = '#/user/ada'));
+    await shows(page.getByRole('table', { name: 'Connections' }), channel);
+    assert.equal(await page.getByRole('button', { name: 'Disconnect all' }).count(), 0);
+    await picture(page, 'console-read-only');
+    await page.getByRole('button', { name: 'Watch live' }).click();
+    await shows(page.getByRole('log'), 'watching at left');
+    await page.evaluate(to => (location.hash = `#/publish/${to}`), channel);
+    await page.press('#data', 'Control+Enter');
+    await page.getByText('Not published: this operator token is good for looking only (403)').waitFor();
+
+    const other = await arrive(left);
+    for (const bad of [token(claims), token({ ...claims, exp: now(-60) }, { key: OPERATORS }), token({ sub: 'olga', exp: now(600) }, { key: OPERATORS })]) {
+      await other.fill('#key', bad);
+      await other.press('#key', 'Enter');
+      await other.getByText('The node refused this key.').waitFor();
+    }
   });
 
   test('everything can be reached by keyboard', async () => {

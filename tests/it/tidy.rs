@@ -74,7 +74,22 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("http", &["api", "emulation", "engineio", "operate", "protocol", "session", "settings", "socket", "telemetry", "watch"]),
+    (
+        "http",
+        &[
+            "api",
+            "auth",
+            "emulation",
+            "engineio",
+            "operate",
+            "protocol",
+            "session",
+            "settings",
+            "socket",
+            "telemetry",
+            "watch",
+        ],
+    ),
 ];
 
 fn root() -> PathBuf {

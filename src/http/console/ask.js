@@ -19,8 +19,11 @@ export const key = {
   forget: () => sessionStorage.removeItem(KEPT_AS),
 };
 
+/** An operator token is a JSON Web Token, an API key anything else. */
 export function credentials() {
-  return key.get() ? { 'X-API-Key': key.get() } : {};
+  const given = key.get();
+  if (!given) return {};
+  return /^eyJ[\w-]+\.[\w-]+\.[\w-]+$/.test(given) ? { Authorization: `Bearer ${given}` } : { 'X-API-Key': given };
 }
 
 /** `GET path`, as JSON. */
@@ -72,7 +75,7 @@ export function refusal(response, answer) {
     const wait = Number(response.headers.get('retry-after')) || 1;
     return new Trouble('rate', 'Too many calls from this address.', { code, wait });
   }
-  if (code === 403) return new Trouble('refused', said ?? 'This is closed here: a proxy or the node does not allow it (403).', { code });
+  if (code === 403 && !said) return new Trouble('refused', 'This is closed here: a proxy does not let it through (403).', { code });
   if (code >= 500 && !said) return new Trouble('node', `The node answered ${code}.`, { code });
   return new Trouble(code >= 500 ? 'node' : 'refused', said ? `${said} (${code})` : `The node answered ${code}.`, { code });
 }

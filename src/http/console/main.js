@@ -41,6 +41,8 @@ async function open() {
   complain('');
   for (const id of ['find', 'views']) byId(id).hidden = false;
   byId('leave').hidden = session.open;
+  byId('leave').title = session.operator ? `Signed in as ${session.operator}` : '';
+  document.body.dataset.access = session.access;
   state('live');
   show();
 }
@@ -62,10 +64,10 @@ function lock(why = '') {
   };
   byId('view').replaceChildren(h('form', { id: 'signin', class: 'card', onsubmit: enter },
     h('h2', {}, 'Operator console'),
-    h('label', { for: 'key' }, 'API key'),
+    h('label', { for: 'key' }, 'API key or operator token'),
     field, problem,
     h('button', { type: 'submit', class: 'primary' }, 'Sign in'),
-    h('p', { id: 'key-hint', class: 'hint' }, 'The node’s http_api.key. This tab keeps it until it is closed, and sends it in a header only.')));
+    h('p', { id: 'key-hint', class: 'hint' }, 'The node’s http_api.key, or what midplane token --operator made. This tab keeps it until it is closed, and sends it in a header only.')));
   field.focus();
 }
 

@@ -1,19 +1,26 @@
 //! The server API's routes.
 
+use std::time::Duration;
+
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, StatusCode};
+use secrecy::SecretString;
+use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use crate::api::tests::{Stage, without_epochs};
-use crate::http::{api, compose};
-use crate::settings::HttpApi;
+use crate::auth::Verifier;
+use crate::auth::issue::hmac_connection_token;
+use crate::http::{Keeper, api, compose};
+use crate::settings::{HttpApi, TokenKeys};
 
 const KEY: &str = "a key for the tests";
 const LIMIT: usize = 4096;
 
 fn router(stage: &Stage, settings: &HttpApi) -> Router {
-    compose([api::routes(stage.api.clone(), settings, LIMIT)], &stage.telemetry)
+    let keeper = Keeper::new(settings, None);
+    compose([api::routes(stage.api.clone(), settings, &keeper, LIMIT)], &stage.telemetry)
 }
 
 async fn answer(router: Router, request: Request<Body>) -> (StatusCode, String) {
@@ -85,6 +92,43 @@ async fn without_a_key_nobody_calls_unless_everybody_may() {
     assert_eq!(answer(router(&stage, &insecure), request()).await.0, StatusCode::OK);
     let disabled = HttpApi { enabled: false, ..insecure };
     assert_eq!(answer(router(&stage, &disabled), request()).await.0, StatusCode::NOT_FOUND);
+}
+
+/// A token that an operator shows, and the node's answer to a call with it.
+async fn shown(claims: Value, ttl: Option<Duration>, path: &str, body: &'static str) -> StatusCode {
+    let stage = Stage::set();
+    let secret = SecretString::from("a secret for operators, 32 bytes long".to_owned());
+    let keys = TokenKeys { hmac_secret: Some(secret.clone()), ..TokenKeys::default() };
+    let keeper = Keeper::new(&stage.settings.http_api, Some(Verifier::new(&keys).unwrap()));
+    let Value::Object(claims) = claims else { unreachable!("claims are an object") };
+    let token = hmac_connection_token(&secret, "olga", ttl, claims).unwrap();
+    let routes = api::routes(stage.api.clone(), &stage.settings.http_api, &keeper, LIMIT);
+    let request = Request::post(path).header("Authorization", format!("Bearer {token}")).body(Body::from(body));
+    answer(compose([routes], &stage.telemetry), request.unwrap()).await.0
+}
+
+#[tokio::test]
+async fn an_operator_token_goes_as_far_as_it_says_and_ends() {
+    let hour = Some(Duration::from_secs(3600));
+    let publish = ("/api/publish", r#"{"channel":"live:a","data":1}"#);
+    let batch = ("/api/batch", r#"{"commands":[{"channels":{}}]}"#);
+    let older = ("/api", "{\"method\":\"channels\",\"params\":{}}");
+    let channels = ("/api/channels", "{}");
+    let (read, full) = (json!({"operator": "read"}), json!({"operator": "full"}));
+    for (claims, ttl, (path, body), status) in [
+        (&read, hour, channels, StatusCode::OK),
+        (&read, hour, publish, StatusCode::FORBIDDEN),
+        (&read, hour, batch, StatusCode::FORBIDDEN),
+        (&read, hour, older, StatusCode::FORBIDDEN),
+        (&full, hour, channels, StatusCode::OK),
+        (&full, hour, publish, StatusCode::OK),
+        (&full, hour, older, StatusCode::OK),
+        (&full, None, channels, StatusCode::UNAUTHORIZED),
+        (&json!({}), hour, channels, StatusCode::UNAUTHORIZED),
+        (&json!({"operator": "everything"}), hour, channels, StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(shown(claims.clone(), ttl, path, body).await, status, "{claims} {ttl:?} {path}");
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::super::model::{Console, Http, HttpApi};
 use super::super::section::Section;
 use super::super::value::{Bytes, ErrorMode, Limit, Positive, Switch};
-use super::refuse_missing;
+use super::{refuse_missing, token};
 
 /// Bytes of a key that a stranger could try to guess over the network.
 const SHORTEST_KEY: usize = 16;
@@ -46,8 +46,9 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
     }
 }
 
-pub(super) fn console(section: &Section<'_>, api: &HttpApi) -> Console {
-    Console { enabled: section.take::<bool>("enabled") && api.enabled }
+pub(super) fn console(section: &Section<'_>, api: &HttpApi, development: bool) -> Console {
+    let token = token::subscription(&section.section("token"), development).map(Box::new);
+    Console { enabled: section.take::<bool>("enabled") && api.enabled, token }
 }
 
 pub(super) fn api(section: &Section<'_>, http: &Http, development: bool) -> HttpApi {

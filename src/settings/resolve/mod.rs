@@ -59,7 +59,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         root.section("client").refuse("allow_anonymous_connect_without_token", why);
     }
     let http_api = http::api(&root.section("http_api"), &http, development);
-    let console = http::console(&root.section("console"), &http_api);
+    let console = http::console(&root.section("console"), &http_api, development);
     let log = log(&root.section("log"));
     let cluster = cluster(&root.section("cluster"));
     let mut settings = Settings {

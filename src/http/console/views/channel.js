@@ -32,7 +32,7 @@ export function channel({ argument: name }) {
     title: name,
     elements: [
       h('h2', {}, 'Channel ', h('code', {}, name)),
-      h('div', { class: 'actions' }, live.button, h('a', { class: 'button', href: place('publish', name) }, 'Publish to it')),
+      h('div', { class: 'actions' }, live.button, h('a', { class: 'button changes', href: place('publish', name) }, 'Publish to it')),
       facts.element,
       live.element,
       h('section', {}, h('h3', {}, 'Who is there'), present.element, absent),

@@ -64,7 +64,7 @@ function load(node) {
 }
 
 function drainButton(node, refresh) {
-  return h('button', { type: 'button', class: 'danger small', 'aria-label': `Drain ${node}`, onclick: () => drain(node, refresh) }, 'Drain');
+  return h('button', { type: 'button', class: 'danger small changes', 'aria-label': `Drain ${node}`, onclick: () => drain(node, refresh) }, 'Drain');
 }
 
 async function drain(node, refresh) {

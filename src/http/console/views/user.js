@@ -22,11 +22,11 @@ export function user({ argument: name, refresh }) {
     { title: 'Transport', cell: ([, it]) => `${it.transport}, ${it.protocol}` },
     { title: 'Application', cell: ([, it]) => [it.app_name, it.app_version].filter(Boolean).join(' ') || '–' },
     { title: 'Channels', cell: ([, it]) => listens(it.state) },
-    { title: '', cell: ([client]) => h('button', { type: 'button', class: 'danger small', 'aria-label': `Disconnect client ${client}`, onclick: () => go(client, 'One connection ends.') }, 'Disconnect') },
+    { title: '', cell: ([client]) => h('button', { type: 'button', class: 'danger small changes', 'aria-label': `Disconnect client ${client}`, onclick: () => go(client, 'One connection ends.') }, 'Disconnect') },
   ];
   const table = new Table('Connections', columns, ([client]) => client, 'Not connected.');
   const total = h('p', { class: 'hint', role: 'status' });
-  const all = h('button', { type: 'button', class: 'danger', disabled: true, onclick: () => go('', 'All connections of the user end, on all nodes.') }, 'Disconnect all');
+  const all = h('button', { type: 'button', class: 'danger changes', disabled: true, onclick: () => go('', 'All connections of the user end, on all nodes.') }, 'Disconnect all');
   return {
     title: who,
     elements: [h('h2', {}, 'User ', h('code', {}, who)), h('div', { class: 'actions' }, live.button, all), live.element, total, table.element],

@@ -1,0 +1,39 @@
+//! Tokens of operators.
+
+use serde::{Deserialize, Serialize};
+
+use super::TokenError;
+use super::registered::Registered;
+
+/// What an operator may.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Access {
+    /// Look, and change nothing.
+    Read,
+    /// Everything that the API key is good for.
+    Full,
+}
+
+/// What an operator token grants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OperatorGrant {
+    /// Who it is (`sub`).
+    pub operator: String,
+    pub access: Access,
+}
+
+#[derive(Deserialize)]
+struct Claims {
+    operator: Option<Access>,
+}
+
+/// What the token with these claims grants. One that never expires could not be taken back.
+pub(super) fn grant(payload: &[u8], registered: Registered) -> Result<OperatorGrant, TokenError> {
+    let claims: Claims = serde_json::from_slice(payload).map_err(TokenError::Claims)?;
+    let access = claims.operator.ok_or_else(|| TokenError::Claim("operator".to_owned(), "it is missing"))?;
+    if registered.expires_at.is_none() {
+        return Err(TokenError::Claim("exp".to_owned(), "it is missing"));
+    }
+    Ok(OperatorGrant { operator: registered.user, access })
+}

@@ -1,0 +1,125 @@
+//! Who may call the server API and what belongs to it: whoever has the API key, or an operator token that goes as far.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use secrecy::ExposeSecret;
+use sha2::{Digest, Sha256};
+use subtle::ConstantTimeEq;
+use tracing::{debug, info};
+
+use super::cluster::refused;
+use crate::api::Method;
+use crate::auth::{Access, OperatorGrant, Verifier};
+use crate::settings::HttpApi;
+
+/// Lets in who may come in.
+#[derive(Clone)]
+pub struct Keeper {
+    key: Key,
+    operators: Option<Arc<Verifier>>,
+}
+
+#[derive(Clone)]
+enum Key {
+    Everybody,
+    Nobody,
+    /// Whoever knows the key with this digest. Digests are of one length, so comparing them tells nothing.
+    Known([u8; 32]),
+}
+
+/// How far somebody may go, and who it is where a token says so.
+#[derive(Debug, Clone)]
+pub(super) struct Admitted {
+    pub(super) access: Access,
+    pub(super) operator: Option<String>,
+}
+
+impl Keeper {
+    #[must_use]
+    pub fn new(settings: &HttpApi, operators: Option<Verifier>) -> Self {
+        let key = match &settings.key {
+            _ if settings.insecure => Key::Everybody,
+            Some(key) if !key.expose_secret().is_empty() => Key::Known(digest(key.expose_secret())),
+            _ => Key::Nobody,
+        };
+        Self { key, operators: operators.map(Arc::new) }
+    }
+
+    /// Stands in front of `routes`.
+    pub fn guard(&self, routes: Router) -> Router {
+        routes.layer(from_fn_with_state(self.clone(), let_in))
+    }
+
+    /// The header `X-API-Key` counts before `Authorization`, and the query before neither.
+    fn has_key(&self, request: &Request) -> bool {
+        let Key::Known(key) = &self.key else { return matches!(self.key, Key::Everybody) };
+        let knows = |given: &str| bool::from(key.ct_eq(&digest(given)));
+        in_headers(request.headers()).is_some_and(knows)
+            || in_query(request.uri().query()).is_some_and(|key| knows(&key))
+    }
+
+    /// What the operator token in a request grants, if there is one and it is good.
+    async fn operator(&self, headers: &HeaderMap) -> Option<OperatorGrant> {
+        let operators = self.operators.as_ref()?;
+        let token = authorization(headers, "bearer")?;
+        operators.operator(token).await.inspect_err(|error| debug!("operator token refused: {error}")).ok()
+    }
+}
+
+async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) -> Response {
+    let admitted = if keeper.has_key(&request) {
+        Admitted { access: Access::Full, operator: None }
+    } else {
+        let headers = request.headers().clone();
+        match keeper.operator(&headers).await {
+            Some(OperatorGrant { operator, access }) => Admitted { access, operator: Some(operator) },
+            None => return StatusCode::UNAUTHORIZED.into_response(),
+        }
+    };
+    let needed = needed(request.uri().path());
+    if needed > admitted.access {
+        return refused(StatusCode::FORBIDDEN, "this operator token is good for looking only".to_owned());
+    }
+    if let (Access::Full, Some(operator)) = (needed, &admitted.operator) {
+        info!(operator, path = request.uri().path(), "an operator changes something");
+    }
+    request.extensions_mut().insert(admitted);
+    next.run(request).await
+}
+
+/// What it takes to ask for a path: what is not known to change nothing wants everything.
+fn needed(path: &str) -> Access {
+    let looks = match path.strip_prefix("/api/") {
+        Some(method) => Method::parse(method).is_some_and(Method::only_looks),
+        None => matches!(path, "/console/session" | "/console/watch"),
+    };
+    if looks { Access::Read } else { Access::Full }
+}
+
+fn digest(key: &str) -> [u8; 32] {
+    Sha256::digest(key).into()
+}
+
+fn in_headers(headers: &HeaderMap) -> Option<&str> {
+    if let Some(key) = headers.get("x-api-key").filter(|key| !key.is_empty()) {
+        return key.to_str().ok();
+    }
+    authorization(headers, "apikey")
+}
+
+/// What `Authorization` holds, where it is of this scheme.
+fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let mut words = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_ascii_whitespace();
+    let (scheme, key) = (words.next()?, words.next()?);
+    (scheme.eq_ignore_ascii_case(wanted) && words.next().is_none()).then_some(key)
+}
+
+fn in_query(query: Option<&str>) -> Option<String> {
+    let mut pairs = url::form_urlencoded::parse(query?.as_bytes());
+    pairs.find(|(name, _)| name == "api_key").map(|(_, key)| key.into_owned())
+}
