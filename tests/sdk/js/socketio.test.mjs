@@ -189,7 +189,7 @@ for (const [age, io] of Object.entries(clients)) {
 
     test('a backend disconnects a user for good, or for now', async t => {
       const user = fresh('user');
-      const socket = open(t, io, { auth: { token: token({ sub: user, exp: now(60) }) } });
+      const socket = open(t, io, { transports: ['websocket'], auth: { token: token({ sub: user, exp: now(60) }) } });
       await once(socket, 'connect');
       const reconnected = once(socket, 'disconnect').then(() => once(socket, 'connect'));
       await node.api('disconnect', { user, disconnect: { code: 4000, reason: 'again' } });
