@@ -26,5 +26,6 @@ pub mod watch;
 
 pub mod app;
 pub mod clock;
+pub mod doctor;
 pub mod lifecycle;
 pub mod tasks;

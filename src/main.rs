@@ -15,7 +15,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[tokio::main]
 async fn main() -> ExitCode {
     let args = cli::Args::parse();
-    if let Some(code) = cli::run(&args) {
+    if let Some(code) = cli::run(&args).await {
         return code;
     }
     let settings = match Settings::load(args.config.as_deref(), settings::environment()) {
@@ -26,13 +26,12 @@ async fn main() -> ExitCode {
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
-    let announcement = |address| cli::announce(&settings, address);
     let app = match App::build(settings.clone()).await {
         Ok(app) => app,
         Err(error) => return cli::fail(&error),
     };
     let stop = lifecycle::terminated();
-    cli::print(&announcement(app.address()));
+    cli::print(&cli::announce(&settings, app.address(), app.internal_address()));
     match app.run_until(stop).await {
         Ending::Asked => ExitCode::SUCCESS,
         Ending::Fenced => ExitCode::FAILURE,

@@ -1,5 +1,6 @@
 //! What a node stands on: its listener, its backplane, its place among the others.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -28,6 +29,8 @@ use crate::telemetry::Telemetry;
 pub(super) struct Base {
     pub(super) settings: Settings,
     pub(super) server: Server,
+    /// For operators and backends, where they do not come to `server`.
+    pub(super) internal: Option<Server>,
     /// What is served until the node is built.
     pub(super) waiting: axum::Router,
     pub(super) backplane: Arc<dyn Backplane>,
@@ -44,8 +47,11 @@ pub(super) struct Base {
 impl Base {
     /// Binds the address, opens the backplane, and joins.
     pub(super) async fn lay(settings: Settings) -> anyhow::Result<Self> {
-        let server = Server::bind(settings.http.bind, settings.http.header_timeout)
-            .map_err(|error| unbound(&settings, error))?;
+        let listener = |key: &str, address| {
+            Server::bind(address, settings.http.header_timeout).map_err(|error| unbound(key, address, error))
+        };
+        let server = listener("http.bind", settings.http.bind)?;
+        let internal = settings.http.internal_bind.map(|at| listener("http.internal_bind", at)).transpose()?;
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
@@ -79,6 +85,7 @@ impl Base {
         Ok(Self {
             settings,
             server,
+            internal,
             waiting,
             backplane,
             cluster,
@@ -109,15 +116,16 @@ fn supervised(readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Tasks {
 }
 
 /// Why there is no listener, and what helps where another process was faster.
-fn unbound(settings: &Settings, error: std::io::Error) -> anyhow::Error {
-    let bind = settings.http.bind;
+fn unbound(key: &str, bind: SocketAddr, error: std::io::Error) -> anyhow::Error {
     let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-    let hint = if taken {
+    let hint = if taken && key == "http.internal_bind" {
+        ", taken by another process".to_owned()
+    } else if taken {
         format!(", taken by another process (PORT={} takes another port)", bind.port().wrapping_add(1))
     } else {
         String::new()
     };
-    anyhow::Error::new(error).context(format!("http.bind = {bind}{hint}"))
+    anyhow::Error::new(error).context(format!("{key} = {bind}{hint}"))
 }
 
 /// The cluster's backplane where NATS is configured, else this process's own.

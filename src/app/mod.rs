@@ -21,7 +21,7 @@ use self::base::Base;
 use self::drain::Drain;
 use self::limits::limits;
 use self::member::Traces;
-use self::routes::{clients, router};
+use self::routes::{Served, clients, served};
 use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
@@ -30,7 +30,7 @@ use crate::canary::Canary;
 use crate::cluster::{Cluster, patiently};
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
-use crate::http::{Edge, Keeper};
+use crate::http::{Edge, Keeper, Server};
 use crate::hub::Connections;
 use crate::lifecycle::Readiness;
 use crate::operate::Operate;
@@ -60,7 +60,7 @@ pub struct App {
 
 /// What clients and backends meet.
 struct Rooms {
-    router: axum::Router,
+    served: Served,
     calls: Option<api::requests::Serving>,
     presence: Arc<Presence>,
     watch: Arc<Lookout>,
@@ -87,6 +87,12 @@ impl App {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         self.base.server.address()
+    }
+
+    /// Where it listens for operators and backends, if not there.
+    #[must_use]
+    pub fn internal_address(&self) -> Option<SocketAddr> {
+        self.base.internal.as_ref().map(Server::address)
     }
 }
 
@@ -134,7 +140,7 @@ impl Rooms {
         let keeper = Keeper::new(&settings.http_api, operators);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
         canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
-        let router = router(settings, (&edge, &keeper), clients, (api, &operate, &watch), readiness, telemetry);
+        let served = served(settings, (&edge, &keeper), clients, (api, &operate, &watch), readiness, telemetry);
         // Revocations were listed since: whoever comes as soon as the address is told is let in.
         if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
             readiness.clear(BACKPLANE);
@@ -153,7 +159,7 @@ impl Rooms {
             telemetry: Arc::clone(telemetry),
             rate: settings.node.drain_rate as f64,
         };
-        Ok(Self { router, calls, presence, watch, drain })
+        Ok(Self { served, calls, presence, watch, drain })
     }
 }
 

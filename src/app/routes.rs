@@ -9,6 +9,7 @@ use crate::api::Api;
 use crate::backplane::Backplane;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
+use crate::http::health::Whose;
 use crate::http::limits::{AddressLimit, Turned, cors, rate};
 use crate::http::{self, Edge, Keeper, Probes, Refusal};
 use crate::lifecycle::Readiness;
@@ -25,7 +26,8 @@ const SOCKETIO: &str = "/socket.io/";
 /// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
 pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> axum::Router {
     let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
-    let router = http::compose([http::health::routes(probes(settings, readiness, telemetry))], telemetry)
+    let probed = http::health::routes(probes(settings, readiness));
+    let router = http::compose([probed, metrics(settings, telemetry)], telemetry)
         .route("/connection/{transport}", refused())
         .route("/emulation", refused());
     if settings.socketio.namespaces.is_empty() { router } else { router.route(SOCKETIO, refused()) }
@@ -83,32 +85,53 @@ fn socketio(
     http::engineio::routes(SOCKETIO, edge, &engine, &layer, settings.transports.emulation_rate)
 }
 
-pub(super) fn router(
+/// What is served to clients, and what to operators and backends where they have a listener of their own.
+pub(super) struct Served {
+    pub(super) public: axum::Router,
+    pub(super) internal: Option<axum::Router>,
+}
+
+pub(super) fn served(
     settings: &Settings,
     (edge, keeper): (&Edge, &Keeper),
     clients: axum::Router,
     (api, operate, watch): (Arc<Api>, &Arc<Operate>, &Arc<Lookout>),
     readiness: &Arc<Readiness>,
     telemetry: &Arc<Telemetry>,
-) -> axum::Router {
+) -> Served {
     let api = http::api::routes(api, &settings.http_api, keeper, settings.http.body_limit);
     let operating = http::cluster::routes(operate, &settings.http_api, keeper);
     let console = http::console::routes(settings, keeper, watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
-    let mut routes = vec![http::health::routes(probes(settings, readiness, telemetry)), clients];
-    routes.extend(called);
+    let probed = || http::health::routes(probes(settings, readiness));
+    let mut internal = vec![http::health::metrics(telemetry, settings.http.metrics_token.as_ref())];
+    internal.extend(called);
+    let mut public = vec![probed(), clients];
     if settings.http.demo {
-        routes.push(http::demo::routes());
+        public.push(http::demo::routes());
     }
-    http::compose(routes, telemetry)
+    if settings.http.internal_bind.is_none() {
+        public.append(&mut internal);
+        return Served { public: http::compose(public, telemetry), internal: None };
+    }
+    internal.push(probed());
+    Served { public: http::compose(public, telemetry), internal: Some(http::compose(internal, telemetry)) }
 }
 
-fn probes(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Probes {
+/// Metrics are for operators: beside the clients' routes only where there is no listener for those.
+fn metrics(settings: &Settings, telemetry: &Arc<Telemetry>) -> axum::Router {
+    match settings.http.internal_bind {
+        None => http::health::metrics(telemetry, settings.http.metrics_token.as_ref()),
+        Some(_) => axum::Router::new(),
+    }
+}
+
+fn probes(settings: &Settings, readiness: &Arc<Readiness>) -> Probes {
     let readiness = Arc::clone(readiness);
     Probes {
         node: settings.node.name.clone(),
         started: Instant::now(),
         obstacles: Box::new(move || readiness.obstacles()),
-        telemetry: Arc::clone(telemetry),
+        whose: Whose::new(&settings.http_api, settings.http.trusted_proxies.clone()),
     }
 }

@@ -30,10 +30,13 @@ impl App {
     /// within the configured time. A node that is asked to drain meanwhile has let go of its clients before.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
         let Self { base, rooms } = self;
-        let Base { settings, server, backplane, cluster, tasks, .. } = base;
-        let Rooms { router, calls, presence, watch, drain } = rooms;
+        let Base { settings, server, internal, backplane, cluster, tasks, .. } = base;
+        let Rooms { served, calls, presence, watch, drain } = rooms;
         let serving = CancellationToken::new();
-        let server = tokio::spawn(server.serve(router, serving.clone().cancelled_owned()));
+        let server = tokio::spawn(server.serve(served.public, serving.clone().cancelled_owned()));
+        let internal = internal.zip(served.internal);
+        let internal =
+            internal.map(|(server, router)| tokio::spawn(server.serve(router, serving.clone().cancelled_owned())));
         let drained_on_request = async {
             drain.readiness.drained().await;
             drain.run(None).await;
@@ -51,6 +54,9 @@ impl App {
         serving.cancel();
         // A server that panicked is reported by the runtime; there is nothing left to stop then.
         let _ = timeout_at(deadline, server).await;
+        if let Some(internal) = internal {
+            let _ = timeout_at(deadline, internal).await;
+        }
         if let Some(calls) = calls {
             let _ = timeout_at(deadline, calls.finish()).await;
         }

@@ -5,11 +5,11 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use midplane::settings::{Namespace, RecoveryMode, Settings, TokenKeys};
 
-/// The lines for whoever started a node with `settings`, which listens on `address`.
+/// The lines for whoever started a node with `settings`, which listens on `address`, and for operators on `internal`.
 #[must_use]
-pub fn announce(settings: &Settings, address: SocketAddr) -> String {
+pub fn announce(settings: &Settings, address: SocketAddr, internal: Option<SocketAddr>) -> String {
     let mut text = headline(settings);
-    for (what, value) in facts(settings, here(address)) {
+    for (what, value) in facts(settings, here(address), here(internal.unwrap_or(address))) {
         let _ = writeln!(text, "  {what:<12}{value}");
     }
     text.push('\n');
@@ -34,17 +34,17 @@ fn headline(settings: &Settings) -> String {
     format!("midplane {version}, {name}{mode}\n\n")
 }
 
-fn facts(settings: &Settings, here: SocketAddr) -> Vec<(&'static str, String)> {
+fn facts(settings: &Settings, here: SocketAddr, internal: SocketAddr) -> Vec<(&'static str, String)> {
     let mut facts = Vec::new();
     if settings.http.demo {
         facts.push(("demo", format!("http://{here}/")));
     }
     facts.push(("clients", format!("ws://{here}/connection/websocket, {}", credentials(settings))));
-    facts.push(("server API", server_api(settings, here)));
+    facts.push(("server API", server_api(settings, internal)));
     if settings.console.enabled {
-        facts.push(("console", format!("http://{here}/console")));
+        facts.push(("console", format!("http://{internal}/console")));
     }
-    facts.push(("probes", format!("http://{here}/ready, /health, /metrics")));
+    facts.push(("probes", format!("http://{internal}/ready, /health, /metrics")));
     facts.push(("backplane", backplane(settings)));
     facts.push(("channels", channels(settings)));
     facts
@@ -159,7 +159,7 @@ Publish to it from a shell:
   curl http://127.0.0.1:8000/api/publish -H 'content-type: application/json' -d '{"channel":"chat:lobby","data":{"text":"hello"}}'
 Make it serve others: set JWT_SECRET; midplane settings --defaults shows every option.
 "#;
-        assert_eq!(announce(&settings, "127.0.0.1:8000".parse().unwrap()), expected);
+        assert_eq!(announce(&settings, "127.0.0.1:8000".parse().unwrap(), None), expected);
     }
 
     #[test]
@@ -191,6 +191,6 @@ Make it serve others: set JWT_SECRET; midplane settings --defaults shows every o
 
 Make a token: midplane token --user ada
 "#;
-        assert_eq!(announce(&settings, "0.0.0.0:3001".parse().unwrap()), expected);
+        assert_eq!(announce(&settings, "0.0.0.0:3001".parse().unwrap(), None), expected);
     }
 }

@@ -21,7 +21,7 @@ pub(super) fn summary(settings: &Settings) -> String {
     line("node", settings.node.name.clone());
     line("listens", format!("{}, {reach}", settings.http.bind));
     line("clients", announce::credentials(settings));
-    line("server API", announce::server_api(settings, settings.http.bind));
+    line("server API", announce::server_api(settings, settings.http.internal_bind.unwrap_or(settings.http.bind)));
     line("backplane", announce::backplane(settings));
     for (name, endpoint) in hooks(&settings.hooks) {
         line("hook", format!("{name} asks {endpoint}"));

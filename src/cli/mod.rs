@@ -2,6 +2,7 @@
 
 pub mod announce;
 mod check;
+mod doctor;
 mod health;
 mod token;
 
@@ -53,10 +54,12 @@ enum Command {
         #[arg(long, value_name = "URL")]
         url: Option<String>,
     },
+    /// Look at machine, NATS, secrets and proxy: what is wrong with them, and what to do; exit code 0, or 1
+    Doctor(doctor::Doctor),
 }
 
 /// Does what `args` ask for, unless that is to serve.
-pub fn run(args: &Args) -> Option<ExitCode> {
+pub async fn run(args: &Args) -> Option<ExitCode> {
     let file = args.config.as_deref();
     let code = match &args.command {
         None | Some(Command::Serve) => return None,
@@ -75,6 +78,7 @@ pub fn run(args: &Args) -> Option<ExitCode> {
         Some(Command::Health { url: None }) => {
             with_settings(file, |settings| health::ask(&health::url_of(settings.http.bind)))
         }
+        Some(Command::Doctor(doctor)) => Box::pin(doctor.run(file)).await,
     };
     Some(code)
 }
@@ -139,10 +143,10 @@ mod tests {
         Args::command().debug_assert();
     }
 
-    #[test]
-    fn to_serve_is_what_happens_without_a_command() {
+    #[tokio::test]
+    async fn to_serve_is_what_happens_without_a_command() {
         for line in [&["midplane"][..], &["midplane", "serve"], &["midplane", "--config", "x.toml"]] {
-            assert!(run(&Args::parse_from(line)).is_none(), "{line:?}");
+            assert!(run(&Args::parse_from(line)).await.is_none(), "{line:?}");
         }
         let args = Args::parse_from(["midplane", "healthcheck", "--config", "x.toml"]);
         assert!(matches!(args.command, Some(Command::Health { url: None })) && args.config.is_some());

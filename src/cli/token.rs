@@ -33,6 +33,11 @@ pub(super) struct Token {
 }
 
 impl Token {
+    /// A connection token for `user`.
+    pub(super) fn of(user: &str, ttl: Duration) -> Self {
+        Self { user: user.to_owned(), ttl, channel: None, subscribe: Vec::new(), operator: None }
+    }
+
     /// The token, such as a node with `settings` accepts.
     ///
     /// # Errors

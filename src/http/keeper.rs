@@ -58,9 +58,14 @@ impl Keeper {
     /// The header `X-API-Key` counts before `Authorization`, and the query before neither.
     fn has_key(&self, request: &Request) -> bool {
         let Key::Known(key) = &self.key else { return matches!(self.key, Key::Everybody) };
-        let knows = |given: &str| bool::from(key.ct_eq(&digest(given)));
-        in_headers(request.headers()).is_some_and(knows)
-            || in_query(request.uri().query()).is_some_and(|key| knows(&key))
+        let in_query = || in_query(request.uri().query()).is_some_and(|given| is_key(key, &given));
+        self.is_shown_by(request.headers()) || in_query()
+    }
+
+    /// Whether there is a key, and these headers have it.
+    pub(super) fn is_shown_by(&self, headers: &HeaderMap) -> bool {
+        let Key::Known(key) = &self.key else { return false };
+        in_headers(headers).is_some_and(|given| is_key(key, given))
     }
 
     /// What the operator token in a request grants, if there is one and it is good.
@@ -101,7 +106,11 @@ fn needed(path: &str) -> Access {
     if looks { Access::Read } else { Access::Full }
 }
 
-fn digest(key: &str) -> [u8; 32] {
+pub(super) fn is_key(key: &[u8; 32], given: &str) -> bool {
+    key.ct_eq(&digest(given)).into()
+}
+
+pub(super) fn digest(key: &str) -> [u8; 32] {
     Sha256::digest(key).into()
 }
 

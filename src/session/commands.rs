@@ -69,6 +69,9 @@ impl Session {
         }
         let kind = kind(&method);
         let started = Instant::now();
+        if let Err(failure) = self.spend_on(&method) {
+            return self.answer(id, kind, started, Err(failure));
+        }
         let answer = match method {
             Method::Connect(request) => Box::pin(self.connect(id, *request)).await,
             // It could be read, so it gets an error of its own: a close by 1009 would end an official client for good.
@@ -91,6 +94,16 @@ impl Session {
             Method::Ping => Ok(Some(ReplyResult::Ping(PingResult {}))),
             Method::Pong => Ok(None),
         };
+        self.answer(id, kind, started, answer)
+    }
+
+    fn answer(
+        &mut self,
+        id: u32,
+        kind: crate::telemetry::Command,
+        started: Instant,
+        answer: Answer,
+    ) -> Result<(), Disconnect> {
         self.count_command(kind, started.elapsed(), &answer);
         match answer {
             Ok(Some(result)) => self.reply(id, result),
@@ -99,6 +112,14 @@ impl Session {
             Err(Failure::Disconnect(disconnect)) => return Err(disconnect),
         }
         Ok(())
+    }
+
+    /// Takes from what the connection may do in all. Without its connect and refreshes it would be none.
+    fn spend_on(&mut self, method: &Method) -> Result<(), Failure> {
+        match method {
+            Method::Connect(_) | Method::Refresh(_) | Method::SubRefresh(_) => Ok(()),
+            _ => self.spend(|client| &mut client.command_rate),
+        }
     }
 
     fn too_large(&self, data: &Bytes) -> bool {
@@ -218,6 +239,6 @@ impl Session {
         client.refused += 1;
         let patience_ends = client.refused > RATE_PATIENCE;
         self.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
-        if patience_ends { Err(DisconnectCode::TooManyRequests.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
+        if patience_ends { Err(DisconnectCode::TooManyErrors.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
     }
 }

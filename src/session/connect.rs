@@ -244,6 +244,7 @@ impl Session {
             token_channels: identity.subs.into_iter().map(|sub| sub.channel).collect(),
             publish_rate: settings.publish_rate.map(|rate| Bucket::new(rate, now)),
             subscribe_rate: settings.subscribe_rate.map(|rate| Bucket::new(rate, now)),
+            command_rate: settings.command_rate.map(|rate| Bucket::new(rate, now)),
             refused: 0,
         }));
         self.seen(|| What::Connected { transport: self.outbox.format().transport().to_owned() });

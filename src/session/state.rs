@@ -62,6 +62,7 @@ pub(super) struct Client {
     pub(super) token_channels: Vec<String>,
     pub(super) publish_rate: Option<Bucket>,
     pub(super) subscribe_rate: Option<Bucket>,
+    pub(super) command_rate: Option<Bucket>,
     /// Commands refused for their rate, less those that were not.
     pub(super) refused: u32,
 }

@@ -4,7 +4,7 @@
 //! with too few separators without a word, and it knows no `…_FILE` and no two names for one option. What is read here
 //! is a [`Source`] like its own, and layered by it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
@@ -48,6 +48,8 @@ pub(super) struct Overlay {
     pub(super) options: Table,
     /// What to tell whoever starts the node.
     pub(super) notes: Vec<String>,
+    /// The files that options were read from, each with its option.
+    pub(super) files: Vec<(String, PathBuf)>,
 }
 
 /// Reads `variables` as options; `defaults` says which there are.
@@ -72,7 +74,10 @@ pub(super) fn read(
             Target::NotOurs => continue,
             Target::None(why) => Err(Refusal::new(name, why)),
             Target::Option(key) => Ok((key, with_unit(name, value))),
-            Target::OptionFromFile(key) => content(name, value, &variables).map(|content| (key, content)),
+            Target::OptionFromFile(key) => {
+                overlay.files.push((key.clone(), PathBuf::from(value)));
+                content(name, value, &variables).map(|content| (key, content))
+            }
         };
         let set = read.and_then(|(key, value)| {
             let value = typed(&key, value, name, defaults).map_err(|why| Refusal::new(name, why))?;

@@ -12,6 +12,7 @@ pub mod model;
 mod reference;
 mod refusal;
 mod resolve;
+mod secret_files;
 mod section;
 mod shown;
 pub mod socketio;
@@ -28,6 +29,7 @@ pub use explain::explain;
 pub use model::*;
 pub use reference::{reference, template};
 pub use refusal::{Refusal, Refusals};
+pub use secret_files::secret_files;
 pub use socketio::*;
 
 use section::Findings;

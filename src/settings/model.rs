@@ -84,6 +84,10 @@ pub struct Scaling {
 #[derive(Debug, Clone)]
 pub struct Http {
     pub bind: SocketAddr,
+    /// Where operators and backends are served instead of at `bind`.
+    pub internal_bind: Option<SocketAddr>,
+    /// What whoever asks for metrics must show.
+    pub metrics_token: Option<SecretString>,
     /// Connections of clients at one time; `None` is without limit. Beyond it handshakes are answered 503.
     pub max_connections: Option<usize>,
     /// How long a client may take to send a request's head.
@@ -156,6 +160,8 @@ pub struct Client {
     pub publish_rate: Option<Rate>,
     /// Subscribes per second and connection; `None` is without limit.
     pub subscribe_rate: Option<Rate>,
+    /// Commands of every kind per second and connection; `None` is without limit.
+    pub command_rate: Option<Rate>,
     /// Clients that connect at one time.
     pub connects: Bounds,
     /// Recoveries that read history at one time.

@@ -6,12 +6,13 @@ use config::{Value, ValueKind};
 pub(super) const MASK: &str = "\"***\"";
 
 /// Options that hold secrets. Their values are never shown, and each can be read from a file (`…_FILE`).
-pub(super) const SECRETS: [&str; 8] = [
+pub(super) const SECRETS: [&str; 9] = [
     "client.token.hmac_secret_key",
     "client.token.hmac_previous_secret_key",
     "client.subscription_token.hmac_secret_key",
     "client.subscription_token.hmac_previous_secret_key",
     "http_api.key",
+    "http.metrics_token",
     "nats.password",
     "nats.token",
     "nats.nkey",
@@ -49,11 +50,15 @@ fn written(key: &str, kind: &ValueKind) -> String {
     }
 }
 
-/// Masks what stands between `//` and `@` in each address of a comma-separated list.
+/// Masks what stands between `//` and `@`, and behind `?`, in each address of a comma-separated list.
 fn without_password(text: &str) -> String {
     let masked = text.split(',').map(|address| match (address.find("://"), address.rfind('@')) {
         (Some(scheme), Some(at)) if scheme + 3 <= at => format!("{}***{}", &address[..scheme + 3], &address[at..]),
         _ => address.to_owned(),
+    });
+    let masked = masked.map(|address| match address.split_once('?') {
+        Some((before, _)) if before.contains("://") => format!("{before}?***"),
+        _ => address,
     });
     masked.collect::<Vec<_>>().join(",")
 }
@@ -74,6 +79,7 @@ mod tests {
             ("nats.servers", Value::new(None, vec!["nats://me:pw@a:4222"]), "[\"nats://***@a:4222\"]"),
             ("nats.servers", text("nats://t0k3n@a:1,nats://b:2"), "\"nats://***@a:1,nats://b:2\""),
             ("hooks.connect.static_headers.X", text("s"), MASK),
+            ("hooks.connect.endpoint", text("https://me:pw@b/c?key=s"), "\"https://***@b/c?***\""),
             ("node.name", text("gateway-1"), "\"gateway-1\""),
         ] {
             assert_eq!(shown(key, &value), expected, "{key}");

@@ -47,6 +47,11 @@ impl Sources {
         Self { defaults, file, environment }
     }
 
+    /// What the file sets.
+    pub(super) fn of_file(&self) -> Table {
+        self.file.clone().map(table).unwrap_or_default()
+    }
+
     /// All layers as one tree.
     pub(super) fn merged(&self, development: bool) -> Table {
         let mut builder = Config::builder().add_source(compiled_in(DEFAULTS));

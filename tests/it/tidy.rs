@@ -74,6 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("doctor", &["backplane", "canary", "settings"]),
     (
         "http",
         &[
@@ -219,10 +220,10 @@ fn tests() -> String {
     files.map(|file| fs::read_to_string(file).expect("a test")).collect()
 }
 
-#[test]
-fn guarantees_name_tests_that_exist() {
+/// The tests that a document names, each of which must exist: `names_of_functions`, "titles".
+fn named_tests(document: &str) -> usize {
     let tests = tests().replace("\\'", "'");
-    let text = fs::read_to_string(root().join("docs/guarantees.md")).expect("the guarantees");
+    let text = fs::read_to_string(root().join("docs").join(document)).expect("a document");
     let mut named = 0;
     for line in text.lines() {
         let names = line.split('`').skip(1).step_by(2).filter(|name| name.contains('_') && name.len() > 24);
@@ -231,7 +232,27 @@ fn guarantees_name_tests_that_exist() {
         let names: Vec<_> = names.filter(|name| !name.contains('.')).chain(titles).collect();
         named += names.len();
         let missing: Vec<_> = names.into_iter().filter(missing).collect();
-        assert!(missing.is_empty(), "no such test: {missing:?}");
+        assert!(missing.is_empty(), "{document}: no such test: {missing:?}");
     }
+    named
+}
+
+#[test]
+fn guarantees_name_tests_that_exist() {
+    let named = named_tests("guarantees.md");
     assert!(named >= 30, "{named} tests are named");
+}
+
+#[test]
+fn every_threat_has_a_test_that_exists() {
+    let named = named_tests("security.md");
+    assert!(named >= 60, "{named} tests are named");
+    let text = fs::read_to_string(root().join("docs/security.md")).expect("a document");
+    let threats = text
+        .lines()
+        .filter(|line| line.starts_with("| ") && !line.starts_with("| threat") && !line.starts_with("| ---"));
+    for threat in threats {
+        let shown_by = threat.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
+        assert!(shown_by.contains('`') || shown_by.contains('"'), "shown by nothing: {threat}");
+    }
 }

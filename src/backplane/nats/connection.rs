@@ -1,5 +1,6 @@
 //! The connection for everything but deliveries: publishing, reading history, requests, the JetStream API.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -238,6 +239,36 @@ impl Link {
         let body = serde_json::to_vec(question)?;
         let answer = self.request(&format!("$JS.API.{verb}"), None, body.into(), API_TIMEOUT).await?;
         parse_answer(&answer.payload)
+    }
+
+    /// Publishes each, without wanting an answer, and returns the subjects that the server did not permit.
+    pub async fn denied_of(
+        &self,
+        publications: impl IntoIterator<Item = (String, HeaderMap, Bytes)>,
+        nobodys_subject: &str,
+    ) -> HashSet<String> {
+        let mut told = self.denials.subscribe();
+        let mut denied = HashSet::new();
+        let publications: Vec<_> = publications.into_iter().collect();
+        // No more at a time than are remembered.
+        for some in publications.chunks(DENIALS / 2) {
+            for (subject, headers, body) in some.iter().cloned() {
+                let sent = if headers.is_empty() {
+                    self.client.publish(subject.clone(), body).await
+                } else {
+                    self.client.publish_with_headers(subject.clone(), headers, body).await
+                };
+                if sent.is_err() {
+                    denied.insert(subject);
+                }
+            }
+            // Denials come in order, before the answer to what was sent last.
+            let _ = self.barrier(nobodys_subject).await;
+            while let Ok(subject) = told.try_recv() {
+                denied.insert(subject.to_string());
+            }
+        }
+        denied
     }
 
     /// Returns once the server has dealt with everything that was sent before; `flush` would not prove that.

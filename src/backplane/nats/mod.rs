@@ -11,6 +11,7 @@ mod broadcast;
 mod connection;
 mod deliveries;
 mod epoch;
+pub mod examine;
 mod get;
 mod headers;
 mod history;

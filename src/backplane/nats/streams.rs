@@ -12,9 +12,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
-pub use self::error::{Difference, StreamError};
+pub use self::error::{Difference, StreamError, list};
 
-use self::error::list;
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::headers::nanoseconds;
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
@@ -273,6 +272,15 @@ impl Plan {
     /// Where somebody else provisions, how much and how safely is stored is for them to say.
     fn is_the_provisioners(&self, difference: &Difference) -> bool {
         !self.provision && matches!(&*difference.field, "num_replicas" | "max_bytes" | "storage")
+    }
+
+    /// What of a stream's configuration is not as planned, and no node would change.
+    pub fn lasting_differences(&self, has: &Map<String, Value>) -> Vec<Difference> {
+        let lasts = |difference: &Difference| match self.provision {
+            true => matches!(&*difference.field, "storage" | "retention" | "persist_mode"),
+            false => !self.is_the_provisioners(difference),
+        };
+        self.differences(has).into_iter().filter(lasts).collect()
     }
 
     fn differences(&self, has: &Map<String, Value>) -> Vec<Difference> {

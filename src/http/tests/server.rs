@@ -14,8 +14,17 @@ fn probes(obstacles: Vec<String>) -> Router {
         node: "ada".to_owned(),
         started: Instant::now().into_std(),
         obstacles: Box::new(move || obstacles.clone()),
-        telemetry: telemetry(),
+        whose: whose(),
     })
+    .merge(health::metrics(&telemetry(), None))
+}
+
+/// Behind proxies of this machine, with an API key.
+fn whose() -> health::Whose {
+    let settings = r#"http.trusted_proxies = ["127.0.0.1"]
+        http_api.key = "the key of these tests""#;
+    let settings = crate::settings::Settings::from_toml(settings).unwrap();
+    health::Whose::new(&settings.http_api, settings.http.trusted_proxies)
 }
 
 async fn serve_routes(more: Router) -> Served {
@@ -38,6 +47,18 @@ async fn a_request_that_dribbles_in_is_cut_at_the_header_timeout() {
         let _ = within(stream.read_to_end(&mut answer)).await;
         assert!(begun.elapsed() >= timeout, "{half:?}");
     }
+}
+
+#[tokio::test]
+async fn who_has_the_key_learns_which_address_it_is_taken_for_and_nobody_else() {
+    let served = serve_routes(probes(vec![])).await;
+    let forwarded = "x-forwarded-for: 192.0.2.1, 198.51.100.7\r\n";
+    let seen = async |headers: &str| body(&served.get("/health", headers).await)["client"].clone();
+    let key = "x-api-key: the key of these tests\r\n";
+    assert_eq!(seen(&format!("{key}{forwarded}")).await, "198.51.100.7");
+    assert_eq!(seen(key).await, "127.0.0.1");
+    assert_eq!(seen(forwarded).await, Value::Null);
+    assert_eq!(seen("x-api-key: another\r\n").await, Value::Null);
 }
 
 #[tokio::test]

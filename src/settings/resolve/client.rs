@@ -46,6 +46,7 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         message_size_limit: size(section, "message_size_limit"),
         publish_rate: section.take::<Limit>("publish_rate").0,
         subscribe_rate: section.take::<Limit>("subscribe_rate").0,
+        command_rate: section.take::<Limit>("command_rate").0,
         connects: bounds(&section.section("connects")),
         recoveries: bounds(&section.section("recoveries")),
         user_connection_limit: connection_limit(section),

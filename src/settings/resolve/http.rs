@@ -29,6 +29,14 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
             ),
         );
     }
+    let internal_bind: Option<SocketAddr> = section.take("internal_bind");
+    if internal_bind.is_some_and(|internal| internal == bind && bind.port() != 0) {
+        section.refuse("internal_bind", "the same as http.bind (try another port)");
+    }
+    let metrics_token: Option<SecretString> = section.take("metrics_token");
+    if metrics_token.as_ref().is_some_and(|token| token.expose_secret().len() < SHORTEST_KEY) {
+        section.refuse("metrics_token", format!("shorter than {SHORTEST_KEY} bytes (try openssl rand -hex 32)"));
+    }
     let max_connections = section.take("max_connections");
     let demo = match section.take("demo") {
         Switch::On => true,
@@ -37,6 +45,8 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
     };
     Http {
         bind,
+        internal_bind,
+        metrics_token,
         max_connections: (max_connections > 0).then_some(max_connections),
         header_timeout: section.take::<Positive>("header_timeout").0,
         body_limit: section.take::<Bytes>("body_limit").0,
@@ -55,12 +65,13 @@ pub(super) fn api(section: &Section<'_>, http: &Http, development: bool) -> Http
     let enabled = section.take("enabled");
     let key: Option<SecretString> = section.take("key");
     let told: bool = section.take("insecure");
-    let reachable = !http.bind.ip().is_loopback();
+    let (listens, at) = http.internal_bind.map_or(("http.bind", http.bind), |at| ("http.internal_bind", at));
+    let reachable = !at.ip().is_loopback();
     match &key {
         None if enabled && !told && reachable => refuse_missing(
             section.findings(),
             section.key("key"),
-            format!("and http.bind = {} is reachable from outside; set it, or http_api.enabled = false", http.bind),
+            format!("and {listens} = {at} is reachable from outside; set it, or http_api.enabled = false"),
         ),
         Some(key) if enabled && reachable && key.expose_secret().len() < SHORTEST_KEY => {
             section.refuse("key", format!("shorter than {SHORTEST_KEY} bytes (try openssl rand -hex 32)"));

@@ -170,14 +170,15 @@ fn notes(settings: &Settings) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if settings.http_api.insecure && !settings.http.bind.ip().is_loopback() {
+    let api_at = settings.http.internal_bind.unwrap_or(settings.http.bind);
+    if settings.http_api.insecure && !api_at.ip().is_loopback() {
         notes.push("whoever reaches the port may publish everything: http_api.insecure = true".to_owned());
     }
     notes
 }
 
 /// The value at a path of `values`, when it is set.
-fn at<'a>(values: &'a Table, path: &[&str]) -> Option<&'a Value> {
+pub(super) fn at<'a>(values: &'a Table, path: &[&str]) -> Option<&'a Value> {
     let (last, levels) = path.split_last()?;
     let mut table = values;
     for level in levels {

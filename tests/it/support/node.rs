@@ -114,6 +114,11 @@ impl Socket {
         }
     }
 
+    /// What comes next, be it a message or a close, for people.
+    pub async fn said(&mut self) -> String {
+        format!("{:?}", self.frame().await)
+    }
+
     /// Says something and hears the answer.
     pub async fn ask(&mut self, command: Value) -> Value {
         self.say(command).await;

@@ -65,6 +65,13 @@ impl Process {
         eventually("the process ends", async || self.child.try_wait().unwrap()).await.code()
     }
 
+    /// Where clients come to, once it says so: elsewhere, if operators have a listener of their own.
+    pub fn clients_address(&self) -> Option<String> {
+        let out = fs::read_to_string(self.directory.path().join("out")).unwrap();
+        let (_, rest) = out.split_once("ws://")?;
+        Some(rest.split_once('/')?.0.to_owned())
+    }
+
     /// Where it listens, once it says so.
     pub fn address(&self) -> Option<String> {
         let out = fs::read_to_string(self.directory.path().join("out")).unwrap();

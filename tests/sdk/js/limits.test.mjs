@@ -16,7 +16,7 @@ describe('rates of one connection', { timeout: 120_000 }, () => {
     ['publications', channel => ({ publish: { channel, data: 1 } })],
     ['subscriptions', () => ({ subscribe: { channel: fresh('plain') } })],
   ]) {
-    test(`more ${what} than allowed fail with 111 for the moment, and who does not stop is closed with 3013`, withApps(async keep => {
+    test(`more ${what} than allowed fail with 111 for the moment, and who does not stop is closed for good with 3509`, withApps(async keep => {
       const node = topology.first;
       const limited = () => node.metric('midplane_rate_limited_total{scope="connection"}');
       const before = await limited();
@@ -31,7 +31,7 @@ describe('rates of one connection', { timeout: 120_000 }, () => {
       assert.equal(connection.farewell, undefined);
 
       connection.command(...commands(200).map(command => ({ ...command, id: command.id + 100 })));
-      assert.equal(await connection.closeCode(), 3013);
+      assert.equal(await connection.closeCode(), 3509);
       await eventually('all are counted', async () => (await limited()) - before >= 100);
     }));
   }

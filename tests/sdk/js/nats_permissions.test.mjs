@@ -1,40 +1,10 @@
 // The accounts of compose/nats: what a node needs is allowed, what a backend needs too, and nothing else.
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 
-import { App, HttpBackend, Node, eventually, final, fresh, heard, watch } from './harness.mjs';
-import { Process, freePort, project, temporaryDirectory } from './harness/process.mjs';
-
-const password = user => `${user}-12345`; // what must not be read as a number
-const users = ['gateway', 'backend', 'system', 'route'];
-
-/** nats-server as compose.yaml starts it: the same script and files, other ports. */
-class Server {
-  static async start() {
-    const server = new Server();
-    const directory = temporaryDirectory();
-    const [port, monitor] = [await freePort(), await freePort()];
-    mkdirSync(join(directory, 'secrets'));
-    for (const user of users) writeFileSync(join(directory, 'secrets', `nats_${user}_password`), `${password(user)}\n`);
-    for (const file of ['start.sh', 'nats.conf']) copyFileSync(join(project, 'compose/nats', file), join(directory, file));
-    server.url = `nats://127.0.0.1:${port}`;
-    const args = ['-a', '127.0.0.1', '-p', `${port}`, '-m', `${monitor}`];
-    const environment = { SECRETS: join(directory, 'secrets'), SERVER_NAME: 'nats-1', NATS_STORE: join(directory, 'store') };
-    server.process = new Process('nats', 'sh', [join(directory, 'start.sh'), ...args], environment);
-    await eventually('nats-server is ready', async () => {
-      if (server.process.outcome) throw final(server.process.log());
-      return (await fetch(`http://127.0.0.1:${monitor}/healthz`)).ok;
-    });
-    return server;
-  }
-
-  connect(user, options = {}) {
-    return connect({ servers: this.url, user, pass: password(user), inboxPrefix: `_INBOX.${user}`, ...options });
-  }
-}
+import { App, HttpBackend, Node, eventually, fresh, heard, watch } from './harness.mjs';
+import { Server, password } from './harness/accounts.mjs';
 
 /** Whether the server refuses this; a publication is refused without a word to the caller, so the connection says it. */
 async function refused(client, subject, act) {

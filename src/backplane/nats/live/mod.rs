@@ -211,6 +211,12 @@ impl Live {
     }
 }
 
+/// Why there is no connection, with all that led to it, on one line.
+#[must_use]
+pub fn described(error: &ConnectError) -> String {
+    connect::chain(error)
+}
+
 /// What a server would answer with an error that names nothing, or by closing the connection.
 fn check_subject(subject: &str) -> Result<(), &'static str> {
     if subject.len() > LONGEST_SUBJECT {

@@ -52,6 +52,7 @@ impl StreamError {
     }
 }
 
-pub(super) fn list(differences: &[Difference]) -> String {
+/// Several of them on one line.
+pub fn list(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
 }

@@ -30,7 +30,7 @@ pub enum DisconnectCode {
     ForceReconnect,
     /// 3012: a ping was not answered in time.
     NoPong,
-    /// 3013: more commands than the limits allow.
+    /// 3013: more than there is room for at the moment.
     TooManyRequests,
     /// 3014: the client must drop its token and its positions.
     StateInvalidated,
@@ -52,7 +52,7 @@ pub enum DisconnectCode {
     PermissionDenied,
     /// 3508, final: nobody handles what the client sends.
     NotAvailable,
-    /// 3509, final: the client kept failing.
+    /// 3509, final: the client did not stop when its limits refused what it sent.
     TooManyErrors,
 }
 
