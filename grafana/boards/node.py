@@ -65,7 +65,14 @@ def rows():
             most=1,
             line=0.8,
         ),
-        graph("Threads", "Of the process.", [(BY_NODE, "process_threads")]),
+        graph(
+            "Threads and tasks",
+            "Threads of the process, and tasks of its runtime: some for the node, one for each connection. More: a leak.",
+            [
+                ("{{instance}} threads", "process_threads"),
+                ("{{instance}} tasks", "midplane_runtime_tasks"),
+            ],
+        ),
     )
     yield row(
         "Connections",
