@@ -5,6 +5,7 @@
 mod channels;
 mod fanout;
 mod floor;
+mod hello;
 mod idle;
 mod latency;
 mod machine;

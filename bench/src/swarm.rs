@@ -9,9 +9,9 @@ use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use serde_json::{Value, json};
 use socket2::{Domain, Socket, Type};
 
+pub use crate::hello::Hello;
 use crate::wire;
 
 /// Handshakes under way at one time.
@@ -54,23 +54,6 @@ pub struct Group {
 /// Which of the swarm's groups.
 #[derive(Debug, Clone, Copy)]
 pub struct GroupId(usize);
-
-/// What a client says once its socket is open.
-pub enum Hello {
-    /// Connects with a token of its own.
-    Connect,
-    /// And subscribes, with one of these parameters after the other.
-    Subscribe(Vec<Value>),
-    /// And subscribes to all that this says for its number in the swarm.
-    Own(Box<dyn Fn(usize) -> Vec<Value>>),
-}
-
-impl Hello {
-    /// All subscribe to one channel.
-    pub fn to(channel: &str) -> Self {
-        Self::Subscribe(vec![json!({ "channel": channel })])
-    }
-}
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -299,11 +282,7 @@ impl Swarm {
 
     fn join(&mut self, index: usize) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
-        let subscribe = match &self.groups[client.group].hello {
-            Hello::Connect => Vec::new(),
-            Hello::Subscribe(all) => all.get(index % all.len().max(1)).cloned().into_iter().collect(),
-            Hello::Own(of) => of(index),
-        };
+        let subscribe = self.groups[client.group].hello.subscriptions(index);
         let hello = wire::hello(&format!("user-{index}"), &subscribe)?;
         client.awaited = subscribe.len().max(1);
         client.stage = Stage::Joining;
@@ -346,11 +325,7 @@ impl Swarm {
         ensure!(!found(b"\"error\""), "{}", String::from_utf8_lossy(message));
         let client = &mut self.clients[index];
         let group = &mut self.groups[client.group];
-        let last: &[u8] = match group.hello {
-            Hello::Connect => b"\"connect\"",
-            Hello::Subscribe(_) | Hello::Own(_) => b"\"subscribe\"",
-        };
-        if client.stage != Stage::Joining || !found(last) {
+        if client.stage != Stage::Joining || !found(group.hello.last_reply()) {
             return Ok(());
         }
         client.awaited -= 1;

@@ -16,13 +16,11 @@ use super::{CloseReason, Engine, Handler};
 use crate::hub::{Control, Flushed, Outbox};
 use crate::protocol::socketio::{EnginePacket, Message, payload};
 use crate::protocol::websocket;
-use crate::session::{Event, Inbound, Transport, TransportError};
+use crate::session::{Event, Inbound, Transport, TransportError, write_out};
 use crate::socket::{RawTransport, RawWire};
 
 /// How long a client may take to answer our close, or to come for the last that it is told.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long what is queued may take to go out before a close.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long a request may still be on its way that a client sent before the one that closed its session.
 const OVERTAKEN: Duration = Duration::from_millis(250);
 
@@ -318,26 +316,11 @@ async fn close_websocket(mut transport: RawTransport, outbox: &Outbox, reason: &
         CloseReason::PingTimeout | CloseReason::ParseError { .. } | CloseReason::Forced(_) => reason.code(),
     };
     outbox.finish(Some(websocket::close_frame(code, "")));
-    if !drain(&mut transport, outbox).await {
+    if !write_out(&mut transport, outbox).await {
         return;
     }
     outbox.abandon();
     let farewell = std::future::poll_fn(|cx| transport.poll_farewell(cx));
     // Whoever does not answer is left all the same.
     let _ = timeout_at(Instant::now() + CLOSE_TIMEOUT, farewell).await;
-}
-
-/// Writes everything that is queued, within a time limit. Returns whether it went out.
-async fn drain(transport: &mut RawTransport, outbox: &Outbox) -> bool {
-    let deadline = Instant::now() + DRAIN_TIMEOUT;
-    loop {
-        match outbox.flush_writable() {
-            Flushed::Empty => return true,
-            Flushed::Gone => return false,
-            Flushed::Blocked => match timeout_at(deadline, transport.writable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return false,
-            },
-        }
-    }
 }

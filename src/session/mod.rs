@@ -30,7 +30,7 @@ pub use run::run;
 // Handshakes wait with those who connect.
 pub use crate::hub::Turnstile;
 pub use services::{Limits, NodeInfo, Services};
-pub use transport::{Event, Inbound, Transport, TransportError};
+pub use transport::{Event, Inbound, Transport, TransportError, write_out};
 
 use std::fmt;
 use std::net::IpAddr;

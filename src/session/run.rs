@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::counted::Handshake;
 use super::heart::{Beat, Heart};
 use super::state::{Phase, Session};
-use super::transport::{Event, Inbound, Transport, TransportError};
+use super::transport::{Event, Inbound, Transport, TransportError, write_out};
 use super::{Peer, Services, seen};
 use crate::hub::{Control, Flushed, Order, Outbox, Wire};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
@@ -23,8 +23,6 @@ use crate::protocol::websocket;
 
 /// How long a client may take to answer our close.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long what is queued may take to go out before a close.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How a connection ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -314,7 +312,7 @@ async fn close<T: Transport>(transport: &mut T, session: Session, end: End) {
         End::Broken { code } => websocket::close_frame(*code, ""),
     };
     outbox.finish(Some(frame));
-    if !drain(transport, &outbox).await || matches!(end, End::Closed(_)) {
+    if !write_out(transport, &outbox).await || matches!(end, End::Closed(_)) {
         return;
     }
     // A stream ends where its wire is dropped.
@@ -333,21 +331,6 @@ fn goodbye(format: Format, disconnect: &Disconnect) -> Bytes {
         // A page cannot tell close codes from the cause of its trouble where it only reads messages.
         (true, true) => [push(), close()].concat().into(),
         (false, _) => push(),
-    }
-}
-
-/// Writes everything that is queued, within a time limit. Returns whether it went out.
-async fn drain<T: Transport>(transport: &mut T, outbox: &Outbox) -> bool {
-    let deadline = Instant::now() + DRAIN_TIMEOUT;
-    loop {
-        match outbox.flush_writable() {
-            Flushed::Empty => return true,
-            Flushed::Gone => return false,
-            Flushed::Blocked => match timeout_at(deadline, transport.writable()).await {
-                Ok(Ok(())) => {}
-                Ok(Err(_)) | Err(_) => return false,
-            },
-        }
     }
 }
 

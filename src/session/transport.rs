@@ -4,9 +4,16 @@
 use std::future::{Future, poll_fn};
 use std::io;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
+use tokio::time::{Instant, timeout_at};
+
+use crate::hub::{Flushed, Outbox};
 pub use crate::protocol::websocket::Event as Inbound;
 use crate::protocol::websocket::FrameError;
+
+/// How long what is queued may take to go out before a close.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// One connection's socket as the session sees it.
 ///
@@ -76,6 +83,21 @@ impl TransportError {
         match self {
             Self::Frame(error) => Some(error.close_code()),
             Self::Io(_) => None,
+        }
+    }
+}
+
+/// Writes everything that is queued, within a time limit. Returns whether it went out.
+pub async fn write_out<T: Transport>(transport: &mut T, outbox: &Outbox) -> bool {
+    let deadline = Instant::now() + WRITE_TIMEOUT;
+    loop {
+        match outbox.flush_writable() {
+            Flushed::Empty => return true,
+            Flushed::Gone => return false,
+            Flushed::Blocked => match timeout_at(deadline, transport.writable()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return false,
+            },
         }
     }
 }

@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use config::ValueKind;
 
-use super::model::{NatsAuth, Settings};
+use super::model::Settings;
+use super::nats::NatsAuth;
 use super::resolve::at;
 use super::section::Findings;
 use super::shown::SECRETS;

@@ -10,7 +10,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
-use super::model::{ConnectionOverflow, IpNet, LogFormat, Rate, Storage};
+use super::model::{ConnectionOverflow, IpNet, LogFormat, Rate};
+use super::nats::Storage;
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use midplane::backplane::nats::live::{ConnectError, LiveOptions, LiveSubscribeError};
-use midplane::settings::model::{NatsAuth, NatsTls};
+use midplane::settings::nats::{NatsAuth, NatsTls};
 use nkeys::KeyPair;
 use url::Url;
 

@@ -17,7 +17,8 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::channels::Channels;
-use super::model::{Canary, Cluster, Embedded, Log, Nats, Settings};
+use super::model::{Canary, Cluster, Embedded, Log, Settings};
+use super::nats::Nats;
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
 use super::sources::Sources;

@@ -6,7 +6,7 @@ use config::Value;
 use secrecy::SecretString;
 use url::Url;
 
-use super::super::model::{Nats, NatsAuth, NatsTls};
+use super::super::nats::{Nats, NatsAuth, NatsTls};
 use super::super::section::Section;
 use super::super::value::{Bytes, FromValue, Positive, Switch};
 

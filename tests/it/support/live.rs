@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use midplane::backplane::nats::live::{ConnectError, Live, LiveEvent, LiveOptions};
-use midplane::settings::model::{NatsAuth, NatsTls};
+use midplane::settings::nats::{NatsAuth, NatsTls};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use url::Url;

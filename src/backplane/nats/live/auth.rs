@@ -8,7 +8,7 @@ use nkeys::KeyPair;
 use secrecy::ExposeSecret as _;
 use serde::Serialize;
 
-use crate::settings::model::NatsAuth;
+use crate::settings::nats::NatsAuth;
 
 /// The fields of CONNECT that authenticate. Holds secrets: never printed.
 #[derive(Default, Serialize)]

@@ -16,7 +16,7 @@ use super::parser::Op;
 use super::servers::{Server, Servers};
 use super::tls::{TlsError, secure};
 use super::wire::{Duplex, ReadError, Wire};
-use crate::settings::model::NatsAuth;
+use crate::settings::nats::NatsAuth;
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]

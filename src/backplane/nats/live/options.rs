@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use url::Url;
 
-use crate::settings::model::{Nats, NatsAuth, NatsTls};
+use crate::settings::nats::{Nats, NatsAuth, NatsTls};
 
 /// Where to connect and how.
 #[derive(Debug, Clone)]

@@ -10,7 +10,7 @@ use url::Url;
 
 use super::connect::ConnectError;
 use super::info::ServerInfo;
-use crate::settings::model::NatsAuth;
+use crate::settings::nats::NatsAuth;
 
 /// The port where none is given.
 const PORT: u16 = 4222;

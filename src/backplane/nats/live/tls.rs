@@ -11,7 +11,7 @@ use tokio_rustls::rustls::pki_types::pem::PemObject as _;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
-use crate::settings::model::NatsTls;
+use crate::settings::nats::NatsTls;
 
 /// Why there is no TLS with a server.
 #[derive(Debug, thiserror::Error)]
