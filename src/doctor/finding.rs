@@ -58,7 +58,7 @@ impl Finding {
 }
 
 /// Everything that was found, in the order in which it was looked at.
-#[derive(Debug, Default, Serialize)]
+#[derive(Debug, Default)]
 pub struct Report {
     pub findings: Vec<Finding>,
 }

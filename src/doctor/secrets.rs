@@ -51,6 +51,8 @@ fn all(settings: &Settings) -> Vec<(&'static str, &SecretString, usize)> {
         ["client.subscription_token.hmac_secret_key", "client.subscription_token.hmac_previous_secret_key"];
     let keys = of(settings.client.token.as_ref(), client);
     let keys = keys.chain(of(settings.client.subscription_token.as_ref(), subscription));
+    let operators = ["console.token.hmac_secret_key", "console.token.hmac_previous_secret_key"];
+    let keys = keys.chain(of(settings.console.token.as_deref(), operators));
     let keys = keys.chain(settings.http_api.key.iter().map(|key| ("http_api.key", key)));
     let keys = keys.chain(settings.http.metrics_token.iter().map(|token| ("http.metrics_token", token)));
     let mut all: Vec<_> = keys.map(|(name, secret)| (name, secret, SHORTEST)).collect();

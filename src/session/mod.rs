@@ -30,6 +30,7 @@ pub use run::run;
 // Handshakes wait with those who connect.
 pub use crate::hub::Turnstile;
 pub use services::{Limits, NodeInfo, Services};
+pub use subscription::moment;
 pub use transport::{Event, Inbound, Transport, TransportError, write_out};
 
 use std::fmt;

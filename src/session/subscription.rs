@@ -63,12 +63,24 @@ impl Subscription {
     }
 }
 
-/// The moment of a Unix time, on this process's clock; what lies in the past is now.
-pub(super) fn moment(unix_seconds: u64) -> Instant {
-    Instant::now() + remaining(unix_seconds)
+/// The moment of a Unix time, on this process's clock; what lies in the past is now, what no clock will show is in thirty
+/// years.
+pub fn moment(unix_seconds: u64) -> Instant {
+    const FOREVER: Duration = Duration::from_secs(30 * 365 * 24 * 3600);
+    Instant::now() + remaining(unix_seconds).min(FOREVER)
 }
 
 /// How long it is until a Unix time; zero when it has passed.
 pub(super) fn remaining(unix_seconds: u64) -> Duration {
     Duration::from_secs(unix_seconds).saturating_sub(unix_time())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_no_clock_will_show_is_far_away_and_no_panic() {
+        assert!(moment(u64::MAX) > Instant::now() + Duration::from_secs(365 * 24 * 3600));
+    }
 }

@@ -6,11 +6,13 @@ use config::{Value, ValueKind};
 pub(super) const MASK: &str = "\"***\"";
 
 /// Options that hold secrets. Their values are never shown, and each can be read from a file (`…_FILE`).
-pub(super) const SECRETS: [&str; 9] = [
+pub(super) const SECRETS: [&str; 11] = [
     "client.token.hmac_secret_key",
     "client.token.hmac_previous_secret_key",
     "client.subscription_token.hmac_secret_key",
     "client.subscription_token.hmac_previous_secret_key",
+    "console.token.hmac_secret_key",
+    "console.token.hmac_previous_secret_key",
     "http_api.key",
     "http.metrics_token",
     "nats.password",
@@ -83,6 +85,32 @@ mod tests {
             ("node.name", text("gateway-1"), "\"gateway-1\""),
         ] {
             assert_eq!(shown(key, &value), expected, "{key}");
+        }
+    }
+
+    /// Whatever is new in the defaults and called like a secret is one.
+    #[test]
+    fn every_option_that_is_called_like_a_secret_is_one() {
+        let defaults: toml::Table = crate::settings::DEFAULTS.parse().unwrap();
+        let mut keys = Vec::new();
+        names(&toml::Value::Table(defaults), "", &mut keys);
+        let called =
+            |key: &&String| key.ends_with("secret_key") || key.ends_with(".password") || key.ends_with("_token");
+        let missing: Vec<_> = keys.iter().filter(called).filter(|key| !SECRETS.contains(&key.as_str())).collect();
+        assert!(missing.is_empty(), "{missing:?}");
+        assert!(SECRETS.iter().all(|secret| keys.iter().any(|key| key == secret)), "of a name that no option has");
+    }
+
+    /// The paths of all texts.
+    fn names(value: &toml::Value, at: &str, keys: &mut Vec<String>) {
+        match value {
+            toml::Value::Table(table) => {
+                for (name, value) in table {
+                    names(value, &format!("{at}.{name}"), keys);
+                }
+            }
+            toml::Value::String(_) => keys.push(at.trim_start_matches('.').to_owned()),
+            _ => {}
         }
     }
 }

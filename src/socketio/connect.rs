@@ -5,7 +5,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
 
@@ -13,12 +12,13 @@ use super::connection::Socket;
 use super::{Connection, SocketIo};
 use crate::auth::{ConnectionGrant, TokenError};
 use crate::census::{NoPlace, Place};
-use crate::clock::{unix_millis, unix_time};
+use crate::clock::unix_millis;
 use crate::engineio::CloseReason;
 use crate::hub::Profile;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Packet};
 use crate::revocation::Token;
+use crate::session::moment;
 use crate::telemetry::{LimitScope, Overflow, Rejection, Verdict};
 
 /// What a client says when it connects. Whatever else is in it is the application's.
@@ -27,6 +27,9 @@ struct Auth {
     #[serde(default)]
     token: String,
 }
+
+/// What a client is told whose user has as many connections as allowed.
+const NO_PLACE: &str = "too many connections";
 
 /// Why somebody may not come in.
 enum No {
@@ -146,13 +149,16 @@ impl Connection {
         let services = &shared.services;
         if services.limits.rate.as_ref().is_some_and(|rate| !rate.admits(user)) {
             services.telemetry.http.rate_limited.of(LimitScope::UserConnect).increment(1);
+            services.telemetry.http.handshakes_rejected.of(Rejection::RateLimit).increment(1);
+            debug!(client = %id, "refused: the user connects too often (client.user_connect_rate)");
             return Err(No::NotNow(DisconnectCode::TooManyRequests));
         }
         let Some(census) = &services.limits.census else { return Ok(None) };
         census.enter(user, id, &self.outbox).await.map(Some).map_err(|error| match error {
             NoPlace::Full => {
                 services.telemetry.http.handshakes_rejected.of(Rejection::UserLimit).increment(1);
-                No::Never("too many connections")
+                debug!(client = %id, "refused: {NO_PLACE} (client.user_connection_limit)");
+                No::Never(NO_PLACE)
             }
             NoPlace::Unknown(_) => No::NotNow(DisconnectCode::ForceReconnect),
         })
@@ -163,9 +169,4 @@ fn unless_revoked(shared: &SocketIo, grant: ConnectionGrant) -> Result<Connectio
     let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
     let revoked = shared.services.revocations.refuses(&token, &grant.user, "");
     if revoked { Err(TokenError::Revoked) } else { Ok(grant) }
-}
-
-/// The moment of a Unix time; what lies in the past is now.
-pub(super) fn moment(unix_seconds: u64) -> Instant {
-    Instant::now() + std::time::Duration::from_secs(unix_seconds).saturating_sub(unix_time())
 }

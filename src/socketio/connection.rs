@@ -126,10 +126,7 @@ impl Handler for Connection {
             self.acks = None;
             return Ok(());
         };
-        // It may have left, or none have come.
-        if let Some(packet) = packet.filter(|packet| self.socket(&packet.namespace).is_some()) {
-            self.send(&packet);
-        }
+        self.acknowledge(packet);
         Ok(())
     }
 

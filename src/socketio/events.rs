@@ -17,8 +17,6 @@ use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Arguments, Body, Packet};
 use crate::telemetry::{EventResult, LimitScope};
 
-/// Bytes of an event's name that a service can be asked under.
-pub(super) const NAME_LIMIT: usize = 200;
 /// Acknowledgements that one connection may wait for. Beyond that its next event waits for one of them.
 const ACKS: usize = 32;
 
@@ -67,11 +65,9 @@ impl Connection {
             }
         };
         self.shared.count(result);
-        if let Some(id) = id.filter(|_| result == EventResult::Relayed)
-            && let Ok(arguments) = Arguments::ack(&Bytes::from_static(b"[]"), Vec::new())
-        {
+        if let Some(id) = id.filter(|_| result == EventResult::Relayed) {
             let namespace = self.sockets[socket].namespace.name.to_string().into();
-            self.send(&Packet { namespace, body: Body::Ack { id, arguments } });
+            self.send(&Packet { namespace, body: Body::Ack { id, arguments: Arguments::none() } });
         }
     }
 
@@ -98,14 +94,17 @@ impl Connection {
             packet.iter().for_each(|packet| self.send(packet));
             return;
         }
-        let acks = self.acks.get_or_insert_default();
-        acks.push(ack);
-        while self.acks.as_ref().is_some_and(|acks| acks.len() > ACKS) {
-            let packet = match &mut self.acks {
-                Some(acks) => acks.next().await.flatten(),
-                None => None,
-            };
-            packet.iter().for_each(|packet| self.send(packet));
+        self.acks.get_or_insert_default().push(ack);
+        while let Some(acks) = self.acks.as_mut().filter(|acks| acks.len() > ACKS) {
+            let packet = acks.next().await.flatten();
+            self.acknowledge(packet);
+        }
+    }
+
+    /// Sends an acknowledgement, where one came, and its socket has not left meanwhile.
+    pub(super) fn acknowledge(&self, packet: Option<Packet>) {
+        if let Some(packet) = packet.filter(|packet| self.socket(&packet.namespace).is_some()) {
+            self.send(&packet);
         }
     }
 }

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use tracing::debug;
 
 use super::Connection;
-use super::connect::moment;
 use super::connection::Socket;
 use crate::engineio::CloseReason;
 use crate::hub::{Asker, Borne, Description, Order, Placement};
 use crate::protocol::Channel;
 use crate::protocol::socketio::{Body, Packet};
 use crate::revocation::Token;
+use crate::session::moment;
 
 impl Connection {
     pub(super) async fn order(&mut self, order: &Arc<Order>) -> Result<(), CloseReason> {

@@ -4,13 +4,15 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// What stands for itself in a token of a subject.
 const TOKEN: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_');
+/// Bytes of an event's name that a service can be asked under.
+const NAME_LIMIT: usize = 200;
 /// The token of the main namespace. No other has it: a name that begins with `_` has that encoded.
 const MAIN: &str = "_";
 
 /// `sio.<namespace>.<event>`, below the prefix. Each is one token: whatever one cannot hold is percent-encoded, as UTF-8.
 /// `None` for an event without a name, or of one too long for a subject.
 pub(super) fn event(namespace: &str, event: &str) -> Option<String> {
-    if event.is_empty() || event.len() > super::events::NAME_LIMIT {
+    if event.is_empty() || event.len() > NAME_LIMIT {
         return None;
     }
     let namespace = namespace.trim_start_matches('/');

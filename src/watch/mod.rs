@@ -34,7 +34,7 @@ use leases::Leases;
 use watcher::Watchers;
 
 use crate::backplane::Backplane;
-use crate::clock::unix_time;
+use crate::clock::unix_millis;
 use crate::relay::Relay;
 use crate::settings::Channels;
 use crate::telemetry::{Overflow, Telemetry};
@@ -108,13 +108,7 @@ impl Lookout {
 
     /// Notes what happened to a client of `user`, if somebody watches that. Never waits.
     pub fn saw(&self, user: &str, client: Uuid, what: What) {
-        let sighting = Sighting {
-            at: i64::try_from(unix_time().as_millis()).unwrap_or(i64::MAX),
-            node: self.node.clone(),
-            user: user.to_owned(),
-            client,
-            what,
-        };
+        let sighting = Sighting { at: unix_millis(), node: self.node.clone(), user: user.to_owned(), client, what };
         if self.leases.want(&sighting) && self.waiting.try_send(sighting).is_err() {
             self.miss(1);
         }

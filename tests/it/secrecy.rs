@@ -19,11 +19,13 @@ use crate::support::process::Process;
 use crate::support::token::{at, signed};
 
 /// Settings that hold secrets, each with one that stands nowhere else.
-const SECRETS: [(&str, &str); 9] = [
+const SECRETS: [(&str, &str); 11] = [
     ("client.token.hmac_secret_key", "s3cr3t-of-connection-tokens-0123456789"),
     ("client.token.hmac_previous_secret_key", "s3cr3t-of-older-connection-tokens-0123"),
     ("client.subscription_token.hmac_secret_key", "s3cr3t-of-subscription-tokens-012345"),
     ("client.subscription_token.hmac_previous_secret_key", "s3cr3t-of-older-subscription-tokens"),
+    ("console.token.hmac_secret_key", "s3cr3t-of-operators-tokens-0123456789ab"),
+    ("console.token.hmac_previous_secret_key", "s3cr3t-of-older-operators-tokens-01234"),
     ("http_api.key", "s3cr3t-of-the-server-api-0123456789ab"),
     ("http.metrics_token", "s3cr3t-of-the-metrics-0123456789abcd"),
     ("nats.password", "s3cr3t-password-of-nats"),
@@ -58,6 +60,8 @@ fn environment(directory: &TempDir, more: &[(&'static str, String)]) -> Vec<(&'s
             "MIDPLANE_CLIENT__SUBSCRIPTION_TOKEN__HMAC_PREVIOUS_SECRET_KEY_FILE",
             file("client.subscription_token.hmac_previous_secret_key"),
         ),
+        ("MIDPLANE_CONSOLE__TOKEN__HMAC_SECRET_KEY_FILE", file("console.token.hmac_secret_key")),
+        ("MIDPLANE_CONSOLE__TOKEN__HMAC_PREVIOUS_SECRET_KEY_FILE", file("console.token.hmac_previous_secret_key")),
         ("MIDPLANE_HTTP_API__KEY_FILE", file("http_api.key")),
         ("MIDPLANE_HTTP__METRICS_TOKEN_FILE", file("http.metrics_token")),
         // Nobody is there: the call fails, and is logged.

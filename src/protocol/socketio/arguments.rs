@@ -37,6 +37,12 @@ impl Arguments {
         }
     }
 
+    /// None at all.
+    #[must_use]
+    pub const fn none() -> Self {
+        Self { json: Bytes::from_static(b"[]"), attachments: Vec::new() }
+    }
+
     /// Of an acknowledgement.
     ///
     /// # Errors

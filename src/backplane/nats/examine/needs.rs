@@ -123,7 +123,7 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
         ("ask", "questions of other nodes"),
         ("answer.%doctor", "answers of other nodes"),
         ("control", "orders of backends"),
-        ("drain", "orders to drain"),
+        ("watch", "what operators watch"),
         ("api.*", "calls of the server API"),
         ("node.%doctor.emulation", "what clients on streams say elsewhere"),
     ] {
