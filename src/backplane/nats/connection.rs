@@ -79,6 +79,8 @@ pub enum ApiError {
     Refused(#[from] Refusal),
     #[error("an answer that is not JetStream's: {0}")]
     Malformed(#[from] serde_json::Error),
+    #[error("stream {by} acknowledges what is published to {subject}, in place of stream {stream}")]
+    Foreign { subject: String, stream: String, by: String },
 }
 
 /// An error as JetStream states it.

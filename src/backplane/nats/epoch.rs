@@ -9,10 +9,9 @@ use std::collections::VecDeque;
 
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
-use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, parse_answer};
+use super::connection::{API_TIMEOUT, ApiError, Link, Refusal};
 use super::get::leader_get;
 use super::headers::nanoseconds;
 use super::keep::Keep;
@@ -106,9 +105,6 @@ async fn goes_on(link: &Link, keep: &Keep, seen: u64) -> Result<bool, ApiError> 
     Ok(keep.write_probe(link).await? > seen)
 }
 
-#[derive(Deserialize)]
-struct Ack {}
-
 /// A stream's generation, with the revision under which it stands in the bucket; 0 and 0 before the first was raised.
 pub async fn read_generation(link: &Link, bucket: &str, stream: &str) -> Result<(u64, u64), ApiError> {
     let question = serde_json::json!({ "last_by_subj": format!("$KV.{bucket}.{stream}") });
@@ -131,9 +127,9 @@ pub async fn raise_generation(link: &Link, bucket: &str, stream: &str, proven: u
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(revision));
         let subject = format!("$KV.{bucket}.{stream}");
-        let answer = link.request(&subject, Some(headers), Bytes::from(raised.to_string()), API_TIMEOUT).await?;
-        match parse_answer::<Ack>(&answer.payload) {
-            Ok(Ack {}) => return Ok(raised),
+        let body = Bytes::from(raised.to_string());
+        match link.store(&format!("KV_{bucket}"), &subject, Some(headers), body, API_TIMEOUT).await {
+            Ok(_) => return Ok(raised),
             Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {}
             Err(error) => return Err(error),
         }

@@ -11,9 +11,8 @@ use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::connection::{ApiError, Link, Refusal, parse_answer};
+use super::connection::{ApiError, Link, Refusal};
 use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, stepped_back};
-use super::publish::Ack;
 use super::streams::{Info, Plan};
 use super::subjects::Subjects;
 use crate::backplane::message;
@@ -133,8 +132,7 @@ impl Keep {
         let subject = subjects.mark(&self.namespace, part % (2 * MARKS));
         let mut headers = HeaderMap::new();
         headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
-        let answer = link.request(&subject, Some(headers), Default::default(), MARK_PATIENCE).await?;
-        match parse_answer::<Ack>(&answer.payload) {
+        match link.store(&self.plan.name, &subject, Some(headers), Default::default(), MARK_PATIENCE).await {
             Ok(ack) => self.acknowledged(ack.seq),
             // Another node was faster.
             Err(ApiError::Refused(refusal))
@@ -147,8 +145,7 @@ impl Keep {
 
     /// Stores a message that no client sees, the only proof that a quorum stores; returns its sequence.
     pub async fn write_probe(&self, link: &Link) -> Result<u64, ApiError> {
-        let answer = link.request(&self.probe, None, Default::default(), PROBE_PATIENCE).await?;
-        Ok(parse_answer::<Ack>(&answer.payload)?.seq)
+        Ok(link.store(&self.plan.name, &self.probe, None, Default::default(), PROBE_PATIENCE).await?.seq)
     }
 
     /// The highest sequence seen.

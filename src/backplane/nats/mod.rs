@@ -1,12 +1,13 @@
 //! The backplane of a cluster: NATS, with JetStream where a namespace has history.
 //!
-//! Publications go out over one connection (`connection`, `publish`) and come back over another (`live`), whose events
+//! Publications go out over one connection (`connection`, `publish`, `ack`) and come back over another (`live`), whose events
 //! `deliveries` turns into the feed. A namespace with history is a stream (`streams`) that republishes what it stored,
 //! with a sequence and the one before it; `get` and `history` read it back; `epoch` and `keep` notice when it is no longer
 //! the same. `vigil` restores everything after a loss and says whether the backplane works.
 //!
 //! Nothing here is per client: no consumer, no watcher, no task for a channel.
 
+mod ack;
 mod broadcast;
 mod connection;
 mod deliveries;

@@ -14,12 +14,11 @@ use tokio::sync::{mpsc, watch};
 use tracing::debug;
 
 use super::Nats;
-use super::connection::{ApiError, Link, parse_answer};
+use super::connection::{ApiError, Link};
 use super::deliveries::{Interests, Target};
 use super::get::{Batch, Found, ReadError, leader_get};
 use super::headers::Envelope;
 use super::live::{Live, Sid};
-use super::publish::Ack;
 use super::streams::Plan;
 use super::subjects::Subjects;
 use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
@@ -183,13 +182,12 @@ impl Presences for Nats {
         if !self.link.is_up() {
             return Err(PresenceError("not connected to NATS".to_owned()));
         }
-        let subject = self.subjects.record(occupant);
-        let answer = self.link.request(&subject, Some(headers), info.unwrap_or_default(), PATIENCE).await;
-        let ack = answer.map_err(ApiError::from).and_then(|answer| parse_answer::<Ack>(&answer.payload));
-        match ack {
+        let (records, subject) = (self.records()?, self.subjects.record(occupant));
+        let body = info.unwrap_or_default();
+        match self.link.store(&records.plan.name, &subject, Some(headers), body, PATIENCE).await {
             Ok(ack) => Ok(ack.seq),
             Err(error) => {
-                self.records()?.restore_if_gone(&self.link, &error).await;
+                records.restore_if_gone(&self.link, &error).await;
                 Err(unavailable(error))
             }
         }

@@ -7,14 +7,13 @@ use std::time::Duration;
 use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use serde::Deserialize;
 use serde_json::json;
 
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-use super::connection::{ApiError, Link, Refusal, Unanswered, parse_answer};
+use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::get::{Found, Reader, leader_get};
 use super::headers;
 use super::keep::{IN_FLIGHT, Keep};
@@ -31,14 +30,6 @@ const LONGEST_ATTEMPT: Duration = Duration::from_secs(4);
 /// Between two attempts, at first and at most.
 const PAUSE: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
-
-/// A stream's acknowledgement.
-#[derive(Debug, Deserialize)]
-pub struct Ack {
-    pub seq: u64,
-    #[serde(default)]
-    duplicate: bool,
-}
 
 /// What became of a message that was sent until it was acknowledged.
 enum Outcome {
@@ -298,9 +289,8 @@ impl Sending<'_> {
             if left.is_zero() {
                 break;
             }
-            let answer = link.request(&subject, Some(headers.clone()), self.data.clone(), attempt.min(left)).await;
-            let answer = answer.map_err(ApiError::from).and_then(|answer| parse_answer::<Ack>(&answer.payload));
-            match answer {
+            let (stream, data) = (&self.keep.plan.name, self.data.clone());
+            match link.store(stream, &subject, Some(headers.clone()), data, attempt.min(left)).await {
                 Ok(ack) => {
                     return Ok(Outcome::Stored { sequence: ack.seq, duplicate: ack.duplicate, retried: may_be_stored });
                 }
@@ -324,6 +314,11 @@ impl Sending<'_> {
                 },
                 Err(ApiError::Malformed(error)) => {
                     return Err(PublishError::Refused(format!("somebody else answers on {subject}: {error}")));
+                }
+                Err(error @ ApiError::Foreign { .. }) => {
+                    // Whether ours is to be had again, the vigil finds out.
+                    self.keep.stalled();
+                    return Err(PublishError::Refused(error.to_string()));
                 }
             }
             self.keep.stalled();

@@ -12,10 +12,9 @@ use bytes::Bytes;
 use serde_json::json;
 use tracing::debug;
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, Unanswered, parse_answer};
+use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, Unanswered};
 use super::get::{Found, Reader, leader_get};
 use super::headers::Envelope;
-use super::publish::Ack;
 use super::streams::{Plan, bucket_name};
 use super::subjects::Subjects;
 use crate::backplane::registry::{Watchers, check_key};
@@ -120,8 +119,7 @@ impl Shelf {
         if let Some(expected) = expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(expected));
         }
-        let answer = self.link.request(subject, Some(headers), value, API_TIMEOUT).await;
-        match answer.map_err(ApiError::from).and_then(|answer| parse_answer::<Ack>(&answer.payload)) {
+        match self.link.store(&self.plan.name, subject, Some(headers), value, API_TIMEOUT).await {
             Ok(ack) => Ok(Revision(ack.seq)),
             Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {
                 Err(RegistryError::Conflict(String::new()))
@@ -229,9 +227,9 @@ fn unread(error: &ApiError) -> RegistryError {
 
 fn unwritten(error: &ApiError) -> RegistryError {
     match error {
-        ApiError::Unanswered(Unanswered::Denied(_) | Unanswered::TooLarge { .. }) | ApiError::Malformed(_) => {
-            RegistryError::Refused(error.to_string())
-        }
+        ApiError::Unanswered(Unanswered::Denied(_) | Unanswered::TooLarge { .. })
+        | ApiError::Malformed(_)
+        | ApiError::Foreign { .. } => RegistryError::Refused(error.to_string()),
         ApiError::Refused(refusal) if !refusal.is_transient() && refusal.code != 500 => {
             RegistryError::Refused(error.to_string())
         }

@@ -3,10 +3,11 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use midplane::backplane::{Outgoing, PublishError, Version};
+use midplane::backplane::{Bucket, Guard, Health, Occupant, Outgoing, PublishError, Version};
 use midplane::protocol::Offset;
+use serde_json::json;
 
-use super::join;
+use super::{Operator, STREAM, join};
 use crate::support::member::{channel, outgoing, text};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
@@ -138,4 +139,43 @@ async fn nodes_share_the_requests_of_a_subject() {
         served += serving.await.unwrap();
     }
     assert_eq!(served, 200, "each request reached one node");
+}
+
+#[tokio::test]
+async fn what_another_stream_acknowledges_is_neither_published_nor_recorded() {
+    const PRESENCE: &str = "MP-presence_midplane";
+    const NODES: &str = "KV_midplane_nodes";
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let node = join(&settings).await;
+    node.store(&channel("kept:a"), "x").await;
+    let operator = Operator::of(&settings).await;
+    for (ours, subjects) in [(PRESENCE, "midplane.pres.>"), (NODES, "$KV.midplane_nodes.>"), (STREAM, "midplane.pub.>")]
+    {
+        operator.ask(&format!("STREAM.DELETE.{ours}"), json!({})).await;
+        let foreign = format!("foreign-{ours}");
+        operator.ask(&format!("STREAM.CREATE.{foreign}"), json!({ "name": foreign, "subjects": [subjects] })).await;
+    }
+    let names = |error: &str, ours: &str| {
+        let both = [&format!("stream foreign-{ours} "), &format!("in place of stream {ours}")];
+        assert!(both.iter().all(|name| error.contains(*name)), "{error}");
+    };
+
+    let error = node.backplane.publish(&channel("kept:a"), outgoing("y")).await.unwrap_err();
+    assert!(matches!(error, PublishError::Refused(_)), "{error}");
+    names(&error.to_string(), STREAM);
+    let somebody = Occupant { node: "n~1".into(), channel: channel("kept:a"), client: uuid::Uuid::from_u128(1) };
+    let error = node.backplane.presences().unwrap().record(&somebody, Some("{}".into())).await.unwrap_err();
+    names(&error.to_string(), PRESENCE);
+    let error = node.backplane.registry(Bucket::Nodes).put("n", "{}".into(), Guard::Any, None).await.unwrap_err();
+    names(&error.to_string(), NODES);
+
+    // Probes and marks are acknowledged as well, and prove nothing.
+    let mut health = node.backplane.health();
+    let lost = health.wait_for(|health| matches!(health, Health::Lost { .. }));
+    tokio::time::timeout(crate::support::PATIENCE, lost).await.expect("the node says that it is lost").unwrap();
+    // Once nobody is in the way any more, the stream is made again and everything goes on.
+    operator.ask(&format!("STREAM.DELETE.foreign-{STREAM}"), json!({})).await;
+    node.ready().await;
+    node.store(&channel("kept:a"), "z").await;
 }

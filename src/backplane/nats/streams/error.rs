@@ -46,7 +46,7 @@ impl StreamError {
                 ApiError::Unanswered(_) => true,
                 // A server of a cluster may not have heard yet of a stream that was made through another.
                 ApiError::Refused(refusal) => refusal.is_transient() || refusal.err_code == Refusal::STREAM_NOT_FOUND,
-                ApiError::Malformed(_) => false,
+                ApiError::Malformed(_) | ApiError::Foreign { .. } => false,
             },
         }
     }
