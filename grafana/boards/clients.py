@@ -161,6 +161,20 @@ def rows():
             width=12,
         ),
         graph(
+            "Events of backends for clients of Socket.IO",
+            "What became of them at each client. dropped: volatile, and something waited; overflow: the client read too slowly and is closed.",
+            [("{{result}}", rate("midplane_socketio_emits_total", "result"))],
+            "ops",
+            width=12,
+        ),
+        graph(
+            "Acknowledgements of clients of Socket.IO",
+            "What became of those that backends asked for. late: nobody waited any more; failed: NATS was away.",
+            [("{{result}}", rate("midplane_socketio_acks_total", "result"))],
+            "ops",
+            width=12,
+        ),
+        graph(
             "Sessions of Socket.IO that change to a WebSocket",
             "What became of the WebSockets. failed, timeout: the session goes on by long-polling.",
             [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],

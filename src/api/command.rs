@@ -31,6 +31,8 @@ pub(super) enum Command {
     Rpc(RpcRequest),
     /// About a user's connections: a method, and its parameters as they came.
     Sessions(Method, Box<RawValue>),
+    /// About sockets: the same.
+    SocketIo(Method, Box<RawValue>),
     RevokeToken(RevokeTokenRequest),
     InvalidateUserTokens(InvalidateUserTokensRequest),
     Presence(PresenceRequest),
@@ -59,6 +61,11 @@ impl Command {
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
                 Self::Sessions(method, serde_json::from_slice(body).map_err(|_| Malformed)?)
             }
+            Method::SocketIoEmit
+            | Method::SocketIoJoin
+            | Method::SocketIoLeave
+            | Method::SocketIoDisconnect
+            | Method::SocketIoSockets => Self::SocketIo(method, serde_json::from_slice(body).map_err(|_| Malformed)?),
             Method::RevokeToken => Self::RevokeToken(decode(body)?),
             Method::InvalidateUserTokens => Self::InvalidateUserTokens(decode(body)?),
             Method::Presence => Self::Presence(decode(body)?),
@@ -84,7 +91,7 @@ impl Command {
             Self::InvalidateUserTokens(_) => Method::InvalidateUserTokens,
             Self::Presence(_) => Method::Presence,
             Self::PresenceStats(_) => Method::PresenceStats,
-            Self::Sessions(method, _) => *method,
+            Self::Sessions(method, _) | Self::SocketIo(method, _) => *method,
         }
     }
 }

@@ -28,6 +28,9 @@ pub enum ApiError {
     /// A field is missing or makes no sense.
     #[error("bad request")]
     BadRequest,
+    /// The same, and what is wrong.
+    #[error("bad request: {0}")]
+    Invalid(String),
     /// Over NATS. Asking for less may help, or asking over HTTP.
     #[error("the answer of {size} bytes is larger than NATS carries ({limit})")]
     AnswerTooLarge { size: usize, limit: usize },
@@ -57,7 +60,7 @@ impl ApiError {
             Self::UnknownChannel => 102,
             Self::NotFound => 104,
             Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::Survey(SurveyError::TooLarge) => 106,
-            Self::BadRequest => 107,
+            Self::BadRequest | Self::Invalid(_) => 107,
             Self::NotAvailable => 108,
             Self::UnrecoverablePosition => 112,
             Self::Survey(_) => 100,
@@ -73,7 +76,11 @@ impl ApiError {
             Self::UnknownChannel | Self::NotFound => 404,
             Self::Survey(SurveyError::TooLarge) => 400,
             Self::Survey(_) => 500,
-            Self::BadRequest | Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::NotAvailable => 400,
+            Self::BadRequest
+            | Self::Invalid(_)
+            | Self::AnswerTooLarge { .. }
+            | Self::TooMany(_)
+            | Self::NotAvailable => 400,
             Self::UnrecoverablePosition => 416,
         }
     }

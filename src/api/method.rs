@@ -21,6 +21,11 @@ pub enum Method {
     Rpc,
     RevokeToken,
     InvalidateUserTokens,
+    SocketIoEmit,
+    SocketIoJoin,
+    SocketIoLeave,
+    SocketIoDisconnect,
+    SocketIoSockets,
     Batch,
 }
 
@@ -54,7 +59,7 @@ const ABSENT: [&str; 23] = [
 
 impl Method {
     /// Every method.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Publish,
         Self::Broadcast,
         Self::Subscribe,
@@ -73,6 +78,11 @@ impl Method {
         Self::Rpc,
         Self::RevokeToken,
         Self::InvalidateUserTokens,
+        Self::SocketIoEmit,
+        Self::SocketIoJoin,
+        Self::SocketIoLeave,
+        Self::SocketIoDisconnect,
+        Self::SocketIoSockets,
         Self::Batch,
     ];
 
@@ -98,6 +108,11 @@ impl Method {
             Self::Rpc => "rpc",
             Self::RevokeToken => "revoke_token",
             Self::InvalidateUserTokens => "invalidate_user_tokens",
+            Self::SocketIoEmit => "socketio_emit",
+            Self::SocketIoJoin => "socketio_join",
+            Self::SocketIoLeave => "socketio_leave",
+            Self::SocketIoDisconnect => "socketio_disconnect",
+            Self::SocketIoSockets => "socketio_sockets",
             Self::Batch => "batch",
         }
     }
@@ -113,7 +128,8 @@ impl Method {
             | Self::Connections
             | Self::BusiestChannels
             | Self::Namespaces
-            | Self::Info => true,
+            | Self::Info
+            | Self::SocketIoSockets => true,
             Self::Publish
             | Self::Broadcast
             | Self::Subscribe
@@ -124,6 +140,10 @@ impl Method {
             | Self::Rpc
             | Self::RevokeToken
             | Self::InvalidateUserTokens
+            | Self::SocketIoEmit
+            | Self::SocketIoJoin
+            | Self::SocketIoLeave
+            | Self::SocketIoDisconnect
             | Self::Batch => false,
         }
     }

@@ -25,6 +25,7 @@ pub mod requests;
 mod revocations;
 mod rpc;
 mod sessions;
+mod socketio;
 mod survey;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -53,6 +54,7 @@ use crate::protocol::Channel;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::settings::{Channels, Namespace, Settings};
+use crate::socketio::SocketIo;
 use crate::telemetry::Source;
 
 /// A method's result as JSON, or why there is none.
@@ -68,6 +70,8 @@ pub struct Api {
     hooks: Arc<Hooks>,
     cluster: Cluster,
     revocations: Arc<Revocations>,
+    /// `None` where no namespaces of Socket.IO are declared.
+    socketio: Option<Arc<SocketIo>>,
 }
 
 impl Api {
@@ -78,11 +82,12 @@ impl Api {
         hooks: Arc<Hooks>,
         cluster: Cluster,
         revocations: Arc<Revocations>,
+        socketio: Option<Arc<SocketIo>>,
         settings: &Settings,
     ) -> Arc<Self> {
         let (relay, presence, backplane, connections) = rooms;
         let channels = settings.channel.clone();
-        Arc::new(Self { relay, presence, backplane, connections, channels, hooks, cluster, revocations })
+        Arc::new(Self { relay, presence, backplane, connections, channels, hooks, cluster, revocations, socketio })
     }
 
     /// Calls `method`; `source` is how the call came in.
@@ -123,6 +128,7 @@ impl Api {
             Command::Info => written(&self.info()),
             Command::Rpc(request) => written(&self.rpc(request).await?),
             Command::Sessions(method, params) => written(&self.tell(method, &params).await?),
+            Command::SocketIo(method, params) => self.socketio(method, &params, source).await,
             Command::RevokeToken(request) => written(&self.revoke_token(&request).await?),
             Command::InvalidateUserTokens(request) => written(&self.invalidate_user_tokens(&request).await?),
             Command::Presence(request) => written(&self.present::<PresenceResult>(&request).await?),

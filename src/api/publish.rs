@@ -116,6 +116,17 @@ impl Api {
         Ok(BroadcastResult { responses: responses.collect().await })
     }
 
+    /// Publishes an event of Socket.IO, which is JSON, in the room that a channel is.
+    pub(super) async fn publish_event(
+        &self,
+        channel: &Channel,
+        event: &Bytes,
+        source: Source,
+    ) -> Result<PublishResult, ApiError> {
+        let message = Outgoing { data: event.clone(), ..Outgoing::default() };
+        self.publish_to(channel.as_str(), &Content { message, encoding: Encoding::Json }, source).await
+    }
+
     async fn publish_to(&self, channel: &str, content: &Content, source: Source) -> Result<PublishResult, ApiError> {
         let (channel, namespace) = self.channel(channel)?;
         let data = fitting(namespace.publication_data_format, content.encoding, content.message.data.clone());

@@ -10,7 +10,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use super::channels::ChannelsRequest;
 use super::command::decode;
 use super::connections::ConnectionsRequest;
-use super::{Api, ApiError};
+use super::{Api, ApiError, Method};
 use crate::cluster::{PART, Respond, SurveyError};
 
 /// Nodes ask each other for this.
@@ -34,7 +34,7 @@ impl Respond for Api {
             }
             BUSIEST => Some(parts(self.busiest_here())),
             NAMESPACES => Some(parts(self.namespaces_here())),
-            _ => None,
+            _ => self.socketio_here(Method::parse(question)?, params).await,
         }
     }
 }
@@ -60,7 +60,7 @@ impl Api {
 }
 
 /// A map in parts that messages carry.
-fn parts<T: Serialize>(entries: impl IntoIterator<Item = (String, T)>) -> Vec<Box<RawValue>> {
+pub(super) fn parts<T: Serialize>(entries: impl IntoIterator<Item = (String, T)>) -> Vec<Box<RawValue>> {
     let mut parts = Vec::new();
     let mut json = String::from("{");
     for (key, value) in entries {

@@ -39,6 +39,7 @@ use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
+use crate::socketio::SocketIo;
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use crate::watch::{self, Lookout};
@@ -124,8 +125,9 @@ impl Rooms {
             watch: Arc::clone(&watch),
             telemetry: Arc::clone(telemetry),
         });
+        let sockets = socketio(base, &services).await?;
         let rooms = (Arc::clone(relay), Arc::clone(&presence), Arc::clone(backplane), Arc::clone(connections));
-        let api = Api::new(rooms, hooks, cluster.clone(), Arc::clone(&revocations), settings);
+        let api = Api::new(rooms, hooks, cluster.clone(), Arc::clone(&revocations), sockets.clone(), settings);
         cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, tasks).await?;
         let calls =
             patiently(async || api::requests::serve(&api, tasks).await).await.context("server API over NATS")?;
@@ -135,7 +137,7 @@ impl Rooms {
         tasks.run("word from other nodes", Arc::clone(&api).obey(told));
         let emulation = emulation(settings, backplane, telemetry, tasks).await?;
         let readiness = &base.readiness;
-        let clients = clients(settings, &edge, &emulation, services, backplane);
+        let clients = clients(settings, &edge, &emulation, services, sockets);
         let operators = verifier(settings.console.token.as_deref(), "console.token")?;
         let keeper = Keeper::new(&settings.http_api, operators);
         let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
@@ -174,6 +176,18 @@ async fn know_revoked(
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;
     Ok((revocations, changes))
+}
+
+/// What sockets share, where Socket.IO has namespaces; begins to hear what other nodes tell them.
+async fn socketio(base: &Base, services: &Arc<Services>) -> anyhow::Result<Option<Arc<SocketIo>>> {
+    let Base { settings, backplane, cluster, tasks, .. } = base;
+    if settings.socketio.namespaces.is_empty() {
+        return Ok(None);
+    }
+    let sockets = SocketIo::new(&settings.socketio, Arc::clone(services), Arc::clone(backplane));
+    let told = patiently(async || SocketIo::hear(&**backplane, cluster.name()).await).await;
+    tasks.run("word for sockets", Arc::clone(&sockets).obey(told.context("word for sockets")?));
+    Ok(Some(sockets))
 }
 
 /// Begins to see what operators watch.

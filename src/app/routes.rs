@@ -6,7 +6,6 @@ use std::time::Instant;
 use axum::routing::any;
 
 use crate::api::Api;
-use crate::backplane::Backplane;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
 use crate::http::health::Whose;
@@ -16,7 +15,7 @@ use crate::lifecycle::Readiness;
 use crate::operate::Operate;
 use crate::session::{self, Services};
 use crate::settings::Settings;
-use crate::socketio::SocketIoLayer;
+use crate::socketio::{SocketIo, SocketIoLayer};
 use crate::telemetry::Telemetry;
 use crate::watch::Lookout;
 
@@ -39,9 +38,9 @@ pub(super) fn clients(
     edge: &Arc<Edge>,
     emulation: &Arc<Emulation>,
     services: Arc<Services>,
-    backplane: &Arc<dyn Backplane>,
+    sockets: Option<Arc<SocketIo>>,
 ) -> axum::Router {
-    let socketio = socketio(settings, edge, &services, backplane);
+    let socketio = socketio(settings, edge, &services, sockets);
     let transports = &settings.transports;
     let on_websocket = {
         let services = Arc::clone(&services);
@@ -66,13 +65,11 @@ fn socketio(
     settings: &Settings,
     edge: &Arc<Edge>,
     services: &Arc<Services>,
-    backplane: &Arc<dyn Backplane>,
+    sockets: Option<Arc<SocketIo>>,
 ) -> axum::Router {
+    let Some(sockets) = sockets else { return axum::Router::new() };
     let options = &settings.socketio;
-    if options.namespaces.is_empty() {
-        return axum::Router::new();
-    }
-    let layer = SocketIoLayer::new(options, Arc::clone(services), Arc::clone(backplane));
+    let layer = SocketIoLayer::new(sockets);
     let options = engineio::Options {
         ping_interval: options.ping_interval,
         ping_timeout: options.ping_timeout,

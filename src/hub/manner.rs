@@ -118,7 +118,7 @@ impl Special {
                 self.has = self.has.map(|_| Mark::NONE);
             }
             // Not stored: at most once.
-            Taken::Full | Taken::Overflow | Taken::Closed => {}
+            Taken::Full | Taken::Dropped | Taken::Overflow | Taken::Closed => {}
         }
         (Some(taken), frame.len())
     }

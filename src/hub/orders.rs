@@ -20,6 +20,8 @@ pub enum Order {
     Recheck,
     /// Say what it is subscribed to.
     Describe(Asker),
+    /// Send away the client of this id, and keep the connection for others on it. Only connections of Socket.IO have others.
+    Dismiss(Uuid),
 }
 
 /// What a client is subscribed to.
@@ -40,6 +42,25 @@ impl PartialEq for Asker {
 }
 
 impl Eq for Asker {}
+
+impl Placement {
+    /// In a channel, as its namespace has it.
+    #[must_use]
+    pub const fn plain(channel: Channel) -> Self {
+        Self {
+            channel,
+            info: None,
+            data: None,
+            expires_at: None,
+            since: None,
+            force_recovery: None,
+            force_positioning: None,
+            presence: None,
+            join_leave: None,
+            force_push_join_leave: None,
+        }
+    }
+}
 
 /// A server-side subscription that a backend makes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -123,13 +123,14 @@ impl Outbox {
             Spill::Replace { key, alone } if state.blocked || state.latest_of(key).is_some() => {
                 return self.replace(&mut state, key, alone);
             }
-            Spill::Close | Spill::Replace { .. } => self.limit,
+            Spill::Drop if state.blocked || state.bytes > 0 => return Taken::Dropped,
+            Spill::Close | Spill::Replace { .. } | Spill::Drop => self.limit,
             Spill::Refuse => self.limit / 2,
         };
         if !self.has_room(&mut state, frame.len(), limit) {
             return match spill {
                 _ if state.gone => Taken::Closed,
-                Spill::Close => self.overflow(&mut state),
+                Spill::Close | Spill::Drop => self.overflow(&mut state),
                 Spill::Replace { key, alone } => self.replace(&mut state, key, alone),
                 Spill::Refuse => {
                     state.refused = true;

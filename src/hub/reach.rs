@@ -50,7 +50,7 @@ impl Reach {
             Taken::Overflow => self.overflowed += 1,
             Taken::Replaced => self.conflated += 1,
             Taken::Full => self.parked += 1,
-            Taken::First | Taken::Again | Taken::Closed => {}
+            Taken::First | Taken::Again | Taken::Dropped | Taken::Closed => {}
         }
     }
 }

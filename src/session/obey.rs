@@ -37,6 +37,8 @@ impl Session {
                     // Whoever asked may be gone; there is room for each.
                     let _ = asker.0.try_send(Description { client: self.id, channels: channels.collect() });
                 }
+                // Whoever is alone on its connection is sent away with it.
+                Order::Dismiss(_) => {}
             }
         }
         Ok(())

@@ -68,11 +68,16 @@ impl Connection {
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
         let profile = Profile { name: "socket.io".into(), connected_at: unix_millis(), ..Profile::default() };
         let known = shared.services.connections.know(&grant.user, id, &self.outbox, profile);
+        let user: Arc<str> = grant.user.into();
+        // What is said to it, or in its rooms, comes after it is told that it is in.
+        let hold = self.outbox.hold();
+        let entry = shared.sockets.enter(&namespace.name, id, &user, &self.outbox);
         self.sockets.reserve_exact(1);
         self.sockets.push(Socket {
             namespace,
             id,
-            user: grant.user.into(),
+            entry,
+            user,
             meta: grant.meta,
             expires_at: grant.expires_at.map(moment),
             issued_at: if grant.issued_at.is_some() || grant.token_id.is_some() { token.issued_at } else { u32::MAX },
@@ -81,8 +86,6 @@ impl Connection {
             known,
             place,
         });
-        // What is said in its rooms comes after it is told that it is in.
-        let hold = self.outbox.hold();
         let rooms = grant.subs.into_iter().map(|sub| sub.channel).collect();
         self.join_first(rooms).await?;
         let json = format!("{{\"sid\":\"{id}\"}}");

@@ -9,13 +9,13 @@ use uuid::Uuid;
 
 use super::SocketIo;
 use super::events::Acks;
+use super::sockets::{Entry, Room};
 use crate::census::Place;
 use crate::engineio::{CloseReason, Handler};
 use crate::hub::{Borne, Known, Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Decoder, Message, Packet};
-use crate::relay::Membership;
 use crate::session::Bucket;
 use crate::settings::SocketIoNamespace;
 
@@ -38,15 +38,16 @@ pub(super) struct Socket {
     pub(super) namespace: Arc<SocketIoNamespace>,
     /// Public, unlike the session's.
     pub(super) id: Uuid,
+    pub(super) entry: Arc<Entry>,
     /// `""` for an anonymous user.
-    pub(super) user: Box<str>,
+    pub(super) user: Arc<str>,
     /// JSON of its token, for services.
     pub(super) meta: Option<bytes::Bytes>,
     pub(super) expires_at: Option<Instant>,
     /// Unix seconds; `u32::MAX` where no token was needed, so that it is never too old.
     pub(super) issued_at: u32,
     pub(super) borne: Option<Borne>,
-    pub(super) rooms: Vec<Membership>,
+    pub(super) rooms: Vec<Room>,
     #[expect(dead_code, reason = "backends find the client as long as it lives")]
     pub(super) known: Known,
     #[expect(dead_code, reason = "its user has one connection more as long as it lives")]
@@ -86,8 +87,10 @@ impl Connection {
                 self.sockets.shrink_to_fit();
                 Ok(())
             }
-            // Nothing is asked of clients yet, so this answers nothing.
-            (Body::Ack { .. }, Some(_)) => Ok(()),
+            (Body::Ack { id, arguments }, Some(socket)) => {
+                self.acknowledged(socket, id, &arguments).await;
+                Ok(())
+            }
             (Body::Connect(_), Some(_)) => Err(misuse("a second connect to a namespace")),
             (Body::ConnectError(_), _) => Err(misuse("an error of connecting, from a client")),
             (Body::Event { .. } | Body::Ack { .. } | Body::Disconnect, None) => {

@@ -39,6 +39,10 @@ impl Connection {
                 self.describe(asker);
                 Ok(())
             }
+            Order::Dismiss(id) => {
+                self.dismiss(|socket| socket.id == *id);
+                Ok(())
+            }
         }
     }
 
@@ -69,15 +73,21 @@ impl Connection {
     /// Ends what came with tokens that are revoked now.
     pub(super) fn recheck(&mut self) {
         let revocations = Arc::clone(&self.shared.services.revocations);
-        let (revoked, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sockets).into_iter().partition(|socket| {
+        self.dismiss(|socket| {
             let token = Token { id: socket.borne.as_ref().map(Borne::id), issued_at: socket.issued_at };
-            revocations.refuses(&token, &socket.user, "")
+            let revoked = revocations.refuses(&token, &socket.user, "");
+            if revoked {
+                debug!(socket = %socket.id, "its token was revoked");
+            }
+            revoked
         });
+    }
+
+    /// Sends sockets away for good.
+    fn dismiss(&mut self, goes: impl Fn(&Socket) -> bool) {
+        let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sockets).into_iter().partition(goes);
         self.sockets = kept;
-        for socket in revoked {
-            debug!(socket = %socket.id, "its token was revoked");
-            self.kick(&socket.namespace.name);
-        }
+        gone.iter().for_each(|socket| self.kick(&socket.namespace.name));
     }
 
     /// Clients come again after whatever ends their connection, unless they are told this before.

@@ -5,18 +5,28 @@
 //! into a **room**. A room is a channel: whoever is in it listens to the channel, and every publication there is an event
 //! (`rooms`). So what is published is encoded once, and whoever else publishes or listens there takes part.
 
+mod acks;
+mod call;
 mod connect;
 mod connection;
+mod emit;
 mod events;
 mod leave;
 mod rooms;
+mod sockets;
 mod subject;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use acks::{Acked, Awaiting, TooManyCalls};
+pub use call::{Call, Verb, Wrong};
 pub use connection::Connection;
+pub use emit::{Asking, SocketInfo, Told};
+
+use acks::Acks;
+use sockets::Sockets;
 
 use crate::backplane::Backplane;
 use crate::engineio::Layer;
@@ -30,6 +40,8 @@ pub struct SocketIo {
     /// How long a client may be in no namespace, and attachments may take to come.
     connect_timeout: Duration,
     max_payload: usize,
+    sockets: Arc<Sockets>,
+    acks: Acks,
     services: Arc<Services>,
     backplane: Arc<dyn Backplane>,
 }
@@ -37,18 +49,26 @@ pub struct SocketIo {
 /// The layer over this node's sessions.
 pub struct SocketIoLayer(Arc<SocketIo>);
 
-impl SocketIoLayer {
+impl SocketIo {
     #[must_use]
     pub fn new(settings: &Settings, services: Arc<Services>, backplane: Arc<dyn Backplane>) -> Arc<Self> {
-        let namespaces =
-            settings.namespaces.iter().map(|namespace| (Arc::clone(&namespace.name), Arc::clone(namespace)));
-        Arc::new(Self(Arc::new(SocketIo {
-            namespaces: namespaces.collect(),
+        let names = || settings.namespaces.iter().map(|namespace| Arc::clone(&namespace.name));
+        Arc::new(Self {
+            namespaces: names().zip(settings.namespaces.iter().cloned()).collect(),
             connect_timeout: settings.connect_timeout,
             max_payload: settings.max_payload,
+            sockets: Sockets::new(names(), Arc::clone(&services.connections)),
+            acks: Acks::default(),
             services,
             backplane,
-        })))
+        })
+    }
+}
+
+impl SocketIoLayer {
+    #[must_use]
+    pub fn new(shared: Arc<SocketIo>) -> Arc<Self> {
+        Arc::new(Self(shared))
     }
 }
 

@@ -47,7 +47,7 @@ impl Connection {
             CloseReason::from(DisconnectCode::ForceReconnect)
         })?;
         socket.rooms.reserve_exact(1);
-        socket.rooms.push(joined.membership);
+        socket.rooms.push(socket.entry.join(joined.membership));
         Ok(())
     }
 

@@ -54,6 +54,14 @@ labels! {
         Timeout = "timeout", Failed = "failed", BadAnswer = "bad_answer",
     }
 
+    /// What became of an event of a backend for one client of Socket.IO.
+    EmitResult("result") {
+        Queued = "queued", Dropped = "dropped", Overflow = "overflow", Gone = "gone", NotUnderstood = "not_understood",
+    }
+
+    /// What became of a client's acknowledgement.
+    AckResult("result") { Told = "told", Late = "late", Failed = "failed" }
+
     /// What became of a WebSocket that was to carry a session on long-polling.
     Upgrade("result") { Done = "done", Failed = "failed", Timeout = "timeout" }
 
@@ -99,7 +107,7 @@ labels! {
     /// something.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
-        Watch = "watch",
+        Watch = "watch", Acks = "acks",
     }
 
     /// How a recovery ended.

@@ -105,6 +105,8 @@ pub struct Clients {
     pub emulation: Counters<Posted>,
     pub upgrades: Counters<Upgrade>,
     pub events: Counters<EventResult>,
+    pub emits: Counters<EmitResult>,
+    pub acks: Counters<AckResult>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -129,6 +131,8 @@ impl Clients {
             emulation: registry.family(&names::EMULATION),
             upgrades: registry.family(&names::SOCKETIO_UPGRADES),
             events: registry.family(&names::SOCKETIO_EVENTS),
+            emits: registry.family(&names::SOCKETIO_EMITS),
+            acks: registry.family(&names::SOCKETIO_ACKS),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

@@ -32,6 +32,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "relay",
             "revocation",
             "settings",
+            "socketio",
             "tasks",
             "telemetry",
         ],

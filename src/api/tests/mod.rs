@@ -89,7 +89,7 @@ impl Stage {
         let connections = Connections::new();
         let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Arc::clone(&telemetry));
         let rooms = (relay, Arc::clone(&presence), backplane, connections);
-        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
+        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, None, &settings);
         let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks);
         started.now_or_never().expect("the embedded backplane never waits").unwrap();
         Self { api, presence, settings, telemetry, tasks }

@@ -17,6 +17,10 @@ impl Broadcast for Nats {
         if !self.services.is_up() {
             return Err(PublishError::Unavailable("not connected to NATS".to_owned()));
         }
+        let (size, limit) = (message.len(), self.services.client.max_payload());
+        if size > limit {
+            return Err(PublishError::TooLarge { size, limit });
+        }
         let told = self.services.client.publish(self.subjects.below(topic), message).await;
         told.map_err(|error| PublishError::Unavailable(error.to_string()))
     }

@@ -43,6 +43,8 @@ pub enum Taken {
     Replaced,
     /// Refused: too much waits. [`Control::Drained`] tells when that is over.
     Full,
+    /// Refused for good: something waits.
+    Dropped,
     /// Too much waited: the connection is being closed as slow.
     Overflow,
     /// The connection is over.
@@ -58,4 +60,6 @@ pub enum Spill<'a> {
     Replace { key: u64, alone: &'a Bytes },
     /// Beyond half the limit it is refused. The other half is for whatever cannot be.
     Refuse,
+    /// It is dropped where anything waits.
+    Drop,
 }

@@ -1,0 +1,234 @@
+//! Acknowledgements that clients owe for events of backends, on their way to the node that was asked.
+//!
+//! Whoever asks gets an [`Awaiting`]; each node that emits notes who **owes** one. Numbers of acknowledgements are the
+//! node's own, one for all whom it asks at a time, so that an event is encoded once.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, timeout_at};
+use tracing::debug;
+use uuid::Uuid;
+
+use super::connection::Socket;
+use super::{Connection, SocketIo};
+use crate::protocol::socketio::Arguments;
+use crate::telemetry::{AckResult, Overflow};
+
+/// Calls that wait for acknowledgements at a time, on the node that was asked and on each that emits.
+const CALLS: usize = 256;
+/// Acknowledgements that wait for whoever asked.
+const WAITING: usize = 1024;
+/// Bytes of all acknowledgements of one call.
+const LARGEST: usize = 16 << 20;
+/// JavaScript counts exactly up to twice this.
+const FIRST_IDS: u64 = 1 << 52;
+
+/// What a client answered.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct Acked {
+    pub socket: Uuid,
+    /// `""` for an anonymous user.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    pub args: Box<RawValue>,
+    /// What its placeholders stand for, in base64.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments: Vec<String>,
+}
+
+/// The same on its way to the node that was asked.
+#[derive(Serialize, Deserialize)]
+struct Passed {
+    call: u64,
+    acked: Acked,
+}
+
+/// Too many wait for acknowledgements.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{CALLS} calls wait for acknowledgements of clients")]
+pub struct TooManyCalls;
+
+/// Acknowledgements under way, both those that are awaited here and those that are owed.
+pub(super) struct Acks {
+    /// Begins anywhere: an answer to what another process asked under this node's name is none to this one.
+    next: AtomicU64,
+    awaited: Mutex<HashMap<u64, Asker>>,
+    owed: Mutex<HashMap<u64, Owed>>,
+}
+
+#[derive(Clone)]
+struct Asker {
+    acks: mpsc::Sender<Acked>,
+    /// One found no room.
+    overflown: Arc<AtomicBool>,
+}
+
+/// Who owes an acknowledgement, and to whom.
+struct Owed {
+    call: u64,
+    node: String,
+    by: HashSet<Uuid>,
+    until: Instant,
+}
+
+/// A call that waits for acknowledgements; forgotten on drop.
+pub struct Awaiting {
+    shared: Arc<SocketIo>,
+    call: u64,
+    acks: mpsc::Receiver<Acked>,
+    overflown: Arc<AtomicBool>,
+}
+
+impl Default for Acks {
+    fn default() -> Self {
+        let next = AtomicU64::new(rand::random_range(0..FIRST_IDS));
+        Self { next, awaited: Mutex::default(), owed: Mutex::default() }
+    }
+}
+
+impl Acks {
+    /// Notes that `by` owe an acknowledgement; returns its number.
+    pub(super) fn owe(&self, call: u64, node: &str, by: HashSet<Uuid>, within: Duration) -> Result<u64, TooManyCalls> {
+        let now = Instant::now();
+        let mut owed = self.owed.lock();
+        owed.retain(|_, owed| owed.until > now);
+        if owed.len() >= CALLS {
+            return Err(TooManyCalls);
+        }
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        owed.insert(id, Owed { call, node: node.to_owned(), by, until: now + within });
+        Ok(id)
+    }
+
+    /// Lets those go who were not asked after all.
+    pub(super) fn release(&self, id: u64, not_asked: &[Uuid]) {
+        if let Some(owed) = self.owed.lock().get_mut(&id) {
+            owed.by.retain(|socket| !not_asked.contains(socket));
+        }
+    }
+
+    /// Forgets what nobody waits for any more.
+    pub(super) fn sweep(&self) {
+        let now = Instant::now();
+        self.owed.lock().retain(|_, owed| owed.until > now);
+    }
+
+    /// A socket answers: which call, and at which node. Only the first answer counts.
+    fn settle(&self, id: u64, socket: Uuid) -> Option<(u64, String)> {
+        let mut all = self.owed.lock();
+        let owed = all.get_mut(&id)?;
+        if owed.until <= Instant::now() || !owed.by.remove(&socket) {
+            return None;
+        }
+        let settled = (owed.call, owed.node.clone());
+        if owed.by.is_empty() {
+            all.remove(&id);
+        }
+        Some(settled)
+    }
+}
+
+/// Where a node takes acknowledgements for the calls that it was asked.
+pub(super) fn topic(node: &str) -> String {
+    format!("sio-ack.{node}")
+}
+
+impl SocketIo {
+    /// Begins to wait for acknowledgements.
+    ///
+    /// # Errors
+    /// When too many calls do.
+    pub fn wait_for_acks(self: &Arc<Self>) -> Result<Awaiting, TooManyCalls> {
+        let mut awaited = self.acks.awaited.lock();
+        if awaited.len() >= CALLS {
+            return Err(TooManyCalls);
+        }
+        let call = self.acks.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, acks) = mpsc::channel(WAITING);
+        let overflown = Arc::new(AtomicBool::new(false));
+        awaited.insert(call, Asker { acks: sender, overflown: Arc::clone(&overflown) });
+        Ok(Awaiting { shared: Arc::clone(self), call, acks, overflown })
+    }
+
+    /// An acknowledgement that a node passed on.
+    pub(super) fn acked(&self, message: &Bytes) {
+        let Ok(Passed { call, acked }) = serde_json::from_slice(message) else {
+            debug!("an acknowledgement that this node does not understand");
+            return;
+        };
+        let asker = self.acks.awaited.lock().get(&call).cloned();
+        match asker.map(|asker| (asker.acks.try_send(acked), asker.overflown)) {
+            Some((Err(mpsc::error::TrySendError::Full(_)), overflown)) => {
+                self.services.telemetry.queues.overflows.of(Overflow::Acks).increment(1);
+                overflown.store(true, Ordering::Release);
+            }
+            None | Some((Err(mpsc::error::TrySendError::Closed(_)), _)) => self.count_ack(AckResult::Late),
+            Some((Ok(()), _)) => self.count_ack(AckResult::Told),
+        }
+    }
+
+    fn count_ack(&self, result: AckResult) {
+        self.services.telemetry.clients.acks.of(result).increment(1);
+    }
+}
+
+impl Awaiting {
+    /// What names this call to the nodes that emit.
+    #[must_use]
+    pub const fn call(&self) -> u64 {
+        self.call
+    }
+
+    /// What `asked` clients answer until then, and whether that is all.
+    pub async fn collect(mut self, asked: usize, until: Instant) -> (Vec<Acked>, bool) {
+        let mut acks = Vec::new();
+        let mut bytes = 0;
+        while acks.len() < asked && bytes <= LARGEST && !self.overflown.load(Ordering::Acquire) {
+            let Ok(Some(acked)) = timeout_at(until, self.acks.recv()).await else { break };
+            bytes += acked.args.get().len() + acked.attachments.iter().map(String::len).sum::<usize>();
+            acks.push(acked);
+        }
+        let complete = acks.len() == asked;
+        (acks, complete)
+    }
+}
+
+impl Drop for Awaiting {
+    fn drop(&mut self) {
+        self.shared.acks.awaited.lock().remove(&self.call);
+    }
+}
+
+impl Connection {
+    /// A client acknowledges an event; whoever waits for that is told.
+    pub(super) async fn acknowledged(&mut self, socket: usize, id: u64, arguments: &Arguments) {
+        let Socket { id: socket, user, .. } = &self.sockets[socket];
+        let Some((call, node)) = self.shared.acks.settle(id, *socket) else {
+            return self.shared.count_ack(AckResult::Late);
+        };
+        let Some(args) =
+            str::from_utf8(arguments.json()).ok().and_then(|json| RawValue::from_string(json.to_owned()).ok())
+        else {
+            return self.shared.count_ack(AckResult::Failed);
+        };
+        let attachments = arguments.attachments().iter().map(|attachment| BASE64_STANDARD.encode(attachment)).collect();
+        let acked = Acked { socket: *socket, user: user.to_string(), args, attachments };
+        let Ok(message) = serde_json::to_vec(&Passed { call, acked }) else {
+            return self.shared.count_ack(AckResult::Failed);
+        };
+        if let Err(error) = self.shared.backplane.broadcast().tell(&topic(&node), message.into()).await {
+            debug!(%socket, %error, "an acknowledgement was not passed on");
+            self.shared.count_ack(AckResult::Failed);
+        }
+    }
+}

@@ -1,0 +1,239 @@
+//! What backends ask of sockets, in JSON: of those of one namespace, wherever they are.
+//!
+//! The node that is asked checks a call and passes it on as it came; each reads it in the same way.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use super::{SocketIo, rooms};
+use crate::protocol::Channel;
+use crate::protocol::socketio::{Arguments, MAIN_NAMESPACE, PacketError};
+use crate::settings::SocketIoNamespace;
+
+/// How long clients may be waited for at most.
+const LONGEST_ACK: Duration = Duration::from_secs(20);
+/// Rooms that one call may join or leave.
+const ROOMS: usize = 100;
+
+/// What is done with sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    Emit,
+    Join,
+    Leave,
+    Disconnect,
+    Sockets,
+}
+
+/// A call that was checked.
+pub struct Call {
+    pub(super) target: Target,
+    pub(super) what: What,
+}
+
+/// Which sockets are meant: those of `to`, without those of `except`, each once.
+pub(super) struct Target {
+    pub(super) namespace: Arc<SocketIoNamespace>,
+    /// Everybody in the namespace, where it is empty.
+    pub(super) to: Selection,
+    pub(super) except: Selection,
+}
+
+/// Whoever is in one of the rooms, or is one of the users, or one of the sockets.
+#[derive(Default)]
+pub(super) struct Selection {
+    pub(super) rooms: Vec<Channel>,
+    pub(super) users: Vec<String>,
+    pub(super) sockets: Vec<Uuid>,
+}
+
+pub(super) enum What {
+    Emit(Emit),
+    Join(Vec<Channel>),
+    Leave(Vec<Channel>),
+    /// The whole connection, where wanted, or the namespace alone.
+    Disconnect {
+        close: bool,
+    },
+    Sockets,
+}
+
+/// An event for clients.
+pub(super) struct Emit {
+    pub(super) arguments: Arguments,
+    /// Only for whom nothing waits.
+    pub(super) volatile: bool,
+    /// How long their acknowledgements are waited for; `None` asks for none.
+    pub(super) ack_within: Option<Duration>,
+}
+
+/// Why a call makes no sense, and where.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Wrong {
+    #[error("{0}")]
+    Json(String),
+    #[error("namespace: {0:?} is not one of socketio.namespaces")]
+    Namespace(String),
+    #[error("{field}: the namespace has no rooms (socketio.namespaces, rooms)")]
+    NoRooms { field: &'static str },
+    #[error("{field}: {room:?} cannot be a room's name")]
+    Room { field: &'static str, room: String },
+    #[error("rooms: {count}, from 1 to {ROOMS} are wanted")]
+    Rooms { count: usize },
+    #[error("event: not set (a JSON array, the event's name first)")]
+    NoEvent,
+    #[error("event: {0}")]
+    Event(#[from] PacketError),
+    #[error("attachments: not base64")]
+    Attachments,
+    #[error("ack_timeout_ms: {0}, at most {max} is allowed", max = LONGEST_ACK.as_millis())]
+    AckTimeout(u64),
+}
+
+/// A call as it is written. What is misspelt must not be left out: without `to` everybody is meant.
+#[derive(Deserialize)]
+#[serde(default, deny_unknown_fields)]
+struct Wire {
+    namespace: String,
+    to: SelectionWire,
+    except: SelectionWire,
+    event: Option<Box<RawValue>>,
+    /// What its placeholders stand for, in base64.
+    attachments: Vec<String>,
+    volatile: bool,
+    /// 0 asks for no acknowledgement.
+    ack_timeout_ms: u64,
+    rooms: Vec<String>,
+    close: bool,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(default, deny_unknown_fields)]
+struct SelectionWire {
+    rooms: Vec<String>,
+    users: Vec<String>,
+    sockets: Vec<Uuid>,
+}
+
+impl Default for Wire {
+    fn default() -> Self {
+        Self {
+            namespace: MAIN_NAMESPACE.to_owned(),
+            to: SelectionWire::default(),
+            except: SelectionWire::default(),
+            event: None,
+            attachments: Vec::new(),
+            volatile: false,
+            ack_timeout_ms: 0,
+            rooms: Vec::new(),
+            close: false,
+        }
+    }
+}
+
+impl SocketIo {
+    /// Reads a call.
+    ///
+    /// # Errors
+    /// See [`Wrong`].
+    pub fn read(&self, verb: Verb, json: &str) -> Result<Call, Wrong> {
+        let mut wire: Wire = serde_json::from_str(json).map_err(|error| Wrong::Json(error.to_string()))?;
+        let Some(namespace) = self.namespaces.get(&*wire.namespace).map(Arc::clone) else {
+            return Err(Wrong::Namespace(wire.namespace));
+        };
+        let to = self.selection(&namespace, std::mem::take(&mut wire.to), "to.rooms")?;
+        let except = self.selection(&namespace, std::mem::take(&mut wire.except), "except.rooms")?;
+        let what = match verb {
+            Verb::Emit => What::Emit(wire.emit()?),
+            Verb::Join => What::Join(self.rooms(&namespace, &wire.rooms)?),
+            Verb::Leave => What::Leave(self.rooms(&namespace, &wire.rooms)?),
+            Verb::Disconnect => What::Disconnect { close: wire.close },
+            Verb::Sockets => What::Sockets,
+        };
+        Ok(Call { target: Target { namespace, to, except }, what })
+    }
+
+    fn selection(
+        &self,
+        namespace: &SocketIoNamespace,
+        wire: SelectionWire,
+        field: &'static str,
+    ) -> Result<Selection, Wrong> {
+        let rooms = self.channels(namespace, &wire.rooms, field)?;
+        Ok(Selection { rooms, users: wire.users, sockets: wire.sockets })
+    }
+
+    /// The rooms that are to be joined, or left.
+    fn rooms(&self, namespace: &SocketIoNamespace, rooms: &[String]) -> Result<Vec<Channel>, Wrong> {
+        if !(1..=ROOMS).contains(&rooms.len()) {
+            return Err(Wrong::Rooms { count: rooms.len() });
+        }
+        self.channels(namespace, rooms, "rooms")
+    }
+
+    fn channels(
+        &self,
+        namespace: &SocketIoNamespace,
+        rooms: &[String],
+        field: &'static str,
+    ) -> Result<Vec<Channel>, Wrong> {
+        if namespace.rooms.is_none() && !rooms.is_empty() {
+            return Err(Wrong::NoRooms { field });
+        }
+        let max_length = self.services.channel.max_length;
+        let channel = |room: &String| {
+            rooms::channel(namespace, room, max_length).ok_or_else(|| Wrong::Room { field, room: room.clone() })
+        };
+        rooms.iter().map(channel).collect()
+    }
+}
+
+impl Wire {
+    fn emit(self) -> Result<Emit, Wrong> {
+        let event = self.event.ok_or(Wrong::NoEvent)?;
+        let attachments = self.attachments.iter().map(|text| BASE64_STANDARD.decode(text).map(Bytes::from));
+        let attachments = attachments.collect::<Result<_, _>>().map_err(|_| Wrong::Attachments)?;
+        let arguments = Arguments::event(&Bytes::copy_from_slice(event.get().as_bytes()), attachments)?;
+        let within = Duration::from_millis(self.ack_timeout_ms);
+        if within > LONGEST_ACK {
+            return Err(Wrong::AckTimeout(self.ack_timeout_ms));
+        }
+        Ok(Emit { arguments, volatile: self.volatile, ack_within: Some(within).filter(|within| !within.is_zero()) })
+    }
+}
+
+impl Selection {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.users.is_empty() && self.sockets.is_empty()
+    }
+}
+
+impl Call {
+    /// An event that is for exactly one room, and the channel that this is: published there it reaches everybody who
+    /// listens, in the channel's order.
+    #[must_use]
+    pub fn publication(&self) -> Option<(&Channel, &Bytes)> {
+        let What::Emit(emit) = &self.what else { return None };
+        let Target { to, except, .. } = &self.target;
+        let [room] = &to.rooms[..] else { return None };
+        let only = to.users.is_empty() && to.sockets.is_empty() && except.is_empty();
+        let plain = emit.arguments.attachments().is_empty() && !emit.volatile && emit.ack_within.is_none();
+        (only && plain).then(|| (room, emit.arguments.json()))
+    }
+
+    /// How long acknowledgements are waited for, where any is asked for.
+    #[must_use]
+    pub const fn ack_within(&self) -> Option<Duration> {
+        match &self.what {
+            What::Emit(emit) => emit.ack_within,
+            What::Join(_) | What::Leave(_) | What::Disconnect { .. } | What::Sockets => None,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The sockets of this node, found by their ids, their users and the rooms that they are in.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use uuid::Uuid;
+
+use super::call::{Selection, Target};
+use crate::hub::{Connections, Outbox};
+use crate::protocol::Channel;
+use crate::relay::Membership;
+
+/// Every socket of this node, by namespace.
+pub(super) struct Sockets {
+    connections: Arc<Connections>,
+    spaces: HashMap<Arc<str>, Mutex<Space>>,
+}
+
+/// The sockets of one namespace. A connection has at most one among them.
+#[derive(Default)]
+struct Space {
+    sockets: HashMap<Uuid, Present>,
+    /// No room is empty.
+    rooms: HashMap<Channel, HashSet<Uuid>>,
+}
+
+struct Present {
+    outbox: Arc<Outbox>,
+    user: Arc<str>,
+    rooms: Vec<Channel>,
+}
+
+/// A socket that was selected.
+pub(super) struct Chosen {
+    pub(super) id: Uuid,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// What is known of a socket.
+pub(super) struct Known {
+    pub(super) id: Uuid,
+    pub(super) user: Arc<str>,
+    pub(super) rooms: Vec<Channel>,
+}
+
+/// A socket's entry; leaves on drop, and its rooms with it.
+pub(super) struct Entry {
+    sockets: Arc<Sockets>,
+    namespace: Arc<str>,
+    id: Uuid,
+}
+
+/// A socket's place in a room; leaves on drop.
+pub(super) struct Room {
+    membership: Membership,
+    entry: Arc<Entry>,
+}
+
+impl Sockets {
+    pub(super) fn new(namespaces: impl Iterator<Item = Arc<str>>, connections: Arc<Connections>) -> Arc<Self> {
+        Arc::new(Self { connections, spaces: namespaces.map(|name| (name, Mutex::default())).collect() })
+    }
+
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        namespace: &Arc<str>,
+        id: Uuid,
+        user: &Arc<str>,
+        outbox: &Arc<Outbox>,
+    ) -> Arc<Entry> {
+        let present = Present { outbox: Arc::clone(outbox), user: Arc::clone(user), rooms: Vec::new() };
+        if let Some(space) = self.spaces.get(namespace) {
+            space.lock().sockets.insert(id, present);
+        }
+        Arc::new(Entry { sockets: Arc::clone(self), namespace: Arc::clone(namespace), id })
+    }
+
+    /// Those of this node that `target` means, each once.
+    pub(super) fn select(&self, target: &Target) -> Vec<Chosen> {
+        self.each(target, |id, present| Chosen { id, outbox: Arc::clone(&present.outbox) })
+    }
+
+    /// What is known of them.
+    pub(super) fn describe(&self, target: &Target) -> Vec<Known> {
+        self.each(target, |id, present| Known { id, user: Arc::clone(&present.user), rooms: present.rooms.clone() })
+    }
+
+    fn each<T>(&self, target: &Target, of: impl Fn(Uuid, &Present) -> T) -> Vec<T> {
+        let users = [&target.to, &target.except].map(|selection| self.of_users(selection));
+        let Some(space) = self.spaces.get(&target.namespace.name) else { return Vec::new() };
+        let space = space.lock();
+        let [to, except] = [&target.to, &target.except];
+        let except = space.named(except, &users[1]);
+        let chosen = |(id, present): (&Uuid, &Present)| (!except.contains(id)).then(|| of(*id, present));
+        if to.is_empty() {
+            return space.sockets.iter().filter_map(chosen).collect();
+        }
+        let named = space.named(to, &users[0]);
+        named.iter().filter_map(|id| space.sockets.get_key_value(id)).filter_map(chosen).collect()
+    }
+
+    fn of_users(&self, selection: &Selection) -> Vec<Uuid> {
+        let clients = selection.users.iter().flat_map(|user| self.connections.of_user(user));
+        clients.map(|(id, _)| id).collect()
+    }
+}
+
+impl Space {
+    /// Everybody whom a selection names, perhaps some who are not here.
+    fn named(&self, selection: &Selection, of_users: &[Uuid]) -> HashSet<Uuid> {
+        let in_rooms = selection.rooms.iter().filter_map(|room| self.rooms.get(room)).flatten();
+        in_rooms.chain(of_users).chain(&selection.sockets).copied().collect()
+    }
+
+    fn leave(&mut self, room: &Channel, id: Uuid) {
+        if let Some(members) = self.rooms.get_mut(room) {
+            members.remove(&id);
+            if members.is_empty() {
+                self.rooms.remove(room);
+            }
+        }
+    }
+}
+
+impl Entry {
+    /// Enters the socket into a room that it listens to.
+    pub(super) fn join(self: &Arc<Self>, membership: Membership) -> Room {
+        if let Some(space) = self.sockets.spaces.get(&self.namespace) {
+            let mut space = space.lock();
+            let room = membership.channel();
+            if let Some(present) = space.sockets.get_mut(&self.id) {
+                present.rooms.reserve_exact(1);
+                present.rooms.push(room.clone());
+            }
+            space.rooms.entry(room.clone()).or_default().insert(self.id);
+        }
+        Room { membership, entry: Arc::clone(self) }
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        if let Some(space) = self.sockets.spaces.get(&self.namespace) {
+            space.lock().sockets.remove(&self.id);
+        }
+    }
+}
+
+impl Room {
+    /// The channel that the room is.
+    pub(super) fn channel(&self) -> &Channel {
+        self.membership.channel()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let Some(space) = self.entry.sockets.spaces.get(&self.entry.namespace) else { return };
+        let mut space = space.lock();
+        let room = self.membership.channel();
+        if let Some(present) = space.sockets.get_mut(&self.entry.id) {
+            present.rooms.retain(|other| other != room);
+        }
+        space.leave(room, self.entry.id);
+    }
+}
