@@ -62,6 +62,11 @@ def rows():
             [(BY_NODE, rate("midplane_backplane_reconnects_total", "instance"))],
             "ops",
         ),
+        graph(
+            "State that was lost",
+            "Streams of what all nodes share that somebody deleted. They are made again; what nodes knew is written again.",
+            [("{{state}}", 'sum by (state) (increase(midplane_backplane_state_losses_total[$__rate_interval]))')],
+        ),
         graph("Round trip", "Measured every ten seconds.", [(BY_NODE, "midplane_backplane_rtt_seconds")], "s"),
         graph(
             "Subscriptions",

@@ -69,6 +69,8 @@ pub enum Change {
     Entry { key: String, value: Option<Bytes>, revision: Revision },
     /// Changes may be missing: list again.
     Missed,
+    /// Everything was lost, and revisions begin anew: whoever knows what was written writes it again, and lists.
+    Lost,
 }
 
 /// Bytes of a key.
@@ -130,6 +132,7 @@ pub struct Watch {
 #[derive(Default)]
 struct Missed {
     some: AtomicBool,
+    everything: AtomicBool,
     told: Notify,
 }
 
@@ -146,7 +149,8 @@ impl Watch {
         (Watcher { changes: sender, missed: Arc::clone(&missed) }, Self { changes, missed })
     }
 
-    /// Whatever was missed so far is of no interest: what is listed from here on has it.
+    /// Whatever was missed so far is of no interest: what is listed from here on has it. That everything was lost is told
+    /// all the same.
     pub fn begin_list(&self) {
         self.missed.some.store(false, Ordering::Release);
     }
@@ -154,6 +158,10 @@ impl Watch {
     /// The next change; `None` once the backplane is closed. May be cancelled without losing one.
     pub async fn next(&mut self) -> Option<Change> {
         loop {
+            if self.missed.everything.swap(false, Ordering::AcqRel) {
+                self.missed.some.store(false, Ordering::Release);
+                return Some(Change::Lost);
+            }
             if self.missed.some.swap(false, Ordering::AcqRel) {
                 return Some(Change::Missed);
             }
@@ -171,6 +179,10 @@ impl Watcher {
     pub(super) fn tell(&self, change: Change) -> bool {
         match change {
             Change::Missed => self.miss(),
+            Change::Lost => {
+                self.missed.everything.store(true, Ordering::Release);
+                self.missed.told.notify_one();
+            }
             Change::Entry { .. } => match self.changes.try_send(change) {
                 Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
                 Err(mpsc::error::TrySendError::Full(_)) => self.miss(),
@@ -235,6 +247,19 @@ mod tests {
         assert_eq!(watch.next().await, Some(change(1)));
         watchers.tell(&Change::Missed);
         assert_eq!(watch.next().await, Some(Change::Missed));
+    }
+
+    #[tokio::test]
+    async fn that_everything_was_lost_is_told_once_and_is_more_than_that_something_was_missed() {
+        let watchers = Watchers::default();
+        let mut watch = watchers.open();
+        watchers.tell(&Change::Missed);
+        watchers.tell(&Change::Lost);
+        watchers.tell(&Change::Lost);
+        watch.begin_list();
+        watchers.tell(&change(1));
+        assert_eq!(watch.next().await, Some(Change::Lost));
+        assert_eq!(watch.next().await, Some(change(1)));
     }
 
     #[tokio::test]

@@ -39,6 +39,10 @@ impl Shared {
             let now = Instant::now();
             match change {
                 Change::Missed => self.wake.list.notify_one(),
+                Change::Lost => {
+                    self.wake.keep.notify_one();
+                    self.wake.list.notify_one();
+                }
                 Change::Entry { key, value, revision } => match value.map(|value| Entry::from_bytes(&value)) {
                     None => self.changed(|view| view.forget(&key, revision)),
                     Some(Some(entry)) if entry.name == key => {

@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::time::sleep;
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::Operate;
-use crate::backplane::{Bucket, Change, Registry, Revision, SubscribeError, Watch};
+use crate::backplane::{Bucket, Change, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
 
 /// Before a value is read again.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -26,6 +28,11 @@ impl Operate {
 
     /// Takes the value of `key`, now and whenever it changes, for ever.
     pub(super) async fn follow_key(&self, key: &str, mut watch: Watch, take: impl Fn(Option<&[u8]>) + Sync) {
+        let known = Mutex::new(None);
+        let take = |value: Option<&[u8]>| {
+            *known.lock() = value.map(Bytes::copy_from_slice);
+            take(value);
+        };
         let mut newest = self.read(key, &take).await;
         while let Some(change) = watch.next().await {
             match change {
@@ -36,7 +43,25 @@ impl Operate {
                 }
                 // Late word, or revisions that begin anew where the registry was lost.
                 Change::Missed | Change::Entry { .. } => newest = self.read(key, &take).await,
+                Change::Lost => {
+                    let value = known.lock().clone();
+                    self.write_again(key, value).await;
+                    newest = self.read(key, &take).await;
+                }
             }
+        }
+    }
+
+    /// Writes what stood before the registry was lost, until it succeeds or another has.
+    async fn write_again(&self, key: &str, value: Option<Bytes>) {
+        let Some(value) = value else { return };
+        loop {
+            match self.scaling().put(key, value.clone(), Guard::Absent, None).await {
+                Ok(_) => return info!(key, "written again: the registry was lost"),
+                Err(RegistryError::Conflict(_)) => return,
+                Err(error) => debug!(key, %error, "not written again yet"),
+            }
+            sleep(PAUSE).await;
         }
     }
 

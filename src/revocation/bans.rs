@@ -50,6 +50,7 @@ impl Bans {
             Record::User { user, channel, issued_before, .. } => {
                 (&mut self.users, digest(&[user, channel]), (*issued_before).min(u32::MAX.into()))
             }
+            Record::Digest { id, issued_before, .. } => (&mut self.users, *id, (*issued_before).min(u32::MAX.into())),
         };
         let mut ban = Ban { issued_before, expires_at: record.expires_at(), revision };
         if ban.is_forgotten(unix_seconds()) {
@@ -93,6 +94,20 @@ impl Bans {
         let refused =
             |channel| self.users.get(&digest(&[user, channel])).is_some_and(|ban| ban.refuses(token.issued_at));
         refused("") || (!channel.is_empty() && refused(channel))
+    }
+
+    /// Everything that is not over, to be written again.
+    pub fn records(&self) -> Vec<Record> {
+        let now = unix_seconds();
+        let live = |bans: &HashMap<u128, Ban>| {
+            let live = bans.iter().filter(|(_, ban)| !ban.is_over(now));
+            live.map(|(id, ban)| (*id, ban.issued_before, ban.expires_at)).collect::<Vec<_>>()
+        };
+        let tokens = live(&self.tokens).into_iter().map(|(id, _, expires_at)| Record::Token { id, expires_at });
+        let users = live(&self.users).into_iter();
+        tokens
+            .chain(users.map(|(id, issued_before, expires_at)| Record::Digest { id, issued_before, expires_at }))
+            .collect()
     }
 
     /// Forgets what is over.
@@ -176,6 +191,22 @@ mod tests {
         bans.sweep();
         assert_eq!(bans.len(), 1);
         assert!(!bans.refuse(&Token::new(Some("a"), None), "ann", ""), "over by this clock, as the token itself is");
+    }
+
+    #[test]
+    fn what_is_written_again_from_memory_refuses_the_same() {
+        let mut bans = Bans::default();
+        take(&mut bans, &Record::token("a", None), 1);
+        take(&mut bans, &Record::user("ann", "news", 100, None), 2);
+        take(&mut bans, &Record::token("over", Some(unix_seconds() - 1)), 3);
+        let mut again = Bans::default();
+        for record in bans.records() {
+            assert!(take(&mut again, &record, 1));
+        }
+        assert_eq!(again.len(), 2, "what is over is not written again");
+        assert!(again.refuse(&Token::new(Some("a"), None), "bob", ""));
+        assert!(again.refuse(&Token::new(None, Some(99)), "ann", "news"));
+        assert!(!again.refuse(&Token::new(None, Some(100)), "ann", "news"));
     }
 
     #[test]

@@ -22,6 +22,8 @@ enum Heard {
     Health,
     /// Changes may be missing.
     Missed,
+    /// The registry was lost.
+    Lost,
     /// The backplane is closed.
     End,
 }
@@ -62,13 +64,23 @@ impl Revocations {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut known = !health.has_changed().unwrap_or(true);
-        let mut shut = false;
+        let (mut shut, mut lost) = (false, false);
         loop {
             if let Some(why) = why_lost(&mut health) {
                 (known, shut) = (false, true);
                 report(Err(why));
             } else {
                 if !known {
+                    if lost {
+                        match self.write_again().await {
+                            Ok(()) => lost = false,
+                            Err(error) => {
+                                debug!(%error, "revocations not written again yet");
+                                sleep(PAUSE).await;
+                                continue;
+                            }
+                        }
+                    }
                     watch.begin_list();
                     let untold = |error| {
                         if shut {
@@ -87,6 +99,7 @@ impl Revocations {
                 Heard::Health => {}
                 // While the backplane is away nothing can be listed; afterwards everything is.
                 Heard::Missed => known = false,
+                Heard::Lost => (known, lost) = (false, true),
                 Heard::End => return,
             }
         }
@@ -100,6 +113,7 @@ impl Revocations {
                 change = watch.next() => match change {
                     None => return Heard::End,
                     Some(Change::Missed) => return Heard::Missed,
+                    Some(Change::Lost) => return Heard::Lost,
                     Some(Change::Entry { key, value: None, revision }) => self.bans.write().lift(&key, revision),
                     Some(Change::Entry { key, value: Some(value), revision }) => {
                         if let Some(record) = Record::parse(&value) {

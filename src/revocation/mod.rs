@@ -11,10 +11,13 @@ mod follow;
 mod record;
 mod token;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::RwLock;
+use tracing::warn;
 
 pub use token::Token;
 
@@ -33,6 +36,8 @@ const SLACK: Duration = Duration::from_secs(3600);
 const MOST: usize = 500_000;
 /// How often a write is tried that others overtake.
 const ATTEMPTS: usize = 8;
+/// Revocations written again at a time.
+const AT_A_TIME: usize = 64;
 
 /// What is revoked, and who on this node holds which token.
 pub struct Revocations {
@@ -133,10 +138,29 @@ impl Revocations {
             Record::User { user, .. } => {
                 self.connections.of_user(user).into_iter().map(|(_, client)| client.outbox).collect()
             }
+            Record::Digest { .. } => self.connections.outboxes(),
         };
         for outbox in concerned {
             outbox.request(Control::Obey(Arc::new(Order::Recheck)));
         }
+    }
+
+    /// Writes everything that this node knows, after the registry was lost. What another has written already stays.
+    async fn write_again(&self) -> Result<(), RegistryError> {
+        self.load().await?;
+        let listed: HashSet<String> = self.registry().list().await?.into_iter().map(|entry| entry.key).collect();
+        let records = self.bans.read().records();
+        let missing = records.into_iter().filter(|record| !listed.contains(&record.key()));
+        let written = stream::iter(missing).map(|record| async move {
+            match self.registry().put(&record.key(), record.to_json(), Guard::Absent, record.remaining()).await {
+                Err(RegistryError::Conflict(_)) => Ok(0),
+                outcome => outcome.map(|_| 1),
+            }
+        });
+        let written: usize =
+            written.buffer_unordered(AT_A_TIME).try_fold(0, |sum, one| async move { Ok(sum + one) }).await?;
+        warn!(written, "the registry of revocations was lost: what this node knew is written again");
+        Ok(())
     }
 
     fn registry(&self) -> &dyn Registry {

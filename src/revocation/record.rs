@@ -11,16 +11,31 @@ use super::token::digest;
 /// One revocation. An `expires_at` of 0 is never.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Record {
-    Token { id: u128, expires_at: u64 },
-    User { user: String, channel: String, issued_before: u64, expires_at: u64 },
+    Token {
+        id: u128,
+        expires_at: u64,
+    },
+    User {
+        user: String,
+        channel: String,
+        issued_before: u64,
+        expires_at: u64,
+    },
+    /// The same of whom only the digest is known any more: what a node writes again from memory.
+    Digest {
+        id: u128,
+        issued_before: u64,
+        expires_at: u64,
+    },
 }
 
-/// A record as it is written; the id in hexadecimal digits.
+/// A record as it is written; ids in hexadecimal digits.
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum Written {
     Token { id: String, expires_at: u64 },
     User { user: String, channel: String, issued_before: u64, expires_at: u64 },
+    Digest { id: String, issued_before: u64, expires_at: u64 },
 }
 
 impl Record {
@@ -38,6 +53,7 @@ impl Record {
         match self {
             Self::Token { id, .. } => format!("token-{id:032x}"),
             Self::User { user, channel, .. } => format!("user-{:032x}", digest(&[user, channel])),
+            Self::Digest { id, .. } => format!("user-{id:032x}"),
         }
     }
 
@@ -49,21 +65,26 @@ impl Record {
                 *expires_at = later(*expires_at, before);
             }
             (
-                Self::User { issued_before, expires_at, .. },
-                Some(Self::User { issued_before: older, expires_at: before, .. }),
+                Self::User { issued_before, expires_at, .. } | Self::Digest { issued_before, expires_at, .. },
+                Some(
+                    Self::User { issued_before: older, expires_at: before, .. }
+                    | Self::Digest { issued_before: older, expires_at: before, .. },
+                ),
             ) => {
                 *issued_before = older.max(*issued_before);
                 *expires_at = later(*expires_at, before);
             }
             // What is not understood gives way.
-            (Self::Token { .. } | Self::User { .. }, _) => {}
+            (Self::Token { .. } | Self::User { .. } | Self::Digest { .. }, _) => {}
         }
         merged
     }
 
     pub const fn expires_at(&self) -> u64 {
         match self {
-            Self::Token { expires_at, .. } | Self::User { expires_at, .. } => *expires_at,
+            Self::Token { expires_at, .. } | Self::User { expires_at, .. } | Self::Digest { expires_at, .. } => {
+                *expires_at
+            }
         }
     }
 
@@ -78,6 +99,9 @@ impl Record {
             Self::User { user, channel, issued_before, expires_at } => {
                 Written::User { user, channel, issued_before, expires_at }
             }
+            Self::Digest { id, issued_before, expires_at } => {
+                Written::Digest { id: format!("{id:032x}"), issued_before, expires_at }
+            }
         };
         // A structure of strings and numbers cannot fail to be written.
         serde_json::to_vec(&written).unwrap_or_default().into()
@@ -88,6 +112,9 @@ impl Record {
             Written::Token { id, expires_at } => Self::Token { id: u128::from_str_radix(&id, 16).ok()?, expires_at },
             Written::User { user, channel, issued_before, expires_at } => {
                 Self::User { user, channel, issued_before, expires_at }
+            }
+            Written::Digest { id, issued_before, expires_at } => {
+                Self::Digest { id: u128::from_str_radix(&id, 16).ok()?, issued_before, expires_at }
             }
         })
     }
@@ -104,7 +131,8 @@ mod tests {
 
     #[test]
     fn what_is_written_can_be_read() {
-        for record in [Record::token("a", None), Record::user("ann", "news", 17, Some(99))] {
+        let again = Record::Digest { id: 7, issued_before: 17, expires_at: 99 };
+        for record in [Record::token("a", None), Record::user("ann", "news", 17, Some(99)), again] {
             assert_eq!(Record::parse(&record.to_json()), Some(record));
         }
         assert_eq!(Record::parse(b"{}"), None);

@@ -173,6 +173,12 @@ labels! {
         Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
+    /// What a stream holds that all nodes share.
+    SharedState("state") {
+        Generations = "generations", Nodes = "nodes", Revocations = "revocations", Scaling = "scaling",
+        Presence = "presence",
+    }
+
     /// How a node of the cluster is.
     NodeState("state") { Up = "up", Draining = "draining", Failed = "failed", Left = "left" }
 

@@ -207,6 +207,7 @@ impl Presence {
 pub struct Backplane {
     pub connections: Gauges<Link>,
     pub reconnects: Counter,
+    pub losses: Counters<SharedState>,
     /// Seconds.
     pub rtt: Gauge,
     pub publish_duration: Histograms<Carriage>,
@@ -224,6 +225,7 @@ impl Backplane {
         Self {
             connections: registry.family(&names::BACKPLANE_CONNECTIONS),
             reconnects: registry.one(&names::BACKPLANE_RECONNECTS),
+            losses: registry.family(&names::BACKPLANE_LOSSES),
             rtt: registry.one(&names::BACKPLANE_RTT),
             publish_duration: registry.family(&names::BACKPLANE_PUBLISH_DURATION),
             pending_acks: registry.one(&names::BACKPLANE_PENDING_ACKS),

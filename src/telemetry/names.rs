@@ -115,6 +115,7 @@ metrics! {
 
     BACKPLANE_CONNECTIONS: Gauge "midplane_backplane_connections" Count, "Connections to the backplane.";
     BACKPLANE_RECONNECTS: Counter "midplane_backplane_reconnects_total" Count, "Times that a connection to the backplane came back.";
+    BACKPLANE_LOSSES: Counter "midplane_backplane_state_losses_total" Count, "Times that what all nodes share was found lost; it was made again, and nodes wrote again what they knew.";
     BACKPLANE_RTT: Gauge "midplane_backplane_rtt_seconds" Seconds, "Round trip to the backplane.";
     BACKPLANE_PUBLISH_DURATION: Histogram(DELIVERY) "midplane_backplane_publish_duration_seconds" Seconds, "Time until publications were acknowledged.";
     BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";

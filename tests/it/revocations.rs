@@ -172,6 +172,31 @@ async fn a_bucket_that_somebody_deleted_does_not_keep_tokens_from_being_revoked(
     assert_eq!(ann.closed().await.0, 3500);
 }
 
+#[tokio::test]
+async fn a_token_stays_revoked_for_nodes_that_start_after_the_bucket_was_deleted() {
+    let server = NatsServer::start().await;
+    let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings(Some(&server))).await);
+    let (by_id, by_age) = (json!({"sub": "ann", "jti": "first"}), json!({"sub": "bob", "iat": at(-100)}));
+    done(&one, "revoke_token", json!({"uid": "first", "expire_at": at(600)})).await;
+    done(&other, "invalidate_user_tokens", json!({"user": "bob", "issued_before": at(-50)})).await;
+    for node in [&one, &other] {
+        is_turned_away(node, by_id.clone()).await;
+        is_turned_away(node, by_age.clone()).await;
+    }
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.KV_midplane_revocations", "".into()).await.unwrap();
+    eventually("both stand again", async || {
+        let info = operator.request("$JS.API.STREAM.INFO.KV_midplane_revocations", "".into()).await.ok()?;
+        let info: Value = serde_json::from_slice(&info.payload).unwrap();
+        (info["state"]["messages"] == 2).then_some(())
+    })
+    .await;
+    let late = Node::start(&settings(Some(&server))).await;
+    is_turned_away(&late, by_id).await;
+    is_turned_away(&late, by_age).await;
+    client(&late, json!({"sub": "bob", "iat": at(-10)})).await;
+}
+
 /// How often the bucket's leader was asked whether there is more than what is listed already.
 fn lists(asked: &mut async_nats::Subscriber) -> usize {
     let mut count = 0;

@@ -4,14 +4,17 @@
 //! and gives the same sequences to other messages. So an epoch also counts a *generation*, kept in a bucket and raised by
 //! any node that proves a step back. The proofs: a message that is stored now gets a sequence that was seen before; a
 //! sequence that was seen now has another timestamp.
+//!
+//! Where the bucket itself is lost nobody knows any more how often the generation was raised. A node that lives remembers
+//! the one that it gave out, and writes it again if the newest message that it saw is still stored: then the stream is
+//! unbroken as far as it ever told anybody. Whoever cannot prove that begins a new one, and clients are told; so does a
+//! node that starts and finds none.
 
 use std::collections::VecDeque;
 
-use async_nats::{HeaderMap, HeaderValue};
-use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal};
+use super::connection::{ApiError, Link};
 use super::get::leader_get;
 use super::headers::nanoseconds;
 use super::keep::Keep;
@@ -76,27 +79,43 @@ impl Witnesses {
     }
 }
 
-/// Whether the stream lost or rewrote something that this node had seen. `contradicted` says that a delivery hinted at it.
-pub async fn stepped_back(
+/// What a stream says of whether it is the one that this node knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evidence {
+    /// The newest message that this node saw is stored as it was, and nothing speaks against the rest.
+    Unbroken,
+    /// Nothing speaks for it, and nothing against it.
+    Nothing,
+    /// It lost or rewrote something that this node had seen.
+    Broken,
+}
+
+/// Compares the stream with what this node has seen of it. `contradicted` says that a delivery hinted at a break.
+pub async fn examine(
     link: &Link,
     keep: &Keep,
     seen: u64,
     info: &Info,
     contradicted: bool,
-) -> Result<bool, ApiError> {
+) -> Result<Evidence, ApiError> {
     if info.state.last_seq < seen && !goes_on(link, keep, seen).await? {
-        return Ok(true);
+        return Ok(Evidence::Broken);
     }
-    let mut confirmed = false;
-    for (sequence, stored_at) in keep.witnesses() {
+    let (mut newest, mut some) = (false, false);
+    for (age, (sequence, stored_at)) in keep.witnesses().into_iter().enumerate() {
         if let Some(stored) = leader_get(link, &keep.plan.name, &serde_json::json!({ "seq": sequence })).await? {
             if stored.stored.stored_at != stored_at {
-                return Ok(true);
+                return Ok(Evidence::Broken);
             }
-            confirmed = true;
+            newest |= age == 0;
+            some = true;
         }
     }
-    Ok(contradicted && !confirmed)
+    Ok(match (contradicted, some, newest) {
+        (true, false, _) => Evidence::Broken,
+        (_, _, true) => Evidence::Unbroken,
+        (_, _, false) => Evidence::Nothing,
+    })
 }
 
 /// Whether what is written now comes behind everything that was seen. A leader that was deposed and does not know it
@@ -105,35 +124,10 @@ async fn goes_on(link: &Link, keep: &Keep, seen: u64) -> Result<bool, ApiError> 
     Ok(keep.write_probe(link).await? > seen)
 }
 
-/// A stream's generation, with the revision under which it stands in the bucket; 0 and 0 before the first was raised.
-pub async fn read_generation(link: &Link, bucket: &str, stream: &str) -> Result<(u64, u64), ApiError> {
-    let question = serde_json::json!({ "last_by_subj": format!("$KV.{bucket}.{stream}") });
-    let found = leader_get(link, &format!("KV_{bucket}"), &question).await?;
-    Ok(found.map_or((0, 0), |entry| {
-        let generation = std::str::from_utf8(&entry.stored.data).ok().and_then(|text| text.parse().ok());
-        (generation.unwrap_or(0), entry.stored.offset.0)
-    }))
-}
-
-/// Raises a stream's generation above `proven`, under which a step back was proven; another node may be faster.
-pub async fn raise_generation(link: &Link, bucket: &str, stream: &str, proven: u64) -> Result<u64, ApiError> {
-    loop {
-        let (generation, revision) = read_generation(link, bucket, stream).await?;
-        if generation > proven {
-            return Ok(generation);
-        }
-        // The bucket may have been rolled back as well: a number that was used before must not come again.
-        let raised = (proven + 1).max(unix_time().as_millis() as u64);
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(revision));
-        let subject = format!("$KV.{bucket}.{stream}");
-        let body = Bytes::from(raised.to_string());
-        match link.store(&format!("KV_{bucket}"), &subject, Some(headers), body, API_TIMEOUT).await {
-            Ok(_) => return Ok(raised),
-            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {}
-            Err(error) => return Err(error),
-        }
-    }
+/// A generation that no stream had before; `known` is one that it had. The bucket may have been rolled back as well: a number
+/// that was used before must not come again.
+pub fn next_generation(known: u64) -> u64 {
+    (known + 1).max(unix_time().as_millis() as u64)
 }
 
 /// The newest message that a stream's description speaks of.

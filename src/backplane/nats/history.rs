@@ -67,7 +67,8 @@ impl Nats {
             // The stream is another, or went back; or who described it is deposed and does not know it yet.
             doubtful = true;
             let before = keep.epoch();
-            keep.check(&self.link, &self.bucket).await.map_err(unavailable)?;
+            let checked = keep.check(&self.link, &self.generations).await;
+            checked.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
             if keep.epoch() == before {
                 sleep(REASK_AFTER).await;
             }

@@ -12,8 +12,9 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::connection::{ApiError, Link, Refusal};
-use super::epoch::{Life, Witnesses, last_of, raise_generation, read_generation, stepped_back};
-use super::streams::{Info, Plan};
+use super::epoch::{Evidence, Life, Witnesses, examine, last_of, next_generation};
+use super::generations::Generations;
+use super::streams::{Info, Plan, StreamError};
 use super::subjects::Subjects;
 use crate::backplane::message;
 use crate::backplane::store_clock::StoreClock;
@@ -233,43 +234,93 @@ impl Keep {
     }
 
     /// Makes sure that the epoch is the stream's. Another than before must be [announced](Self::announce).
-    pub async fn check(&self, link: &Link, bucket: &str) -> Result<(), ApiError> {
+    pub async fn check(&self, link: &Link, generations: &Generations) -> Result<(), StreamError> {
         let _alone = self.checking.lock().await;
         let seen = self.seen();
         let contradictions = self.contradictions.load(Ordering::Relaxed);
         let contradicted = contradictions > self.examined.load(Ordering::Relaxed);
-        let info = self.plan.info(link).await?;
+        let info = self.plan.info(link).await.map_err(|source| self.failed(source))?;
         self.hear(&info);
         self.cramped.store(info.is_cramped(), Ordering::Relaxed);
-        let (mut generation, _) = read_generation(link, bucket, &self.plan.name).await?;
         let known = self.life.load().0.clone();
-        let first = known.created.is_empty();
-        // A generation that is lower than before says that the bucket itself was lost or rolled back.
-        if !first
-            && info.created == known.created
-            && generation <= known.generation
-            && (generation < known.generation || stepped_back(link, self, seen, &info, contradicted).await?)
-        {
-            warn!(
-                stream = self.plan.name,
-                seen,
-                last = info.state.last_seq,
-                "stream stepped back: raising its generation"
-            );
-            generation = raise_generation(link, bucket, &self.plan.name, known.generation).await?;
-        }
+        let evidence = if info.created == known.created {
+            examine(link, self, seen, &info, contradicted).await.map_err(|source| self.failed(source))?
+        } else {
+            Evidence::Nothing
+        };
+        let life =
+            Life { generation: self.agree(generations, &known, &info, evidence).await?, created: info.created.clone() };
         self.examined.store(contradictions, Ordering::Relaxed);
-        let life = Life { created: info.created.clone(), generation };
         if life == known {
             self.seen.fetch_max(info.state.last_seq, Ordering::Relaxed);
+            self.witness(&info);
             return Ok(());
         }
-        if !first {
+        if !known.created.is_empty() {
             self.found_at.store(self.clock.now(), Ordering::Relaxed);
             self.unannounced.store(true, Ordering::Release);
         }
         self.begin(life, &info);
         Ok(())
+    }
+
+    /// The generation that stands, or that this node could put there: each node judges by what it has seen itself, and what
+    /// one has written the others read.
+    async fn agree(
+        &self,
+        generations: &Generations,
+        known: &Life,
+        info: &Info,
+        evidence: Evidence,
+    ) -> Result<u64, StreamError> {
+        let stream = &self.plan.name;
+        let goes_on = info.created == known.created;
+        loop {
+            let standing = generations.read(stream).await?;
+            let next = match standing.generation {
+                // Another life, whoever found it.
+                Some(generation) if !goes_on || generation > known.generation => return Ok(generation),
+                Some(generation) if generation == known.generation && evidence != Evidence::Broken => {
+                    return Ok(generation);
+                }
+                None if goes_on && evidence == Evidence::Unbroken => known.generation,
+                // A lower one says that the bucket was rolled back.
+                Some(_) | None => next_generation(known.generation),
+            };
+            if generations.write(stream, next, standing).await? {
+                self.tell_of(known, standing.generation, next, evidence);
+                return Ok(next);
+            }
+        }
+    }
+
+    /// Tells operators why a generation was written.
+    fn tell_of(&self, known: &Life, stood: Option<u64>, wrote: u64, evidence: Evidence) {
+        let stream = &self.plan.name;
+        if known.created.is_empty() {
+            info!(stream, "no generation stood: a first one is written");
+        } else if wrote == known.generation {
+            warn!(stream, "the stream's generation was lost; nothing of the stream is missing, so it is written again");
+        } else if evidence == Evidence::Broken {
+            warn!(stream, seen = self.seen(), "the stream stepped back: a new epoch begins");
+        } else {
+            warn!(
+                stream,
+                ?stood,
+                "the stream's generation was lost, and nothing proves that it is whole: a new epoch begins"
+            );
+        }
+    }
+
+    fn failed(&self, source: ApiError) -> StreamError {
+        StreamError::Api { stream: self.plan.name.clone(), source }
+    }
+
+    /// Remembers the newest message by which the stream will be known again.
+    fn witness(&self, info: &Info) {
+        if let Some((sequence, stored_at)) = last_of(info) {
+            self.witnesses.lock().note(sequence, stored_at);
+        }
     }
 
     /// Takes the time from a description that has just come.
@@ -282,12 +333,9 @@ impl Keep {
     fn begin(&self, life: Life, info: &Info) {
         let epoch = life.epoch(&self.plan.name);
         info!(stream = self.plan.name, %epoch, "stream's epoch");
-        let mut witnesses = self.witnesses.lock();
-        witnesses.clear();
+        self.witnesses.lock().clear();
+        self.witness(info);
         self.marked.store(0, Ordering::Relaxed);
-        if let Some((sequence, stored_at)) = last_of(info) {
-            witnesses.note(sequence, stored_at);
-        }
         self.seen.store(info.state.last_seq, Ordering::Relaxed);
         self.life.store(Arc::new((life, epoch)));
     }

@@ -13,6 +13,7 @@ mod connection;
 mod deliveries;
 mod epoch;
 pub mod examine;
+mod generations;
 mod get;
 mod headers;
 mod history;
@@ -22,6 +23,7 @@ mod presences;
 mod publish;
 mod registry;
 mod requests;
+mod shared;
 mod streams;
 mod subjects;
 mod turns;
@@ -47,13 +49,13 @@ pub use self::subjects::{Purpose, Subjects};
 
 use self::connection::Link;
 use self::deliveries::{Interests, Pump, Target};
+use self::generations::Generations;
 use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
 use self::presences::Records;
 use self::publish::Publisher;
 use self::registry::Shelf;
-use self::streams::{Plan, epochs_bucket};
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
 use super::{
@@ -99,7 +101,7 @@ pub struct Nats {
     services: Link,
     live: Live,
     subjects: Subjects,
-    bucket: String,
+    generations: Arc<Generations>,
     namespaces: HashSet<Arc<str>>,
     keeps: HashMap<Arc<str>, Arc<Keep>>,
     records: Option<Arc<Records>>,
@@ -148,17 +150,18 @@ impl Nats {
                 Some((Arc::clone(&namespace.name), Arc::new(Keep::new(options, &namespace.name, history))))
             })
             .collect();
-        let shelves: Arc<[_]> =
-            Bucket::ALL.map(|bucket| Arc::new(Shelf::new(options, bucket, link.clone(), Arc::clone(&reader)))).into();
-        let records = (namespaces.record_presence() || options.record_users).then(|| Records::new(options, &subjects));
+        let shelf = |bucket| Shelf::new(options, bucket, link.clone(), Arc::clone(&reader), Arc::clone(telemetry));
+        let shelves: Arc<[_]> = Bucket::ALL.map(|bucket| Arc::new(shelf(bucket))).into();
+        let records = (namespaces.record_presence() || options.record_users)
+            .then(|| Records::new(options, &subjects, link.clone(), Arc::clone(telemetry)));
+        let generations = Arc::new(Generations::new(options, link.clone(), Arc::clone(telemetry)));
         let signals = Arc::new(Signals::default());
         let (health_sender, health) = watch::channel(Health::Ready);
         let vigil = Arc::new(Vigil {
             link: link.clone(),
             subjects: subjects.clone(),
-            epochs: (!keeps.is_empty()).then(|| Plan::of_epochs(options)),
+            generations: Arc::clone(&generations),
             shelves: Arc::clone(&shelves),
-            bucket: epochs_bucket(&options.prefix),
             keeps: keeps.clone(),
             records: records.clone(),
             answers: reader.state(),
@@ -169,6 +172,7 @@ impl Nats {
             telemetry: Arc::clone(telemetry),
             servers: patience.servers.clone(),
             outage: Pace::default(),
+            unchecked: Pace::default(),
             stop,
         });
         patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
@@ -182,7 +186,7 @@ impl Nats {
                 options.publish_timeout,
                 Arc::clone(telemetry),
             ),
-            bucket: epochs_bucket(&options.prefix),
+            generations,
             namespaces: namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect(),
             interests: Arc::clone(&interests),
             subscribing: Turns::default(),
@@ -212,7 +216,7 @@ impl Nats {
             self.listen_to_registry(shelf).await?;
         }
         if let Some(records) = &self.records {
-            let subject = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", records.plan.name);
+            let subject = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", records.stream.plan.name);
             let target = Target::RecordsLeader(Arc::clone(records));
             if let Err(error) = self.interests.subscribe(&self.live, &subject, target).await {
                 warn!(subject, %error, "advisory not heard: joins and leaves lost at elections are found late");
@@ -228,7 +232,7 @@ impl Nats {
         let subject = shelf.changes();
         let heard = self.interests.subscribe(&self.live, &subject, Target::Registry(Arc::clone(shelf))).await;
         heard.map_err(|error| ConnectError::Subscribe { subject, why: error.to_string() })?;
-        let advisory = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", shelf.plan.name);
+        let advisory = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", shelf.stream.plan.name);
         let heard = self.interests.subscribe(&self.live, &advisory, Target::RegistryLeader(Arc::clone(shelf))).await;
         if let Err(error) = heard {
             warn!(subject = advisory, %error, "advisory not heard: changes of nodes may be seen late");

@@ -19,7 +19,8 @@ use super::deliveries::{Interests, Target};
 use super::get::{Batch, Found, ReadError, leader_get};
 use super::headers::Envelope;
 use super::live::{Live, Sid};
-use super::streams::Plan;
+use super::shared::{Found as Life, SharedStream};
+use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
 use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
 use crate::backplane::{
@@ -27,33 +28,31 @@ use crate::backplane::{
 };
 use crate::protocol::Channel;
 use crate::settings;
+use crate::telemetry::{SharedState, Telemetry};
 
 /// How long one record may take to be acknowledged: whoever writes it tries again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
 /// The stream of records, and what came out of it.
 pub struct Records {
-    pub plan: Plan,
+    pub stream: SharedStream,
     subjects: Subjects,
     changes: mpsc::Sender<Record>,
     reader: Mutex<Option<mpsc::Receiver<Record>>>,
     doubts: watch::Sender<Doubts>,
     watched: Mutex<HashMap<Channel, Sid>>,
-    /// One at a time makes the stream again.
-    restoring: tokio::sync::Mutex<()>,
 }
 
 impl Records {
-    pub fn new(options: &settings::Nats, subjects: &Subjects) -> Arc<Self> {
+    pub fn new(options: &settings::Nats, subjects: &Subjects, link: Link, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let (changes, reader) = mpsc::channel(CHANGES);
         Arc::new(Self {
-            plan: Plan::of_presence(options),
+            stream: SharedStream::new(Plan::of_presence(options), link, SharedState::Presence, telemetry),
             subjects: subjects.clone(),
             changes,
             reader: Mutex::new(Some(reader)),
             doubts: watch::channel(Doubts::default()).0,
             watched: Mutex::default(),
-            restoring: tokio::sync::Mutex::default(),
         })
     }
 
@@ -70,11 +69,27 @@ impl Records {
         });
     }
 
-    /// Makes the stream again if somebody deleted it; everything must be recorded anew then.
-    async fn restore_if_gone(&self, link: &Link, error: &ApiError) {
-        let Ok(_alone) = self.restoring.try_lock() else { return };
-        if self.plan.restore_if_gone(link, error).await {
-            self.doubt_all();
+    /// Makes the stream exist.
+    pub async fn ensure(&self) -> Result<(), StreamError> {
+        self.heed(self.stream.ensure().await?);
+        Ok(())
+    }
+
+    /// Looks whether the stream is there and the same.
+    pub async fn look(&self) -> Result<(), ApiError> {
+        self.heed(self.stream.look().await?);
+        Ok(())
+    }
+
+    async fn restore_if_gone(&self, error: &ApiError) {
+        self.stream.restored_after(error).await.into_iter().for_each(|life| self.heed(life));
+    }
+
+    /// Where the stream was lost everything must be recorded anew.
+    fn heed(&self, life: Life) {
+        match life {
+            Life::Same => {}
+            Life::Anew => self.doubt_all(),
         }
     }
 
@@ -82,7 +97,7 @@ impl Records {
     pub fn arrived(&self, headers: &[u8], payload: Bytes) {
         let envelope = Envelope::of_block(headers);
         // Only the stream's own words count; anybody could publish to where they come out.
-        if envelope.stream != Some(&*self.plan.name) {
+        if envelope.stream != Some(&*self.stream.plan.name) {
             return;
         }
         let subject = envelope.subject.unwrap_or_default();
@@ -138,7 +153,7 @@ impl Nats {
         from: u64,
         limit: usize,
     ) -> Result<Batch, ReadError> {
-        let stream = &records.plan.name;
+        let stream = &records.stream.plan.name;
         if matches!(whose, Whose::Channel(_)) {
             let question = json!({ "seq": from.max(1), "multi_last": [subject], "batch": limit });
             match self.reader.batch(stream, &question, limit).await {
@@ -161,7 +176,8 @@ impl Nats {
         let mut next = from.max(1);
         while found.len() < limit {
             let question = json!({ "seq": next, "next_by_subj": subject });
-            let Some(one) = leader_get(&self.link, &records.plan.name, &question).await.map_err(unavailable)? else {
+            let Some(one) = leader_get(&self.link, &records.stream.plan.name, &question).await.map_err(unavailable)?
+            else {
                 return Ok(records.page_of(from, found, false));
             };
             next = one.stored.offset.next().0;
@@ -184,10 +200,10 @@ impl Presences for Nats {
         }
         let (records, subject) = (self.records()?, self.subjects.record(occupant));
         let body = info.unwrap_or_default();
-        match self.link.store(&records.plan.name, &subject, Some(headers), body, PATIENCE).await {
+        match self.link.store(&records.stream.plan.name, &subject, Some(headers), body, PATIENCE).await {
             Ok(ack) => Ok(ack.seq),
             Err(error) => {
-                records.restore_if_gone(&self.link, &error).await;
+                records.restore_if_gone(&error).await;
                 Err(unavailable(error))
             }
         }
@@ -214,16 +230,16 @@ impl Presences for Nats {
     async fn newest(&self, whose: Whose<'_>) -> Result<u64, PresenceError> {
         let records = self.records()?;
         let question = json!({ "last_by_subj": records.subject(whose) });
-        let newest = leader_get(&self.link, &records.plan.name, &question).await.map_err(unavailable)?;
+        let newest = leader_get(&self.link, &records.stream.plan.name, &question).await.map_err(unavailable)?;
         Ok(newest.map_or(0, |found| found.stored.offset.0))
     }
 
     async fn roll(&self) -> Result<Roll, PresenceError> {
         let records = self.records()?;
-        let info = match records.plan.info(&self.link).await {
+        let info = match records.stream.plan.info(&self.link).await {
             Ok(info) => info,
             Err(error) => {
-                records.restore_if_gone(&self.link, &error).await;
+                records.restore_if_gone(&error).await;
                 return Err(unavailable(error));
             }
         };

@@ -15,11 +15,13 @@ use tracing::debug;
 use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, Unanswered};
 use super::get::{Found, Reader, leader_get};
 use super::headers::Envelope;
-use super::streams::{Plan, bucket_name};
+use super::shared::{Found as Life, SharedStream};
+use super::streams::{Plan, StreamError, bucket_name};
 use super::subjects::Subjects;
 use crate::backplane::registry::{Watchers, check_key};
 use crate::backplane::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
 use crate::settings;
+use crate::telemetry::{SharedState, Telemetry};
 
 /// Entries that one read brings.
 const PAGE: usize = 500;
@@ -28,7 +30,7 @@ const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
 
 /// One bucket, as this node knows it.
 pub struct Shelf {
-    pub plan: Plan,
+    pub stream: SharedStream,
     /// Where its changes are heard, with a token behind it for the key.
     root: String,
     /// Where its keys are stored.
@@ -39,11 +41,23 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    pub fn new(options: &settings::Nats, bucket: Bucket, link: Link, reader: Arc<Reader>) -> Self {
+    pub fn new(
+        options: &settings::Nats,
+        bucket: Bucket,
+        link: Link,
+        reader: Arc<Reader>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         let root = Subjects::new(&options.prefix).below(&format!("registry.{}.", bucket.name()));
         let stored = format!("$KV.{}.", bucket_name(&options.prefix, bucket.name()));
         let plan = Plan::of_registry(options, bucket.name(), &format!("{root}>"));
-        Self { plan, root, stored, link, reader, watchers: Watchers::default() }
+        let holds = match bucket {
+            Bucket::Nodes => SharedState::Nodes,
+            Bucket::Revocations => SharedState::Revocations,
+            Bucket::Scaling => SharedState::Scaling,
+        };
+        let stream = SharedStream::new(plan, link.clone(), holds, telemetry);
+        Self { stream, root, stored, link, reader, watchers: Watchers::default() }
     }
 
     /// Where its changes are heard.
@@ -55,9 +69,28 @@ impl Shelf {
     pub fn heard(&self, subject: &[u8], headers: &Bytes, value: Bytes) {
         let envelope = Envelope::of_block(headers);
         let key = std::str::from_utf8(subject).ok().and_then(|subject| decoded(subject.strip_prefix(&*self.root)?));
-        let (Some(key), true) = (key, envelope.stream == Some(&*self.plan.name)) else { return };
+        let (Some(key), true) = (key, envelope.stream == Some(&*self.stream.plan.name)) else { return };
         let value = (!envelope.removed).then_some(value);
         self.watchers.tell(&Change::Entry { key, value, revision: Revision(envelope.sequence()) });
+    }
+
+    /// Makes the bucket exist.
+    pub async fn ensure(&self) -> Result<(), StreamError> {
+        self.tell_of(self.stream.ensure().await?);
+        Ok(())
+    }
+
+    /// Looks whether the bucket is there and the same.
+    pub async fn look(&self) -> Result<(), ApiError> {
+        self.tell_of(self.stream.look().await?);
+        Ok(())
+    }
+
+    fn tell_of(&self, life: Life) {
+        match life {
+            Life::Same => {}
+            Life::Anew => self.watchers.tell(&Change::Lost),
+        }
     }
 
     /// Tells that changes may be missing.
@@ -77,7 +110,7 @@ impl Shelf {
     /// The newest message of a key, be it a value or what tells that there is none.
     async fn newest(&self, subject: &str) -> Result<Option<Found>, RegistryError> {
         let question = json!({ "last_by_subj": subject });
-        match leader_get(&self.link, &self.plan.name, &question).await {
+        match leader_get(&self.link, &self.stream.plan.name, &question).await {
             Err(error) if self.restore_if_gone(&error).await => Ok(None),
             outcome => outcome.map_err(|error| unread(&error)),
         }
@@ -119,7 +152,7 @@ impl Shelf {
         if let Some(expected) = expected {
             headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(expected));
         }
-        match self.link.store(&self.plan.name, subject, Some(headers), value, API_TIMEOUT).await {
+        match self.link.store(&self.stream.plan.name, subject, Some(headers), value, API_TIMEOUT).await {
             Ok(ack) => Ok(Revision(ack.seq)),
             Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {
                 Err(RegistryError::Conflict(String::new()))
@@ -133,20 +166,18 @@ impl Shelf {
 
     /// Makes the bucket again if somebody deleted it; whether it did.
     async fn restore_if_gone(&self, error: &ApiError) -> bool {
-        let restored = self.plan.restore_if_gone(&self.link, error).await;
-        if restored {
-            self.missed();
-        }
-        restored
+        let restored = self.stream.restored_after(error).await;
+        restored.into_iter().for_each(|life| self.tell_of(life));
+        restored.is_some()
     }
 
     /// Some of what any replica has from `next` on, and whether that may be all. Nothing where none answers.
     async fn page(&self, next: u64) -> (Vec<Found>, bool) {
         let question = json!({ "seq": next, "batch": PAGE, "next_by_subj": format!("{}>", self.stored) });
-        match self.reader.batch(&self.plan.name, &question, PAGE).await {
+        match self.reader.batch(&self.stream.plan.name, &question, PAGE).await {
             Ok(batch) => (batch.found, batch.pending == 0),
             Err(error) => {
-                debug!(stream = self.plan.name, %error, "no replica answers");
+                debug!(stream = self.stream.plan.name, %error, "no replica answers");
                 (Vec::new(), true)
             }
         }
@@ -184,9 +215,13 @@ impl Registry for Shelf {
         }
         loop {
             let question = json!({ "seq": next, "next_by_subj": format!("{}>", self.stored) });
-            match leader_get(&self.link, &self.plan.name, &question).await.map_err(|error| unread(&error))? {
-                Some(found) => note(found, &mut next),
-                None => break,
+            match leader_get(&self.link, &self.stream.plan.name, &question).await {
+                Ok(Some(found)) => note(found, &mut next),
+                Ok(None) => break,
+                Err(error) => {
+                    self.restore_if_gone(&error).await;
+                    return Err(unread(&error));
+                }
             }
         }
         let present = newest.into_iter().filter(|(_, found)| !found.removed);

@@ -6,6 +6,7 @@
 
 mod error;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -19,6 +20,7 @@ use super::headers::nanoseconds;
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
 use super::vigil::is_gone;
 use crate::settings::{HistoryOptions, Nats, Storage};
+use crate::telemetry::Pace;
 
 /// How long the message stays that tells of an expired key.
 const MARKER_TTL: Duration = Duration::from_secs(600);
@@ -30,6 +32,8 @@ pub struct Plan {
     config: Map<String, Value>,
     /// Whether this node may create and update it.
     provision: bool,
+    /// Of lines about its being gone.
+    unrestored: Arc<Pace>,
 }
 
 /// A stream as its leader describes it.
@@ -177,7 +181,7 @@ impl Plan {
         config.insert("storage".to_owned(), storage.into());
         let limit = options.max_bytes.filter(|_| !is_bucket).map_or(json!(-1), Value::from);
         config.insert("max_bytes".to_owned(), limit);
-        Self { name, config, provision: options.provision }
+        Self { name, config, provision: options.provision, unrestored: Arc::default() }
     }
 
     /// Makes the stream exist as planned, and returns what its leader says of it. Several nodes may do so at once.
@@ -208,20 +212,30 @@ impl Plan {
         link.ask(&format!("STREAM.INFO.{}", self.name), &json!({})).await
     }
 
-    /// Makes the stream again if `error` came of somebody's having deleted it; whether it was made.
-    pub async fn restore_if_gone(&self, link: &Link, error: &ApiError) -> bool {
+    /// Makes the stream again if `error` came of somebody's having deleted it. What it is now, unless it was not gone or
+    /// cannot be made.
+    pub async fn restore_if_gone(&self, link: &Link, error: &ApiError) -> Option<Info> {
         let unanswered = matches!(error, ApiError::Unanswered(Unanswered::NoResponders));
-        if !(unanswered || is_gone(error)) || !self.info(link).await.as_ref().is_err_and(is_gone) {
-            return false;
+        if !(unanswered || is_gone(error)) {
+            return None;
+        }
+        match self.info(link).await {
+            // Another was faster.
+            Ok(info) => return is_gone(error).then_some(info),
+            Err(error) if is_gone(&error) => {}
+            Err(_) => return None,
         }
         match self.ensure(link).await {
-            Ok(_) => {
-                warn!(stream = self.name, "the stream was gone, and is made again");
-                true
+            Ok(info) => {
+                self.unrestored.over();
+                warn!(stream = self.name, "somebody deleted the stream: it is made again");
+                Some(info)
             }
             Err(error) => {
-                warn!(stream = self.name, %error, "the stream is gone, and not made again");
-                false
+                if let Some(left_out) = self.unrestored.due() {
+                    warn!(stream = self.name, %error, left_out, "somebody deleted the stream, and it cannot be made again");
+                }
+                None
             }
         }
     }

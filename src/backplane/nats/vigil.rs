@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures_util::future::{join_all, try_join_all};
+use futures_util::future::{OptionFuture, join_all, try_join_all};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
@@ -12,11 +12,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::connection::{ApiError, Link, Refusal};
+use super::generations::Generations;
 use super::keep::Keep;
 use super::live::LiveState;
 use super::presences::Records;
 use super::registry::Shelf;
-use super::streams::{Plan, StreamError};
+use super::streams::StreamError;
 use super::subjects::Subjects;
 use crate::backplane::feed::FeedClosed;
 use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Health, Scope};
@@ -26,9 +27,12 @@ use crate::telemetry::{self, Pace, Telemetry};
 const TICK: Duration = Duration::from_secs(1);
 /// How long a stream may not acknowledge before the node says so: an election takes 4 to 9 seconds.
 const STALL_TOLERANCE: Duration = Duration::from_secs(10);
+/// How long a node serves that cannot tell whether its streams are what they were.
+const UNCHECKED_TOLERANCE: Duration = Duration::from_secs(30);
 /// How often the round trip is measured.
 const MEASURE_EVERY: Duration = Duration::from_secs(10);
-/// How often epochs are checked although nothing hints at a change: that another node found one is told at most once.
+/// How often epochs are checked, and it is looked whether what nodes share is there, although nothing hints at a change:
+/// that another node found one is told at most once.
 const CHECK_EVERY: Duration = Duration::from_secs(10);
 /// Connections of a node: one that publishes and asks, one that listens, one for what is read, one for services.
 const CONNECTIONS: u32 = 4;
@@ -98,9 +102,8 @@ impl Signals {
 pub struct Vigil {
     pub link: Link,
     pub subjects: Subjects,
-    pub epochs: Option<Plan>,
+    pub generations: Arc<Generations>,
     pub shelves: Arc<[Arc<Shelf>]>,
-    pub bucket: String,
     pub keeps: HashMap<Arc<str>, Arc<Keep>>,
     pub records: Option<Arc<Records>>,
     /// How the connection stands that history is read over.
@@ -113,6 +116,8 @@ pub struct Vigil {
     /// The configured servers, for the log.
     pub servers: String,
     pub outage: Pace,
+    /// Of lines about epochs that cannot be checked.
+    pub unchecked: Pace,
     pub stop: CancellationToken,
 }
 
@@ -143,7 +148,8 @@ impl Vigil {
             self.announce_epoch(keep).await?;
         }
         let mut pending = self.signals.take();
-        if restored.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY) {
+        let all = restored.checked.is_none_or(|checked| checked.elapsed() >= CHECK_EVERY);
+        if all {
             restored.checked = Some(Instant::now());
             pending.suspect.extend(self.keeps.keys().cloned());
         }
@@ -157,9 +163,12 @@ impl Vigil {
         } else if link.losses != restored.link || pending.losses != restored.live {
             self.restore(restored, &pending, link.losses).await?;
         } else {
-            self.look_after(&pending).await?;
+            if all {
+                self.look_at_shared().await;
+            }
+            self.look_after(restored, &pending).await?;
             self.mark().await;
-            self.judge().await;
+            self.judge(restored).await;
             self.measure_round_trip(restored).await;
             return Ok(());
         }
@@ -195,16 +204,17 @@ impl Vigil {
 
     /// Makes the streams exist and knows their epochs.
     pub async fn ensure_all(&self) -> Result<(), StreamError> {
-        try_join_all(self.shelves.iter().map(|shelf| shelf.plan.ensure(&self.link))).await?;
+        try_join_all(self.shelves.iter().map(|shelf| shelf.ensure())).await?;
         if let Some(records) = &self.records {
-            records.plan.ensure(&self.link).await?;
+            records.ensure().await?;
         }
-        let Some(epochs) = &self.epochs else { return Ok(()) };
-        epochs.ensure(&self.link).await?;
+        if self.keeps.is_empty() {
+            return Ok(());
+        }
+        self.generations.stream.ensure().await?;
         let checks = self.keeps.values().map(async |keep| {
             keep.plan.ensure(&self.link).await?;
-            let checked = keep.check(&self.link, &self.bucket).await;
-            checked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
+            keep.check(&self.link, &self.generations).await?;
             let marked = keep.mark(&self.link, &self.subjects).await;
             marked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
             Ok::<_, StreamError>(())
@@ -214,39 +224,69 @@ impl Vigil {
     }
 
     /// Checks the epochs that may have changed, then tells of elections.
-    async fn look_after(&self, pending: &Pending) -> Result<(), FeedClosed> {
+    async fn look_after(&self, restored: &mut Restored, pending: &Pending) -> Result<(), FeedClosed> {
         let namespaces: HashSet<_> = pending.elected.union(&pending.suspect).collect();
         let checks = namespaces.into_iter().filter_map(|namespace| self.keeps.get(namespace)).map(async |keep| {
             match timeout(CHECK_PATIENCE, self.check(keep)).await {
-                Ok(Ok(())) => (keep, true),
-                Ok(Err(error)) => {
-                    warn!(stream = keep.plan.name, %error, "epoch not checked");
-                    (keep, false)
-                }
-                Err(_) => (keep, false),
+                Ok(Ok(())) => (keep, Ok(())),
+                Ok(Err(error)) => (keep, Err(error.to_string())),
+                Err(_) => (keep, Err(format!("no answer within {CHECK_PATIENCE:?}"))),
             }
         });
+        let mut failed = None;
         for (keep, checked) in join_all(checks).await {
             self.announce_epoch(keep).await?;
-            if !checked {
+            if let Err(why) = checked {
                 self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
+                failed = Some(format!("the epoch of {} cannot be checked: {why}", keep.plan.name));
             }
         }
+        self.note_unchecked(restored, failed);
         for namespace in &pending.elected {
             self.gap(Scope::Namespace(Arc::clone(namespace)), GapCause::LeaderElected).await?;
         }
         Ok(())
     }
 
+    /// Remembers since when epochs cannot be checked, and says so now and then.
+    fn note_unchecked(&self, restored: &mut Restored, failed: Option<String>) {
+        match failed {
+            Some(why) => {
+                if let Some(left_out) = self.unchecked.due() {
+                    warn!(left_out, "{why}");
+                }
+                restored.unchecked.get_or_insert((Instant::now(), why));
+            }
+            None => {
+                restored.unchecked = None;
+                if let Some(after) = self.unchecked.over() {
+                    info!(?after, "the epochs are checked again");
+                }
+            }
+        }
+    }
+
+    /// Looks whether what nodes share is still there: nobody might write to it for a long time.
+    async fn look_at_shared(&self) {
+        let shelves = join_all(self.shelves.iter().map(|shelf| shelf.look()));
+        let records = OptionFuture::from(self.records.as_ref().map(|records| records.look()));
+        let looked = timeout(CHECK_PATIENCE, async { tokio::join!(shelves, records) }).await;
+        let Ok((shelves, records)) = looked else { return debug!("what nodes share is not looked at in time") };
+        for error in shelves.into_iter().chain(records).filter_map(Result::err) {
+            debug!(%error, "what nodes share is not looked at");
+        }
+    }
+
     /// Checks a stream's epoch. A stream that somebody deleted is made again first, and has another.
     async fn check(&self, keep: &Keep) -> Result<(), StreamError> {
-        let mut outcome = keep.check(&self.link, &self.bucket).await;
-        if outcome.as_ref().is_err_and(is_gone) {
-            warn!(stream = keep.plan.name, "the stream is gone");
-            keep.plan.ensure(&self.link).await?;
-            outcome = keep.check(&self.link, &self.bucket).await;
+        match keep.check(&self.link, &self.generations).await {
+            Err(StreamError::Api { stream, source })
+                if stream == keep.plan.name && keep.plan.restore_if_gone(&self.link, &source).await.is_some() =>
+            {
+                keep.check(&self.link, &self.generations).await
+            }
+            outcome => outcome,
         }
-        outcome.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.
@@ -277,13 +317,15 @@ impl Vigil {
     }
 
     /// Proves that streams which stopped acknowledging take writes again, and says whether all do.
-    async fn judge(&self) {
+    async fn judge(&self, restored: &Restored) {
         let stalled = self.keeps.values().filter(|keep| keep.stalled_for().is_some());
         join_all(stalled.map(|keep| self.probe(keep))).await;
         let worst = self.keeps.values().find(|keep| keep.stalled_for().is_some_and(|since| since >= STALL_TOLERANCE));
-        self.say(match worst {
-            Some(keep) => Health::Lost { why: format!("stream {} takes no writes", keep.plan.name) },
-            None => Health::Ready,
+        let unchecked = restored.unchecked.as_ref().filter(|(since, _)| since.elapsed() >= UNCHECKED_TOLERANCE);
+        self.say(match (worst, unchecked) {
+            (Some(keep), _) => Health::Lost { why: format!("stream {} takes no writes", keep.plan.name) },
+            (None, Some((_, why))) => Health::Lost { why: why.clone() },
+            (None, None) => Health::Ready,
         });
     }
 
@@ -352,6 +394,8 @@ struct Restored {
     measured: Option<Instant>,
     /// When the epochs were checked last without a reason.
     checked: Option<Instant>,
+    /// Since when some cannot be checked, and why.
+    unchecked: Option<(Instant, String)>,
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use midplane::cluster::{Debt, Entry, State};
 use midplane::settings;
 use serde_json::json;
 
-use super::{Fellow, REJOINS, Reaper, agree, heartbeats};
+use super::{Fellow, REJOINS, Reaper, VERDICTS, agree, heartbeats};
 use crate::support::eventually;
 use crate::support::member::Member;
 use crate::support::namespaces::registry;
@@ -203,4 +203,25 @@ async fn a_node_without_a_cluster_is_a_member_of_its_own() {
     ada.cluster.drain();
     agree(&[&ada], &[("ada", Draining)]).await;
     ada.leave().await;
+}
+
+#[tokio::test]
+async fn nodes_whose_bucket_was_deleted_enter_it_again_and_nobody_is_taken_for_dead() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (ada, bob) = (Fellow::join(&settings, "ada").await, Fellow::join(&settings, "bob").await);
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.KV_midplane_nodes", "".into()).await.unwrap();
+    eventually("both have joined anew", async || {
+        (ada.counted(REJOINS) == 1 && bob.counted(REJOINS) == 1).then_some(())
+    })
+    .await;
+    let cy = Fellow::join(&settings, "cy").await;
+    agree(&[&ada, &bob, &cy], &[("ada", Up), ("bob", Up), ("cy", Up)]).await;
+    heartbeats(&ada, 20).await;
+    for fellow in [&ada, &bob, &cy] {
+        assert_eq!(fellow.counted(VERDICTS), 0, "{}", fellow.name);
+        assert!(!fellow.reaped().contains(&ada.id()) && !fellow.reaped().contains(&bob.id()), "{:?}", fellow.reaped());
+    }
 }

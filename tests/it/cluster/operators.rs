@@ -122,3 +122,22 @@ async fn an_order_to_drain_is_obeyed_also_by_who_did_not_hear_of_it() {
         Err(error) => panic!("{error}"),
     }
 }
+
+#[tokio::test]
+async fn the_wished_size_outlives_the_bucket_that_it_stood_in() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let ada = Operated::start(&settings, "ada").await;
+    let wishes = ada.operate.watch().await.unwrap();
+    tokio::spawn(Arc::clone(&ada.operate).follow(wishes));
+    ada.knows(json!([["ada", true]])).await;
+    let scale = serde_json::from_value(json!({"action": "scale_up", "targetInstances": 2})).unwrap();
+    ada.operate.scale(scale).await.unwrap();
+    let desired = || ada.fellow.counted("midplane_cluster_desired_nodes");
+    eventually("the wish is known", async || (desired() == 2).then_some(())).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.KV_midplane_scaling", "".into()).await.unwrap();
+    let scaling = ada.fellow.backplane.registry(Bucket::Scaling);
+    eventually("the wish stands again", async || scaling.get("wish").await.ok().flatten()).await;
+    assert_eq!(desired(), 2);
+}

@@ -100,7 +100,7 @@ async fn change(watch: &mut Watch, wanted: &str) -> (Option<String>, Revision) {
                 Change::Entry { key, value, revision } if key == wanted => {
                     return (value.map(|value| String::from_utf8(value.to_vec()).unwrap()), revision);
                 }
-                Change::Entry { .. } | Change::Missed => {}
+                Change::Entry { .. } | Change::Missed | Change::Lost => {}
             }
         }
     };

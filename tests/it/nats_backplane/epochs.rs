@@ -15,7 +15,7 @@ use crate::support::member::{Member, channel};
 use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::nats;
 
-async fn epoch(node: &Member) -> String {
+pub async fn epoch(node: &Member) -> String {
     eventually("the top is known", async || {
         let top = node.history().top(&channel("kept:a")).await.ok()?;
         Some(top.epoch.as_str().to_owned())
@@ -198,7 +198,7 @@ async fn a_rolled_back_store_shows_also_when_it_has_grown_past_what_was_seen() {
     assert!(node.history().bounds("kept").await.unwrap().last >= Offset(11));
 }
 
-fn copy(from: &Path, to: &Path) {
+pub fn copy(from: &Path, to: &Path) {
     fs::create_dir_all(to).unwrap();
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();

@@ -172,6 +172,22 @@ async fn records_that_somebody_deleted_are_made_and_written_anew_and_nobody_leav
 }
 
 #[tokio::test]
+async fn records_that_are_deleted_while_nobody_comes_or_goes_are_written_anew() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
+    at_b.is_told(2).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.MP-presence_midplane", "".into()).await.unwrap();
+    let third = Node::join(&settings, "c~1").await;
+    third.sees(&room, 2).await;
+    assert_eq!(at_b.told().len(), 2, "{:?}", at_b.told());
+}
+
+#[tokio::test]
 async fn a_node_that_goes_on_as_another_life_keeps_its_clients() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
