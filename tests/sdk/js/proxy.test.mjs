@@ -11,11 +11,11 @@ import { App, NatsServer, Nginx, Node, Publisher, eventually, fresh } from './ha
 import { freePort, temporaryDirectory } from './harness/process.mjs';
 
 /** Nodes keep their port when they start again, as containers do. */
-async function cluster(nats) {
+async function cluster(nats, names = ['one', 'two', 'three']) {
   const start = async name => Node.start(name, {
     NATS_URL: nats.url, MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}`, MIDPLANE_HTTP__TRUSTED_PROXIES: '127.0.0.1',
   });
-  return Promise.all(['one', 'two', 'three'].map(start));
+  return Promise.all(names.map(start));
 }
 
 /** What was started, ended with the test. */
@@ -227,6 +227,36 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     assert.ok(alone.requests().some(({ upstream_status }) => upstream_status.startsWith('502,')), 'some met the node that is gone');
     assert.ok(!alone.process.log().includes('sesame'), alone.process.logFile);
   });
+});
+
+test('however many nodes drain, who serves is found', { timeout: 120_000 }, async t => {
+  const nats = await NatsServer.start();
+  const nodes = await cluster(nats, ['one', 'two', 'three', 'four', 'five']);
+  t.after(async () => {
+    await Promise.all(nodes.map(node => node.stop()));
+    await nats.kill();
+  });
+  const proxy = await ending(t, Nginx.start(nodes));
+  const apps = await Promise.all(Array.from({ length: 10 }, () => new App('json', proxy).connect()));
+  t.after(() => apps.forEach(app => app.close()));
+  const [first] = nodes;
+  const serving = async () => (await (await fetch(`${first.url}/cluster/metrics`)).json()).totalServers;
+  await eventually('all are known', async () => (await serving()) === 5);
+  const began = proxy.requests().length;
+  const wish = { method: 'POST', headers: { 'x-api-key': 'test-api-key' }, body: JSON.stringify({ action: 'scale_down', targetInstances: 2 }) };
+  const { draining } = await (await fetch(`${first.url}/cluster/scale`, wish)).json();
+  assert.equal(draining.length, 3);
+  await eventually('theirs came back', () => apps.filter(({ connected }) => connected.length > 1).length === 6);
+  // They stay until they are ended, without a socket: whoever comes meets all of them first.
+  assert.deepEqual(await knocks(proxy, 6), Array(6).fill(101));
+  assert.equal((await ask(proxy, '/ready')).statusCode, 200);
+  for (const app of apps) app.close();
+  const handshakes = await eventually('every socket is noted', () => {
+    const noted = proxy.requests().slice(began).filter(({ uri }) => uri === '/connection/websocket');
+    return noted.length === 22 && noted;
+  });
+  assert.ok(handshakes.every(({ status }) => status === '101'), JSON.stringify(handshakes));
+  assert.ok(handshakes.some(({ upstream_status }) => upstream_status === '503, 503, 503, 101'), JSON.stringify(handshakes));
 });
 
 test('a forged client address does not get through', { timeout: 60_000 }, async t => {
