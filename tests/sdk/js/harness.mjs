@@ -6,6 +6,7 @@ export * from './harness/listening.mjs';
 export * from './harness/nats.mjs';
 export * from './harness/nginx.mjs';
 export * from './harness/node.mjs';
+export * from './harness/pace.mjs';
 export * from './harness/publisher.mjs';
 export * from './harness/raw.mjs';
 export * from './harness/sdk.mjs';
