@@ -10,11 +10,11 @@ import { project } from './harness/process.mjs';
 
 const run = promisify(execFile);
 const pinned = join(project, '.tools/bin/docker-compose');
-const overlays = ['nats3', 'tls', 'scaled'];
+const overlays = ['nats3', 'tls', 'scaled', 'nats-tls', 'nats3-tls'];
 const files = ['compose.yaml', ...overlays.map(name => `compose/${name}.yaml`)];
 const read = path => readFileSync(join(project, path), 'utf8');
 
-async function config(environment = {}, ...names) {
+async function config(environment, ...names) {
   const args = [...names.flatMap(name => ['-f', name]), '--env-file', '/dev/null', '--profile', 'monitoring', '--profile', 'scaled', 'config', '--format', 'json'];
   const { stdout } = await run(pinned, args, { cwd: project, env: { PATH: process.env.PATH, HOME: process.env.HOME, ...environment } });
   return JSON.parse(stdout);
@@ -23,11 +23,12 @@ async function config(environment = {}, ...names) {
 const seconds = duration => Number(duration.match(/^(\d+)s$/)[1]);
 
 describe('the compose files', { timeout: 60_000 }, () => {
-  let services;
-  before(async () => ({ services } = await config({ SECRETS_DIR: './secrets' }, 'compose.yaml')));
+  let services, networks;
+  before(async () => ({ services, networks } = await config({ SECRETS_DIR: './secrets' }, ...files)));
+  const members = network => Object.keys(services).filter(name => network in services[name].networks).sort();
 
   test('fit together in every combination', async () => {
-    for (const names of [['nats3'], ['tls'], ['scaled'], ['nats3', 'tls'], overlays]) {
+    for (const names of [['nats3'], ['tls'], ['scaled'], ['nats3', 'tls'], ['nats-tls'], ['nats3', 'nats-tls', 'nats3-tls'], overlays]) {
       const laid = await config({ SECRETS_DIR: './secrets' }, 'compose.yaml', ...names.map(name => `compose/${name}.yaml`));
       const servers = Object.keys(laid.services).filter(name => name.startsWith('nats'));
       assert.equal(servers.length, names.includes('nats3') ? 3 : 1);
@@ -49,9 +50,38 @@ describe('the compose files', { timeout: 60_000 }, () => {
     }
   });
 
+  test('keep NATS in a network of its own with the nodes, that leads nowhere', () => {
+    assert.equal(networks.back.internal, true);
+    assert.deepEqual(members('back'), ['gateway', 'gateway-1', 'gateway-2', 'gateway-3', 'nats', 'nats-2', 'nats-3']);
+    assert.deepEqual(members('front'), ['gateway', 'gateway-1', 'gateway-2', 'gateway-3', 'grafana', 'nginx', 'prometheus']);
+  });
+
+  test('encrypt every connection to NATS where that is chosen', () => {
+    for (const name of members('back')) {
+      const { environment, secrets } = services[name];
+      const [encrypts, has] = name.startsWith('nats') ? [environment.NATS_TLS, ['nats_ca', 'nats_certificate', 'nats_key']]
+        : [environment.MIDPLANE_NATS__TLS__REQUIRED, ['nats_ca']];
+      assert.ok(encrypts, name);
+      assert.deepEqual(secrets.map(({ source }) => source).filter(secret => /_(ca|certificate|key)$/.test(secret) && secret !== 'api_key').sort(), has, name);
+    }
+  });
+
+  test('give nginx the memory that five full nodes take of it, with TLS', () => {
+    const [, kib] = read('docs/deployment.md').match(/(\d+) KiB with TLS/);
+    const { environment } = services['gateway-1'];
+    const memory = Number(services.nginx.deploy.resources.limits.memory);
+    assert.ok(memory >= 5 * environment.MAX_CONNECTIONS * kib * 1024, `${memory} bytes`);
+  });
+
+  test('run nothing as root', () => {
+    for (const [name, { user }] of Object.entries(services)) assert.match(user ?? '', /^[1-9]\d*:\d+$/, name);
+    assert.equal(services['gateway-1'].user, read('Dockerfile').match(/^USER (.*)$/m)[1]);
+  });
+
   test('confine every process', () => {
     for (const [name, service] of Object.entries(services)) {
       assert.ok(service.read_only, name);
+      assert.ok(service.logging.options['max-size'], name);
       assert.deepEqual([service.cap_drop, service.security_opt], [['ALL'], ['no-new-privileges:true']], name);
       assert.ok(service.healthcheck && service.deploy.resources.limits.memory, name);
       for (const [key, value] of Object.entries(service.environment ?? {})) {

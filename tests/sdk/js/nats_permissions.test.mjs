@@ -4,7 +4,7 @@ import { after, before, describe, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
 
 import { App, HttpBackend, Node, eventually, fresh, heard, watch } from './harness.mjs';
-import { Server, password } from './harness/accounts.mjs';
+import { Server } from './harness/accounts.mjs';
 
 /** Whether the server refuses this; a publication is refused without a word to the caller, so the connection says it. */
 async function refused(client, subject, act) {
@@ -24,8 +24,7 @@ describe('the NATS accounts of the compose files', { timeout: 120_000 }, () => {
     server = await Server.start();
     backend = await server.connect('backend');
     hooks = await HttpBackend.start();
-    const gateway = { NATS_URL: server.url, MIDPLANE_NATS__USER: 'gateway', MIDPLANE_NATS__PASSWORD: password('gateway') };
-    nodes = await Promise.all(['one', 'two'].map(name => Node.start(name, { ...gateway, MIDPLANE_HOOKS__CONNECT__ENDPOINT: 'nats:hooks.connect' })));
+    nodes = await Promise.all(['one', 'two'].map(name => Node.start(name, { ...server.settings, MIDPLANE_HOOKS__CONNECT__ENDPOINT: 'nats:hooks.connect' })));
   }, { timeout: 60_000 });
   after(async () => {
     await hooks?.away();

@@ -121,6 +121,7 @@ export async function streamOf(client, namespace) {
   return streams[0];
 }
 
-async function freePorts() {
+/** Ports of a server that nobody uses. */
+export async function freePorts() {
   return { client: await freePort(), monitor: await freePort(), route: await freePort() };
 }
