@@ -7,6 +7,7 @@
 //! `embedded` keeps everything in this process; `nats` joins nodes to a cluster; `faults` wraps either
 //! and loses, doubles and delays on purpose. One conformance suite holds all of them to this contract.
 
+mod depths;
 pub mod embedded;
 pub mod faults;
 pub mod feed;
@@ -23,6 +24,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot, watch};
 
+pub use depths::Depths;
 pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
 pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
 pub use presences::{Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, Whose};
@@ -188,6 +190,8 @@ pub struct Bounds {
     /// From here on nothing was removed, unless newer messages of its channel pushed it out or somebody removed it.
     pub first: Offset,
     pub last: Offset,
+    /// How many messages of one channel were kept, up to now.
+    pub depths: Depths,
 }
 
 /// Channels that go on above a floor.

@@ -97,14 +97,12 @@ fn hole(topic: &Topic) -> Option<Hole> {
 /// Heals one topic, to the end.
 async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let Some(history) = relay.backplane.history() else { return };
-    let Some(options) = &topic.namespace.history else { return };
-    let bound = Bound::only(options.size + 1);
     let started = Instant::now();
     let mut backoff = BACKOFF_FIRST;
     let mut unknown_goal = 0;
     while let Some(hole) = hole(&topic) {
         let asked = relay.store_time(&topic);
-        match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, bound).await {
+        match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, Bound::NONE).await {
             // What the store has now may read well and still not be what it had.
             Ok(_) if hole.cause == GapCause::EpochChanged => {
                 start_over(relay, &topic, history, &hole, "the store went back in time").await;

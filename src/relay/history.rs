@@ -61,8 +61,7 @@ impl Relay {
         }
         let mut publications = match top.newest {
             Some(newest) if query.limit != Some(0) => {
-                let everything = Bound::only(options.size + 1);
-                match read_behind(history, channel, Offset::NONE, newest, everything).await {
+                match read_behind(history, channel, Offset::NONE, newest, Bound::NONE).await {
                     Ok(messages) => messages,
                     Err(CatchUpError::Unavailable(error)) => return Err(error.into()),
                     Err(CatchUpError::Refused(_)) => Vec::new(),

@@ -357,5 +357,5 @@ impl Relay {
 
 const fn bound(options: &HistoryOptions, wish: &Wish) -> Bound {
     let (messages, bytes) = (wish.max_publications, wish.max_bytes);
-    Bound { depth: options.size + 1, messages, bytes, excess: Excess::Refused, ttl: Some(options.ttl) }
+    Bound { messages, bytes, excess: Excess::Refused, ttl: Some(options.ttl) }
 }

@@ -108,8 +108,7 @@ impl Relay {
         // Nobody can say what was delivered here where nothing is stored.
         let unknown = || CatchUpError::from(Refusal::Trimmed);
         let history: &dyn History = self.backplane.history().ok_or_else(unknown)?;
-        let depth = topic.namespace.history.as_ref().ok_or_else(unknown)?.size + 1;
-        let bound = Bound { bytes: part, excess: Excess::Later, ..Bound::only(depth) };
+        let bound = Bound { bytes: part, excess: Excess::Later, ..Bound::NONE };
         let _turn = topic.turn.take().await;
         let permit = self.permit().await;
         let _permit = permit.map_err(|error| HistoryError::Unavailable(error.to_string()))?;

@@ -2,13 +2,15 @@
 //!
 //! Offsets have holes, so "first == position + 1" proves nothing. What proves is this: removal takes a channel's oldest
 //! message first, so if any message at or before the position is still stored, nothing behind the position was removed.
+//! Or this: whoever is pushed out leaves as many newer ones as the channel keeps, so where there are fewer than were kept at
+//! any time since ([`Depths`](crate::backplane::Depths)), nobody was.
 
 use std::time::Duration;
 
 use tokio::time::sleep;
 use tracing::debug;
 
-use crate::backplane::{History, HistoryError, Page, Stored, Top};
+use crate::backplane::{Bounds, History, HistoryError, Page, Stored, Top};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 
 /// Messages read at once, and by somebody who takes one part after another.
@@ -77,8 +79,6 @@ pub(super) enum Excess {
 /// What bounds a catch-up.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Bound {
-    /// Messages that the store keeps of one channel.
-    pub(super) depth: usize,
     /// At most this many messages.
     pub(super) messages: usize,
     /// At most this many bytes of data.
@@ -89,10 +89,8 @@ pub(super) struct Bound {
 }
 
 impl Bound {
-    /// None but what the store keeps.
-    pub(super) const fn only(depth: usize) -> Self {
-        Self { depth, messages: usize::MAX, bytes: usize::MAX, excess: Excess::Refused, ttl: None }
-    }
+    /// None.
+    pub(super) const NONE: Self = Self { messages: usize::MAX, bytes: usize::MAX, excess: Excess::Refused, ttl: None };
 
     const fn page(&self) -> usize {
         match self.excess {
@@ -127,7 +125,7 @@ pub(super) async fn catch_up(
     };
     let Some(newest) = top.newest else {
         // Nothing is stored. That proves nothing, unless nothing was stored in the whole namespace since, or removed.
-        let complete = known == top.last || removed_nothing_since(known, history, channel, epoch).await?;
+        let complete = known == top.last || bounds_in(epoch, history, channel).await?.first <= known.next();
         return if complete { Ok(nothing(top.last)) } else { Err(Refusal::Trimmed.into()) };
     };
     if newest <= from {
@@ -137,14 +135,10 @@ pub(super) async fn catch_up(
     if read.messages.iter().any(|message| message.meta.tombstone) {
         return Err(Refusal::Removed.into());
     }
-    if !read.is_whole(history, channel).await? {
+    // Asked first, since it asks least. Pages that meet are whole up to the end of the last.
+    let holds = read.position_is_stored && !read.broken && history.holds(channel, from).await?;
+    if !holds && !read.is_whole(&bounds_in(epoch, history, channel).await?, known) {
         return Err(Refusal::Trimmed.into());
-    }
-    if !read.position_is_stored {
-        let few = read.seen < bound.depth;
-        if !few || !removed_nothing_since(known, history, channel, epoch).await? {
-            return Err(Refusal::Trimmed.into());
-        }
     }
     if let Some(ttl) = bound.ttl
         && read.messages.first().is_some_and(|oldest| age(oldest, history.now(channel.namespace())) > ttl)
@@ -153,7 +147,7 @@ pub(super) async fn catch_up(
     }
     debug!(
         %channel, %from, %known, %newest, last = %top.last, read = read.messages.len(), seen = read.seen,
-        position_is_stored = read.position_is_stored, must_hold = ?read.must_hold,
+        position_is_stored = read.position_is_stored, holds,
         "read what was missed, whole"
     );
     let offset = read.messages.last().map_or(newest, |last| last.offset);
@@ -185,8 +179,12 @@ struct Read {
     position_is_stored: bool,
     /// A page does not begin where the one before ended.
     broken: bool,
-    /// Nothing is missing only if this one, the first of a page, is still stored.
-    must_hold: Option<Offset>,
+    /// More followed behind a page than was on it.
+    cut: bool,
+    /// Messages on the page with the most.
+    fullest: usize,
+    /// Everything was read, not only a part.
+    to_the_end: bool,
 }
 
 impl Read {
@@ -204,30 +202,30 @@ impl Read {
         bound.excess == Excess::Later && !self.messages.is_empty() && self.bytes >= bound.bytes
     }
 
-    /// Takes note of whether something may have been pushed out while `page` was read, of which everything up to
-    /// `reached` was read before.
-    ///
-    /// Whoever is pushed out has as many newer ones as are kept. All of those are there when the reading comes to the end,
-    /// so a page that reaches the end and holds fewer is without a hole. Of others the first must outlive the reading: the
-    /// oldest goes first.
-    fn examine(&mut self, page: &Page, from: Offset, reached: Offset, depth: usize) {
+    /// Takes note of what a page proves, of which everything up to `reached` was read before.
+    fn examine(&mut self, page: &Page, from: Offset, reached: Offset) {
         let Some(first) = page.messages.first().map(|message| message.offset) else { return };
         if self.messages.is_empty() {
             self.position_is_stored = first == from;
         } else {
             self.broken |= first != reached;
         }
-        if page.more || page.messages.len() >= depth {
-            self.must_hold = self.must_hold.or(Some(first));
-        }
+        self.cut |= page.more;
+        self.fullest = self.fullest.max(page.messages.len());
     }
 
-    async fn is_whole(&self, history: &dyn History, channel: &Channel) -> Result<bool, HistoryError> {
-        match self.must_hold {
-            _ if self.broken => Ok(false),
-            Some(first) => history.holds(channel, first).await,
-            None => Ok(true),
-        }
+    /// Whether nothing is missing behind `known`, although the position is not stored any more when the store's `bounds`
+    /// are asked for.
+    ///
+    /// Whoever is pushed out leaves as many newer ones as are kept. All of those are there when the reading comes to the end.
+    /// So nothing was pushed out if fewer were seen; and nothing *between* the messages of a page, if it reaches the end and
+    /// holds fewer.
+    fn is_whole(&self, bounds: &Bounds, known: Offset) -> bool {
+        let kept = bounds.depths.since(known);
+        let nothing_pushed_out = self.to_the_end && self.seen < kept;
+        let pages_are_whole = !self.cut && self.fullest < kept;
+        let proven = nothing_pushed_out || (self.position_is_stored && pages_are_whole);
+        proven && !self.broken && bounds.first <= known.next()
     }
 }
 
@@ -244,7 +242,7 @@ async fn read_up_to(
     let mut reached = from;
     let mut stale = 0;
     loop {
-        read.examine(&page, from, reached, bound.depth);
+        read.examine(&page, from, reached);
         let before = reached;
         for message in page.messages {
             if message.offset > reached {
@@ -257,7 +255,8 @@ async fn read_up_to(
         }
         // Where the position itself is gone, what proves that nothing is missing is how much there is in all.
         let enough = read.position_is_stored && read.is_part(bound);
-        if enough || (reached >= newest && !page.more) {
+        read.to_the_end = reached >= newest && !page.more;
+        if enough || read.to_the_end {
             return Ok(read);
         }
         if !page.more && reached == before {
@@ -272,19 +271,10 @@ async fn read_up_to(
     }
 }
 
-/// Whether everything that was ever stored behind `from` is still there, in the whole namespace, but for what newer
-/// messages of the same channel pushed out.
-async fn removed_nothing_since(
-    from: Offset,
-    history: &dyn History,
-    channel: &Channel,
-    epoch: &Epoch,
-) -> Result<bool, CatchUpError> {
+/// What the store has of the whole namespace, in the epoch that was asked for.
+async fn bounds_in(epoch: &Epoch, history: &dyn History, channel: &Channel) -> Result<Bounds, CatchUpError> {
     let bounds = history.bounds(channel.namespace()).await?;
-    if bounds.epoch != *epoch {
-        return Err(Refusal::Epoch.into());
-    }
-    Ok(bounds.first <= from.next())
+    if bounds.epoch == *epoch { Ok(bounds) } else { Err(Refusal::Epoch.into()) }
 }
 
 /// How long ago a message was stored, `now` by the store's clock.

@@ -56,7 +56,7 @@ impl Wish {
         if self.wants(&message) {
             return Ok(Some(message));
         }
-        let bound = Bound { bytes: self.max_bytes, ..Bound::only(usize::MAX) };
+        let bound = Bound { bytes: self.max_bytes, ..Bound::NONE };
         match read_behind(history, channel, Offset::NONE, message.offset, bound).await {
             Ok(messages) => Ok(messages.into_iter().rev().find(|message| self.wants(message))),
             Err(CatchUpError::Refused(_)) => Ok(None),

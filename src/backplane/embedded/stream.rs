@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::backplane::store_clock::StoreClock;
-use crate::backplane::{Bounds, Link, Outgoing, Page, Stored, Top, Version};
+use crate::backplane::{Bounds, Depths, Link, Outgoing, Page, Stored, Top, Version};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::HistoryOptions;
 
@@ -105,7 +105,12 @@ impl Stream {
 
     pub(super) fn bounds(&mut self) -> Bounds {
         self.expire();
-        Bounds { epoch: self.epoch.clone(), first: Offset(self.gone + 1), last: Offset(self.last) }
+        Bounds {
+            epoch: self.epoch.clone(),
+            first: Offset(self.gone + 1),
+            last: Offset(self.last),
+            depths: Depths::always(self.depth),
+        }
     }
 
     pub(super) const fn retention(&self) -> Duration {

@@ -18,7 +18,7 @@ pub use self::needs::{Act, Need, Weight};
 
 use super::connection::{ApiError, Link, LinkError, Refusal, Unanswered};
 use super::live::{Live, LiveEvent, LiveOptions};
-use super::streams::{Plan, list};
+use super::streams::{Copies, Plan, list};
 use crate::backplane::Bucket;
 use crate::settings::{self, Namespaces};
 
@@ -260,21 +260,6 @@ struct StreamDescribed {
     ts: Option<String>,
 }
 
-#[derive(Default, Deserialize)]
-struct Copies {
-    #[serde(default)]
-    replicas: Vec<CopyOfStream>,
-}
-
-#[derive(Deserialize)]
-struct CopyOfStream {
-    name: String,
-    #[serde(default)]
-    current: bool,
-    #[serde(default)]
-    offline: bool,
-}
-
 async fn described(link: &Link, name: &str) -> Result<StreamDescribed, ApiError> {
     link.ask(&format!("STREAM.INFO.{name}"), &json!({})).await
 }
@@ -282,8 +267,7 @@ async fn described(link: &Link, name: &str) -> Result<StreamDescribed, ApiError>
 async fn stream(link: &Link, plan: &Plan) -> Stream {
     let state = match described(link, &plan.name).await {
         Ok(described) => {
-            let copies = described.cluster.replicas.into_iter();
-            let lagging = copies.filter(|copy| copy.offline || !copy.current).map(|copy| copy.name).collect();
+            let lagging = described.cluster.lagging();
             let differences = list(&plan.lasting_differences(&described.config));
             let replicas = described.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1);
             StreamState::There { replicas, lagging, differences }

@@ -217,10 +217,19 @@ impl History for Nats {
     }
 
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
-        let (info, epoch) = self.described(self.keep(namespace)?).await?;
+        let keep = self.keep(namespace)?;
+        let (described, recorded) = tokio::join!(self.described(keep), keep.depths.read(&self.link));
+        let (info, epoch) = described?;
         let last = Offset(info.state.last_seq);
         let first = if info.state.messages == 0 { last.next() } else { Offset(info.state.first_seq) };
-        Ok(Bounds { epoch, first, last })
+        let recorded = recorded.map_err(|error| HistoryError::Unavailable(error.to_string()))?;
+        let mut depths = recorded.of(&epoch);
+        if info.depth() < depths.now() {
+            // Somebody made it less by hand. Were it more again by the next check, nobody would know.
+            self.vigil.signals.check_epoch(&keep.namespace);
+            depths.lower(info.depth());
+        }
+        Ok(Bounds { epoch, first, last, depths })
     }
 
     async fn newer(&self, namespace: &str, channels: &[Channel], floor: Offset) -> Result<Newer, HistoryError> {

@@ -12,9 +12,10 @@ use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
 use super::connection::{ApiError, Link, Refusal};
+use super::depth::Ledger;
 use super::epoch::{Evidence, Life, Witnesses, examine, last_of, next_generation};
 use super::generations::Generations;
-use super::streams::{Info, Plan, StreamError};
+use super::streams::{Info, Plan, StreamError, epochs_bucket};
 use super::subjects::Subjects;
 use crate::backplane::message;
 use crate::backplane::store_clock::StoreClock;
@@ -35,8 +36,10 @@ pub struct Keep {
     pub clock: StoreClock,
     /// A subject of no channel.
     probe: String,
-    /// Messages stored of one channel.
+    /// Messages to be stored of one channel.
     pub depth: usize,
+    /// How many were, since when.
+    pub depths: Ledger,
     life: ArcSwap<(Life, Epoch)>,
     horizon: Duration,
     /// The stream may let go of messages for want of room.
@@ -72,6 +75,7 @@ impl Keep {
         let epoch = life.epoch(&plan.name);
         Self {
             namespace: Arc::clone(namespace),
+            depths: Ledger::new(&epochs_bucket(&options.prefix), &plan.name),
             plan,
             clock: StoreClock::new(),
             probe: Subjects::new(&options.prefix).probe(namespace),
@@ -92,6 +96,15 @@ impl Keep {
             stalled: Mutex::new(None),
             in_flight: Semaphore::new(IN_FLIGHT),
         }
+    }
+
+    /// Makes the stream exist as planned.
+    pub async fn ensure(&self, link: &Link) -> Result<Info, StreamError> {
+        // On what it has less of already, or will in a moment, nobody may count from now on.
+        if let Ok(info) = self.plan.info(link).await {
+            self.depths.lower(link, info.depth().min(self.depth)).await?;
+        }
+        self.plan.ensure(link).await
     }
 
     /// The epoch, as far as this node knows.
@@ -233,8 +246,9 @@ impl Keep {
         Ok(())
     }
 
-    /// Makes sure that the epoch is the stream's. Another than before must be [announced](Self::announce).
-    pub async fn check(&self, link: &Link, generations: &Generations) -> Result<(), StreamError> {
+    /// Makes sure that the epoch is the stream's, and returns what its leader says of it. Another than before must be
+    /// [announced](Self::announce).
+    pub async fn check(&self, link: &Link, generations: &Generations) -> Result<Info, StreamError> {
         let _alone = self.checking.lock().await;
         let seen = self.seen();
         let contradictions = self.contradictions.load(Ordering::Relaxed);
@@ -254,14 +268,14 @@ impl Keep {
         if life == known {
             self.seen.fetch_max(info.state.last_seq, Ordering::Relaxed);
             self.witness(&info);
-            return Ok(());
+            return Ok(info);
         }
         if !known.created.is_empty() {
             self.found_at.store(self.clock.now(), Ordering::Relaxed);
             self.unannounced.store(true, Ordering::Release);
         }
         self.begin(life, &info);
-        Ok(())
+        Ok(info)
     }
 
     /// The generation that stands, or that this node could put there: each node judges by what it has seen itself, and what

@@ -3,7 +3,7 @@
 //! Publications go out over one connection (`connection`, `publish`, `ack`) and come back over another (`live`), whose events
 //! `deliveries` turns into the feed. A namespace with history is a stream (`streams`) that republishes what it stored,
 //! with a sequence and the one before it; `get` and `history` read it back; `epoch` and `keep` notice when it is no longer
-//! the same. `vigil` restores everything after a loss and says whether the backplane works.
+//! the same, `depth` remembers how much of a channel it kept since when. `vigil` restores everything after a loss and says whether the backplane works.
 //!
 //! Nothing here is per client: no consumer, no watcher, no task for a channel.
 
@@ -11,6 +11,7 @@ mod ack;
 mod broadcast;
 mod connection;
 mod deliveries;
+mod depth;
 mod epoch;
 pub mod examine;
 mod generations;

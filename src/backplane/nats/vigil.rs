@@ -213,8 +213,8 @@ impl Vigil {
         }
         self.generations.stream.ensure().await?;
         let checks = self.keeps.values().map(async |keep| {
-            keep.plan.ensure(&self.link).await?;
-            keep.check(&self.link, &self.generations).await?;
+            keep.ensure(&self.link).await?;
+            self.check(keep).await?;
             let marked = keep.mark(&self.link, &self.subjects).await;
             marked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
             Ok::<_, StreamError>(())
@@ -277,16 +277,18 @@ impl Vigil {
         }
     }
 
-    /// Checks a stream's epoch. A stream that somebody deleted is made again first, and has another.
+    /// Checks a stream's epoch, and records how much it keeps. A stream that somebody deleted is made again first, and has
+    /// another.
     async fn check(&self, keep: &Keep) -> Result<(), StreamError> {
-        match keep.check(&self.link, &self.generations).await {
+        let info = match keep.check(&self.link, &self.generations).await {
             Err(StreamError::Api { stream, source })
                 if stream == keep.plan.name && keep.plan.restore_if_gone(&self.link, &source).await.is_some() =>
             {
                 keep.check(&self.link, &self.generations).await
             }
             outcome => outcome,
-        }
+        };
+        keep.depths.note(&self.link, &keep.epoch(), &info?).await
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.

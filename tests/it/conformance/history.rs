@@ -95,6 +95,7 @@ async fn a_busy_channel_says_nothing_about_the_others(node: &Member) {
     }
     let bounds = node.history().bounds("kept").await.unwrap();
     assert!(bounds.first <= empty.last.next(), "what pushed out its own did not age: {bounds:?}");
+    assert_eq!(bounds.depths.since(empty.last), SIZE + 1, "so many are kept since");
     assert!(!node.history().retention("kept").is_zero());
 }
 

@@ -2,6 +2,7 @@
 //! is a real one.
 
 mod deletions;
+mod depths;
 mod elections;
 mod epochs;
 mod losses;
@@ -25,11 +26,19 @@ const STREAM: &str = "MP_midplane_kept";
 
 /// `kept` has a long history, `plain` none.
 fn namespaces() -> Namespaces {
-    registry([open("kept", Some(100_000)), open("plain", None)])
+    keeping(100_000)
+}
+
+fn keeping(size: usize) -> Namespaces {
+    registry([open("kept", Some(size)), open("plain", None)])
 }
 
 async fn join(settings: &settings::Nats) -> Member {
-    let make = async |feed| connect(settings, &namespaces(), feed).await.unwrap() as Arc<dyn Backplane>;
+    join_with(settings, &namespaces()).await
+}
+
+async fn join_with(settings: &settings::Nats, namespaces: &Namespaces) -> Member {
+    let make = async |feed| connect(settings, namespaces, feed).await.unwrap() as Arc<dyn Backplane>;
     Member::start(make).await
 }
 
