@@ -35,6 +35,11 @@ prepare() {
     {
         [ -n "${NGINX_LISTEN_TLS:-}" ] && echo "listen $NGINX_LISTEN_TLS ssl;" || echo "listen 8443 ssl; listen [::]:8443 ssl;"
     } >"$RUN/run/listen_tls.conf"
+    https="${NGINX_HTTPS_PORT:-443}" # where clients find it
+    https="${https##*:}"
+    number NGINX_HTTPS_PORT "$https"
+    [ "$https" = 443 ] && https="" || https=":$https"
+    echo "return 308 https://\$host$https\$request_uri;" >"$RUN/run/redirect.conf"
     echo "resolver ${NGINX_RESOLVER:-127.0.0.11} valid=2s ipv6=off;" >"$RUN/run/resolver.conf"
 
     echo "limit_req_zone \$client_network zone=handshakes:10m rate=${NGINX_HANDSHAKES_PER_SECOND:-20}r/s;" >"$RUN/run/rates.conf"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Starts the cluster of compose.yaml and waits until all of it is healthy. The first time it makes .env.cluster, with what may
-# be changed, and the secrets; FILEs that are laid over compose.yaml then stay chosen. Usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]...
+# Starts the cluster of compose.yaml and waits until all of it is healthy. It makes what is missing of .env.cluster, with what
+# may be changed, and of the secrets. FILEs are laid over compose.yaml and stay chosen, until others are.
+# Usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]...
 # CLUSTER_ENV and SECRETS_DIR take other places than .env.cluster and ./secrets.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -26,10 +27,31 @@ while [ $# -gt 0 ]; do
 done
 
 # setting NAME: what the environment or the file says, or nothing.
-setting() {
-    if [ -n "${!1:-}" ]; then echo "${!1}"
-    elif [ -f "$ENV_FILE" ]; then sed -n "s/^$1=//p" "$ENV_FILE" | tail -n 1
-    fi
+setting() { if [ -n "${!1:-}" ]; then echo "${!1}"; else written "$1"; fi; }
+
+# written NAME: what the file says, without quotes and comments, as docker compose reads it.
+written() {
+    [ -f "$ENV_FILE" ] || return 0
+    tr -d '\r' <"$ENV_FILE" | sed -nE "
+        s/^[[:space:]]*(export[[:space:]]+)?$1[[:space:]]*=[[:space:]]*//
+        t value
+        d
+        :value
+        s/^\"([^\"]*)\".*/\1/
+        t print
+        s/^'([^']*)'.*/\1/
+        t print
+        s/[[:space:]]+#.*//
+        s/[[:space:]]+\$//
+        :print
+        p" | tail -n 1
+}
+
+# write NAME VALUE: has the file say so, and nothing else of NAME.
+write() {
+    local others
+    others="$(grep -v "^$1=" "$ENV_FILE" || true)"
+    printf '%s\n' "$others" "$1=$2" >"$ENV_FILE"
 }
 
 # The folder is for its owner alone; the files in it are for whoever a container runs as.
@@ -42,6 +64,7 @@ make_secrets() {
     local given
     given="$(setting JWT_SECRET)"
     if [ -n "$given" ] && [ ! -s "$directory/jwt_secret" ]; then
+        [ "$(printf '%s' "$given" | wc -c)" -ge 32 ] || fail "JWT_SECRET is shorter than the 32 bytes that nodes ask for (openssl rand -hex 32 makes one)"
         printf '%s' "$given" >"$directory/jwt_secret"
     elif [ -n "$given" ] && [ "$given" != "$(cat "$directory/jwt_secret")" ]; then
         say "JWT_SECRET has no effect: $directory/jwt_secret is there and holds another"
@@ -53,7 +76,6 @@ make_secrets() {
 }
 
 make_environment() {
-    [ ! -e "$ENV_FILE" ] || return 0
     (umask 077 && cat >"$ENV_FILE") <<END
 # What compose.yaml runs with, made by scripts/start-cluster.sh. Everything that can be set: docs/deployment.md.
 # Secrets are files in this folder; nothing of them stands in an environment.
@@ -71,6 +93,8 @@ GATEWAY_MEMORY=${GATEWAY_MEMORY:-1G}
 
 # The only port that is open to others; Grafana and the nodes themselves are at 127.0.0.1.
 HTTP_PORT=${HTTP_PORT:-80}
+# And with compose/tls.yaml.
+HTTPS_PORT=${HTTPS_PORT:-443}
 GRAFANA_PORT=${GRAFANA_PORT:-3000}
 # Balancers in front of nginx whose X-Forwarded-For is believed: 10.0.0.0/8
 TRUSTED_PROXIES=${TRUSTED_PROXIES:-}
@@ -81,16 +105,19 @@ HANDSHAKE_BURST=${HANDSHAKE_BURST:-200}
 
 # Open files of each process: the machine must allow as many (ulimit -Hn).
 NOFILE=$(files_allowed)
-$(laid_over)
 END
-    chmod 600 "$ENV_FILE"
     say "made $ENV_FILE"
-    # What docker compose reads by itself.
-    [ "$ENV_FILE" != .env.cluster ] || [ -e .env ] || ln -s .env.cluster .env
 }
 
-# What stays chosen, for every later `docker compose`.
-laid_over() { [ ${#overlays[@]} = 0 ] || (IFS=: && echo "COMPOSE_FILE=compose.yaml:${overlays[*]}"); }
+# What every later `docker compose` needs, also of a file that somebody wrote for themselves.
+complete_environment() {
+    chmod 600 "$ENV_FILE"
+    [ -n "$(written SECRETS_DIR)" ] || write SECRETS_DIR "${SECRETS_DIR:-./secrets}"
+    [ -n "$(written NOFILE)" ] || write NOFILE "$(files_allowed)"
+    [ ${#overlays[@]} = 0 ] || write COMPOSE_FILE "$(IFS=: && echo "compose.yaml:${overlays[*]}")"
+    # What docker compose reads by itself.
+    [ "$ENV_FILE" != .env.cluster ] || [ -e .env ] || ln -sf .env.cluster .env
+}
 
 files_allowed() {
     local hard
@@ -142,14 +169,13 @@ else fail "neither docker compose nor docker-compose is here"
 fi
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 
-make_environment
+[ -e "$ENV_FILE" ] || make_environment
+complete_environment
 make_secrets
 choose_monitoring
+laid="$(written COMPOSE_FILE)"
 files=()
-if [ ${#overlays[@]} -gt 0 ]; then
-    files=(-f compose.yaml)
-    for overlay in "${overlays[@]}"; do files+=(-f "$overlay"); done
-fi
+for file in ${laid//:/ }; do files+=(-f "$file"); done
 named="${compose[*]}"
 [ .env -ef "$ENV_FILE" ] || named="$named --env-file $ENV_FILE" # .env is another's
 compose+=(--env-file "$ENV_FILE" "${files[@]}")
@@ -166,11 +192,15 @@ wait_until_healthy
 
 port() { local value; value="$(setting "$1")"; echo "${value:-$2}"; }
 directory="$(setting SECRETS_DIR)"
+case ":$laid:" in
+    *:compose/tls.yaml:*) s=s front="localhost:$(port HTTPS_PORT 443)" ;;
+    *) s="" front="localhost:$(port HTTP_PORT 80)" ;;
+esac
 cat <<END
 
 The cluster runs.
-  clients          ws://localhost:$(port HTTP_PORT 80)/connection/websocket
-  health           http://localhost:$(port HTTP_PORT 80)/health
+  clients          ws$s://$front/connection/websocket
+  health           http$s://$front/health
   nodes            http://127.0.0.1:$(port GATEWAY_1_PORT 3001) $(port GATEWAY_2_PORT 3002) $(port GATEWAY_3_PORT 3003): server API, metrics
   server API       X-API-Key: the content of $directory/api_key
   a token          $named exec gateway-1 midplane token --user ada

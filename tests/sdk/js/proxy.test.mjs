@@ -179,10 +179,10 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     const address = `127.0.0.1:${await freePort()}`;
     const ca = readFileSync(certificate);
     const secure = await ending(t, Nginx.start(nodes, {
-      environment: { NGINX_SERVER: 'tls', NGINX_LISTEN_TLS: address }, files: { 'ssl/privkey.pem': readFileSync(key), 'ssl/fullchain.pem': ca },
+      environment: { NGINX_SERVER: 'tls', NGINX_HTTPS_PORT: '8443', NGINX_LISTEN_TLS: address }, files: { 'ssl/privkey.pem': readFileSync(key), 'ssl/fullchain.pem': ca },
     }));
     const plain = await ask(secure, '/connection/sse?x=1', { host: 'example.com' });
-    assert.deepEqual([plain.statusCode, plain.headers.location], [308, 'https://example.com/connection/sse?x=1']);
+    assert.deepEqual([plain.statusCode, plain.headers.location], [308, 'https://example.com:8443/connection/sse?x=1']);
     const socket = new WebSocket(`wss://${address}/connection/websocket`, { ca });
     const { statusCode, headers } = await new Promise((resolve, reject) => socket.on('upgrade', resolve).on('error', reject));
     socket.terminate();
