@@ -18,20 +18,23 @@ async function post(node, path, body, key = 'test-api-key') {
 }
 
 describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
-  let topology, hook, told;
+  const takes = response => response.end();
+  let topology, hook, told, answers;
   before(async () => {
     told = [];
+    answers = takes;
     hook = createServer(async (request, response) => {
       let text = '';
       for await (const chunk of request) text += chunk;
       told.push(JSON.parse(text));
-      response.end();
+      answers(response);
     }).listen(0, '127.0.0.1');
     await eventually('the webhook listens', () => hook.address());
     topology = await twoNodes({ MAX_CONNECTIONS: '10', MIDPLANE_SCALING__WEBHOOK: `http://127.0.0.1:${hook.address().port}/` });
   }, { timeout: 60_000 });
   after(async () => {
     hook?.close();
+    hook?.closeAllConnections();
     await topology?.stop();
   });
 
@@ -51,9 +54,8 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
         assert.ok(Number.isInteger(uptime) && version);
         const metrics = await eventually('the node knows the other', async () => {
           const metrics = await get(node, '/cluster/metrics');
-          return metrics.totalConnections === 3 && metrics;
+          return metrics.totalConnections === 3 && metrics.totalServers === 2 && metrics;
         });
-        assert.equal(metrics.totalServers, 2);
         assert.equal(metrics.totalCapacity, 20);
         assert.equal(metrics.recommendedAction, 'maintain');
         assert.equal(metrics.recommendedInstances, 2);
@@ -147,6 +149,19 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
     subscription.unsubscribe();
   });
 
+  test('a wish that the webhook refuses, or never answers, is recorded all the same, and it is said', async () => {
+    const failures = { refuses: response => response.writeHead(500).end(), hangs: () => {} };
+    for (const [index, [way, failure]] of Object.entries(failures).entries()) {
+      answers = failure;
+      const targetInstances = 6 + index;
+      const { status, body } = await post(topology.first, '/cluster/scale', { action: 'scale_up', targetInstances });
+      assert.deepEqual([status, body.accepted, body.webhook], [202, true, false], way);
+      assert.equal(told.at(-1).targetInstances, targetInstances);
+      await eventually('it is known', async () => (await get(topology.other, '/cluster/metrics')).desiredInstances === targetInstances);
+    }
+    answers = takes;
+  });
+
   test('on the way down the node with the fewest clients lets them go, and the last one is kept', async () => {
     const [first, second] = topology.nodes;
     const apps = await Promise.all([first, first, second].map(node => new App('json', node).connect()));
@@ -170,6 +185,30 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
       for (const app of apps) app.close();
     }
   });
+});
+
+test('more nodes are advised to a cluster that is nearly full, and fewer to one that is nearly empty', { timeout: 120_000 }, async () => {
+  const topology = await twoNodes({
+    MAX_CONNECTIONS: '5', MIDPLANE_SCALING__UP_CPU: '1.0', MIDPLANE_SCALING__UP_AFTER: '1s', MIDPLANE_SCALING__DOWN_AFTER: '1s',
+  });
+  const apps = [];
+  const advised = (action, instances) => Promise.all(topology.nodes.map(async node => {
+    const advice = await eventually(action, async () => {
+      const metrics = await get(node, '/cluster/metrics');
+      return metrics.recommendedAction === action && metrics;
+    }, 40);
+    assert.equal(advice.recommendedInstances, instances, JSON.stringify(advice));
+    assert.equal(await node.metric('midplane_cluster_recommended_nodes'), instances);
+  }));
+  try {
+    for (let index = 0; index < 9; index += 1) apps.push(await new App('json', topology.nodes[index % 2]).connect());
+    await advised('scale_up', 3);
+    for (const app of apps.splice(1)) app.close();
+    await advised('scale_down', 1);
+  } finally {
+    for (const app of apps) app.close();
+    await topology.stop();
+  }
 });
 
 describe('a node of many clients that drains', { timeout: 120_000 }, () => {
