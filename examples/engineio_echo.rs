@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use midplane::engineio::{CloseReason, Engine, Handler, Layer, Options};
+use midplane::http::engineio::Answers;
 use midplane::http::{self, Edge, Server};
 use midplane::hub::{Connections, Order, Outbox, Pulse, Turnstile};
 use midplane::protocol::Channel;
@@ -75,7 +76,7 @@ async fn main() -> anyhow::Result<()> {
     let engine = Engine::new(options, Connections::new(), pulse, Arc::clone(&telemetry));
     let connects = Turnstile::new(64, 64, Duration::from_secs(5));
     let edge = Edge::new(&settings, Arc::new(connects));
-    let routes = http::engineio::routes("/engine.io/", &edge, &engine, &Arc::new(EchoLayer), None);
+    let routes = http::engineio::routes("/engine.io/", &edge, &engine, &Arc::new(EchoLayer), None, &Answers::default());
     let server = Server::bind("127.0.0.1:0".parse()?, Duration::from_secs(10))?;
     writeln!(std::io::stdout(), "http://{}", server.address())?;
     server.serve(http::compose([routes], &telemetry), pending()).await;

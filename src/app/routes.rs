@@ -79,7 +79,13 @@ fn socketio(
     };
     let (connections, pulse) = (Arc::clone(&services.connections), Arc::clone(&services.pulse));
     let engine = Engine::new(options, connections, pulse, Arc::clone(&services.telemetry));
-    http::engineio::routes(SOCKETIO, edge, &engine, &layer, settings.transports.emulation_rate)
+    let answers = http::engineio::Answers {
+        compress_from: settings.socketio.http_compression_threshold,
+        cookie: settings.socketio.cookie.clone(),
+    };
+    let posts = settings.transports.emulation_rate;
+    let routes = http::engineio::routes(SOCKETIO, edge, &engine, &layer, posts, &answers);
+    if settings.socketio.serve_client { routes.merge(http::engineio::client::routes(SOCKETIO)) } else { routes }
 }
 
 /// What is served to clients, and what to operators and backends where they have a listener of their own.

@@ -81,10 +81,12 @@ impl Engine {
         self.sessions.find(sid)
     }
 
-    /// Begins a session on long-polling, in a task that keeps `held` to its end; returns the body that tells the client.
-    pub fn begin_polling<L: Layer>(self: &Arc<Self>, layer: &L, peer: Peer, held: impl Send + 'static) -> Bytes {
+    /// Begins a session on long-polling, in a task that keeps `held` to its end; returns its id, and the body that
+    /// tells the client.
+    pub fn begin_polling<L: Layer>(self: &Arc<Self>, layer: &L, peer: Peer, held: impl Send + 'static) -> (Sid, Bytes) {
         let (entry, mailbox) = self.sessions.open();
-        let greeting = self.handshake(entry.sid(), &["websocket"]).packet().frame();
+        let sid = entry.sid();
+        let greeting = self.handshake(sid, &["websocket"]).packet().frame();
         let mut body = Vec::with_capacity(greeting.len());
         crate::protocol::socketio::payload::append(&mut body, &greeting);
         let outbox = self.outbox();
@@ -95,7 +97,7 @@ impl Engine {
             let _held = held;
             run::run(session, handler).await;
         });
-        body.into()
+        (sid, body.into())
     }
 
     /// Runs a session that begins on a WebSocket.

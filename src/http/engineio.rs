@@ -10,13 +10,14 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tower::ServiceExt;
 
 use crate::engineio::{Door, Engine, Layer, Refused};
 use crate::http::connection::{self, Edge};
+use crate::http::gzip;
 use crate::http::limits::{AddressLimit, body, rate};
 use crate::http::refusal::Refusal;
 use crate::protocol::centrifuge::Format;
@@ -24,6 +25,7 @@ use crate::protocol::socketio::Sid;
 use crate::settings::Rate;
 use crate::socket::Upgrade;
 
+pub mod client;
 mod query;
 mod refused;
 
@@ -33,11 +35,21 @@ use self::refused::Fault;
 const TEXT: &str = "text/plain; charset=UTF-8";
 const HTML: &str = "text/html";
 
+/// How requests of long-polling are answered.
+#[derive(Debug, Clone, Default)]
+pub struct Answers {
+    /// Bytes from which on what waits is compressed, for clients that take it; `None` never is.
+    pub compress_from: Option<usize>,
+    /// The cookie that a session's first answer sets to its id, for proxies that send its requests to one node by that.
+    pub cookie: Option<String>,
+}
+
 /// What a request meets.
 struct Service<L> {
     edge: Arc<Edge>,
     engine: Arc<Engine>,
     layer: Arc<L>,
+    answers: Answers,
 }
 
 /// The route at `path`, which ends with a slash; without that it is the same. Handshakes have the rate of `edge`, requests
@@ -48,8 +60,14 @@ pub fn routes<L: Layer>(
     engine: &Arc<Engine>,
     layer: &Arc<L>,
     posts: Option<Rate>,
+    answers: &Answers,
 ) -> Router {
-    let service = || Service { edge: Arc::clone(edge), engine: Arc::clone(engine), layer: Arc::clone(layer) };
+    let service = || Service {
+        edge: Arc::clone(edge),
+        engine: Arc::clone(engine),
+        layer: Arc::clone(layer),
+        answers: answers.clone(),
+    };
     let served = |service: Service<L>| {
         let service = Arc::new(service);
         Router::new().fallback(move |request: Request| {
@@ -121,8 +139,12 @@ impl<L: Layer> Service<L> {
         match carrier {
             Carrier::Polling => {
                 let seat = self.edge.seat().map_err(Fault::Turned)?;
-                let body = self.engine.begin_polling(&*self.layer, peer, seat);
-                Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+                let (sid, body) = self.engine.begin_polling(&*self.layer, peer, seat);
+                let mut response = ([(header::CONTENT_TYPE, TEXT)], body).into_response();
+                if let Some(cookie) = self.answers.cookie.as_ref().and_then(|name| cookie(name, sid)) {
+                    response.headers_mut().insert(header::SET_COOKIE, cookie);
+                }
+                Ok(response)
             }
             Carrier::WebSocket => {
                 let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
@@ -153,7 +175,9 @@ impl<L: Layer> Service<L> {
         match head.method {
             Method::GET => {
                 let body = door.poll().await?;
-                Ok(([(header::CONTENT_TYPE, TEXT)], body).into_response())
+                let mut response = gzip::answer(&head.headers, body, self.answers.compress_from);
+                response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
+                Ok(response)
             }
             Method::POST => {
                 if head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
@@ -169,6 +193,13 @@ impl<L: Layer> Service<L> {
             _ => Err(Fault::BadRequest),
         }
     }
+}
+
+/// As servers of this protocol write it.
+fn cookie(name: &str, sid: Sid) -> Option<HeaderValue> {
+    let mut cookie = HeaderValue::from_str(&format!("{name}={}; Path=/; HttpOnly; SameSite=Lax", sid.secret())).ok()?;
+    cookie.set_sensitive(true);
+    Some(cookie)
 }
 
 fn is_upgrade(headers: &HeaderMap) -> bool {

@@ -9,6 +9,7 @@ pub mod demo;
 pub mod emulation;
 pub mod engineio;
 mod files;
+mod gzip;
 pub mod health;
 pub mod keeper;
 pub mod limits;

@@ -19,6 +19,12 @@ pub struct SocketIo {
     /// Bytes of one message or request of a client.
     pub max_payload: usize,
 }
+    /// Bytes from which on answers of long-polling are compressed; `None` never are.
+    pub http_compression_threshold: Option<usize>,
+    /// The name of a cookie with a session's id.
+    pub cookie: Option<String>,
+    /// Whether pages find the client here.
+    pub serve_client: bool,
 
 /// One of its namespaces.
 #[derive(Debug, Clone)]

@@ -86,7 +86,8 @@ async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
     let connections = Connections::new();
     let engine = Engine::new(options, Arc::clone(&connections), pulse, telemetry());
     let edge = Arc::new(open_edge());
-    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None);
+    let answers = crate::http::engineio::Answers { compress_from: Some(1024), cookie: Some("io".to_owned()) };
+    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None, &answers);
     let served = serve_with(open_edge(), DEADLINE, routes).await;
     Stage { served, edge, connections, http: reqwest::Client::new() }
 }

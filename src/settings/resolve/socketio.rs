@@ -27,8 +27,12 @@ pub(super) fn read(section: &Section<'_>, channels: &mut Channels) -> SocketIo {
         section.refuse("max_payload", "too small for a message (try \"1MB\", or 1000000)");
     }
     SocketIo {
+    let Bytes(threshold) = section.take("http_compression_threshold");
         namespaces,
         ping_interval: section.take::<Positive>("ping_interval").0,
+        http_compression_threshold: Some(threshold).filter(|threshold| *threshold > 0),
+        cookie: cookie(section),
+        serve_client: section.take("serve_client"),
         ping_timeout: section.take::<Positive>("ping_timeout").0,
         upgrade_timeout: section.take::<Positive>("upgrade_timeout").0,
         connect_timeout: section.take::<Positive>("connect_timeout").0,
@@ -37,6 +41,16 @@ pub(super) fn read(section: &Section<'_>, channels: &mut Channels) -> SocketIo {
 }
 
 /// What every namespace may set, or has in common with the others.
+fn cookie(section: &Section<'_>) -> Option<String> {
+    let name: String = section.take("cookie");
+    // A token (RFC 6265, 4.1.1).
+    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if !name.chars().all(is_token) {
+        section.refuse("cookie", "not a cookie's name (try \"io\")");
+    }
+    Some(name).filter(|name| !name.is_empty())
+}
+
 #[derive(Clone)]
 struct Options {
     rooms: String,

@@ -1,0 +1,68 @@
+//! The client that pages load from their server (`/socket.io/socket.io.js`), vendored from npm as it is, with its licence.
+
+use axum::Router;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use bytes::Bytes;
+
+use crate::http::files::JAVASCRIPT;
+use crate::http::gzip;
+
+/// Of `socket.io-client`; as servers of this protocol do it, the version is the tag.
+const TAG: HeaderValue = HeaderValue::from_static("\"4.8.4\"");
+const SCRIPT: &str = include_str!("client/socket.io.min.js");
+const MODULE: &str = include_str!("client/socket.io.esm.min.js");
+const FILES: [(&str, &str); 3] =
+    [("socket.io.js", SCRIPT), ("socket.io.min.js", SCRIPT), ("socket.io.esm.min.js", MODULE)];
+/// Bytes that are worth compressing.
+const COMPRESS_FROM: usize = 1024;
+
+/// The client's files below `path`, which ends with a slash.
+pub fn routes(path: &str) -> Router {
+    FILES.into_iter().fold(Router::new(), |routes, (name, text)| {
+        routes.route(&format!("{path}{name}"), get(async move |headers: HeaderMap| answer(&headers, text)))
+    })
+}
+
+fn answer(asked: &HeaderMap, text: &'static str) -> Response {
+    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|tags| tags.as_bytes().ends_with(TAG.as_bytes()));
+    let mut response = match known {
+        true => StatusCode::NOT_MODIFIED.into_response(),
+        false => {
+            let mut response = gzip::answer(asked, Bytes::from_static(text.as_bytes()), Some(COMPRESS_FROM));
+            response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(JAVASCRIPT));
+            response
+        }
+    };
+    response.headers_mut().insert(header::ETAG, TAG);
+    response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use tower::ServiceExt as _;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_client_is_served_with_its_licence_and_once() {
+        for (name, _) in FILES {
+            let ask = |tag: &'static str| {
+                let request = Request::get(format!("/io/{name}")).header(header::IF_NONE_MATCH, tag);
+                routes("/io/").oneshot(request.body(Body::empty()).unwrap())
+            };
+            let response = ask("\"4.0.0\"").await.unwrap();
+            assert_eq!(response.headers()[header::CONTENT_TYPE], JAVASCRIPT);
+            assert_eq!(response.headers()[header::ETAG], TAG);
+            let text = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let head = String::from_utf8_lossy(&text[..200]).into_owned();
+            let version = TAG.to_str().unwrap().trim_matches('"').to_owned();
+            assert!(head.contains(&format!("Socket.IO v{version}")) && head.contains("MIT License"), "{head}");
+            assert_eq!(ask("W/\"4.8.4\"").await.unwrap().status(), StatusCode::NOT_MODIFIED);
+        }
+    }
+}
