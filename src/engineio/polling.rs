@@ -13,6 +13,7 @@ use super::door::{Ask, Door};
 use super::sessions::Entry;
 use crate::hub::{Outbox, Wire};
 use crate::protocol::socketio::payload;
+use crate::socket::{RawTransport, RawWire};
 
 /// How long a request may wait that the client sends between probing a WebSocket and taking it. It holds the client up;
 /// but one that comes at the same time as the last word on the WebSocket is no request of this transport any more.
@@ -148,18 +149,20 @@ impl Polling {
         }
     }
 
-    /// The next request for what waits, within `patience`; others are refused.
-    pub(super) async fn linger(&mut self, patience: Duration) {
+    /// The next request for what waits, within `patience`, or the WebSocket that the client has gone on to; others are
+    /// refused.
+    pub(super) async fn linger(&mut self, patience: Duration) -> Option<(RawTransport, RawWire)> {
         let request = async {
             while self.waiting.is_none() {
-                match self.mailbox.recv().await {
-                    Some(Ask::Poll(answer)) => self.waiting = Some(Waiting { answer, since: Instant::now() }),
-                    Some(_) => {}
-                    None => return,
+                match self.mailbox.recv().await? {
+                    Ask::Poll(answer) => self.waiting = Some(Waiting { answer, since: Instant::now() }),
+                    Ask::Upgrade(transport, wire) => return Some((transport, wire)),
+                    Ask::Post(..) | Ask::Misuse | Ask::Probed => {}
                 }
             }
+            None
         };
-        let _ = tokio::time::timeout(patience, request).await;
+        tokio::time::timeout(patience, request).await.ok().flatten()
     }
 
     /// The session has moved to a WebSocket. It stays known, so that what still asks for it hears that.

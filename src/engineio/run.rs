@@ -298,24 +298,34 @@ impl Session {
 
 async fn close_polling(mut polling: Polling, outbox: &Outbox, reason: &CloseReason) {
     if let CloseReason::TransportClose(_) = reason {
-        polling.linger(OVERTAKEN).await;
+        // Whatever else its client has begun meanwhile, it has closed the session.
+        drop(polling.linger(OVERTAKEN).await);
         polling.finish(outbox, payload::NOOP);
         return;
     }
     outbox.finish(Some(websocket::close_frame(1000, "")));
-    if let CloseReason::Forced(_) = reason {
-        polling.linger(CLOSE_TIMEOUT).await;
+    if let CloseReason::Forced(_) = reason
+        && let Some((transport, wire)) = polling.linger(CLOSE_TIMEOUT).await
+    {
+        outbox.attach(Box::new(wire));
+        drop(polling.leave());
+        return see_off(transport, outbox).await;
     }
     polling.finish(outbox, payload::CLOSE);
 }
 
-async fn close_websocket(mut transport: RawTransport, outbox: &Outbox, reason: &CloseReason) {
+async fn close_websocket(transport: RawTransport, outbox: &Outbox, reason: &CloseReason) {
     let code = match reason {
         CloseReason::TransportError(_) => return,
         CloseReason::TransportClose(code) => code.unwrap_or(1000),
         CloseReason::PingTimeout | CloseReason::ParseError { .. } | CloseReason::Forced(_) => reason.code(),
     };
     outbox.finish(Some(websocket::close_frame(code, "")));
+    see_off(transport, outbox).await;
+}
+
+/// Writes the last that is said, and waits for the client's answer to that.
+async fn see_off(mut transport: RawTransport, outbox: &Outbox) {
     if !write_out(&mut transport, outbox).await {
         return;
     }
