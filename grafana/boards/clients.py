@@ -168,6 +168,13 @@ def rows():
             width=12,
         ),
         graph(
+            "Services told of sockets of Socket.IO",
+            "That they come, go, enter rooms and leave them. failed: NATS was away, and nobody was told.",
+            [("{{event}}: {{result}}", rate("midplane_socketio_notices_total", "event, result"))],
+            "ops",
+            width=12,
+        ),
+        graph(
             "Acknowledgements of clients of Socket.IO",
             "What became of those that backends asked for. late: nobody waited any more; failed: NATS was away.",
             [("{{result}}", rate("midplane_socketio_acks_total", "result"))],

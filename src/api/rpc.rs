@@ -11,8 +11,15 @@ use crate::hooks::{Caller, RpcError};
 use crate::protocol::centrifuge::Encoding;
 
 /// Services tell a backend's call from a client's by the transport: a client's names its socket.
-const CALLER: Caller<'static> =
-    Caller { client: "", user: "", transport: "api", encoding: Encoding::Json, headers: &[], meta: None };
+const CALLER: Caller<'static> = Caller {
+    client: "",
+    user: "",
+    transport: "api",
+    encoding: Encoding::Json,
+    namespace: "",
+    headers: &[],
+    meta: None,
+};
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]

@@ -13,6 +13,8 @@ pub struct Caller<'a> {
     /// `websocket`, `http_stream`, `sse`, or one of these with `uni_` in front.
     pub transport: &'a str,
     pub encoding: Encoding,
+    /// Of Socket.IO, `""` for clients of other protocols.
+    pub namespace: &'a str,
     /// The handshake's headers, at least those that hooks want (`http_headers`).
     pub headers: &'a [(String, String)],
     /// JSON that a token or the connect hook gave for later hooks.
@@ -26,7 +28,14 @@ impl<'a> Caller<'a> {
             Encoding::Json => "json",
             Encoding::Protobuf => "protobuf",
         };
-        Question { client: self.client, transport: self.transport, protocol, encoding: "json", ..Question::default() }
+        Question {
+            client: self.client,
+            transport: self.transport,
+            protocol,
+            encoding: "json",
+            namespace: self.namespace,
+            ..Question::default()
+        }
     }
 
     /// What every question says.

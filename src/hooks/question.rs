@@ -22,6 +22,8 @@ pub struct Question<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     pub token: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
+    pub namespace: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     pub name: &'a str,
     #[serde(skip_serializing_if = "str::is_empty")]
     pub version: &'a str,

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 use tracing::debug;
 
 use super::Failure;
+use super::admission::NotAdmitted;
 use super::commands::Answer;
 use super::hooked::is_past;
 use super::rate::Bucket;
@@ -15,13 +16,13 @@ use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
 use crate::auth::{Overrides, ServerSub, TokenError};
-use crate::census::{NoPlace, Place};
+use crate::census::Place;
 use crate::clock::unix_millis;
 use crate::hub::{Hold, Profile};
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{ConnectRequest, ConnectResult, ServerSubscription, ttl};
 use crate::revocation::Token;
-use crate::telemetry::{LimitScope, Overflow, Rejection};
+use crate::telemetry::Overflow;
 use crate::watch::What;
 
 /// Who somebody turned out to be.
@@ -72,7 +73,7 @@ impl Session {
             self.count_unidentified(&refused);
             return Err(refused);
         }
-        self.spend_connect(&identity.user)?;
+        self.services.spend_connect(&identity.user, self.id)?;
         if is_past(identity.expires_at) && identity.token.is_none() {
             return Err(ErrorCode::Expired.into());
         }
@@ -86,7 +87,7 @@ impl Session {
             .into_iter()
             .map(|sub| self.channel(&sub.channel).map(|(channel, namespace)| (channel, namespace, sub)))
             .collect::<Result<Vec<_>, _>>()?;
-        let place = self.take_place(&identity.user).await?;
+        let place = self.services.take_place(&identity.user, self.id, &self.outbox).await?;
         self.become_client(identity, &request, place);
         // It may have been revoked before anybody could know that it is here.
         self.recheck_connection()?;
@@ -114,34 +115,6 @@ impl Session {
         Ok(None)
     }
 
-    /// Counts one more connect of a user.
-    fn spend_connect(&self, user: &str) -> Result<(), Failure> {
-        let Some(rate) = self.services.limits.rate.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
-        if rate.admits(user) {
-            return Ok(());
-        }
-        debug!(client = %self.id, "closing: the user connects too often (client.user_connect_rate)");
-        let http = &self.services.telemetry.http;
-        http.rate_limited.of(LimitScope::UserConnect).increment(1);
-        http.handshakes_rejected.of(Rejection::RateLimit).increment(1);
-        Err(DisconnectCode::TooManyRequests.into())
-    }
-
-    /// Counts the connection among those of its user, on all nodes.
-    async fn take_place(&self, user: &str) -> Result<Option<Place>, Failure> {
-        let Some(census) = self.services.limits.census.as_ref().filter(|_| !user.is_empty()) else { return Ok(None) };
-        census.enter(user, self.id, &self.outbox).await.map(Some).map_err(|error| {
-            debug!(client = %self.id, "closing: {error} (client.user_connection_limit)");
-            match error {
-                NoPlace::Full => {
-                    self.services.telemetry.http.handshakes_rejected.of(Rejection::UserLimit).increment(1);
-                    DisconnectCode::ConnectionLimit.into()
-                }
-                NoPlace::Unknown(_) => ErrorCode::Internal.into(),
-            }
-        })
-    }
-
     async fn identify(&self, request: &ConnectRequest) -> Result<Identity, Failure> {
         if !request.token.is_empty() {
             return self.identify_by_token(&request.token).await;
@@ -161,10 +134,7 @@ impl Session {
             debug!(client = %self.id, "closing: a token was sent, and no key is configured to verify it");
             return Err(DisconnectCode::InvalidToken.into());
         };
-        let grant = verifier.connection(token).await;
-        let grant = grant.and_then(|grant| self.unless_revoked(grant));
-        self.services.counted_token(grant.as_ref().err());
-        let grant = grant.map_err(|error| {
+        let grant = self.services.believe(verifier, token).await.map_err(|error| {
             debug!(client = %self.id, "connection token refused: {error}");
             token_failure(&error).unwrap_or_else(|| DisconnectCode::InvalidToken.into())
         })?;
@@ -248,6 +218,16 @@ impl Session {
             refused: 0,
         }));
         self.seen(|| What::Connected { transport: self.outbox.format().transport().to_owned() });
+    }
+}
+
+impl From<NotAdmitted> for Failure {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::TooOften => DisconnectCode::TooManyRequests.into(),
+            NotAdmitted::Full => DisconnectCode::ConnectionLimit.into(),
+            NotAdmitted::Unknown(_) => ErrorCode::Internal.into(),
+        }
     }
 }
 

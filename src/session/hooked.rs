@@ -194,6 +194,7 @@ impl Session {
             user: client.map_or("", |client| &client.user),
             transport: self.peer.format.transport(),
             encoding: self.peer.format.encoding(),
+            namespace: "",
             headers: &self.peer.headers,
             meta: client.and_then(|client| client.meta.as_deref()),
         }

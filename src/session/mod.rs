@@ -4,6 +4,7 @@
 //! another, so their replies come in order and no two of them can disagree about a subscription. The socket is a
 //! [`Transport`]; what goes out goes through the outbox.
 
+mod admission;
 mod attend;
 mod commands;
 mod connect;
@@ -25,6 +26,7 @@ mod subscription;
 pub mod transport;
 mod unidirectional;
 
+pub use admission::NotAdmitted;
 pub use rate::{Bucket, ConnectRate};
 pub use run::run;
 // Handshakes wait with those who connect.

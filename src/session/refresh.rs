@@ -17,9 +17,7 @@ impl Session {
             return Err(DisconnectCode::BadRequest.into());
         }
         let Some(verifier) = &self.services.connection_tokens else { return Err(DisconnectCode::InvalidToken.into()) };
-        let grant = verifier.connection(&request.token).await;
-        let grant = grant.and_then(|grant| self.unless_revoked(grant));
-        self.services.counted_token(grant.as_ref().err());
+        let grant = self.services.believe(verifier, &request.token).await;
         let grant = grant.map_err(|error| match token_failure(&error) {
             Some(_) if error.is_expired() => DisconnectCode::Expired.into(),
             Some(temporary) => temporary,

@@ -4,7 +4,6 @@ use tracing::debug;
 
 use super::state::Session;
 use super::subscription::SubscriptionToken;
-use crate::auth::{ConnectionGrant, TokenError};
 use crate::hub::Borne;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Push;
@@ -12,12 +11,6 @@ use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, Unsubscribe
 use crate::revocation::Token;
 
 impl Session {
-    /// A believed connection token, unless it is revoked.
-    pub(super) fn unless_revoked(&self, grant: ConnectionGrant) -> Result<ConnectionGrant, TokenError> {
-        let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
-        if self.services.revocations.refuses(&token, &grant.user, "") { Err(TokenError::Revoked) } else { Ok(grant) }
-    }
-
     /// Has this connection found when its token is revoked.
     pub(super) fn bear(&self, token: Token) -> Option<Box<Borne>> {
         token.id.map(|id| Box::new(self.services.revocations.bear(id, &self.outbox)))

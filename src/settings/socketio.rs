@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::channels::Namespace;
+use crate::protocol::socketio::RoomRule;
 
 /// Socket.IO. Nothing of it is served where no namespaces are declared.
 #[derive(Debug, Clone)]
@@ -18,13 +19,13 @@ pub struct SocketIo {
     pub connect_timeout: Duration,
     /// Bytes of one message or request of a client.
     pub max_payload: usize,
-}
     /// Bytes from which on answers of long-polling are compressed; `None` never are.
     pub http_compression_threshold: Option<usize>,
     /// The name of a cookie with a session's id.
     pub cookie: Option<String>,
     /// Whether pages find the client here.
     pub serve_client: bool,
+}
 
 /// One of its namespaces.
 #[derive(Debug, Clone)]
@@ -36,7 +37,33 @@ pub struct SocketIoNamespace {
     /// Rooms that everybody is in.
     pub join: Vec<String>,
     /// Events that go to a room, by name.
-    pub relay: HashMap<String, String>,
+    pub relay: HashMap<String, RoomRule>,
+    /// Events by which clients join rooms and leave them.
+    pub join_on: Option<String>,
+    pub leave_on: Option<String>,
+    /// Rooms that they may join.
+    pub may_join: Vec<RoomRule>,
+    /// Where a client's token, or the connect hook, names others: a member of its `meta`.
+    pub may_join_claim: Option<String>,
     /// How long a service may take to acknowledge an event.
     pub ack_timeout: Duration,
+    /// What services are told of its sockets.
+    pub tell: Vec<SocketIoNotice>,
+}
+
+/// Something that services can be told of sockets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SocketIoNotice {
+    /// One has come into the namespace.
+    Connect,
+    /// One is there no more.
+    Disconnect,
+    /// One has entered a room.
+    Join,
+    /// One has left a room.
+    Leave,
+    /// A room has its first socket on a node.
+    Create,
+    /// A room has no socket on a node any more.
+    Delete,
 }

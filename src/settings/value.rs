@@ -12,6 +12,7 @@ use url::Url;
 use super::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
 use super::model::{ConnectionOverflow, IpNet, LogFormat, Rate};
 use super::nats::Storage;
+use super::socketio::SocketIoNotice;
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;
@@ -324,6 +325,20 @@ fn word<T: Copy>(value: &Value, words: &[(&str, T)]) -> Result<T, Wrong> {
 impl FromValue for DeltaType {
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         word(value, &[("fossil", Self::Fossil)])
+    }
+}
+
+impl FromValue for SocketIoNotice {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let words = [
+            ("connect", Self::Connect),
+            ("disconnect", Self::Disconnect),
+            ("join", Self::Join),
+            ("leave", Self::Leave),
+            ("create", Self::Create),
+            ("delete", Self::Delete),
+        ];
+        word(value, &words)
     }
 }
 

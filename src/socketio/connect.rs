@@ -8,18 +8,20 @@ use serde::Deserialize;
 use tracing::debug;
 use uuid::Uuid;
 
+use super::Connection;
 use super::connection::Socket;
-use super::{Connection, SocketIo};
-use crate::auth::{ConnectionGrant, TokenError};
-use crate::census::{NoPlace, Place};
+use crate::auth::ConnectionGrant;
+use crate::census::Place;
 use crate::clock::unix_millis;
 use crate::engineio::CloseReason;
+use crate::hooks::{Caller, Verdict};
 use crate::hub::Profile;
-use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode};
+use crate::protocol::centrifuge::{Encoding, Format};
 use crate::protocol::socketio::{Body, Packet};
 use crate::revocation::Token;
-use crate::session::moment;
-use crate::telemetry::{LimitScope, Overflow, Rejection, Verdict};
+use crate::session::{NotAdmitted, moment};
+use crate::telemetry::{HookEvent, Overflow, Rejection};
 
 /// What a client says when it connects. Whatever else is in it is the application's.
 #[derive(Default, Deserialize)]
@@ -28,13 +30,12 @@ struct Auth {
     token: String,
 }
 
-/// What a client is told whose user has as many connections as allowed.
-const NO_PLACE: &str = "too many connections";
-
 /// Why somebody may not come in.
 enum No {
     /// For good: the client is told, and does not try again by itself.
-    Never(&'static str),
+    Never(Cow<'static, str>),
+    /// The application says so, with a number of its own.
+    Application(ClientError),
     /// Not now: the connection ends, and the client comes again.
     NotNow(DisconnectCode),
 }
@@ -42,32 +43,37 @@ enum No {
 impl Connection {
     pub(super) async fn connect(&mut self, name: Cow<'static, str>, payload: Option<Bytes>) -> Result<(), CloseReason> {
         let shared = Arc::clone(&self.shared);
+        let services = &shared.services;
         let Some(namespace) = shared.namespaces.get(&*name).map(Arc::clone) else {
-            self.refuse(name, "Invalid namespace");
+            self.refuse(name, "Invalid namespace", None);
             return Ok(());
         };
-        let Ok(_turn) = shared.services.limits.connects.enter().await.inspect_err(|error| {
+        let Ok(_turn) = services.limits.connects.enter().await.inspect_err(|error| {
             debug!("closing: {error} to connect (client.connects)");
-            shared.services.telemetry.queues.overflows.of(Overflow::Connect).increment(1);
+            services.telemetry.queues.overflows.of(Overflow::Connect).increment(1);
         }) else {
             return Err(DisconnectCode::TooManyRequests.into());
         };
         let id = Uuid::new_v4();
-        let admitted = match self.identify(payload).await {
-            Ok(grant) => self.take_place(&grant.user, id).await.map(|place| (grant, place)),
+        let admitted = match self.identify(&name, id, payload).await {
+            Ok(grant) => self.admit(&grant.user, id).await.map(|place| (grant, place)),
             Err(no) => Err(no),
         };
         let (grant, place) = match admitted {
             Ok(admitted) => admitted,
             Err(No::Never(why)) => {
-                self.refuse(name, why);
+                self.refuse(name, &why, None);
+                return Ok(());
+            }
+            Err(No::Application(error)) => {
+                self.refuse(name, error.message(), Some(error.code()));
                 return Ok(());
             }
             Err(No::NotNow(code)) => return Err(code.into()),
         };
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
         let profile = Profile { name: "socket.io".into(), connected_at: unix_millis(), ..Profile::default() };
-        let known = shared.services.connections.know(&grant.user, id, &self.outbox, profile);
+        let known = services.connections.know(&grant.user, id, &self.outbox, profile);
         let user: Arc<str> = grant.user.into();
         // What is said to it, or in its rooms, comes after it is told that it is in.
         let hold = self.outbox.hold();
@@ -81,95 +87,142 @@ impl Connection {
             meta: grant.meta,
             expires_at: grant.expires_at.map(moment),
             issued_at: if grant.issued_at.is_some() || grant.token_id.is_some() { token.issued_at } else { u32::MAX },
-            borne: token.id.map(|id| shared.services.revocations.bear(id, &self.outbox)),
+            borne: token.id.map(|id| services.revocations.bear(id, &self.outbox)),
             rooms: Vec::new(),
             known,
             place,
         });
+        if let Some(socket) = self.sockets.last() {
+            shared.tell_connect(socket).await;
+        }
         let rooms = grant.subs.into_iter().map(|sub| sub.channel).collect();
         self.join_first(rooms).await?;
         let json = format!("{{\"sid\":\"{id}\"}}");
         self.send(&Packet { namespace: name, body: Body::Connect(Some(json.into())) });
         drop(hold);
         // It may have been revoked before anybody could know that it is here.
-        self.recheck();
+        self.recheck().await;
         Ok(())
     }
 
-    fn refuse(&self, namespace: Cow<'static, str>, message: &str) {
-        let json = serde_json::json!({ "message": message }).to_string();
-        self.send(&Packet { namespace, body: Body::ConnectError(json.into()) });
+    fn refuse(&self, namespace: Cow<'static, str>, message: &str, code: Option<u32>) {
+        let json = match code {
+            None => serde_json::json!({ "message": message }),
+            Some(code) => serde_json::json!({ "message": message, "data": { "code": code } }),
+        };
+        self.send(&Packet { namespace, body: Body::ConnectError(json.to_string().into()) });
     }
 
-    async fn identify(&mut self, payload: Option<Bytes>) -> Result<ConnectionGrant, No> {
+    /// Counts the connect among those of its user, and the socket too.
+    async fn admit(&mut self, user: &str, id: Uuid) -> Result<Option<Place>, No> {
+        let services = Arc::clone(&self.shared.services);
+        services.spend_connect(user, id)?;
+        Ok(services.take_place(user, id, &self.outbox).await?)
+    }
+
+    /// Who a client is: its token says so, or the connect hook, or it is nobody.
+    async fn identify(&mut self, namespace: &str, id: Uuid, payload: Option<Bytes>) -> Result<ConnectionGrant, No> {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
-        let auth: Auth = match &payload {
-            // A token that is no text is none; so is one in rubbish.
-            Some(payload) => serde_json::from_slice(payload).unwrap_or_default(),
-            None => Auth::default(),
+        let payload = payload.unwrap_or_else(|| Bytes::from_static(b"{}"));
+        // A token that is no text is none.
+        let Auth { token } = serde_json::from_slice(&payload).unwrap_or_default();
+        let hook = services.hooks.asks(HookEvent::Connect);
+        // Without keys a token is the hook's business, as all else that a client says.
+        let by_hook = hook && (token.is_empty() || services.connection_tokens.is_none());
+        let grant = if by_hook {
+            self.identify_by_hook(namespace, id, &payload).await?
+        } else if token.is_empty() {
+            None
+        } else {
+            Some(self.identify_by_token(&token).await?)
         };
-        let rejected = || services.telemetry.http.handshakes_rejected.of(Rejection::Auth).increment(1);
-        if auth.token.is_empty() {
-            if services.client.allow_anonymous_connect_without_token {
-                return Ok(ConnectionGrant::default());
-            }
-            rejected();
-            return Err(No::Never("a token is needed"));
-        }
-        let Some(verifier) = &services.connection_tokens else {
-            debug!("a token was sent, and no key is configured to verify it");
-            rejected();
-            return Err(No::Never("invalid token"));
+        let grant = match grant {
+            Some(grant) => grant,
+            None if services.client.allow_anonymous_connect_without_token => return Ok(ConnectionGrant::default()),
+            None => return Err(self.rejected("a token is needed")),
         };
-        let grant = verifier.connection(&auth.token).await.and_then(|grant| unless_revoked(&shared, grant));
-        let verdict = grant.as_ref().err().map_or(Verdict::Ok, TokenError::verdict);
-        services.telemetry.clients.auth.of(verdict).increment(1);
-        let grant = grant.map_err(|error| {
-            debug!("connection token refused: {error}");
-            if error.is_temporary() {
-                return No::NotNow(DisconnectCode::ForceReconnect);
-            }
-            rejected();
-            No::Never(if error.is_expired() { "token expired" } else { "invalid token" })
-        })?;
-        let anonymous = grant.user.is_empty() && services.client.disallow_anonymous_connection_tokens;
         // Services are told of the user in a header, whose readers trim what they find.
-        let unspeakable = grant.user.trim() != grant.user || grant.user.contains(char::is_control);
-        if anonymous || unspeakable {
-            rejected();
-            return Err(No::Never("permission denied"));
+        if grant.user.trim() != grant.user || grant.user.contains(char::is_control) {
+            return Err(self.rejected("permission denied"));
         }
         Ok(grant)
     }
 
-    /// Counts the connect among those of its user, and the socket too.
-    async fn take_place(&mut self, user: &str, id: Uuid) -> Result<Option<Place>, No> {
-        if user.is_empty() {
-            return Ok(None);
-        }
+    async fn identify_by_token(&mut self, token: &str) -> Result<ConnectionGrant, No> {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
-        if services.limits.rate.as_ref().is_some_and(|rate| !rate.admits(user)) {
-            services.telemetry.http.rate_limited.of(LimitScope::UserConnect).increment(1);
-            services.telemetry.http.handshakes_rejected.of(Rejection::RateLimit).increment(1);
-            debug!(client = %id, "refused: the user connects too often (client.user_connect_rate)");
-            return Err(No::NotNow(DisconnectCode::TooManyRequests));
-        }
-        let Some(census) = &services.limits.census else { return Ok(None) };
-        census.enter(user, id, &self.outbox).await.map(Some).map_err(|error| match error {
-            NoPlace::Full => {
-                services.telemetry.http.handshakes_rejected.of(Rejection::UserLimit).increment(1);
-                debug!(client = %id, "refused: {NO_PLACE} (client.user_connection_limit)");
-                No::Never(NO_PLACE)
+        let Some(verifier) = &services.connection_tokens else {
+            debug!("a token was sent, and no key is configured to verify it");
+            return Err(self.rejected("invalid token"));
+        };
+        let grant = services.believe(verifier, token).await.map_err(|error| {
+            debug!("connection token refused: {error}");
+            if error.is_temporary() {
+                return No::NotNow(DisconnectCode::ForceReconnect);
             }
-            NoPlace::Unknown(_) => No::NotNow(DisconnectCode::ForceReconnect),
-        })
+            self.rejected(if error.is_expired() { "token expired" } else { "invalid token" })
+        })?;
+        if grant.user.is_empty() && services.client.disallow_anonymous_connection_tokens {
+            return Err(self.rejected("permission denied"));
+        }
+        Ok(grant)
+    }
+
+    /// `None` where the hook knows nobody of the kind.
+    async fn identify_by_hook(
+        &mut self,
+        namespace: &str,
+        id: Uuid,
+        payload: &[u8],
+    ) -> Result<Option<ConnectionGrant>, No> {
+        let shared = Arc::clone(&self.shared);
+        let client = id.to_string();
+        let caller = Caller {
+            client: &client,
+            user: "",
+            transport: Format::SocketIo.transport(),
+            encoding: Encoding::Json,
+            namespace,
+            headers: &self.headers,
+            meta: None,
+        };
+        match shared.services.hooks.connect(&caller, "", "", &[], payload).await {
+            Ok(Verdict::Result(connected)) => {
+                let expired = connected.grant.expires_at.is_some_and(|at| moment(at) <= tokio::time::Instant::now());
+                if expired { Err(self.rejected("expired")) } else { Ok(Some(connected.grant)) }
+            }
+            Ok(Verdict::Absent) => Ok(None),
+            Ok(Verdict::Error(error)) if error.temporary() => Err(No::NotNow(DisconnectCode::ForceReconnect)),
+            Ok(Verdict::Error(error)) => {
+                self.count_rejected();
+                Err(No::Application(error))
+            }
+            Ok(Verdict::Disconnect(end)) if end.reconnect() => Err(No::NotNow(DisconnectCode::ForceReconnect)),
+            Ok(Verdict::Disconnect(end)) => Err(self.rejected(end.reason().to_owned())),
+            Err(error) => {
+                debug!("the connect hook gave no verdict: {error}");
+                Err(No::NotNow(DisconnectCode::ForceReconnect))
+            }
+        }
+    }
+
+    fn rejected(&self, why: impl Into<Cow<'static, str>>) -> No {
+        self.count_rejected();
+        No::Never(why.into())
+    }
+
+    fn count_rejected(&self) {
+        self.shared.services.telemetry.http.handshakes_rejected.of(Rejection::Auth).increment(1);
     }
 }
 
-fn unless_revoked(shared: &SocketIo, grant: ConnectionGrant) -> Result<ConnectionGrant, TokenError> {
-    let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
-    let revoked = shared.services.revocations.refuses(&token, &grant.user, "");
-    if revoked { Err(TokenError::Revoked) } else { Ok(grant) }
+impl From<NotAdmitted> for No {
+    fn from(refused: NotAdmitted) -> Self {
+        match refused {
+            NotAdmitted::TooOften => Self::NotNow(DisconnectCode::TooManyRequests),
+            NotAdmitted::Full => Self::Never("too many connections".into()),
+            NotAdmitted::Unknown(_) => Self::NotNow(DisconnectCode::ForceReconnect),
+        }
+    }
 }

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::SocketIo;
 use super::events::Acks;
+use super::relaying::Relaying;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
 use crate::engineio::{CloseReason, Handler};
@@ -16,8 +17,9 @@ use crate::hub::{Borne, Known, Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Decoder, Message, Packet};
-use crate::session::Bucket;
+use crate::session::{Bucket, Peer};
 use crate::settings::SocketIoNamespace;
+use crate::telemetry::HookEvent;
 
 /// One connection and its sockets.
 pub struct Connection {
@@ -28,6 +30,10 @@ pub struct Connection {
     pub(super) sockets: Vec<Socket>,
     /// Acknowledgements of services that have not come. Most connections wait for none.
     pub(super) acks: Option<Box<Acks>>,
+    /// Events on their way into rooms. Most connections have none.
+    pub(super) relaying: Option<Box<Relaying>>,
+    /// Of its handshake, those that the connect hook wants.
+    pub(super) headers: Vec<(String, String)>,
     /// When a connection without a socket, or with half a packet, is given up.
     idle_until: Option<Instant>,
     pub(super) event_rate: Option<Bucket>,
@@ -55,9 +61,11 @@ pub(super) struct Socket {
 }
 
 impl Connection {
-    pub(super) fn new(shared: Arc<SocketIo>, outbox: Arc<Outbox>) -> Self {
+    pub(super) fn new(shared: Arc<SocketIo>, outbox: Arc<Outbox>, peer: Peer) -> Self {
         let now = Instant::now();
         let event_rate = shared.services.client.publish_rate.map(|rate| Bucket::new(rate, now));
+        let asks = shared.services.hooks.asks(HookEvent::Connect);
+        let headers = if asks { peer.headers } else { Vec::new() };
         Self {
             decoder: Decoder::new(shared.max_payload),
             idle_until: Some(now + shared.connect_timeout),
@@ -65,6 +73,8 @@ impl Connection {
             outbox,
             sockets: Vec::new(),
             acks: None,
+            relaying: None,
+            headers,
             event_rate,
         }
     }
@@ -83,8 +93,9 @@ impl Connection {
             (Body::Connect(payload), None) => self.connect(namespace, payload).await,
             (Body::Event { id, arguments }, Some(socket)) => self.event(socket, id, arguments).await,
             (Body::Disconnect, Some(socket)) => {
-                self.sockets.remove(socket);
+                let gone = self.sockets.remove(socket);
                 self.sockets.shrink_to_fit();
+                Arc::clone(&self.shared).depart(gone, "client namespace disconnect").await;
                 Ok(())
             }
             (Body::Ack { id, arguments }, Some(socket)) => {
@@ -124,10 +135,27 @@ impl Handler for Connection {
     }
 
     async fn progress(&mut self) -> Result<(), CloseReason> {
-        let Some(acks) = &mut self.acks else { return pending().await };
-        let Some(packet) = acks.next().await else {
-            self.acks = None;
-            return Ok(());
+        let Self { acks, relaying, .. } = self;
+        let acked = async {
+            match acks {
+                Some(acks) => acks.next().await,
+                None => pending().await,
+            }
+        };
+        let relayed = async {
+            match relaying {
+                Some(relaying) => relaying.next().await,
+                None => pending().await,
+            }
+        };
+        let packet = tokio::select! {
+            packet = relayed => packet,
+            acked = acked => {
+                if acked.is_none() {
+                    self.acks = None;
+                }
+                acked.flatten()
+            }
         };
         self.acknowledge(packet);
         Ok(())
@@ -157,7 +185,11 @@ impl Handler for Connection {
         Ok(())
     }
 
-    async fn closed(self, reason: &CloseReason) {
+    async fn closed(mut self, reason: &CloseReason) {
         self.say_goodbye(reason);
+        self.relay_last().await;
+        for socket in std::mem::take(&mut self.sockets) {
+            Arc::clone(&self.shared).depart(socket, reason.name()).await;
+        }
     }
 }

@@ -46,29 +46,15 @@ impl Connection {
             return Err(DisconnectCode::TooManyRequests.into());
         }
         let name = arguments.name().into_owned();
+        if let Some(wish) = self.wish(socket, &name) {
+            return self.choose(socket, wish, id, &arguments).await;
+        }
         let namespace = Arc::clone(&self.sockets[socket].namespace);
         match namespace.relay.get(&name).filter(|_| arguments.attachments().is_empty()) {
             Some(room) => self.relayed(socket, room, id, &arguments).await,
             None => self.asked(socket, id, &name, &arguments).await,
         }
         Ok(())
-    }
-
-    /// An event for a room. It is acknowledged once it is accepted, and not at all where it is not.
-    async fn relayed(&mut self, socket: usize, room: &str, id: Option<u64>, arguments: &Arguments) {
-        let result = match self.relay(socket, room, arguments.json().clone()).await {
-            Ok(true) => EventResult::Relayed,
-            Ok(false) => EventResult::NotInRoom,
-            Err(error) => {
-                debug!(room, "an event was not relayed: {error}");
-                EventResult::Failed
-            }
-        };
-        self.shared.count(result);
-        if let Some(id) = id.filter(|_| result == EventResult::Relayed) {
-            let namespace = self.sockets[socket].namespace.name.to_string().into();
-            self.send(&Packet { namespace, body: Body::Ack { id, arguments: Arguments::none() } });
-        }
     }
 
     /// An event for a service.
@@ -110,14 +96,19 @@ impl Connection {
 }
 
 /// An event on its way to a service.
-struct Event {
+pub(super) struct Event {
     subject: String,
     headers: Vec<(&'static str, String)>,
     body: Bytes,
 }
 
 impl Event {
-    fn of(socket: &Socket, subject: String, name: &str, arguments: &Arguments) -> Self {
+    /// What a service is told of a socket: `body` is a JSON array that begins with `name`.
+    pub(super) fn notice(socket: &Socket, subject: String, name: &str, body: Bytes) -> Self {
+        Self { subject, headers: Self::headers_of(socket, name), body }
+    }
+
+    fn headers_of(socket: &Socket, name: &str) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             (USER, socket.user.to_string()),
             (CLIENT, socket.id.to_string()),
@@ -131,6 +122,11 @@ impl Event {
         if let Some(meta) = meta.filter(|meta| !meta.contains(char::is_control)) {
             headers.push((META, meta.to_owned()));
         }
+        headers
+    }
+
+    fn of(socket: &Socket, subject: String, name: &str, arguments: &Arguments) -> Self {
+        let mut headers = Self::headers_of(socket, name);
         let attachments = arguments.attachments();
         if attachments.is_empty() {
             return Self { subject, headers, body: arguments.json().clone() };
@@ -146,11 +142,16 @@ impl Event {
     }
 
     async fn tell(self, shared: &SocketIo) {
-        let told = match shared.backplane.requests() {
+        let told = self.tell_plainly(shared).await;
+        shared.note(&self.subject, told.err());
+    }
+
+    /// Tells whoever listens, at most once, and counts nothing.
+    pub(super) async fn tell_plainly(&self, shared: &SocketIo) -> Result<(), RequestError> {
+        match shared.backplane.requests() {
             Some(requests) => requests.tell(&self.subject, &self.headers(), self.body.clone()).await,
             None => Err(RequestError::NoResponder(self.subject.clone())),
-        };
-        shared.note(&self.subject, told.err());
+        }
     }
 
     /// The service's acknowledgement; clients take any for success, so there is none of a failure.
@@ -195,7 +196,7 @@ fn acknowledged(headers: &[(String, String)], body: &Bytes) -> Option<Arguments>
 }
 
 impl SocketIo {
-    fn count(&self, result: EventResult) {
+    pub(super) fn count(&self, result: EventResult) {
         self.services.telemetry.clients.events.of(result).increment(1);
     }
 

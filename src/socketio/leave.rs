@@ -18,11 +18,11 @@ impl Connection {
         match &**order {
             Order::Subscribe(placement) => self.place(placement).await,
             Order::Unsubscribe(Some(channel)) => {
-                self.displace(|room| room == channel);
+                self.displace(|room| room == channel).await;
                 Ok(())
             }
             Order::Unsubscribe(None) => {
-                self.displace(|_| true);
+                self.displace(|_| true).await;
                 Ok(())
             }
             // Clients of this protocol are not told: they come again with another token.
@@ -32,7 +32,7 @@ impl Connection {
                 Ok(())
             }
             Order::Recheck => {
-                self.recheck();
+                self.recheck().await;
                 Ok(())
             }
             Order::Describe(asker) => {
@@ -40,7 +40,7 @@ impl Connection {
                 Ok(())
             }
             Order::Dismiss(id) => {
-                self.dismiss(|socket| socket.id == *id);
+                self.dismiss(|socket| socket.id == *id).await;
                 Ok(())
             }
         }
@@ -56,9 +56,13 @@ impl Connection {
         }
     }
 
-    fn displace(&mut self, leaves: impl Fn(&Channel) -> bool) {
-        for socket in &mut self.sockets {
-            socket.rooms.retain(|room| !leaves(room.channel()));
+    async fn displace(&mut self, leaves: impl Fn(&Channel) -> bool) {
+        for index in 0..self.sockets.len() {
+            let rooms = &mut self.sockets[index].rooms;
+            let left: Vec<_> = rooms.extract_if(.., |room| leaves(room.channel())).collect();
+            for room in left {
+                Arc::clone(&self.shared).leave_room(&self.sockets[index], room).await;
+            }
         }
     }
 
@@ -71,7 +75,7 @@ impl Connection {
     }
 
     /// Ends what came with tokens that are revoked now.
-    pub(super) fn recheck(&mut self) {
+    pub(super) async fn recheck(&mut self) {
         let revocations = Arc::clone(&self.shared.services.revocations);
         self.dismiss(|socket| {
             let token = Token { id: socket.borne.as_ref().map(Borne::id), issued_at: socket.issued_at };
@@ -80,14 +84,18 @@ impl Connection {
                 debug!(socket = %socket.id, "its token was revoked");
             }
             revoked
-        });
+        })
+        .await;
     }
 
     /// Sends sockets away for good.
-    fn dismiss(&mut self, goes: impl Fn(&Socket) -> bool) {
+    async fn dismiss(&mut self, goes: impl Fn(&Socket) -> bool) {
         let (gone, kept): (Vec<_>, Vec<_>) = std::mem::take(&mut self.sockets).into_iter().partition(goes);
         self.sockets = kept;
-        gone.iter().for_each(|socket| self.kick(&socket.namespace.name));
+        for socket in gone {
+            self.kick(&socket.namespace.name);
+            Arc::clone(&self.shared).depart(socket, "server namespace disconnect").await;
+        }
     }
 
     /// Clients come again after whatever ends their connection, unless they are told this before.

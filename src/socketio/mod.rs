@@ -7,11 +7,14 @@
 
 mod acks;
 mod call;
+mod choose;
 mod connect;
 mod connection;
 mod emit;
 mod events;
 mod leave;
+mod notices;
+mod relaying;
 mod rooms;
 mod sockets;
 mod subject;
@@ -75,7 +78,7 @@ impl SocketIoLayer {
 impl Layer for SocketIoLayer {
     type Handler = Connection;
 
-    fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Connection {
-        Connection::new(Arc::clone(&self.0), Arc::clone(outbox))
+    fn open(&self, outbox: &Arc<Outbox>, peer: Peer) -> Connection {
+        Connection::new(Arc::clone(&self.0), Arc::clone(outbox), peer)
     }
 }

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use tracing::{debug, warn};
 
 use super::Connection;
-use crate::backplane::{Outgoing, PublishError};
 use crate::engineio::CloseReason;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::relay::Wish;
 use crate::settings::SocketIoNamespace;
-use crate::telemetry::Source;
 
 impl Connection {
     /// Enters the newest socket into what its token names, and into the rooms of everybody.
@@ -30,9 +27,9 @@ impl Connection {
     }
 
     /// Enters a socket into a room, if it is not there.
-    pub(super) async fn join(&mut self, socket: usize, channel: &Channel) -> Result<(), CloseReason> {
+    pub(super) async fn join(&mut self, index: usize, channel: &Channel) -> Result<(), CloseReason> {
         let services = Arc::clone(&self.shared.services);
-        let socket = &mut self.sockets[socket];
+        let socket = &mut self.sockets[index];
         let Some(rooms) = socket.namespace.rooms.clone() else { return Ok(()) };
         if socket.rooms.iter().any(|room| room.channel() == channel) {
             return Ok(());
@@ -47,20 +44,18 @@ impl Connection {
             CloseReason::from(DisconnectCode::ForceReconnect)
         })?;
         socket.rooms.reserve_exact(1);
-        socket.rooms.push(socket.entry.join(joined.membership));
+        let (room, first) = socket.entry.join(joined.membership);
+        socket.rooms.push(room);
+        drop(joined.hold);
+        Arc::clone(&self.shared).tell_join(&self.sockets[index], channel, first).await;
         Ok(())
     }
 
-    /// Publishes an event in the room that a rule names; its sender has to be there. Whether it was.
-    pub(super) async fn relay(&mut self, socket: usize, room: &str, event: Bytes) -> Result<bool, PublishError> {
-        let services = Arc::clone(&self.shared.services);
+    /// The channel that a room is, where the socket is in it.
+    pub(super) fn room_of(&self, socket: usize, room: &str) -> Option<Channel> {
         let socket = &self.sockets[socket];
-        let channel = channel(&socket.namespace, room, services.channel.max_length);
-        let Some(channel) = channel.filter(|channel| socket.rooms.iter().any(|room| room.channel() == channel)) else {
-            return Ok(false);
-        };
-        let message = Outgoing { data: event, ..Outgoing::default() };
-        services.relay.publish(&channel, message, Source::Client).await.map(|_| true)
+        let channel = channel(&socket.namespace, room, self.shared.services.channel.max_length)?;
+        socket.rooms.iter().any(|room| *room.channel() == channel).then_some(channel)
     }
 }
 

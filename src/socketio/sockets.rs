@@ -113,29 +113,44 @@ impl Space {
         in_rooms.chain(of_users).chain(&selection.sockets).copied().collect()
     }
 
-    fn leave(&mut self, room: &Channel, id: Uuid) {
-        if let Some(members) = self.rooms.get_mut(room) {
-            members.remove(&id);
-            if members.is_empty() {
-                self.rooms.remove(room);
-            }
+    /// Whether the room is empty now, and was not before.
+    fn leave(&mut self, room: &Channel, id: Uuid) -> bool {
+        let Some(members) = self.rooms.get_mut(room) else { return false };
+        members.remove(&id);
+        let empty = members.is_empty();
+        if empty {
+            self.rooms.remove(room);
         }
+        empty
     }
 }
 
 impl Entry {
     /// Enters the socket into a room that it listens to.
-    pub(super) fn join(self: &Arc<Self>, membership: Membership) -> Room {
-        if let Some(space) = self.sockets.spaces.get(&self.namespace) {
+    /// Also whether it is the first there.
+    pub(super) fn join(self: &Arc<Self>, membership: Membership) -> (Room, bool) {
+        let first = self.sockets.spaces.get(&self.namespace).is_some_and(|space| {
             let mut space = space.lock();
             let room = membership.channel();
             if let Some(present) = space.sockets.get_mut(&self.id) {
                 present.rooms.reserve_exact(1);
                 present.rooms.push(room.clone());
             }
-            space.rooms.entry(room.clone()).or_default().insert(self.id);
+            let members = space.rooms.entry(room.clone()).or_default();
+            members.insert(self.id);
+            members.len() == 1
+        });
+        (Room { membership, entry: Arc::clone(self) }, first)
+    }
+
+    /// Whether it was the last there.
+    fn leave(&self, room: &Channel) -> bool {
+        let Some(space) = self.sockets.spaces.get(&self.namespace) else { return false };
+        let mut space = space.lock();
+        if let Some(present) = space.sockets.get_mut(&self.id) {
+            present.rooms.retain(|other| other != room);
         }
-        Room { membership, entry: Arc::clone(self) }
+        space.leave(room, self.id)
     }
 }
 
@@ -152,16 +167,15 @@ impl Room {
     pub(super) fn channel(&self) -> &Channel {
         self.membership.channel()
     }
+
+    /// Leaves it; whether the socket was the last there.
+    pub(super) fn leave(self) -> bool {
+        self.entry.leave(self.membership.channel())
+    }
 }
 
 impl Drop for Room {
     fn drop(&mut self) {
-        let Some(space) = self.entry.sockets.spaces.get(&self.entry.namespace) else { return };
-        let mut space = space.lock();
-        let room = self.membership.channel();
-        if let Some(present) = space.sockets.get_mut(&self.entry.id) {
-            present.rooms.retain(|other| other != room);
-        }
-        space.leave(room, self.entry.id);
+        self.entry.leave(self.membership.channel());
     }
 }

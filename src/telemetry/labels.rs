@@ -2,6 +2,7 @@
 
 use crate::backplane::GapCause;
 use crate::protocol::centrifuge::{Encoding, Format};
+use crate::settings::SocketIoNotice;
 
 /// One value of a closed set.
 pub trait Label: Copy + 'static {
@@ -51,13 +52,23 @@ labels! {
     /// What became of an event of a client of Socket.IO; told is also acknowledged where that was asked for.
     EventResult("result") {
         Told = "told", Relayed = "relayed", NotInRoom = "not_in_room", NoResponder = "no_responder",
-        Timeout = "timeout", Failed = "failed", BadAnswer = "bad_answer",
+        Timeout = "timeout", Failed = "failed", BadAnswer = "bad_answer", Joined = "joined", Left = "left",
+        Forbidden = "forbidden",
     }
 
     /// What became of an event of a backend for one client of Socket.IO.
     EmitResult("result") {
         Queued = "queued", Dropped = "dropped", Overflow = "overflow", Gone = "gone", NotUnderstood = "not_understood",
     }
+
+    /// What services are told of a socket.
+    Notice("event") {
+        Connect = "connect", Disconnect = "disconnect", Join = "join", Leave = "leave", Create = "create",
+        Delete = "delete",
+    }
+
+    /// What became of that.
+    NoticeResult("result") { Told = "told", Failed = "failed" }
 
     /// What became of a client's acknowledgement.
     AckResult("result") { Told = "told", Late = "late", Failed = "failed" }
@@ -202,6 +213,19 @@ labels! {
 
     /// What a backend answered to an `rpc`.
     RpcResult("result") { Ok = "ok", Error = "error", NoResponder = "no_responder", Timeout = "timeout" }
+}
+
+impl From<SocketIoNotice> for Notice {
+    fn from(notice: SocketIoNotice) -> Self {
+        match notice {
+            SocketIoNotice::Connect => Self::Connect,
+            SocketIoNotice::Disconnect => Self::Disconnect,
+            SocketIoNotice::Join => Self::Join,
+            SocketIoNotice::Leave => Self::Leave,
+            SocketIoNotice::Create => Self::Create,
+            SocketIoNotice::Delete => Self::Delete,
+        }
+    }
 }
 
 impl From<Format> for Transport {

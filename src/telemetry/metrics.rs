@@ -107,6 +107,7 @@ pub struct Clients {
     pub events: Counters<EventResult>,
     pub emits: Counters<EmitResult>,
     pub acks: Counters<AckResult>,
+    pub notices: Counters<(Notice, NoticeResult)>,
     pub rpc: Counters<RpcResult>,
     pub rpc_duration: Histograms<RpcResult>,
 }
@@ -133,6 +134,7 @@ impl Clients {
             events: registry.family(&names::SOCKETIO_EVENTS),
             emits: registry.family(&names::SOCKETIO_EMITS),
             acks: registry.family(&names::SOCKETIO_ACKS),
+            notices: registry.family(&names::SOCKETIO_NOTICES),
             rpc: registry.family(&names::RPC),
             rpc_duration: registry.family(&names::RPC_DURATION),
         }

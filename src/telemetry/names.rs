@@ -93,6 +93,7 @@ metrics! {
     SOCKETIO_UPGRADES: Counter "midplane_socketio_upgrades_total" Count, "WebSockets that were to carry a session on long-polling, by what became of them.";
     SOCKETIO_EVENTS: Counter "midplane_socketio_events_total" Count, "Events of clients of Socket.IO, by what became of them.";
     SOCKETIO_EMITS: Counter "midplane_socketio_emits_total" Count, "Events of backends for clients of Socket.IO, by what became of them at each client.";
+    SOCKETIO_NOTICES: Counter "midplane_socketio_notices_total" Count, "What services were told of sockets of Socket.IO, and were not.";
     SOCKETIO_ACKS: Counter "midplane_socketio_acks_total" Count, "Acknowledgements of clients of Socket.IO, by what became of them.";
     RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
     RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";

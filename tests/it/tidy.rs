@@ -66,6 +66,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "backplane",
             "census",
             "engineio",
+            "hooks",
             "hub",
             "protocol",
             "relay",

@@ -13,8 +13,15 @@ use crate::telemetry::Telemetry;
 /// Long enough for a busy machine.
 pub const AMPLE: Duration = Duration::from_secs(30);
 
-pub const ADA: Caller<'static> =
-    Caller { client: "c-1", user: "ada", transport: "websocket", encoding: Encoding::Json, headers: &[], meta: None };
+pub const ADA: Caller<'static> = Caller {
+    client: "c-1",
+    user: "ada",
+    transport: "websocket",
+    encoding: Encoding::Json,
+    namespace: "",
+    headers: &[],
+    meta: None,
+};
 
 pub fn hook(endpoint: HookEndpoint, timeout: Duration) -> Hook {
     Hook { endpoint, timeout, http_headers: Vec::new(), static_headers: Vec::new() }

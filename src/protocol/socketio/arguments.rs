@@ -105,6 +105,13 @@ impl Arguments {
         serde_json::from_str(first).map_or_else(|_| lossy(first).into(), Cow::Owned)
     }
 
+    /// What stands behind the event's name, where that is a text.
+    #[must_use]
+    pub fn first_argument(&self) -> Option<String> {
+        let arguments: Vec<&RawValue> = serde_json::from_slice(&self.json).ok()?;
+        serde_json::from_str(arguments.get(1)?.get()).ok()
+    }
+
     fn first(&self) -> Option<&RawValue> {
         serde_json::from_slice::<First<'_>>(&self.json).ok()?.0
     }

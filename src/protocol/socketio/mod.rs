@@ -17,6 +17,7 @@ mod handshake;
 mod packet;
 pub mod payload;
 mod placeholders;
+mod room_rule;
 mod sid;
 #[cfg(test)]
 mod tests;
@@ -27,4 +28,5 @@ pub use engine::{EngineError, EnginePacket, Message};
 pub use error::PacketError;
 pub use handshake::Handshake;
 pub use packet::{Body, MAIN_NAMESPACE, Packet};
+pub use room_rule::RoomRule;
 pub use sid::{NoSid, Sid};

@@ -7,10 +7,11 @@ use config::ValueKind;
 
 use super::super::channels::{Channels, Namespace};
 use super::super::section::Section;
-use super::super::socketio::{SocketIo, SocketIoNamespace};
+use super::super::socketio::{SocketIo, SocketIoNamespace, SocketIoNotice};
 use super::super::unknown;
 use super::super::value::{Bytes, Positive};
 use crate::protocol::Channel;
+use crate::protocol::socketio::RoomRule;
 
 pub(super) fn read(section: &Section<'_>, channels: &mut Channels) -> SocketIo {
     let common = Options::read(&section.section("namespace"));
@@ -26,13 +27,13 @@ pub(super) fn read(section: &Section<'_>, channels: &mut Channels) -> SocketIo {
     if max_payload < 1024 {
         section.refuse("max_payload", "too small for a message (try \"1MB\", or 1000000)");
     }
-    SocketIo {
     let Bytes(threshold) = section.take("http_compression_threshold");
+    SocketIo {
         namespaces,
-        ping_interval: section.take::<Positive>("ping_interval").0,
         http_compression_threshold: Some(threshold).filter(|threshold| *threshold > 0),
         cookie: cookie(section),
         serve_client: section.take("serve_client"),
+        ping_interval: section.take::<Positive>("ping_interval").0,
         ping_timeout: section.take::<Positive>("ping_timeout").0,
         upgrade_timeout: section.take::<Positive>("upgrade_timeout").0,
         connect_timeout: section.take::<Positive>("connect_timeout").0,
@@ -40,7 +41,6 @@ pub(super) fn read(section: &Section<'_>, channels: &mut Channels) -> SocketIo {
     }
 }
 
-/// What every namespace may set, or has in common with the others.
 fn cookie(section: &Section<'_>) -> Option<String> {
     let name: String = section.take("cookie");
     // A token (RFC 6265, 4.1.1).
@@ -51,12 +51,18 @@ fn cookie(section: &Section<'_>) -> Option<String> {
     Some(name).filter(|name| !name.is_empty())
 }
 
+/// What every namespace may set, or has in common with the others.
 #[derive(Clone)]
 struct Options {
     rooms: String,
     join: Vec<String>,
     relay: Vec<(String, String)>,
     ack_timeout: Duration,
+    tell: Vec<SocketIoNotice>,
+    join_on: String,
+    leave_on: String,
+    may_join: Vec<String>,
+    may_join_claim: String,
 }
 
 impl Options {
@@ -66,6 +72,11 @@ impl Options {
             join: section.take("join"),
             relay: section.take("relay"),
             ack_timeout: section.take::<Positive>("ack_timeout").0,
+            tell: section.take("tell"),
+            join_on: section.take("join_on"),
+            leave_on: section.take("leave_on"),
+            may_join: section.take("may_join"),
+            may_join_claim: section.take("may_join_claim"),
         }
     }
 
@@ -78,6 +89,11 @@ impl Options {
             join: if sets("join") { own.join } else { common.join.clone() },
             relay: if sets("relay") { own.relay } else { common.relay.clone() },
             ack_timeout: if sets("ack_timeout") { own.ack_timeout } else { common.ack_timeout },
+            tell: if sets("tell") { own.tell } else { common.tell.clone() },
+            join_on: if sets("join_on") { own.join_on } else { common.join_on.clone() },
+            leave_on: if sets("leave_on") { own.leave_on } else { common.leave_on.clone() },
+            may_join: if sets("may_join") { own.may_join } else { common.may_join.clone() },
+            may_join_claim: if sets("may_join_claim") { own.may_join_claim } else { common.may_join_claim.clone() },
         }
     }
 }
@@ -86,19 +102,57 @@ fn namespace(section: &Section<'_>, common: &Options, channels: &mut Channels) -
     let given = section.given().map(|(key, value)| (key.to_owned(), value.clone())).collect();
     unknown::find(section.path(), &given, section.defaults(), section.findings(), &|_, key| key == "name");
     let name: Arc<str> = name(section).into();
-    let Options { rooms: wanted, join, relay, ack_timeout } = Options::of(section, common);
-    let rooms = rooms(section, &wanted, &name, channels);
-    for (key, wanted) in
-        [("join", join.iter().collect::<Vec<_>>()), ("relay", relay.iter().map(|(_, room)| room).collect())]
-    {
-        if rooms.is_none() && !wanted.is_empty() {
-            section.refuse(key, "there are no rooms (set rooms to a namespace of channels)");
-        }
-        if let Some(room) = wanted.into_iter().find(|room| !is_room(room, channels.max_length)) {
-            section.refuse(key, format!("{room:?} cannot be a room's name"));
+    let options = Options::of(section, common);
+    let rooms = rooms(section, &options.rooms, &name, channels);
+    let some = |text: String| Some(text).filter(|text| !text.is_empty());
+    let rules = |rules: &[String]| rules.iter().map(|rule| RoomRule::new(rule)).collect();
+    check_rooms(section, &options, rooms.is_some(), channels.max_length);
+    SocketIoNamespace {
+        name,
+        rooms,
+        join: options.join,
+        relay: options.relay.into_iter().map(|(event, room)| (event, RoomRule::new(&room))).collect(),
+        join_on: some(options.join_on),
+        leave_on: some(options.leave_on),
+        may_join: rules(&options.may_join),
+        may_join_claim: some(options.may_join_claim),
+        ack_timeout: options.ack_timeout,
+        tell: options.tell,
+    }
+}
+
+/// Refuses rules for rooms where there are none, or that name what can be none.
+fn check_rooms(section: &Section<'_>, options: &Options, rooms: bool, max_length: usize) {
+    let Options { join, relay, join_on, leave_on, may_join, may_join_claim, .. } = options;
+    let wanted = [
+        ("join", !join.is_empty()),
+        ("relay", !relay.is_empty()),
+        ("join_on", !join_on.is_empty()),
+        ("leave_on", !leave_on.is_empty()),
+    ];
+    for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted && !rooms) {
+        section.refuse(key, "there are no rooms (set rooms to a namespace of channels)");
+    }
+    if let Some(room) = join.iter().find(|room| !is_room(room, max_length)) {
+        section.refuse("join", format!("{room:?} cannot be a room's name"));
+    }
+    // With anything for users and arguments it has to be a name.
+    let named = |room: &str| RoomRule::new(room).room("u", Some("a")).is_some_and(|room| is_room(&room, max_length));
+    if let Some((_, room)) = relay.iter().find(|(_, room)| !named(room)) {
+        section.refuse("relay", format!("{room:?} cannot be a room's name"));
+    }
+    if !join_on.is_empty() && may_join.is_empty() && may_join_claim.is_empty() {
+        section.refuse("join_on", "no room may be joined (set may_join or may_join_claim)");
+    }
+    let events = [("join_on", join_on), ("leave_on", leave_on)];
+    for (key, event) in events.into_iter().filter(|(_, event)| !event.is_empty()) {
+        if relay.iter().any(|(relayed, _)| relayed == event) {
+            section.refuse(key, "relay sends this event to a room");
         }
     }
-    SocketIoNamespace { name, rooms, join, relay: relay.into_iter().collect(), ack_timeout }
+    if !join_on.is_empty() && join_on == leave_on {
+        section.refuse("leave_on", "the same event as join_on");
+    }
 }
 
 fn name(section: &Section<'_>) -> String {

@@ -21,7 +21,7 @@ fn rooms_are_channels_of_one_namespace_which_knows_it() {
     .expect("valid");
     let [main, admin] = &settings.socketio.namespaces[..] else { panic!("two namespaces") };
     assert_eq!((&*main.name, &*main.rooms.as_ref().expect("rooms").name), ("/", "talk"));
-    assert_eq!(main.relay["Say it"], "lobby");
+    assert_eq!(main.relay["Say it"].room("", None).as_deref(), Some("lobby"));
     assert!(admin.rooms.is_none());
     assert_eq!(settings.channel.namespaces.0["talk"].socketio.as_deref(), Some("/"));
     let common =
@@ -52,6 +52,22 @@ fn what_cannot_work_is_refused() {
         (
             "{ name = \"/\", join = [\"lobby\"] }",
             "socketio.namespaces[0].join = [\"lobby\"]: there are no rooms (set rooms to a namespace of channels)",
+        ),
+        (
+            "{ name = \"/\", rooms = \"chat\", relay = { say = \"a*\" } }",
+            "socketio.namespaces[0].relay = { say = \"a*\" }: \"a*\" cannot be a room's name",
+        ),
+        (
+            "{ name = \"/\", rooms = \"chat\", join_on = \"join\" }",
+            "socketio.namespaces[0].join_on = \"join\": no room may be joined (set may_join or may_join_claim)",
+        ),
+        (
+            "{ name = \"/\", rooms = \"chat\", leave_on = \"say\", relay = { say = \"{1}\" } }",
+            "socketio.namespaces[0].leave_on = \"say\": relay sends this event to a room",
+        ),
+        (
+            "{ name = \"/\", tell = [\"come\"] }",
+            "socketio.namespaces[0].tell = [\"come\"]: not one of \"connect\", \"disconnect\", \"join\", \"leave\", \"create\", \"delete\"",
         ),
     ] {
         // Development mode has a namespace `chat`.

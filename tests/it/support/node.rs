@@ -27,7 +27,8 @@ impl Node {
     /// Starts a node with these settings over the defaults; the port is a free one.
     pub async fn start(toml: &str) -> Self {
         let settings = format!("http.bind = \"127.0.0.1:0\"\n{toml}");
-        let app = App::build(Settings::from_toml(&settings).expect("settings of a test")).await.expect("a node");
+        let settings = Settings::from_toml(&settings).expect("settings of a test");
+        let app = Box::pin(App::build(settings)).await.expect("a node");
         let address = app.address();
         let (stop, stopped) = oneshot::channel();
         let running = tokio::spawn(app.run_until(async {
