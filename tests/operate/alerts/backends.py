@@ -18,6 +18,20 @@ def calls(result, values):
     }
 
 
+def events(result, values):
+    return {
+        'midplane_socketio_events_total{instance="a",result="told"}': "0+100x80",
+        f'midplane_socketio_events_total{{instance="a",result="{result}"}}': values,
+    }
+
+
+def notices(result, values):
+    return {
+        'midplane_socketio_notices_total{instance="a",event="connect",result="told"}': "0+10x80",
+        f'midplane_socketio_notices_total{{instance="a",event="disconnect",result="{result}"}}': values,
+    }
+
+
 CASES = {
     "MidplaneHooksFailing": [
         fires("the connect hook hangs", "12m", hooks("timeout", "0+20x80"), hook="connect"),
@@ -28,5 +42,14 @@ CASES = {
         fires("no service for one call in six", "12m", calls("no_responder", "0+20x80")),
         quiet("one in a hundred", "12m", calls("timeout", "0+1x80")),
         quiet("services that answer with an error", "12m", calls("error", "0+100x80")),
+    ],
+    "MidplaneSocketIoEventsFailing": [
+        fires("a service hangs", "12m", events("timeout", "0+20x80")),
+        quiet("one in a hundred", "12m", events("bad_answer", "0+1x80")),
+        quiet("names that clients make up", "12m", events("no_responder", "0+100x80")),
+    ],
+    "MidplaneSocketIoServicesNotTold": [
+        fires("NATS was away while clients left", "12m", notices("failed", "0+1x80"), event="disconnect"),
+        quiet("all was told", "12m", notices("told", "0+10x80")),
     ],
 }
