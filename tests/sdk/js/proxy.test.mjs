@@ -129,6 +129,31 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     assert.ok(handshakes.every(({ status }) => status === '101'), JSON.stringify(handshakes.filter(({ status }) => status !== '101')));
   });
 
+  test('a node that hangs costs those elsewhere nothing, and once it is killed everybody is in', async () => {
+    const channel = fresh('chat');
+    const apps = await Promise.all(Array.from({ length: 9 }, () => new App('json', proxy).connect()));
+    try {
+      const listeners = await Promise.all(apps.map(app => app.subscribe(channel)));
+      assert.deepEqual(await spread(), [3, 3, 3]);
+      nodes[0].process.signal('SIGSTOP');
+      let published = 0;
+      await eventually('its clients notice', async () => {
+        await nodes[1].publish(channel, published);
+        published += 1;
+        return apps.filter(({ connecting }) => connecting.length > 1).length === 3;
+      }, 60);
+      await nodes[0].kill();
+      await eventually('everybody is in', () => apps.every(({ centrifuge }) => centrifuge.state === 'connected'));
+      for (const listener of listeners) {
+        assert.deepEqual(await listener.received(published), Array.from({ length: published }, (_, index) => index));
+      }
+      assert.equal(apps.filter(({ connected }) => connected.length === 1).length, 6, 'those elsewhere stayed');
+    } finally {
+      for (const app of apps) app.close();
+    }
+    await nodes[0].run();
+  });
+
   test('what operators and backends use is closed, however it is spelled', async () => {
     const closed = ['/metrics', '/api', '/api/publish', '/cluster/status', '/cluster/nodes', '/console', '/console/', '/console/session', '/console/main.js', '/debug',
       '//metrics', '/%6detrics', '/x/../metrics', '/connection/../metrics', '/connection/%2e%2e/api/info', '/./api/stats'];
