@@ -67,7 +67,7 @@ fn what_cannot_work_is_refused() {
         ),
         (
             "{ name = \"/\", tell = [\"come\"] }",
-            "socketio.namespaces[0].tell = [\"come\"]: not one of \"connect\", \"disconnect\", \"join\", \"leave\", \"create\", \"delete\"",
+            "socketio.namespaces[0].tell = [\"come\"]: none of \"connect\", \"disconnect\", \"join\", \"leave\", \"create\", \"delete\"",
         ),
     ] {
         // Development mode has a namespace `chat`.
