@@ -113,7 +113,9 @@ impl Acks {
     /// Lets those go who were not asked after all.
     pub(super) fn release(&self, id: u64, not_asked: &[Uuid]) {
         if let Some(owed) = self.owed.lock().get_mut(&id) {
-            owed.by.retain(|socket| !not_asked.contains(socket));
+            not_asked.iter().for_each(|socket| {
+                owed.by.remove(socket);
+            });
         }
     }
 
@@ -230,5 +232,54 @@ impl Connection {
             debug!(%socket, %error, "an acknowledgement was not passed on");
             self.shared.count_ack(AckResult::Failed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WITHIN: Duration = Duration::from_secs(5);
+
+    fn ids<const N: usize>() -> [Uuid; N] {
+        std::array::from_fn(|_| Uuid::new_v4())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_answers_once_and_in_time() {
+        let acks = Acks::default();
+        let [ada, bob, eve] = ids();
+        let id = acks.owe(7, "node-1", [ada, bob].into(), WITHIN).unwrap();
+        assert_eq!(acks.settle(id, eve), None, "nobody asked it");
+        assert_eq!(acks.settle(id + 1, ada), None);
+        assert_eq!(acks.settle(id, ada), Some((7, "node-1".to_owned())));
+        assert_eq!(acks.settle(id, ada), None, "only the first answer counts");
+        tokio::time::advance(WITHIN).await;
+        assert_eq!(acks.settle(id, bob), None, "late");
+        acks.sweep();
+        assert!(acks.owed.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_was_not_asked_after_all_owes_nothing() {
+        let acks = Acks::default();
+        let [ada, bob] = ids();
+        let id = acks.owe(7, "node-1", [ada, bob].into(), WITHIN).unwrap();
+        acks.release(id, &[bob]);
+        assert_eq!(acks.settle(id, bob), None);
+        assert!(acks.settle(id, ada).is_some());
+        assert!(acks.owed.lock().is_empty(), "nobody owes anything any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn so_many_calls_wait_and_no_more_until_their_time_is_over() {
+        let acks = Acks::default();
+        let [ada] = ids();
+        for call in 0..CALLS as u64 {
+            acks.owe(call, "node-1", [ada].into(), WITHIN).unwrap();
+        }
+        assert_eq!(acks.owe(0, "node-1", [ada].into(), WITHIN), Err(TooManyCalls));
+        tokio::time::advance(WITHIN).await;
+        assert!(acks.owe(0, "node-1", [ada].into(), WITHIN).is_ok());
     }
 }

@@ -44,6 +44,24 @@ pub fn outbox(limit: usize, wire: &Narrow) -> (Arc<Outbox>, Backlog) {
 }
 
 #[test]
+fn what_may_be_dropped_never_waits_behind_anything() {
+    let wire = Narrow::new(4, 4);
+    let (outbox, _) = outbox(100, &wire);
+    let offer = |frame: &'static str| outbox.offer(Bytes::from(frame), Spill::Drop);
+    assert_eq!(offer("ab"), Taken::First);
+    assert_eq!(offer("cd"), Taken::Dropped, "one waits");
+    outbox.flush();
+    assert_eq!(offer("ef"), Taken::First);
+    outbox.flush();
+    outbox.deliver("kept".into());
+    assert_eq!(outbox.flush(), Flushed::Blocked);
+    assert_eq!(offer("gh"), Taken::Dropped, "the socket is full");
+    wire.make_room(100);
+    outbox.flush_writable();
+    assert_eq!(wire.got(), b"abefkept");
+}
+
+#[test]
 fn frames_leave_whole_and_in_order_whatever_the_socket_takes() {
     let wire = Narrow::new(3, 2);
     let (outbox, backlog) = outbox(100, &wire);
