@@ -27,8 +27,25 @@ pub fn terminated() -> impl Future<Output = ()> {
     }
 }
 
+/// Says of signals that are no request to stop, and would end the process at once, that they do nothing: for ever. There are
+/// no settings that could be read again (SIGHUP), and no log files to be opened anew (SIGUSR1).
+pub fn ignored() -> impl Future<Output = ()> {
+    let (mut hangup, mut first, mut second) =
+        (listen(SignalKind::hangup()), listen(SignalKind::user_defined1()), listen(SignalKind::user_defined2()));
+    async move {
+        loop {
+            let signal = tokio::select! {
+                _ = hangup.recv() => "SIGHUP",
+                _ = first.recv() => "SIGUSR1",
+                _ = second.recv() => "SIGUSR2",
+            };
+            warn!(signal, "ignored: settings are read at the start only; SIGTERM stops the node");
+        }
+    }
+}
+
 fn listen(kind: SignalKind) -> Signal {
-    signal(kind).expect("SIGTERM and SIGINT can be listened to")
+    signal(kind).expect("signals can be listened to")
 }
 
 async fn next(terminate: &mut Signal, interrupt: &mut Signal) -> SignalKind {

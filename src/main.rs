@@ -23,6 +23,7 @@ async fn main() -> ExitCode {
         Err(refusals) => return cli::refuse(&refusals),
     };
     telemetry::logging::install(&settings.log);
+    tokio::spawn(lifecycle::ignored());
     for note in &settings.notes {
         tracing::warn!("{note}");
     }
@@ -34,6 +35,6 @@ async fn main() -> ExitCode {
     cli::print(&cli::announce(&settings, app.address(), app.internal_address()));
     match app.run_until(stop).await {
         Ending::Asked => ExitCode::SUCCESS,
-        Ending::Fenced => ExitCode::FAILURE,
+        Ending::Fenced => cli::fenced(),
     }
 }

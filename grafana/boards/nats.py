@@ -67,6 +67,14 @@ def rows():
             "Streams of what all nodes share that somebody deleted. They are made again; what nodes knew is written again.",
             [("{{state}}", 'sum by (state) (increase(midplane_backplane_state_losses_total[$__rate_interval]))')],
         ),
+        graph(
+            "Complaints of NATS",
+            "Errors that it reported, and subscriptions that it has taken back: they are asked for again.",
+            [
+                ("errors " + BY_NODE, rate("midplane_backplane_complaints_total", "instance")),
+                ("taken back " + BY_NODE, "midplane_backplane_subscriptions_taken_back"),
+            ],
+        ),
         graph("Round trip", "Measured every ten seconds.", [(BY_NODE, "midplane_backplane_rtt_seconds")], "s"),
         graph(
             "Subscriptions",
@@ -153,6 +161,12 @@ def rows():
             [("{{result}}", rate("midplane_cluster_reaps_total", "result")), ("late", rate("midplane_cluster_orphans_total"))],
             "ops",
             width=6,
+        ),
+        graph(
+            "Nonsense",
+            "Words among nodes that made no sense: a version that says more, or somebody else who publishes there.",
+            [("{{topic}}", rate("midplane_cluster_malformed_total", "topic"))],
+            "ops",
         ),
         graph(
             "Questions to all nodes",

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::command::{decode, or_null};
@@ -17,6 +17,7 @@ use super::{Api, ApiError, Empty, Method};
 use crate::auth::options::{SubscribeOptions, expiry, on_one_line};
 use crate::hub::{Control, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
+use crate::telemetry::{Telemetry, Topic};
 
 /// The topic on which calls are told.
 pub const CONTROL: &str = "control";
@@ -80,10 +81,10 @@ impl Api {
     }
 
     /// Does what nodes tell, until they do no longer.
-    pub async fn obey(self: Arc<Self>, mut told: mpsc::Receiver<Bytes>) {
+    pub async fn obey(self: Arc<Self>, mut told: mpsc::Receiver<Bytes>, telemetry: Arc<Telemetry>) {
         while let Some(message) = told.recv().await {
             if self.obey_one(&message).is_none() {
-                warn!("a node told what this one does not understand");
+                telemetry.cluster.not_understood(Topic::Control);
             }
         }
     }

@@ -134,7 +134,7 @@ impl Rooms {
         let told = patiently(async || backplane.broadcast().hear(api::CONTROL).await)
             .await
             .context("word from other nodes")?;
-        tasks.run("word from other nodes", Arc::clone(&api).obey(told));
+        tasks.run("word from other nodes", Arc::clone(&api).obey(told, Arc::clone(telemetry)));
         let emulation = emulation(settings, backplane, telemetry, tasks).await?;
         let readiness = &base.readiness;
         let clients = clients(settings, &edge, &emulation, services, sockets);

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use tracing::debug;
 use uuid::Uuid;
 
 use super::place::{Other, Places};
 use crate::backplane::{Request, RequestError, Requests};
+use crate::telemetry::{Telemetry, Topic};
 
 /// A node that is well answers within milliseconds.
 const PATIENCE: Duration = Duration::from_millis(700);
@@ -71,9 +71,9 @@ pub(super) fn here(places: &Places, client: Uuid, word: Word) -> Found {
 }
 
 /// Answers another node.
-pub(super) fn answer(places: &Places, request: Request) {
+pub(super) fn answer(places: &Places, request: Request, telemetry: &Telemetry) {
     let Ok(Question { client, word }) = serde_json::from_slice(&request.body) else {
-        debug!("a node asked what this one does not understand");
+        telemetry.cluster.not_understood(Topic::Census);
         return;
     };
     let answer = match here(places, client, word) {

@@ -88,7 +88,7 @@ impl Census {
     /// Answers what other nodes ask, until they cannot any more.
     pub async fn answer(self: Arc<Self>, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.recv().await {
-            ask::answer(&self.places, request);
+            ask::answer(&self.places, request, &self.telemetry);
         }
     }
 

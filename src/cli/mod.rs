@@ -17,6 +17,8 @@ pub use announce::announce;
 
 /// Settings that are refused (EX_CONFIG of sysexits.h).
 const EX_CONFIG: u8 = 78;
+/// Another process has joined under this node's name. Just behind what sysexits.h defines.
+const FENCED: u8 = 79;
 
 /// A realtime gateway on NATS: any client, any node, nothing lost.
 #[derive(Debug, Parser)]
@@ -94,6 +96,11 @@ fn with_settings(file: Option<&Path>, work: impl FnOnce(&Settings) -> ExitCode) 
 pub fn refuse(refusals: &Refusals) -> ExitCode {
     let _ = writeln!(io::stderr(), "{refusals}");
     ExitCode::from(EX_CONFIG)
+}
+
+/// Another process has this node's name: whoever starts this one again would have the two take turns for ever.
+pub fn fenced() -> ExitCode {
+    ExitCode::from(FENCED)
 }
 
 /// Says why something failed.

@@ -12,7 +12,7 @@ use super::entry::State;
 use super::load::Load;
 use super::view::Heard;
 use super::{Life, Shared};
-use crate::telemetry::Heartbeat;
+use crate::telemetry::{Heartbeat, Topic};
 
 /// Where heartbeats are heard.
 pub(super) const PATTERN: &str = "hb.*";
@@ -73,7 +73,7 @@ impl Shared {
         while let Some(message) = beats.recv().await {
             match serde_json::from_slice::<Beat>(&message) {
                 Ok(beat) => self.heard(&beat),
-                Err(error) => debug!(%error, "a heartbeat that this node does not understand"),
+                Err(_) => self.telemetry.cluster.not_understood(Topic::Heartbeat),
             }
         }
     }

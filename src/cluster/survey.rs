@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use super::answers::{Answers, Asked, Part};
 use super::{Cluster, Shared};
-use crate::telemetry::{self, Overflow};
+use crate::telemetry::{self, Overflow, Topic};
 
 /// Where questions are heard.
 pub(super) const QUESTIONS: &str = "ask";
@@ -171,7 +171,7 @@ impl Shared {
     pub(super) async fn collect(self: Arc<Self>, mut answers: mpsc::Receiver<Bytes>) {
         while let Some(answer) = answers.recv().await {
             let Ok(part) = serde_json::from_slice::<Part>(&answer) else {
-                warn!("an answer that this node does not understand");
+                self.telemetry.cluster.not_understood(Topic::Answer);
                 continue;
             };
             let asker = self.surveys.waiting.lock().get(&part.id).cloned();
@@ -196,7 +196,7 @@ impl Shared {
                 let answering = AssertUnwindSafe(shared.answer_one(&*respond, &message)).catch_unwind();
                 // A panic is reported by its hook, and must not end the other answers.
                 if let Ok(None) = answering.await {
-                    warn!("a question that this node does not understand");
+                    shared.telemetry.cluster.not_understood(Topic::Question);
                 }
             }
         });

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use tracing::debug;
 use uuid::Uuid;
 
 use super::PostError;
 use crate::backplane::{Request, RequestError, Requests};
 use crate::hub::{Inboxes, NotTaken};
+use crate::telemetry::{Telemetry, Topic};
 
 /// Names the session. In a header, and not in the subject: whoever may watch subjects must not learn it.
 const SESSION: &str = "Midplane-Session";
@@ -24,10 +24,10 @@ pub(super) fn subject(node: Uuid) -> String {
 }
 
 /// Leaves a post that another node passed on in its session's inbox.
-pub(super) fn answer(inboxes: &Inboxes, request: Request) {
+pub(super) fn answer(inboxes: &Inboxes, request: Request, telemetry: &Telemetry) {
     let session = request.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case(SESSION));
     let Some(session) = session.and_then(|(_, session)| session.parse().ok()) else {
-        debug!("a node passed on a post without a session");
+        telemetry.cluster.not_understood(Topic::Post);
         return;
     };
     let answer = match inboxes.post(session, request.body) {

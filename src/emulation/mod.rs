@@ -87,7 +87,7 @@ impl Emulation {
     /// Takes what other nodes pass on, until they cannot any more.
     pub async fn take(self: Arc<Self>, mut requests: mpsc::Receiver<Request>) {
         while let Some(request) = requests.recv().await {
-            forward::answer(&self.inboxes, request);
+            forward::answer(&self.inboxes, request, &self.telemetry);
         }
     }
 

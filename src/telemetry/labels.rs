@@ -184,6 +184,12 @@ labels! {
         Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
+    /// What a word among nodes is.
+    Topic("topic") {
+        Heartbeat = "heartbeat", Question = "question", Answer = "answer", Control = "control", Watch = "watch",
+        Post = "post", Census = "census",
+    }
+
     /// What a stream holds that all nodes share.
     SharedState("state") {
         Generations = "generations", Nodes = "nodes", Revocations = "revocations", Scaling = "scaling",

@@ -4,8 +4,11 @@ use std::sync::Arc;
 
 use ::metrics::{Counter, Gauge, Histogram, Label as Pair};
 
+use tracing::warn;
+
 use super::labels::*;
 use super::names;
+use super::pace::Pace;
 use super::registry::{ByNamespace, Counters, Family, Gauges, Histograms, Registry};
 use crate::backplane::GapCause;
 use crate::protocol::centrifuge::Format;
@@ -210,6 +213,8 @@ pub struct Backplane {
     pub connections: Gauges<Link>,
     pub reconnects: Counter,
     pub losses: Counters<SharedState>,
+    pub complaints: Counter,
+    pub taken_back: Gauge,
     /// Seconds.
     pub rtt: Gauge,
     pub publish_duration: Histograms<Carriage>,
@@ -228,6 +233,8 @@ impl Backplane {
             connections: registry.family(&names::BACKPLANE_CONNECTIONS),
             reconnects: registry.one(&names::BACKPLANE_RECONNECTS),
             losses: registry.family(&names::BACKPLANE_LOSSES),
+            complaints: registry.one(&names::BACKPLANE_COMPLAINTS),
+            taken_back: registry.one(&names::BACKPLANE_TAKEN_BACK),
             rtt: registry.one(&names::BACKPLANE_RTT),
             publish_duration: registry.family(&names::BACKPLANE_PUBLISH_DURATION),
             pending_acks: registry.one(&names::BACKPLANE_PENDING_ACKS),
@@ -261,6 +268,9 @@ pub struct Cluster {
     pub fenced: Counter,
     pub surveys: Counters<Survey>,
     pub survey_duration: Histogram,
+    malformed: Counters<Topic>,
+    /// Of lines about words that make no sense.
+    nonsense: Pace,
 }
 
 impl Cluster {
@@ -278,6 +288,17 @@ impl Cluster {
             fenced: registry.one(&names::CLUSTER_FENCED),
             surveys: registry.family(&names::SURVEYS),
             survey_duration: registry.one(&names::SURVEY_DURATION),
+            malformed: registry.family(&names::CLUSTER_MALFORMED),
+            nonsense: Pace::default(),
+        }
+    }
+
+    /// Counts a word among nodes that makes no sense, and says so now and then: whoever may publish there can send as many
+    /// as he likes.
+    pub fn not_understood(&self, topic: Topic) {
+        self.malformed.of(topic).increment(1);
+        if let Some(left_out) = self.nonsense.due() {
+            warn!(?topic, left_out, "a word among nodes that this node does not understand");
         }
     }
 }

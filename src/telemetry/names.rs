@@ -117,6 +117,8 @@ metrics! {
     BACKPLANE_CONNECTIONS: Gauge "midplane_backplane_connections" Count, "Connections to the backplane.";
     BACKPLANE_RECONNECTS: Counter "midplane_backplane_reconnects_total" Count, "Times that a connection to the backplane came back.";
     BACKPLANE_LOSSES: Counter "midplane_backplane_state_losses_total" Count, "Times that what all nodes share was found lost; it was made again, and nodes wrote again what they knew.";
+    BACKPLANE_COMPLAINTS: Counter "midplane_backplane_complaints_total" Count, "Errors that NATS reported, such as permissions violations.";
+    BACKPLANE_TAKEN_BACK: Gauge "midplane_backplane_subscriptions_taken_back" Count, "Subscriptions that NATS once took and now refuses; they are asked for again.";
     BACKPLANE_RTT: Gauge "midplane_backplane_rtt_seconds" Seconds, "Round trip to the backplane.";
     BACKPLANE_PUBLISH_DURATION: Histogram(DELIVERY) "midplane_backplane_publish_duration_seconds" Seconds, "Time until publications were acknowledged.";
     BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";
@@ -133,6 +135,7 @@ metrics! {
     CLUSTER_ORPHANS: Counter "midplane_cluster_orphans_total" Count, "Lives of nodes that had left something behind although they were cleaned up after; it is removed.";
     CLUSTER_REJOINS: Counter "midplane_cluster_rejoins_total" Count, "Times that this node was declared dead or forgotten and joined anew.";
     CLUSTER_FENCED: Counter "midplane_cluster_fenced_total" Count, "Times that this node found another process under its name.";
+    CLUSTER_MALFORMED: Counter "midplane_cluster_malformed_total" Count, "Words among nodes that made no sense, by what they were to be.";
     SURVEYS: Counter "midplane_surveys_total" Count, "Questions to all nodes.";
     SURVEY_DURATION: Histogram(REQUEST) "midplane_survey_duration_seconds" Seconds, "Time that questions to all nodes took.";
 

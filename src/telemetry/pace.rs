@@ -1,16 +1,25 @@
-//! Log lines that must not flood: what goes wrong a thousand times a second is told every ten seconds.
+//! Log lines that must not flood: what goes wrong a thousand times a second is told every ten seconds, or more rarely.
 
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-/// The shortest time between two lines.
+/// The shortest time between two lines, unless another is asked for.
 const EVERY: Duration = Duration::from_secs(10);
 
 /// When a line that repeats itself may be written again.
-#[derive(Debug, Default)]
-pub struct Pace(Mutex<State>);
+#[derive(Debug)]
+pub struct Pace {
+    every: Duration,
+    state: Mutex<State>,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::every(EVERY)
+    }
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -21,12 +30,18 @@ struct State {
 }
 
 impl Pace {
+    /// With so much time between two lines at least.
+    #[must_use]
+    pub fn every(every: Duration) -> Self {
+        Self { every, state: Mutex::default() }
+    }
+
     /// Whether the line may be written now; then it holds how many were left out since the last one.
     pub fn due(&self) -> Option<u64> {
         let now = Instant::now();
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.since.get_or_insert(now);
-        if state.told.is_some_and(|told| now - told < EVERY) {
+        if state.told.is_some_and(|told| now - told < self.every) {
             state.left_out += 1;
             return None;
         }
@@ -36,7 +51,7 @@ impl Pace {
 
     /// The trouble is over: how long it lasted, where a line told of it. The next one is told at once.
     pub fn over(&self) -> Option<Duration> {
-        std::mem::take(&mut *self.0.lock()).since.map(|since| since.elapsed())
+        std::mem::take(&mut *self.state.lock()).since.map(|since| since.elapsed())
     }
 }
 

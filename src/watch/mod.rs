@@ -24,7 +24,6 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
-use tracing::debug;
 use uuid::Uuid;
 
 pub use live::{Live, Refused};
@@ -37,7 +36,7 @@ use crate::backplane::Backplane;
 use crate::clock::unix_millis;
 use crate::relay::Relay;
 use crate::settings::Channels;
-use crate::telemetry::{Overflow, Telemetry};
+use crate::telemetry::{Overflow, Telemetry, Topic};
 
 /// The topic on which nodes tell what is wanted, and what they have seen.
 pub const WATCH: &str = "watch";
@@ -143,7 +142,7 @@ impl Lookout {
 
     fn hear(&self, word: &[u8]) {
         let Ok(Word { want, seen, missed }) = serde_json::from_slice(word) else {
-            debug!("a node told of its watchers what this one does not understand");
+            self.telemetry.cluster.not_understood(Topic::Watch);
             return;
         };
         if let Some(subject) = want {

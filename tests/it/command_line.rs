@@ -99,6 +99,19 @@ async fn a_second_signal_does_not_wait_for_anybody() {
 }
 
 #[tokio::test]
+async fn signals_that_ask_for_what_a_node_does_not_do_end_nothing() {
+    let mut node = Process::serve().await;
+    for (signal, name) in [("-HUP", "SIGHUP"), ("-USR1", "SIGUSR1"), ("-USR2", "SIGUSR2")] {
+        node.signal(signal).await;
+        node.logs(name).await;
+    }
+    let url = format!("http://{}", node.address);
+    assert_eq!(run(&mut midplane(&["health", "--url", &url])).await.0, Some(0));
+    node.signal("-TERM").await;
+    assert_eq!(node.exit_code().await, Some(0));
+}
+
+#[tokio::test]
 async fn the_reference_goes_to_standard_output_and_nothing_else() {
     let (code, out, error) = run(&mut midplane(&["settings", "--reference"])).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));

@@ -158,9 +158,18 @@ async fn a_refused_subscription_is_told_and_its_neighbours_are_not_touched() {
     server.configure(&config("\"secret.>\", \"open.2\""));
     server.restart().await;
     assert!(matches!(ear.next().await, LiveEvent::Disconnected { .. }));
+    // What was given back meanwhile is there again.
+    assert!(matches!(ear.next().await, LiveEvent::Granted { sid } if sid == sids["open.1"]));
     assert!(matches!(ear.next().await, LiveEvent::Refused { sid, .. } if sid == sids["open.2"]));
     assert!(matches!(ear.next().await, LiveEvent::Connected { .. }));
-    assert_eq!(subscriptions(&server).await, Some(sids.len() as u64 - 2));
+    assert_eq!(subscriptions(&server).await, Some(sids.len() as u64 - 1));
+    assert_eq!(ear.live.taken_back().borrow().count, 1);
+    // Given back while it runs.
+    server.configure(&config("\"secret.>\""));
+    server.reload();
+    assert!(matches!(ear.next().await, LiveEvent::Granted { sid } if sid == sids["open.2"]));
+    assert_eq!(subscriptions(&server).await, Some(sids.len() as u64));
+    assert_eq!(ear.live.taken_back().borrow().count, 0);
 }
 
 #[tokio::test]

@@ -27,10 +27,14 @@ impl Broadcast for Nats {
 
     async fn hear(&self, pattern: &str) -> Result<mpsc::Receiver<Bytes>, SubscribeError> {
         let unavailable = |why: String| SubscribeError::Unavailable(why);
-        let heard = self.services.client.subscribe(self.subjects.below(pattern)).await;
+        let subject = self.subjects.below(pattern);
+        let heard = self.services.client.subscribe(subject.clone()).await;
         let mut heard = heard.map_err(|error| unavailable(error.to_string()))?;
         let barrier = self.services.barrier(&self.subjects.below("barrier")).await;
         barrier.map_err(|error| unavailable(error.to_string()))?;
+        if let Some(why) = self.services.refusals.of(&subject) {
+            return Err(SubscribeError::Refused { subject, why });
+        }
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(async move {
             while let Some(message) = heard.next().await {

@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{Client, ConnectErrorKind, ConnectOptions, Event, HeaderMap, Message, RequestErrorKind, ServerAddr};
@@ -13,7 +14,9 @@ use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, sleep_until};
 use tracing::{debug, info, warn};
 
+use super::refusals::{self, Refusals};
 use crate::settings::{self, NatsAuth};
+use crate::telemetry::Pace;
 
 /// The longest pause between two attempts to reconnect.
 const RECONNECT_CAP: Duration = Duration::from_millis(400);
@@ -150,6 +153,19 @@ pub struct Link {
     pub client: Client,
     state: watch::Receiver<LinkState>,
     denials: broadcast::Sender<Arc<str>>,
+    pub refusals: Arc<Refusals>,
+    complaints: Arc<AtomicU64>,
+}
+
+/// Takes in what the client reports.
+struct Ear {
+    state: watch::Sender<LinkState>,
+    denials: broadcast::Sender<Arc<str>>,
+    refusals: Arc<Refusals>,
+    complaints: Arc<AtomicU64>,
+    /// Of lines about subscriptions taken back, and about everything else.
+    taken_back: Pace,
+    complained: Pace,
 }
 
 impl Link {
@@ -163,7 +179,15 @@ impl Link {
             .map_err(LinkError::Address)?;
         let (told_state, state) = watch::channel(LinkState { up: true, losses: 0 });
         let (denials, _) = broadcast::channel(DENIALS);
-        let told = denials.clone();
+        let (refusals, complaints) = (Arc::<Refusals>::default(), Arc::<AtomicU64>::default());
+        let ear = Ear {
+            state: told_state,
+            denials: denials.clone(),
+            refusals: Arc::clone(&refusals),
+            complaints: Arc::clone(&complaints),
+            taken_back: Pace::default(),
+            complained: Pace::default(),
+        };
         let client = authenticated(options)
             .await?
             .name("midplane")
@@ -173,12 +197,12 @@ impl Link {
             .client_capacity(COMMANDS)
             .reconnect_delay_callback(reconnect_delay)
             .event_callback(move |event| {
-                note(&event, &told_state, &told);
+                ear.note(&event);
                 std::future::ready(())
             })
             .connect(addresses)
             .await?;
-        Ok(Self { client, state, denials })
+        Ok(Self { client, state, denials, refusals, complaints })
     }
 
     /// Whether it is up, and every change of that.
@@ -199,6 +223,18 @@ impl Link {
     pub async fn up(&self, deadline: Instant) -> bool {
         let mut state = self.state.clone();
         tokio::time::timeout_at(deadline, state.wait_for(|state| state.up)).await.is_ok_and(|state| state.is_ok())
+    }
+
+    /// Errors that the server reported so far.
+    pub fn complaints(&self) -> u64 {
+        self.complaints.load(Ordering::Relaxed)
+    }
+
+    /// Returns once it is up again after it was lost more than `losses` times; false if it is not by `deadline`.
+    pub async fn back_after(&self, losses: u64, deadline: Instant) -> bool {
+        let mut state = self.state.clone();
+        let back = state.wait_for(|state| state.up && state.losses > losses);
+        tokio::time::timeout_at(deadline, back).await.is_ok_and(|state| state.is_ok())
     }
 
     /// Returns once it was lost, also if it is back already.
@@ -292,31 +328,41 @@ async fn denied(denials: &mut broadcast::Receiver<Arc<str>>, subject: &str) {
     }
 }
 
-/// Called by the client between two messages: must not wait. That the connection is lost, and back, the vigil says.
-fn note(event: &Event, state: &watch::Sender<LinkState>, denials: &broadcast::Sender<Arc<str>>) {
-    match event {
-        Event::Connected => {
-            debug!("connected to NATS");
-            state.send_modify(|state| state.up = true);
-        }
-        Event::Disconnected | Event::Closed => {
-            debug!("disconnected from NATS");
-            state.send_modify(|state| {
-                state.up = false;
-                state.losses += 1;
-            });
-        }
-        Event::ServerError(error) => {
-            let text = error.to_string();
-            if let Some(subject) = denied_subject(&text) {
-                // Nobody may be waiting for it.
-                let _ = denials.send(subject.into());
+impl Ear {
+    /// Called by the client between two messages: must not wait. That the connection is lost, and back, the vigil says.
+    fn note(&self, event: &Event) {
+        match event {
+            Event::Connected => {
+                debug!("connected to NATS");
+                self.state.send_modify(|state| state.up = true);
             }
-            warn!(error = text, "NATS reports an error");
+            Event::Disconnected | Event::Closed => {
+                debug!("disconnected from NATS");
+                self.state.send_modify(|state| {
+                    state.up = false;
+                    state.losses += 1;
+                });
+            }
+            Event::ServerError(error) => self.complaint(&error.to_string()),
+            Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
+            // One for every attempt that fails.
+            Event::ClientError(error) => debug!(%error, "NATS connection"),
         }
-        Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
-        // One for every attempt that fails.
-        Event::ClientError(error) => debug!(%error, "NATS connection"),
+    }
+
+    fn complaint(&self, error: &str) {
+        self.complaints.fetch_add(1, Ordering::Relaxed);
+        if self.refusals.note(error) {
+            self.taken_back.due().into_iter().for_each(|left_out| refusals::tell_of(error, left_out));
+            return;
+        }
+        if let Some(subject) = denied_subject(error) {
+            // Nobody may be waiting for it.
+            let _ = self.denials.send(subject.into());
+        }
+        if let Some(left_out) = self.complained.due() {
+            warn!(error, left_out, "NATS reports an error");
+        }
     }
 }
 

@@ -14,13 +14,14 @@ use super::headers::{Envelope, number};
 use super::keep::Keep;
 use super::live::{Live, LiveEvent, LiveSubscribeError, Sid};
 use super::presences::Records;
+use super::refusals;
 use super::registry::Shelf;
 use super::subjects::{Purpose, Subjects};
 use super::vigil::Signals;
 use crate::backplane::feed::FeedClosed;
 use crate::backplane::{Delivery, FeedSender, Gap, GapCause, Incoming, Scope};
 use crate::protocol::{Channel, Offset};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Pace, Telemetry};
 
 /// What a subscription is for.
 #[derive(Clone)]
@@ -40,7 +41,7 @@ pub enum Target {
     /// The advisory that the bucket has a new leader.
     RegistryLeader(Arc<Shelf>),
     /// A channel's records of who is there.
-    Records(Arc<Records>, Channel),
+    Records(Arc<Records>),
     /// The advisory that the stream of these records has a new leader.
     RecordsLeader(Arc<Records>),
 }
@@ -55,6 +56,8 @@ pub struct Interests {
 struct Table {
     targets: HashMap<Sid, Target, RandomState>,
     sids: HashMap<Channel, Sid>,
+    /// The server's word on those that it has taken back.
+    refused: HashMap<Sid, String>,
 }
 
 impl Interests {
@@ -80,6 +83,7 @@ impl Interests {
     pub fn forget(&self, sid: Sid) {
         let mut table = self.table.write();
         table.targets.remove(&sid);
+        table.refused.remove(&sid);
         self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
     }
 
@@ -87,11 +91,33 @@ impl Interests {
         self.table.read().sids.contains_key(channel)
     }
 
+    /// The server's word where it has taken back the subscription to a channel.
+    pub fn refusal(&self, channel: &Channel) -> Option<String> {
+        let table = self.table.read();
+        table.refused.get(table.sids.get(channel)?).cloned()
+    }
+
+    /// Notes that the server has taken one back; what it was for.
+    fn take_back(&self, sid: Sid, why: &str) -> Option<Target> {
+        let mut table = self.table.write();
+        let target = table.targets.get(&sid).cloned()?;
+        table.refused.insert(sid, why.to_owned());
+        Some(target)
+    }
+
+    /// Notes that the server takes it again; what it is for.
+    fn grant(&self, sid: Sid) -> Option<Target> {
+        let mut table = self.table.write();
+        table.refused.remove(&sid);
+        table.targets.get(&sid).cloned()
+    }
+
     /// Forgets a channel, and returns the subscription to end.
     pub fn remove(&self, channel: &Channel) -> Option<Sid> {
         let mut table = self.table.write();
         let sid = table.sids.remove(channel)?;
         table.targets.remove(&sid);
+        table.refused.remove(&sid);
         self.telemetry.backplane.subscriptions.set(table.targets.len() as f64);
         Some(sid)
     }
@@ -123,6 +149,8 @@ pub struct Pump {
     pub feed: FeedSender,
     pub signals: Arc<Signals>,
     pub shelves: Arc<[Arc<Shelf>]>,
+    /// Of lines about subscriptions that are taken back.
+    pub complaints: Pace,
 }
 
 impl Pump {
@@ -155,22 +183,36 @@ impl Pump {
                 Ok(())
             }
             LiveEvent::Refused { sid, why } => {
-                warn!(why, "the server takes a subscription back");
-                let channel = match self.interests.target(sid) {
-                    Some(Target::Channel(channel, _)) => channel,
-                    Some(Target::Records(records, channel)) => {
-                        self.interests.forget(sid);
-                        records.taken_back(&channel);
-                        return Ok(());
-                    }
-                    _ => return Ok(()),
-                };
-                // Whoever subscribes next asks the server again.
-                self.interests.remove(&channel);
-                let scope = Scope::Channel { channel, up_to: Offset::NONE };
-                self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await
+                let Some(target) = self.interests.take_back(sid, &why) else { return Ok(()) };
+                self.complaints.due().into_iter().for_each(|left_out| refusals::tell_of(&why, left_out));
+                self.doubt(target).await
             }
+            LiveEvent::Granted { sid } => match self.interests.grant(sid) {
+                Some(target) => self.doubt(target).await,
+                None => Ok(()),
+            },
         }
+    }
+
+    /// What a subscription brings may be missing.
+    async fn doubt(&self, target: Target) -> Result<(), FeedClosed> {
+        match target {
+            Target::Channel(channel, _) => {
+                let scope = Scope::Channel { channel, up_to: Offset::NONE };
+                return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
+            }
+            Target::Nudges(keep) => {
+                let scope = Scope::Namespace(Arc::clone(&keep.namespace));
+                return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
+            }
+            Target::Leader(keep) => self.signals.leader_elected(&keep.namespace),
+            Target::Epoch(keep) => self.signals.check_epoch(&keep.namespace),
+            // Writes show it too.
+            Target::QuorumLost(_) => {}
+            Target::Registry(shelf) | Target::RegistryLeader(shelf) => shelf.missed(),
+            Target::Records(records) | Target::RecordsLeader(records) => records.doubt_changes(),
+        }
+        Ok(())
     }
 
     async fn message(&self, target: Target, subject: &Bytes, headers: &Bytes, data: Bytes) -> Result<(), FeedClosed> {
@@ -201,7 +243,7 @@ impl Pump {
                 shelf.missed();
                 Ok(())
             }
-            Target::Records(records, _) => {
+            Target::Records(records) => {
                 records.arrived(headers, data);
                 Ok(())
             }

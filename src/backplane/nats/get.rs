@@ -13,11 +13,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
-use tracing::warn;
 
 use super::connection::{ApiError, Link, Refusal};
 use super::headers::{Envelope, nanoseconds, number};
 use super::live::{ConnectError, Headers, Live, LiveEvent, LiveOptions, LiveState, LiveSubscribeError};
+use super::refusals::TakenBack;
 use crate::backplane::{Stored, Version};
 use crate::protocol::Offset;
 use crate::tasks::Tasks;
@@ -112,6 +112,11 @@ impl Reader {
         self.answers.state()
     }
 
+    /// What the server has taken back of what it listens to.
+    pub fn taken_back(&self) -> watch::Receiver<TakenBack> {
+        self.answers.taken_back()
+    }
+
     /// Ends the connection.
     pub async fn close(&self) {
         self.answers.close().await;
@@ -196,8 +201,8 @@ async fn route(mut events: mpsc::Receiver<LiveEvent>, waiting: Waiting, prefix: 
             }
             // No answer that was on its way comes any more.
             LiveEvent::Disconnected { .. } => waiting.lock().clear(),
-            LiveEvent::Connected { .. } => {}
-            LiveEvent::Refused { why, .. } => warn!(why, "the server takes back the subscription to what is read"),
+            // The connection asks again by itself; the leader answers meanwhile.
+            LiveEvent::Connected { .. } | LiveEvent::Refused { .. } | LiveEvent::Granted { .. } => {}
         }
     }
 }

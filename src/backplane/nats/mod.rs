@@ -22,6 +22,7 @@ mod keep;
 pub mod live;
 mod presences;
 mod publish;
+mod refusals;
 mod registry;
 mod requests;
 mod shared;
@@ -56,6 +57,7 @@ use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
 use self::presences::Records;
 use self::publish::Publisher;
+use self::refusals::keep_subscribed;
 use self::registry::Shelf;
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
@@ -71,6 +73,8 @@ use crate::telemetry::{Pace, Telemetry};
 /// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
 const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
 const STARTUP_PAUSE: Duration = Duration::from_millis(250);
+/// How often a node says that it is still without NATS.
+const REMIND_EVERY: Duration = Duration::from_secs(30);
 /// How often it says that it waits.
 const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Events of the live connection that wait for the pump; beyond it the socket waits.
@@ -130,7 +134,7 @@ impl Nats {
         tasks: &Tasks,
     ) -> Result<Arc<Self>, ConnectError> {
         let stop = CancellationToken::new();
-        let (tasks, _stop) = (tasks.until(&stop), stop.clone().drop_guard());
+        let tasks = tasks.until(&stop);
         let patience = Patience::new(options);
         let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
         let services = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
@@ -143,6 +147,8 @@ impl Nats {
             Reader::start(link.clone(), options_of_answers, options.read_timeout, &tasks).await
         };
         let reader = Arc::new(patience.with(|_| true, start).await?);
+        // Dropped before what the tasks wait for: where joining fails they end because they were asked to.
+        let _stop = stop.clone().drop_guard();
         let subjects = Subjects::new(&options.prefix);
         let keeps: HashMap<_, _> = namespaces
             .iter()
@@ -166,13 +172,19 @@ impl Nats {
             keeps: keeps.clone(),
             records: records.clone(),
             answers: reader.state(),
+            taken_back: [
+                live.taken_back(),
+                reader.taken_back(),
+                link.refusals.standing(),
+                services.refusals.standing(),
+            ],
             services: services.clone(),
             feed: feed.clone(),
             signals: Arc::clone(&signals),
             health: health_sender,
             telemetry: Arc::clone(telemetry),
             servers: patience.servers.clone(),
-            outage: Pace::default(),
+            outage: Pace::every(REMIND_EVERY),
             unchecked: Pace::default(),
             stop,
         });
@@ -203,7 +215,8 @@ impl Nats {
             shelves: Arc::clone(&shelves),
             health,
         });
-        nats.begin(Pump { interests, subjects, feed, signals, shelves }, events, &tasks).await?;
+        nats.begin(Pump { interests, subjects, feed, signals, shelves, complaints: Pace::default() }, events, &tasks)
+            .await?;
         info!(prefix = options.prefix, streams = nats.keeps.len(), "joined the cluster");
         Ok(nats)
     }
@@ -224,6 +237,9 @@ impl Nats {
             }
         }
         let vigil = tasks.run("health of NATS", Arc::clone(&self.vigil).run());
+        for (name, link) in [("subscriptions of NATS", &self.link), ("subscriptions of services", &self.services)] {
+            tasks.run(name, keep_subscribed(link.clone(), self.subjects.below("barrier")));
+        }
         self.tasks.lock().extend([pump, vigil]);
         Ok(())
     }
@@ -328,6 +344,9 @@ impl Backplane for Nats {
         }
         let turn = self.subscribing.take(channel).await;
         let _turn = turn.map_err(|_| SubscribeError::Unavailable("too many subscribe at once".to_owned()))?;
+        if let Some(why) = self.interests.refusal(channel) {
+            return Err(SubscribeError::Refused { subject, why });
+        }
         if self.interests.contains(channel) {
             return Ok(());
         }

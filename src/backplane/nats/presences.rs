@@ -107,12 +107,6 @@ impl Records {
         }
     }
 
-    /// The server takes back the subscription to a channel's records: whoever watches it next asks anew.
-    pub fn taken_back(&self, channel: &Channel) {
-        self.watched.lock().remove(channel);
-        self.doubt_changes();
-    }
-
     fn subject(&self, whose: Whose<'_>) -> String {
         match whose {
             Whose::Everybody => self.subjects.records(None),
@@ -252,7 +246,7 @@ impl Presences for Nats {
             return Ok(());
         }
         let subject = self.subjects.live_records_of(channel);
-        let target = Target::Records(Arc::clone(records), channel.clone());
+        let target = Target::Records(Arc::clone(records));
         let sid = self.interests.subscribe(&self.live, &subject, target).await?;
         let before = records.watched.lock().insert(channel.clone(), sid);
         before.into_iter().for_each(|sid| end(&self.interests, &self.live, sid));

@@ -296,6 +296,8 @@ impl Sending<'_> {
                 }
                 Err(ApiError::Unanswered(Unanswered::NoResponders)) => "the stream has no leader".clone_into(&mut why),
                 Err(ApiError::Unanswered(Unanswered::Denied(subject))) => {
+                    // Of one channel or of all: the vigil finds out.
+                    self.keep.stalled();
                     return Err(PublishError::Refused(format!("no permission to publish to {subject}")));
                 }
                 Err(ApiError::Unanswered(Unanswered::TooLarge { limit, .. })) => return Err(self.too_large(limit)),

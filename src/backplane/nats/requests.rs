@@ -53,10 +53,13 @@ impl Requests for Nats {
     async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         let whole = self.subjects.below(pattern);
         let unavailable = |why: String| SubscribeError::Unavailable(why);
-        let subscriber = self.services.client.queue_subscribe(whole, GROUP.to_owned()).await;
+        let subscriber = self.services.client.queue_subscribe(whole.clone(), GROUP.to_owned()).await;
         let subscriber = subscriber.map_err(|error| unavailable(error.to_string()))?;
         let barrier = self.services.barrier(&self.subjects.below("barrier")).await;
         barrier.map_err(|error| unavailable(error.to_string()))?;
+        if let Some(why) = self.services.refusals.of(&whole) {
+            return Err(SubscribeError::Refused { subject: whole, why });
+        }
         let (sender, receiver) = mpsc::channel(WAITING);
         tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone()));
         Ok(receiver)

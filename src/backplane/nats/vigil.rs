@@ -16,6 +16,7 @@ use super::generations::Generations;
 use super::keep::Keep;
 use super::live::LiveState;
 use super::presences::Records;
+use super::refusals::TakenBack;
 use super::registry::Shelf;
 use super::streams::StreamError;
 use super::subjects::Subjects;
@@ -109,6 +110,8 @@ pub struct Vigil {
     /// How the connection stands that history is read over.
     pub answers: watch::Receiver<LiveState>,
     pub services: Link,
+    /// What was taken back of each connection's subscriptions.
+    pub taken_back: [watch::Receiver<TakenBack>; CONNECTIONS as usize],
     pub feed: FeedSender,
     pub signals: Arc<Signals>,
     pub health: watch::Sender<Health>,
@@ -321,28 +324,56 @@ impl Vigil {
     /// Proves that streams which stopped acknowledging take writes again, and says whether all do.
     async fn judge(&self, restored: &Restored) {
         let stalled = self.keeps.values().filter(|keep| keep.stalled_for().is_some());
-        join_all(stalled.map(|keep| self.probe(keep))).await;
+        let why: HashMap<_, _> = join_all(stalled.map(|keep| self.probe(keep))).await.into_iter().flatten().collect();
         let worst = self.keeps.values().find(|keep| keep.stalled_for().is_some_and(|since| since >= STALL_TOLERANCE));
         let unchecked = restored.unchecked.as_ref().filter(|(since, _)| since.elapsed() >= UNCHECKED_TOLERANCE);
         self.say(match (worst, unchecked) {
-            (Some(keep), _) => Health::Lost { why: format!("stream {} takes no writes", keep.plan.name) },
+            (Some(keep), _) => {
+                let why = why.get(&keep.namespace).map(|why| format!(": {why}")).unwrap_or_default();
+                Health::Lost { why: format!("stream {} takes no writes{why}", keep.plan.name) }
+            }
             (None, Some((_, why))) => Health::Lost { why: why.clone() },
-            (None, None) => Health::Ready,
+            (None, None) => self.heard(),
         });
     }
 
-    /// Proves that a stream takes writes, by one.
-    async fn probe(&self, keep: &Keep) {
-        if let Ok(sequence) = keep.write_probe(&self.link).await {
-            keep.acknowledged(sequence);
-        } else if keep.plan.info(&self.link).await.as_ref().is_err_and(is_gone) {
-            self.signals.check_epoch(&keep.namespace);
+    fn count_taken_back(&self) -> usize {
+        self.taken_back.iter().map(|standing| standing.borrow().count).sum()
+    }
+
+    /// Whether NATS lets this node hear what it has subscribed to.
+    fn heard(&self) -> Health {
+        let count = self.count_taken_back();
+        let mut standing = self.taken_back.iter().map(|standing| standing.borrow().clone());
+        match standing.find(|standing| standing.count > 0) {
+            None => Health::Ready,
+            Some(TakenBack { why, .. }) => {
+                Health::Lost { why: format!("NATS has taken back {count} subscriptions: {why}") }
+            }
+        }
+    }
+
+    /// Proves that a stream takes writes, by one; else what stands in the way.
+    async fn probe(&self, keep: &Keep) -> Option<(Arc<str>, String)> {
+        match keep.write_probe(&self.link).await {
+            Ok(sequence) => {
+                keep.acknowledged(sequence);
+                None
+            }
+            Err(error) => {
+                if keep.plan.info(&self.link).await.as_ref().is_err_and(is_gone) {
+                    self.signals.check_epoch(&keep.namespace);
+                }
+                Some((Arc::clone(&keep.namespace), error.to_string()))
+            }
         }
     }
 
     fn measure_connections(&self, link_up: bool, live_up: bool) {
         let answers_up = matches!(*self.answers.borrow(), LiveState::Connected { .. });
         let up = u32::from(link_up) + u32::from(live_up) + u32::from(answers_up) + u32::from(self.services.is_up());
+        self.telemetry.backplane.taken_back.set(self.count_taken_back() as f64);
+        self.telemetry.backplane.complaints.absolute(self.link.complaints() + self.services.complaints());
         self.telemetry.backplane.connections.of(telemetry::Link::Connected).set(up);
         self.telemetry.backplane.connections.of(telemetry::Link::Disconnected).set(CONNECTIONS - up);
     }

@@ -56,7 +56,48 @@ async fn a_process_whose_name_is_taken_ends() {
     let server = NatsServer::start().await;
     let mut first = Process::start("ada", &options(&server)).await;
     let _second = Process::start("ada", &options(&server)).await;
-    assert_eq!(first.ended().await, Some(1));
+    assert_eq!(first.ended().await, Some(79), "a code by which process managers know not to start it again");
     let log = first.log();
     assert!(log.contains("SERVER_ID"), "{log}");
+}
+
+#[tokio::test]
+async fn rubbish_among_nodes_is_counted_and_told_a_few_times() {
+    const WORDS: u64 = 500;
+    let server = NatsServer::start().await;
+    let ada = Process::start("ada", &options(&server)).await;
+    let publisher = async_nats::connect(server.url().as_str()).await.unwrap();
+    let topics = ["hb.nobody", "control", "ask", "answer.ada", "watch"];
+    for subject in topics {
+        for _ in 0..WORDS / topics.len() as u64 {
+            publisher.publish(format!("midplane.{subject}"), "rubbish".into()).await.unwrap();
+        }
+    }
+    publisher.flush().await.unwrap();
+    eventually("all of it is counted", async || {
+        let metrics = ada.metrics().await?;
+        let counted: u64 = ["heartbeat", "control", "question", "answer", "watch"]
+            .iter()
+            .map(|topic| counted(&metrics, &format!("midplane_cluster_malformed_total{{topic=\"{topic}\"}}")))
+            .sum();
+        (counted == WORDS).then_some(())
+    })
+    .await;
+    let lines = ada.log().lines().filter(|line| line.contains("does not understand")).count();
+    assert!((1..10).contains(&lines), "{lines} lines:\n{}", ada.log());
+}
+
+#[tokio::test]
+async fn an_outage_and_a_bucket_that_cannot_be_made_again_do_not_flood_the_log() {
+    let mut server = NatsServer::start().await;
+    let ada = Process::start("ada", &options(&server)).await;
+    server.kill();
+    let lines = |word: &str| ada.log().lines().filter(|line| line.contains(word)).count();
+    eventually("the outage is told", async || (lines("backplane lost") == 1).then_some(())).await;
+    eventually("rounds of trying go by", async || ada.get("/ready").await.filter(|answer| answer.contains(" 503 ")))
+        .await;
+    server.restart().await;
+    eventually("it is over", async || (lines("backplane restored") == 1).then_some(())).await;
+    assert_eq!(lines("cannot be checked"), 0, "{}", ada.log());
+    assert_eq!(lines("backplane lost"), 1, "{}", ada.log());
 }

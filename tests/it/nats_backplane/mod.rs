@@ -6,6 +6,7 @@ mod depths;
 mod elections;
 mod epochs;
 mod losses;
+mod permissions;
 mod provisioning;
 mod publishers;
 mod replicas;

@@ -1,8 +1,13 @@
 //! Streams come about by themselves, fit what is configured, or are refused with what would help.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
-use midplane::backplane::nats::{ConnectError, StreamError};
+use midplane::backplane::feed;
+use midplane::backplane::nats::{ConnectError, Nats, StreamError};
 use midplane::settings::{NatsAuth, Storage};
+use midplane::tasks::Tasks;
+use midplane::telemetry::Telemetry;
 use serde_json::{Value, json};
 
 use super::{Operator, STREAM, join, namespaces, refusal};
@@ -190,4 +195,22 @@ async fn what_the_user_may_not_do_is_a_refusal_not_a_timeout() {
     settings.auth = NatsAuth::UserPassword { user: "u".to_owned(), password: "wrong".into() };
     let error = refusal(&settings, &namespaces()).await.to_string();
     assert!(error.contains("authorization"), "{error}");
+}
+
+#[tokio::test]
+async fn a_node_that_cannot_join_says_why_and_nothing_of_tasks_that_it_ended_itself() {
+    let server = NatsServer::with_config(RESTRICTED).await;
+    let mut settings = nats([server.url()], 1);
+    settings.auth = NatsAuth::UserPassword { user: "gateway".to_owned(), password: "g".into() };
+    let lost = Arc::new(parking_lot::Mutex::new(Vec::new()));
+    let tasks = Tasks::new({
+        let lost = Arc::clone(&lost);
+        move |task| lost.lock().push(task)
+    });
+    let (sender, _feeds) = feed::open(1);
+    let telemetry = Telemetry::new(&namespaces());
+    let refused = Nats::connect(&settings, &namespaces(), sender, &telemetry, &tasks).await.err();
+    assert!(refused.expect("nothing is provisioned").to_string().contains("no permission"));
+    tasks.ended().await;
+    assert!(lost.lock().is_empty(), "{lost:?}");
 }

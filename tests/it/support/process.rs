@@ -80,7 +80,8 @@ impl Process {
         Some(rest.split_once("http://")?.1.split_once('/')?.0.to_owned())
     }
 
-    async fn get(&self, path: &str) -> Option<String> {
+    /// What it answers to a GET, if it does.
+    pub async fn get(&self, path: &str) -> Option<String> {
         let address = self.address()?;
         timeout(Duration::from_secs(5), get(&address, path)).await.ok().flatten()
     }

@@ -50,6 +50,8 @@ use connect::Connector;
 use interest::Interest;
 use owner::Owner;
 
+use super::refusals::TakenBack;
+
 /// Bytes in a subject. A server closes the connection for a control line of more than 4 KiB.
 const LONGEST_SUBJECT: usize = 4000;
 
@@ -77,8 +79,11 @@ pub enum LiveEvent {
     Disconnected { why: String },
     /// It is back, and the server has taken every subscription again. What was delivered in between is lost.
     Connected { server: String },
-    /// The server does not take a subscription any more that it once took: there will be no more messages of it.
+    /// The server has taken back a subscription: no messages of it come until it is granted again, which is asked for now and
+    /// then.
     Refused { sid: Sid, why: String },
+    /// The server takes a subscription again that it had taken back. What was delivered in between is lost.
+    Granted { sid: Sid },
 }
 
 impl LiveEvent {
@@ -122,6 +127,7 @@ struct Handle {
     commands: Arc<Commands>,
     last_sid: AtomicU64,
     state: watch::Receiver<LiveState>,
+    taken_back: watch::Receiver<TakenBack>,
     patience: Duration,
     stop: CancellationToken,
     _stop: DropGuard,
@@ -140,10 +146,13 @@ impl Live {
         let (state, seen) = watch::channel(link.state());
         let commands = Arc::new(Commands::new());
         let stop = CancellationToken::new();
-        let owner = Owner { connector, interest: Interest::default(), commands: Arc::clone(&commands), events, state };
+        let (refused, taken_back) = watch::channel(TakenBack::default());
+        let interest = Interest::default();
+        let owner = Owner { connector, interest, commands: Arc::clone(&commands), events, state, refused };
         tokio::spawn(owner.run(link, stop.clone()));
         let _stop = stop.clone().drop_guard();
-        Ok(Self(Arc::new(Handle { commands, last_sid: AtomicU64::new(0), state: seen, patience, stop, _stop })))
+        let last_sid = AtomicU64::new(0);
+        Ok(Self(Arc::new(Handle { commands, last_sid, state: seen, taken_back, patience, stop, _stop })))
     }
 
     /// Subscribes; returns once the server has taken it. Calls at the same time share one round trip. Who stops waiting
@@ -193,6 +202,12 @@ impl Live {
     #[must_use]
     pub fn state(&self) -> watch::Receiver<LiveState> {
         self.0.state.clone()
+    }
+
+    /// What the server has taken back, now and from now on.
+    #[must_use]
+    pub fn taken_back(&self) -> watch::Receiver<TakenBack> {
+        self.0.taken_back.clone()
     }
 
     /// What the connected server says of itself.

@@ -15,6 +15,7 @@ use super::connect::{Connector, Link, chain};
 use super::interest::Interest;
 use super::session::{End, Session, Shared};
 use super::{LiveEvent, LiveState};
+use crate::backplane::nats::refusals::TakenBack;
 
 /// The longest pause between two rounds through the servers.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -25,6 +26,7 @@ pub(super) struct Owner {
     pub(super) commands: Arc<Commands>,
     pub(super) events: mpsc::Sender<LiveEvent>,
     pub(super) state: watch::Sender<LiveState>,
+    pub(super) refused: watch::Sender<TakenBack>,
 }
 
 impl Owner {
@@ -46,6 +48,7 @@ impl Owner {
                 commands: &self.commands,
                 events: &self.events,
                 state: &self.state,
+                refused: &self.refused,
             };
             let session = if again {
                 Session::again(link, shared, ping_interval)

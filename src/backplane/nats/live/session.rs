@@ -17,11 +17,17 @@ use super::interest::Interest;
 use super::parser::Op;
 use super::servers::Servers;
 use super::{LiveEvent, LiveState, Sid};
+use crate::backplane::nats::refusals::TakenBack;
+use crate::telemetry::Pace;
 
 /// Pings that may stay unanswered.
 const UNANSWERED: u32 = 2;
 /// With more than this waiting to be written, no further commands are taken.
 const OUTPUT: usize = 1024 * 1024;
+/// How often it is asked for what the server has taken back, and for how many at a time: once one of them is granted, for
+/// all.
+const ASK_AGAIN: Duration = Duration::from_secs(2);
+const AT_A_TIME: usize = 16;
 
 /// How a connection ended.
 #[derive(Debug)]
@@ -38,6 +44,7 @@ pub(super) struct Shared<'a> {
     pub(super) commands: &'a Commands,
     pub(super) events: &'a mpsc::Sender<LiveEvent>,
     pub(super) state: &'a watch::Sender<LiveState>,
+    pub(super) refused: &'a watch::Sender<TakenBack>,
 }
 
 pub(super) struct Session<'a> {
@@ -54,6 +61,9 @@ pub(super) struct Session<'a> {
     /// The server's last error, which tells why it closes.
     complaint: Option<String>,
     pings: Interval,
+    asks: Interval,
+    /// Of lines about what the server complains of.
+    complaints: Pace,
 }
 
 impl<'a> Session<'a> {
@@ -61,6 +71,8 @@ impl<'a> Session<'a> {
     pub(super) fn first(link: Link, shared: Shared<'a>, ping_interval: Duration) -> Self {
         let mut pings = interval_at(Instant::now() + ping_interval, ping_interval);
         pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asks = interval_at(Instant::now() + ASK_AGAIN, ASK_AGAIN);
+        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self {
             link,
             shared,
@@ -70,6 +82,8 @@ impl<'a> Session<'a> {
             unanswered: 0,
             complaint: None,
             pings,
+            asks,
+            complaints: Pace::default(),
         }
     }
 
@@ -107,6 +121,10 @@ impl<'a> Session<'a> {
                     (Err(_), _) => Err(End::Unheard),
                 },
                 _ = self.pings.tick() => self.on_tick(listening),
+                _ = self.asks.tick(), if self.restored && self.shared.interest.lost() > 0 => {
+                    self.ask_for_taken_back(AT_A_TIME);
+                    Ok(())
+                }
                 read = self.link.wire.turn(listening) => self.on_read(read),
             };
             if let Err(end) = outcome {
@@ -190,7 +208,9 @@ impl<'a> Session<'a> {
                 self.link.wire.output.put_slice(b"PING\r\n");
             }
         } else {
-            warn!(server = %self.link.server, error, "NATS server complains");
+            if let Some(left_out) = self.complaints.due() {
+                warn!(server = %self.link.server, error, left_out, "NATS server complains");
+            }
             self.complaint = Some(error);
         }
     }
@@ -202,10 +222,16 @@ impl<'a> Session<'a> {
             // Some subscription is not back, and nobody knows which.
             return Err(End::Lost(error.clone()));
         }
+        let mut granted = false;
         for &sid in &barrier.sids {
             let refusal = self.shared.interest.subject(sid).and_then(|subject| barrier.refused.get(subject));
             match refusal.or(barrier.unnamed.as_ref()) {
-                None => self.shared.interest.accepted(sid),
+                None => {
+                    if self.shared.interest.accepted(sid) {
+                        granted = true;
+                        self.tell(LiveEvent::Granted { sid })?;
+                    }
+                }
                 Some(why) => {
                     self.shared.interest.refused(sid, why);
                     self.unsub(sid);
@@ -213,7 +239,11 @@ impl<'a> Session<'a> {
             }
         }
         if !barrier.refused.is_empty() {
-            self.drop_established(&barrier)?;
+            self.take_back(&barrier)?;
+        }
+        self.tell_taken_back(barrier.refused.values().next());
+        if granted && self.shared.interest.lost() > 0 && barrier.sids.len() <= AT_A_TIME {
+            self.ask_for_taken_back(usize::MAX);
         }
         if barrier.restores {
             self.restored = true;
@@ -224,14 +254,31 @@ impl<'a> Session<'a> {
     }
 
     /// Subscriptions that the server took once and now refuses.
-    fn drop_established(&mut self, barrier: &Barrier) -> Result<(), End> {
-        for sid in self.shared.interest.established(|subject| barrier.refused.contains_key(subject)) {
+    fn take_back(&mut self, barrier: &Barrier) -> Result<(), End> {
+        for sid in self.shared.interest.take_back(|subject| barrier.refused.contains_key(subject)) {
             let why = self.shared.interest.subject(sid).and_then(|subject| barrier.refused.get(subject));
             let why = why.cloned().unwrap_or_default();
-            self.shared.interest.remove(sid);
             self.tell(LiveEvent::Refused { sid, why })?;
         }
         Ok(())
+    }
+
+    /// Shows how many are taken back, with the server's word on one of them.
+    fn tell_taken_back(&self, why: Option<&String>) {
+        let count = self.shared.interest.lost();
+        self.shared.refused.send_if_modified(|standing| {
+            let news = standing.count != count;
+            standing.count = count;
+            if let (Some(why), true) = (why, news) {
+                standing.why = why.as_str().into();
+            }
+            news
+        });
+    }
+
+    fn ask_for_taken_back(&mut self, most: usize) {
+        let sids = self.shared.interest.write_taken_back(most, &mut self.link.wire.output);
+        self.ask(Barrier { sids, ..Barrier::default() });
     }
 
     fn obey_all(&mut self) {
@@ -255,6 +302,7 @@ impl<'a> Session<'a> {
                 if self.shared.interest.remove(sid) && now {
                     self.unsub(sid);
                 }
+                self.tell_taken_back(None);
                 None
             }
         }
