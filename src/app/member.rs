@@ -25,12 +25,27 @@ pub(super) async fn join(
 ) -> anyhow::Result<Cluster> {
     let introduction = Introduction {
         name: settings.node.name.clone(),
-        address: settings.cluster.address.clone().unwrap_or_else(|| bound.to_string()),
+        address: settings.cluster.address.clone().unwrap_or_else(|| whereabouts(bound, host().as_deref())),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capacity: settings.http.max_connections.map(|most| most as u64),
     };
     let (backplane, telemetry) = (Arc::clone(backplane), Arc::clone(telemetry));
     Ok(Box::pin(Cluster::join(backplane, &settings.cluster, introduction, work, telemetry)).await?)
+}
+
+/// Where a node is that listens on `bound`. One that listens everywhere is told by the name of its `host`: 0.0.0.0 would
+/// be the address of all.
+fn whereabouts(bound: SocketAddr, host: Option<&str>) -> String {
+    match host {
+        Some(host) if bound.ip().is_unspecified() => format!("{host}:{}", bound.port()),
+        _ => bound.to_string(),
+    }
+}
+
+/// The name of this machine, or of the container, whose id it is with Docker. Linux tells it.
+fn host() -> Option<String> {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok()?;
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// Counts what this node has to do.
@@ -61,5 +76,19 @@ impl Reap for Traces {
 
     async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
         self.0.lives().await.map_err(|error| ReapError(error.to_string()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nodes_that_listen_everywhere_are_told_apart_by_their_hosts() {
+        for everywhere in ["0.0.0.0:3001", "[::]:3001"] {
+            assert_eq!(whereabouts(everywhere.parse().unwrap(), Some("5f2a6b1c9d3e")), "5f2a6b1c9d3e:3001");
+        }
+        assert_eq!(whereabouts("10.0.0.7:3001".parse().unwrap(), Some("5f2a6b1c9d3e")), "10.0.0.7:3001");
+        assert_eq!(whereabouts("0.0.0.0:3001".parse().unwrap(), None), "0.0.0.0:3001");
     }
 }

@@ -36,9 +36,12 @@ pub(super) const STABLE: [(&str, &str); 10] = [
 const MILLISECONDS: [&str; 2] = ["HEARTBEAT_INTERVAL", "FAILURE_DETECTION_TIMEOUT"];
 
 /// Variables of the tier that midplane replaces which set nothing here yet: said at start, never silently ignored.
-const WITHOUT_EFFECT: [(&str, &str); 2] = [
+const WITHOUT_EFFECT: [(&str, &str); 5] = [
+    ("NODE_ENV", "node.development says whether this is development mode"),
     ("REDIS_URL", "nodes are joined by NATS (NATS_URL)"),
     ("REDIS_KEY_PREFIX", "nodes are joined by NATS (nats.prefix)"),
+    ("SUPABASE_ANON_KEY", "tokens are checked with the project's public keys (SUPABASE_URL)"),
+    ("SUPABASE_SERVICE_ROLE_KEY", "nodes ask nothing of the project; take this secret away from here"),
 ];
 
 /// What the environment says.

@@ -7,9 +7,11 @@ use crate::backplane::GapCause;
 use crate::settings::Settings;
 
 fn telemetry() -> Arc<Telemetry> {
-    let names = ["chat", "news"].map(|name| format!("[[channel.namespaces]]\nname = \"{name}\"\n"));
-    let settings = Settings::from_toml(&names.concat()).unwrap();
-    Telemetry::new(&settings.channel.namespaces)
+    of_namespaces("[[channel.namespaces]]\nname = \"chat\"\n[[channel.namespaces]]\nname = \"news\"\n")
+}
+
+fn of_namespaces(toml: &str) -> Arc<Telemetry> {
+    Telemetry::new(&Settings::from_toml(toml).unwrap().channel.namespaces)
 }
 
 #[test]
@@ -95,6 +97,17 @@ fn a_node_stays_within_its_budget_of_series() {
     }
     let series: usize = by_metric.values().sum();
     assert!(series < 2000, "{series} series: {by_metric:?}");
+}
+
+#[test]
+fn a_namespace_costs_as_many_series_as_operators_are_told() {
+    let series = |namespaces: usize| {
+        let namespace =
+            |name| format!("[[channel.namespaces]]\nname = \"of-{name}\"\nhistory_size = 10\nhistory_ttl = \"5m\"\n");
+        let text = of_namespaces(&(0..namespaces).map(namespace).collect::<String>()).render();
+        text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count()
+    };
+    assert_eq!(series(11) - series(1), 10 * 24);
 }
 
 #[test]
