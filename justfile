@@ -42,9 +42,10 @@ faults-replay seed *arguments:
 fuzz target="" seconds="60":
     {{ if target == "" { "cargo fuzz list" } else { "cargo +nightly fuzz run " + target + " -- -max_total_time=" + seconds } }}
 
-# Licences, advisories and duplicate versions (needs cargo-deny).
+# Licences, sources, advisories and duplicate versions; scripts/test.sh does it too.
 deny:
-    cargo deny --locked check
+    scripts/install-tools.sh deny
+    PATH="$PWD/.tools/bin:$PATH" cargo deny --locked check
 
 # What the tests need, into .tools/ (test.sh does it too).
 tools:

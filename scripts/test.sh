@@ -13,8 +13,8 @@ case "${1:-}" in
     *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust nats clock nginx prometheus compose node python browser" ;;
-    rust) parts="rust nats clock" ;;
+    all) parts="rust deny nats clock nginx prometheus compose node python browser" ;;
+    rust) parts="rust deny nats clock" ;;
     js) parts="rust nats clock nginx compose node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats nginx node browser" ;;
@@ -70,10 +70,11 @@ node_tests() { section "$1" '^(#|ℹ) (pass|fail|cancelled) [0-9]+$' 'pass [0-9]
 smoke_tests() { section "$1" '^[0-9]+ passed, [0-9]+ failed$' '[0-9]+ passed' '[0-9]+ failed' "${@:2}"; }
 python_tests() { section "$1" ' in [0-9.]+s' '[0-9]+ passed' '[0-9]+ (failed|error)' "${@:2}"; }
 
-deny() {
-    if cargo deny --version >/dev/null 2>&1; then cargo deny --locked check
-    else echo "cargo-deny is not installed (cargo install cargo-deny)"; return "$SKIPPED"
-    fi
+deny() { cargo deny --locked --log-level error check --hide-inclusion-graph bans licenses sources; }
+# Against a list that is fetched: without it nothing is known.
+advisories() {
+    cargo deny --locked fetch db || { echo "the list of advisories cannot be fetched here"; return "$SKIPPED"; }
+    cargo deny --locked check --disable-fetch advisories
 }
 
 # Whether they build; running them takes nightly (fuzz/README.md). Nothing is linked, so libFuzzer, which would take a
@@ -104,7 +105,8 @@ check "tools" scripts/install-tools.sh $parts
 if wanted rust; then
     check "format" cargo fmt --all --check
     check "clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
-    check "licences and advisories" deny
+    check "licences and sources" deny
+    check "advisories" advisories
     check "fuzz targets build" fuzz_targets
     cargo_tests "cargo test" cargo_suite
 fi

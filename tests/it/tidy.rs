@@ -253,8 +253,16 @@ fn every_threat_has_a_test_that_exists() {
     let threats = text
         .lines()
         .filter(|line| line.starts_with("| ") && !line.starts_with("| threat") && !line.starts_with("| ---"));
+    let (tests, recipes) = (tests(), fs::read_to_string(root().join("justfile")).expect("recipes"));
     for threat in threats {
         let shown_by = threat.trim_end_matches(" |").rsplit(" | ").next().unwrap_or_default();
         assert!(shown_by.contains('`') || shown_by.contains('"'), "shown by nothing: {threat}");
+        for name in shown_by.split('`').skip(1).step_by(2) {
+            let there = match name.strip_prefix("just ") {
+                Some(recipe) => recipes.contains(&format!("\n{recipe}:\n")),
+                None => tests.contains(&format!("fn {name}(")),
+            };
+            assert!(there, "neither a test nor a recipe: {name}");
+        }
     }
 }
