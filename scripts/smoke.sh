@@ -34,7 +34,7 @@ cleaned() {
     trap - EXIT INT TERM
     if [ "$started" = yes ]; then
         [ "$status" = 0 ] || docker compose --env-file "$CLUSTER_ENV" --profile monitoring --profile scaled logs --no-color >test-artifacts/smoke-containers.log 2>&1 || true
-        docker compose --env-file "$CLUSTER_ENV" -f compose.yaml -f compose/scaled.yaml --profile monitoring --profile scaled \
+        docker compose --env-file "$CLUSTER_ENV" -f compose.yaml -f compose/scaled.yaml -f compose/nats3.yaml --profile monitoring --profile scaled \
             down --volumes --timeout 30 >"$WORK/down.log" 2>&1 || { cat "$WORK/down.log"; status=1; }
     fi
     remove_images || true
@@ -100,10 +100,10 @@ if ! docker compose version >/dev/null 2>&1; then
 fi
 
 free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-for name in HTTP_PORT GATEWAY_1_PORT GATEWAY_2_PORT GATEWAY_3_PORT PROMETHEUS_PORT GRAFANA_PORT; do
+for name in HTTP_PORT HTTPS_PORT GATEWAY_1_PORT GATEWAY_2_PORT GATEWAY_3_PORT PROMETHEUS_PORT GRAFANA_PORT; do
     export "$name=$(free_port)"
 done
-export COMPOSE_PROJECT_NAME="midplane-smoke-$$" CLUSTER_ENV="$WORK/env" SECRETS_DIR="$WORK/secrets"
+export COMPOSE_PROJECT_NAME="midplane-smoke-$$" CLUSTER_ENV="$WORK/env" SECRETS_DIR="$WORK/secrets" CERTIFICATES_DIR="$WORK/certificates"
 export MIDPLANE_IMAGE="midplane:smoke-$$"
 # All clients of this test have one address.
 export CONNECTIONS_PER_CLIENT=10000 HANDSHAKES_PER_SECOND=10000 HANDSHAKE_BURST=10000

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must be green: format, lints, unit and integration tests, both SDK suites, the browser test,
-# what operators get, and the cluster of compose.yaml where a Docker engine runs.
+# what operators get, and the cluster of compose.yaml where a Docker engine runs or can be installed.
 # Usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]
 # Logs go to test-artifacts/; the last lines say what was skipped and sum what ran.
 set -uo pipefail
@@ -91,14 +91,8 @@ cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast;
 js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=3 ./*.test.mjs); }
 browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
 python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
-# By itself it would install an engine and make images for minutes: that is for who asks for it.
-smoke_suite() {
-    if [ "$only" = all ] && ! docker info >/dev/null 2>&1; then
-        echo "no Docker engine runs here (scripts/test.sh --only smoke starts one)"
-        return "$SKIPPED"
-    fi
-    SMOKE_SKIPPED="$SKIPPED" $at_most scripts/smoke.sh
-}
+# Starts an engine where none runs, which takes root and apt-get; where there can be none it says so.
+smoke_suite() { SMOKE_SKIPPED="$SKIPPED" $at_most scripts/smoke.sh; }
 operate_suite() { (cd tests/operate && $at_most ../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
 
 check "tools" scripts/install-tools.sh $parts

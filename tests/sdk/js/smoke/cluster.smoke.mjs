@@ -11,7 +11,7 @@ import { project } from '../harness/process.mjs';
 import { Publisher } from '../harness/publisher.mjs';
 import { token } from '../harness/tokens.mjs';
 import { eventually } from '../harness/wait.mjs';
-import { compose, docker, edge, gateways, inspect, prometheus, requests, scaled, secret } from './stack.mjs';
+import { compose, docker, edge, enableTls, encrypted, gateways, inspect, prometheus, requests, scaled, secret, secureEdge } from './stack.mjs';
 
 let apps = [];
 let channels = 0;
@@ -228,5 +228,23 @@ describe('the cluster of compose.yaml', { timeout: 600_000 }, () => {
       for (const query of asked) assert.ok((await prometheus('query', { query })).result.length > 0, `${title}: ${query}`);
     }
     t.diagnostic(`${queries.length} queries of ${boards.length} dashboards`);
+  });
+
+  test('three NATS servers and TLS everywhere are laid over it', async () => {
+    const ca = await enableTls();
+    await encrypted('up', '-d', '--wait');
+    const { account_details: accounts } = JSON.parse(await encrypted('exec', '-T', 'nats-3', 'wget', '-q', '-O', '-', 'http://127.0.0.1:8222/jsz?streams=1&config=1'));
+    const streams = accounts.flatMap(({ stream_detail: details }) => details ?? []);
+    assert.ok(streams.some(({ name }) => name === 'MP_midplane_chat'));
+    assert.ok(streams.every(({ config }) => config.num_replicas === 3), JSON.stringify(streams));
+    const key = secret('jwt_secret');
+    const [ada, bob] = await Promise.all(['ada', 'bob'].map(sub => new App('json', secureEdge, { token: token({ sub }, { key }), webSocket: { ca } }).connect()));
+    apps.push(ada, bob);
+    const channel = fresh();
+    const [listener] = await Promise.all([bob, ada].map(app => app.subscribe(channel)));
+    await ada.publish(channel, 'in secret');
+    assert.deepEqual(await listener.received(1), ['in secret']);
+    const moved = await fetch(`${edge.url}/connection/sse`, { redirect: 'manual' });
+    assert.deepEqual([moved.status, new URL(moved.headers.get('location')).port], [308, process.env.HTTPS_PORT]);
   });
 });

@@ -1,6 +1,6 @@
 // The cluster that scripts/smoke.sh started by compose.yaml, seen from the host.
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 
@@ -18,6 +18,8 @@ const out = async (command, ...args) => (await run(command, args, { cwd: project
 export const compose = (...args) => out('docker', 'compose', '--env-file', env('CLUSTER_ENV'), '--profile', 'monitoring', ...args);
 /** The same with the further nodes of compose/scaled.yaml. */
 export const scaled = (...args) => compose('-f', 'compose.yaml', '-f', 'compose/scaled.yaml', '--profile', 'scaled', ...args);
+/** The same with three NATS servers, and everything encrypted. */
+export const encrypted = (...args) => compose('-f', 'compose.yaml', ...['nats3', 'nats-tls', 'nats3-tls', 'tls'].flatMap(name => ['-f', `compose/${name}.yaml`]), ...args);
 export const docker = (...args) => out('docker', ...args);
 
 /** What Docker says of a service's containers. */
@@ -32,6 +34,20 @@ export const edge = {
   websocket: `ws://127.0.0.1:${env('HTTP_PORT')}/connection/websocket`,
   port: Number(env('HTTP_PORT')),
 };
+
+/** nginx of `encrypted`, whose certificate `enableTls` makes. */
+export const secureEdge = { ...edge, websocket: `wss://127.0.0.1:${env('HTTPS_PORT')}/connection/websocket` };
+
+/** Makes certificates for NATS, as operators do, and for nginx; the latter is returned. */
+export async function enableTls() {
+  await out(join(project, 'scripts/nats-certificates.sh'));
+  const [key, certificate] = ['privkey.pem', 'fullchain.pem'].map(name => join(env('CERTIFICATES_DIR'), name));
+  mkdirSync(env('CERTIFICATES_DIR'));
+  await out('openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost',
+    '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate);
+  chmodSync(key, 0o644); // for the user of nginx
+  return readFileSync(certificate);
+}
 
 /** Its access log. */
 export async function requests() {
