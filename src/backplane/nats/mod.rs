@@ -150,19 +150,13 @@ impl Nats {
         // Dropped before what the tasks wait for: where joining fails they end because they were asked to.
         let _stop = stop.clone().drop_guard();
         let subjects = Subjects::new(&options.prefix);
-        let keeps: HashMap<_, _> = namespaces
-            .iter()
-            .filter_map(|namespace| {
-                let history = namespace.history.as_ref()?;
-                Some((Arc::clone(&namespace.name), Arc::new(Keep::new(options, &namespace.name, history))))
-            })
-            .collect();
+        let keeps = keeps(options, namespaces);
         let shelf = |bucket| Shelf::new(options, bucket, link.clone(), Arc::clone(&reader), Arc::clone(telemetry));
         let shelves: Arc<[_]> = Bucket::ALL.map(|bucket| Arc::new(shelf(bucket))).into();
         let records = (namespaces.record_presence() || options.record_users)
             .then(|| Records::new(options, &subjects, link.clone(), Arc::clone(telemetry)));
         let generations = Arc::new(Generations::new(options, link.clone(), Arc::clone(telemetry)));
-        let signals = Arc::new(Signals::default());
+        let (signals, interests) = (Arc::<Signals>::default(), Arc::new(Interests::new(Arc::clone(telemetry))));
         let (health_sender, health) = watch::channel(Health::Ready);
         let vigil = Arc::new(Vigil {
             link: link.clone(),
@@ -189,7 +183,6 @@ impl Nats {
             stop,
         });
         patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
-        let interests = Arc::new(Interests::new(Arc::clone(telemetry)));
         let nats = Arc::new(Self {
             _stop,
             publisher: Publisher::new(
@@ -277,6 +270,12 @@ impl Nats {
         }
         Ok(())
     }
+}
+
+/// One for each namespace with history.
+fn keeps(options: &settings::Nats, namespaces: &Namespaces) -> HashMap<Arc<str>, Arc<Keep>> {
+    let stored = namespaces.iter().filter_map(|namespace| Some((&namespace.name, namespace.history.as_ref()?)));
+    stored.map(|(name, history)| (Arc::clone(name), Arc::new(Keep::new(options, name, history)))).collect()
 }
 
 impl From<LiveSubscribeError> for SubscribeError {
