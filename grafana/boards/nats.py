@@ -114,15 +114,26 @@ def rows():
             "Of each namespace's history, as nodes saw them last.",
             [("{{namespace}}", "max by (namespace) (midplane_stream_bytes)")],
             "bytes",
+            width=6,
         ),
         graph(
             "Limit",
             "Bytes that each may take; at the limit the oldest publications give way. 0 is without limit.",
             [("{{namespace}}", "max by (namespace) (midplane_stream_bytes_limit)")],
             "bytes",
+            width=6,
         ),
         graph(
-            "Publications", "In each namespace's history.", [("{{namespace}}", "max by (namespace) (midplane_stream_messages)")]
+            "Publications",
+            "In each namespace's history.",
+            [("{{namespace}}", "max by (namespace) (midplane_stream_messages)")],
+            width=6,
+        ),
+        graph(
+            "Less than settings say",
+            "Streams and buckets that keep less than a node wants: copies, publications of a channel (depth), age, bytes.",
+            [("{{limit}}", "max by (limit) (midplane_streams_below_settings)")],
+            width=6,
         ),
     )
     yield row(

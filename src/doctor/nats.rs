@@ -184,11 +184,15 @@ fn streams(streams: &[Stream], options: &Nats) -> Vec<Finding> {
                 let advice = "a stream without an answer has no leader, or this user may not look at it";
                 findings.push(Finding::failed(ABOUT, format!("{name}: {why}"), advice));
             }
-            StreamState::There { replicas, lagging, differences } => {
+            StreamState::There { replicas, lagging, differences, surplus } => {
                 there += 1;
                 if !differences.is_empty() {
                     let advice = "nodes do not start with it: change it as shown, or remove it with what it holds";
                     findings.push(Finding::failed(ABOUT, format!("{name}: {differences}"), advice));
+                }
+                for more in surplus {
+                    let advice = "it stays so: give all nodes the same settings, or see nats.shrink_streams";
+                    findings.push(Finding::warning(ABOUT, format!("{name}: {more}"), advice));
                 }
                 if !lagging.is_empty() {
                     let found = format!("{name}: of {replicas} copies are behind or away: {}", lagging.join(", "));

@@ -17,6 +17,8 @@ pub struct Nats {
     pub storage: Storage,
     /// Create and update streams and buckets; otherwise they must be there.
     pub provision: bool,
+    /// Lower what streams keep to what these settings say, once, at the start.
+    pub shrink_streams: bool,
     pub auth: NatsAuth,
     pub tls: NatsTls,
     pub ping_interval: Duration,

@@ -136,6 +136,11 @@ labels! {
     /// How the backplane carries a publication.
     Carriage("kind") { Core = "core", Stream = "stream" }
 
+    /// What bounds how much, and how safely, a stream keeps.
+    StreamLimit("limit") {
+        Replicas = "replicas", Depth = "depth", Age = "age", Bytes = "bytes", Messages = "messages", Ids = "ids",
+    }
+
     /// What the check of a token said.
     Verdict("result") {
         Ok = "ok", Expired = "expired", NotYetValid = "not_yet_valid", Signature = "signature",

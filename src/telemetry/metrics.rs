@@ -224,6 +224,7 @@ pub struct Backplane {
     pub stream_bytes: ByNamespace<Gauge>,
     pub stream_bytes_limit: ByNamespace<Gauge>,
     pub stream_messages: ByNamespace<Gauge>,
+    pub streams_below_settings: Gauges<StreamLimit>,
 }
 
 impl Backplane {
@@ -243,6 +244,7 @@ impl Backplane {
             stream_bytes: registry.by_namespace(&names::STREAM_BYTES, stored),
             stream_bytes_limit: registry.by_namespace(&names::STREAM_BYTES_LIMIT, stored),
             stream_messages: registry.by_namespace(&names::STREAM_MESSAGES, stored),
+            streams_below_settings: registry.family(&names::STREAMS_BELOW_SETTINGS),
         }
     }
 

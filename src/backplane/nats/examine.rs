@@ -93,6 +93,8 @@ pub enum StreamState {
         lagging: Vec<String>,
         /// What is not as a node wants it, and cannot be changed by it.
         differences: String,
+        /// What it keeps more of than these settings say.
+        surplus: Vec<String>,
     },
 }
 
@@ -269,8 +271,10 @@ async fn stream(link: &Link, plan: &Plan) -> Stream {
         Ok(described) => {
             let lagging = described.cluster.lagging();
             let differences = list(&plan.lasting_differences(&described.config));
+            let surplus = plan.deviations(&described.config).into_iter().filter(|deviation| !deviation.is_less());
+            let surplus = surplus.map(|more| more.to_string()).collect();
             let replicas = described.config.get("num_replicas").and_then(Value::as_u64).unwrap_or(1);
-            StreamState::There { replicas, lagging, differences }
+            StreamState::There { replicas, lagging, differences, surplus }
         }
         Err(error) if error.code() == Refusal::STREAM_NOT_FOUND => StreamState::Absent,
         Err(error) => StreamState::Unknown(error.to_string()),

@@ -41,7 +41,9 @@ pub struct Keep {
     /// How many were, since when.
     pub depths: Ledger,
     life: ArcSwap<(Life, Epoch)>,
+    /// How long this node wants messages kept, and how long the stream does: nanoseconds.
     horizon: Duration,
+    age: AtomicU64,
     /// The stream may let go of messages for want of room.
     cramped: AtomicBool,
     /// The newest mark that is known to be there.
@@ -82,6 +84,7 @@ impl Keep {
             depth: history.size + 1,
             life: ArcSwap::from_pointee((life, epoch)),
             horizon: history.horizon,
+            age: AtomicU64::new(history.horizon.as_nanos() as u64),
             cramped: AtomicBool::new(true),
             marked: AtomicU64::new(0),
             seen: AtomicU64::new(0),
@@ -102,7 +105,7 @@ impl Keep {
     pub async fn ensure(&self, link: &Link) -> Result<Info, StreamError> {
         // On what it has less of already, or will in a moment, nobody may count from now on.
         if let Ok(info) = self.plan.info(link).await {
-            self.depths.lower(link, info.depth().min(self.depth)).await?;
+            self.depths.lower(link, info.depth().min(self.plan.will_keep(&info))).await?;
         }
         self.plan.ensure(link).await
     }
@@ -130,7 +133,12 @@ impl Keep {
 
     /// How long a message surely stays, as [`History::retention`](crate::backplane::History::retention) says.
     pub fn retention(&self) -> Duration {
-        if self.cramped.load(Ordering::Relaxed) { Duration::ZERO } else { self.horizon }
+        if self.cramped.load(Ordering::Relaxed) { Duration::ZERO } else { self.horizon.min(self.age()) }
+    }
+
+    /// For how long the stream keeps messages, as far as this node knows.
+    fn age(&self) -> Duration {
+        Duration::from_nanos(self.age.load(Ordering::Relaxed))
     }
 
     /// Leaves a mark in the stream unless this part of the horizon has one; returns how the stream answered.
@@ -138,7 +146,7 @@ impl Keep {
     /// The stream's first sequence tells what age has removed only as long as the oldest message is old: one busy channel
     /// that pushes out its own messages would move it up to the present. Marks stay for the whole horizon.
     pub async fn mark(&self, link: &Link, subjects: &Subjects) -> Result<(), ApiError> {
-        let part = self.clock.now().unsigned_abs() / (self.horizon.as_nanos() as u64 / MARKS).max(1);
+        let part = self.clock.now().unsigned_abs() / (self.age.load(Ordering::Relaxed) / MARKS).max(1);
         if self.marked.load(Ordering::Relaxed) == part {
             return Ok(());
         }
@@ -337,8 +345,10 @@ impl Keep {
         }
     }
 
-    /// Takes the time from a description that has just come.
+    /// Takes the time from a description that has just come, and for how long the stream keeps what it has.
     fn hear(&self, info: &Info) {
+        let age = info.limit("max_age");
+        self.age.store(if age == 0 { self.horizon.as_nanos() as u64 } else { age }, Ordering::Relaxed);
         if let Some(showed) = info.described_at() {
             self.clock.hear(showed);
         }

@@ -55,6 +55,7 @@ impl SharedStream {
     }
 
     fn compare(&self, info: Info) -> Found {
+        self.plan.compare(&info, &self.telemetry);
         let before = self.created.lock().replace(info.created.clone());
         if before.is_none_or(|before| before == info.created) {
             return Found::Same;

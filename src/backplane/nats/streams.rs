@@ -5,8 +5,10 @@
 //! configuration that the server echoes.
 
 mod error;
+mod limits;
+mod sizes;
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -14,26 +16,31 @@ use serde_json::{Map, Value, json};
 use tracing::{info, warn};
 
 pub use self::error::{Difference, StreamError, list};
+pub use self::limits::Deviation;
 
+use self::sizes::Sizes;
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::headers::nanoseconds;
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
 use super::vigil::is_gone;
 use crate::settings::{HistoryOptions, Nats, Storage};
-use crate::telemetry::Pace;
+use crate::telemetry::{Pace, StreamLimit};
 
 /// How long the message stays that tells of an expired key.
 const MARKER_TTL: Duration = Duration::from_secs(600);
 
 /// A stream as it should be.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Plan {
     pub name: String,
     config: Map<String, Value>,
     /// Whether this node may create and update it.
     provision: bool,
+    /// Lower what is more than planned, the first time that it is made to fit. Once: what another node raises later stays.
+    shrink: AtomicBool,
+    sizes: Sizes,
     /// Of lines about its being gone.
-    unrestored: Arc<Pace>,
+    unrestored: Pace,
 }
 
 /// A stream as its leader describes it.
@@ -215,7 +222,14 @@ impl Plan {
         config.insert("storage".to_owned(), storage.into());
         let limit = options.max_bytes.filter(|_| !is_bucket).map_or(json!(-1), Value::from);
         config.insert("max_bytes".to_owned(), limit);
-        Self { name, config, provision: options.provision, unrestored: Arc::default() }
+        Self {
+            name,
+            config,
+            provision: options.provision,
+            shrink: options.shrink_streams.into(),
+            sizes: Sizes::default(),
+            unrestored: Pace::default(),
+        }
     }
 
     /// Makes the stream exist as planned, and returns what its leader says of it. Several nodes may do so at once.
@@ -223,13 +237,18 @@ impl Plan {
         // Each round ends in success or a reason, or meets another node that was faster.
         for _ in 0..3 {
             match self.info(link).await {
-                Ok(info) => return self.fit(link, info).await,
+                Ok(info) => {
+                    let fitted = self.fit(link, info).await?;
+                    self.shrink.store(false, Ordering::Relaxed);
+                    return Ok(fitted);
+                }
                 Err(error) if error.code() != Refusal::STREAM_NOT_FOUND => return Err(self.explain(error)),
                 Err(error) if !self.provision => return Err(self.missing(error.to_string())),
                 Err(_) => {}
             }
             match link.ask::<Info>(&format!("STREAM.CREATE.{}", self.name), &self.config).await {
                 Ok(info) => {
+                    self.shrink.store(false, Ordering::Relaxed);
                     info!(stream = self.name, "stream created");
                     return self.checked(info, "the server ignored what it was told");
                 }
@@ -281,7 +300,7 @@ impl Plan {
         }
         // What no setting of ours speaks of stays as somebody made it.
         let mut config = info.config.clone();
-        config.extend(self.config.clone());
+        config.extend(self.target(&info.config));
         if !self.provision {
             let why = format!("nats.provision is off, so update it with\n  {}", command("UPDATE", &self.name, &config));
             return self.checked(info, &why);
@@ -308,8 +327,9 @@ impl Plan {
     fn checked(&self, info: Info, why: &str) -> Result<Info, StreamError> {
         let (capacity, differences): (Vec<_>, Vec<_>) =
             self.differences(&info.config).into_iter().partition(|difference| self.is_the_provisioners(difference));
-        if !capacity.is_empty() {
-            warn!(stream = self.name, differences = list(&capacity), "stream differs from the settings");
+        // Of the others it is told where sizes are compared.
+        for storage in capacity.iter().filter(|difference| difference.field == "storage") {
+            warn!(stream = self.name, "stream differs from the settings: {storage}");
         }
         if differences.is_empty() {
             return Ok(info);
@@ -331,8 +351,31 @@ impl Plan {
         self.differences(has).into_iter().filter(lasts).collect()
     }
 
+    /// Where it keeps less or more than this node wants.
+    pub fn deviations(&self, has: &Map<String, Value>) -> Vec<Deviation> {
+        limits::deviations(has, &self.config)
+    }
+
+    /// Messages of one subject that a stream will keep once it is made to fit.
+    pub fn will_keep(&self, info: &Info) -> usize {
+        usize::try_from(StreamLimit::Depth.of(&self.target(&info.config))).unwrap_or(usize::MAX)
+    }
+
+    /// What a stream is to become: as planned, but that it does not keep less than before.
+    fn target(&self, has: &Map<String, Value>) -> Map<String, Value> {
+        let mut target = self.config.clone();
+        if !self.shrink.load(Ordering::Relaxed) {
+            for more in self.deviations(has).iter().filter(|deviation| !deviation.is_less()) {
+                let field = more.limit.field();
+                target.insert(field.to_owned(), has.get(field).cloned().unwrap_or_default());
+            }
+        }
+        target
+    }
+
     fn differences(&self, has: &Map<String, Value>) -> Vec<Difference> {
-        let planned = self.config.iter().filter_map(|(field, wants)| {
+        let target = self.target(has);
+        let planned = target.iter().filter_map(|(field, wants)| {
             let has = has.get(field).unwrap_or(&Value::Null);
             (!same(has, wants)).then(|| Difference { field: field.clone(), has: has.clone(), wants: wants.clone() })
         });

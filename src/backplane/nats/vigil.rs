@@ -273,15 +273,19 @@ impl Vigil {
     async fn look_at_shared(&self) {
         let shelves = join_all(self.shelves.iter().map(|shelf| shelf.look()));
         let records = OptionFuture::from(self.records.as_ref().map(|records| records.look()));
-        let looked = timeout(CHECK_PATIENCE, async { tokio::join!(shelves, records) }).await;
-        let Ok((shelves, records)) = looked else { return debug!("what nodes share is not looked at in time") };
-        for error in shelves.into_iter().chain(records).filter_map(Result::err) {
+        let generations = OptionFuture::from((!self.keeps.is_empty()).then(|| self.generations.stream.look()));
+        let looked = timeout(CHECK_PATIENCE, async { tokio::join!(shelves, records, generations) }).await;
+        let Ok((shelves, records, generations)) = looked else {
+            return debug!("what nodes share is not looked at in time");
+        };
+        let generations = generations.map(|looked| looked.map(|_| ()));
+        for error in shelves.into_iter().chain(records).chain(generations).filter_map(Result::err) {
             debug!(%error, "what nodes share is not looked at");
         }
     }
 
-    /// Checks a stream's epoch, and records how much it keeps. A stream that somebody deleted is made again first, and has
-    /// another.
+    /// Checks a stream's epoch, and compares and records how much it keeps. A stream that somebody deleted is made again
+    /// first, and has another.
     async fn check(&self, keep: &Keep) -> Result<(), StreamError> {
         let info = match keep.check(&self.link, &self.generations).await {
             Err(StreamError::Api { stream, source })
@@ -291,7 +295,9 @@ impl Vigil {
             }
             outcome => outcome,
         };
-        keep.depths.note(&self.link, &keep.epoch(), &info?).await
+        let info = info?;
+        keep.plan.compare(&info, &self.telemetry);
+        keep.depths.note(&self.link, &keep.epoch(), &info).await
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.

@@ -20,6 +20,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
         replicas: replicas(section),
         storage: section.take("storage"),
         provision: section.take("provision"),
+        shrink_streams: section.take("shrink_streams"),
         auth,
         tls,
         ping_interval: section.take::<Positive>("ping_interval").0,

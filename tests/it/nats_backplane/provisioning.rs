@@ -1,16 +1,18 @@
 //! Streams come about by themselves, fit what is configured, or are refused with what would help.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::future::join_all;
-use midplane::backplane::feed;
 use midplane::backplane::nats::{ConnectError, Nats, StreamError};
-use midplane::settings::{NatsAuth, Storage};
+use midplane::backplane::{GapCause, feed};
+use midplane::settings::{self, Namespaces, NatsAuth, Storage};
 use midplane::tasks::Tasks;
 use midplane::telemetry::Telemetry;
 use serde_json::{Value, json};
 
-use super::{Operator, STREAM, join, namespaces, refusal};
+use super::{Operator, STREAM, join, join_with, namespaces, refusal};
+use crate::support::eventually;
 use crate::support::member::channel;
 use crate::support::namespaces::{open, registry};
 use crate::support::nats_server::{NatsCluster, NatsServer};
@@ -68,7 +70,7 @@ async fn what_can_be_changed_is_changed_and_the_rest_is_left_alone() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
     let operator = Operator::of(&settings).await;
-    let mut by_hand = json!({"name": STREAM, "subjects": ["midplane.pub.kept.>"], "storage": "file", "max_age": 0,
+    let mut by_hand = json!({"name": STREAM, "subjects": ["midplane.pub.kept.>"], "storage": "file", "max_age": 60_000_000_000_u64,
         "description": "by hand", "compression": "s2", "allow_rollup_hdrs": true});
     operator.ask(&format!("STREAM.CREATE.{STREAM}"), by_hand.take()).await;
     let node = join(&settings).await;
@@ -78,6 +80,96 @@ async fn what_can_be_changed_is_changed_and_the_rest_is_left_alone() {
     assert_eq!(config["description"], "by hand");
     assert_eq!(config["compression"], "s2");
     assert!(!config.get("allow_rollup_hdrs").and_then(Value::as_bool).unwrap_or(false));
+}
+
+/// What the stream of `kept` keeps: copies, messages of a channel, seconds.
+async fn kept(operator: &Operator) -> [u64; 3] {
+    let config = operator.info().await["config"].clone();
+    let number = |field: &str| config[field].as_u64().expect("a number");
+    [number("num_replicas"), number("max_msgs_per_subject"), number("max_age") / 1_000_000_000]
+}
+
+/// A node of small settings: a copy, five publications, five minutes.
+fn lesser(settings: &settings::Nats) -> (settings::Nats, Namespaces) {
+    let mut namespace = open("kept", Some(5));
+    namespace.history.as_mut().expect("a history").horizon = Duration::from_secs(300);
+    (settings::Nats { replicas: 1, ..settings.clone() }, registry([namespace, open("plain", None)]))
+}
+
+#[tokio::test]
+async fn a_node_of_lesser_settings_takes_nothing_from_the_streams_of_the_others() {
+    let cluster = NatsCluster::start().await;
+    let settings = nats(cluster.urls(), 3);
+    let operator = Operator::of(&settings).await;
+    let one = join(&settings).await;
+    assert_eq!(kept(&operator).await, [3, 100_001, 3600]);
+    let (mut lesser, namespaces) = lesser(&settings);
+    let other = join_with(&lesser, &namespaces).await;
+    assert_eq!(kept(&operator).await, [3, 100_001, 3600]);
+    for bucket in ["KV_midplane_epochs", "KV_midplane_nodes", "MP-presence_midplane"] {
+        let info = operator.ask(&format!("STREAM.INFO.{bucket}"), json!({})).await;
+        assert_eq!(info["config"]["num_replicas"], 3, "{bucket}");
+    }
+    other.store(&channel("kept:a"), "x").await;
+    assert_eq!(other.history().retention("kept"), Duration::from_secs(300), "what it wants is surely there");
+
+    // Told to, it lowers them: once, when it starts.
+    lesser.shrink_streams = true;
+    let told = join_with(&lesser, &namespaces).await;
+    assert_eq!(kept(&operator).await, [1, 6, 300]);
+    eventually("all take note of it", async || {
+        let bounds = (one.history().bounds("kept").await.ok()?, told.history().bounds("kept").await.ok()?);
+        let depths = (bounds.0.depths.now(), bounds.1.depths.now());
+        (depths == (6, 6) && one.history().retention("kept") == Duration::from_secs(300)).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nodes_of_different_settings_do_not_take_turns_at_the_streams() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let operator = Operator::of(&settings).await;
+    let (mut lesser, namespaces) = lesser(&settings);
+    lesser.shrink_streams = true;
+    let (one, other) = (join(&settings).await, join_with(&lesser, &namespaces).await);
+    assert_eq!(kept(&operator).await, [1, 6, 300], "it was told to");
+    // Both restore what they want; from then on nobody changes anything.
+    for _ in 0..2 {
+        for node in [&one, &other] {
+            node.forget();
+        }
+        server.restart().await;
+        for node in [&one, &other] {
+            node.gap(GapCause::Reconnect).await;
+            node.ready().await;
+        }
+        assert_eq!(kept(&operator).await, [1, 100_001, 3600]);
+    }
+}
+
+#[tokio::test]
+async fn a_running_node_says_that_a_stream_keeps_less_than_it_wants_and_leaves_it_alone() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let operator = Operator::of(&settings).await;
+    let telemetry = Telemetry::new(&namespaces());
+    let (sender, _feeds) = feed::open(1);
+    let tasks = Tasks::new(|_| {});
+    let _node = Nats::connect(&settings, &namespaces(), sender, &telemetry, &tasks).await.unwrap();
+    let told = async |limit: &str, streams: u64| {
+        let line = format!("midplane_streams_below_settings{{limit=\"{limit}\"}} {streams}");
+        eventually(&line, async || telemetry.render().contains(&line).then_some(())).await;
+    };
+    told("depth", 0).await;
+    let mut config = operator.info().await["config"].clone();
+    config["max_msgs_per_subject"] = 3.into();
+    operator.ask(&format!("STREAM.UPDATE.{STREAM}"), config.clone()).await;
+    told("depth", 1).await;
+    assert_eq!(kept(&operator).await, [1, 3, 3600]);
+    config["max_msgs_per_subject"] = 100_001.into();
+    operator.ask(&format!("STREAM.UPDATE.{STREAM}"), config).await;
+    told("depth", 0).await;
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ pub fn nats(servers: impl IntoIterator<Item = Url>, replicas: usize) -> Nats {
         replicas,
         storage: Storage::File,
         provision: true,
+        shrink_streams: false,
         auth: NatsAuth::None,
         tls: NatsTls::default(),
         ping_interval: Duration::from_secs(1),

@@ -18,6 +18,11 @@ def stream(used, limit):
     }
 
 
+def short(streams):
+    series = 'midplane_streams_below_settings{instance="%s",limit="%s"}'
+    return {series % ("a", "replicas"): streams, series % ("b", "replicas"): "0x100", series % ("a", "depth"): "0x100"}
+
+
 def links(connected, disconnected):
     return {
         'midplane_backplane_connections{instance="a",state="connected"}': connected,
@@ -49,5 +54,10 @@ CASES = {
         fires("90 %", "18m", stream("900x100", "1000x100"), namespace="chat"),
         quiet("half full", "18m", stream("500x100", "1000x100")),
         quiet("without limit", "18m", stream("900x100", "0x100")),
+    ],
+    "MidplaneStreamBelowSettings": [
+        fires("copies were taken away", "10m", short("0x5 6x60"), limit="replicas"),
+        quiet("somebody gave them back", "10m", short("0x5 6x5 0x60")),
+        quiet("all is as wanted", "10m", short("0x60")),
     ],
 }
