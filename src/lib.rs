@@ -25,6 +25,7 @@ pub mod socketio;
 pub mod watch;
 
 pub mod app;
+pub mod causes;
 pub mod clock;
 pub mod doctor;
 pub mod lifecycle;

@@ -6,7 +6,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use midplane::app::{App, Ending};
-use midplane::settings::{self, Settings};
 use midplane::{lifecycle, telemetry};
 
 #[global_allocator]
@@ -18,7 +17,7 @@ async fn main() -> ExitCode {
     if let Some(code) = cli::run(&args).await {
         return code;
     }
-    let settings = match Settings::load(args.config.as_deref(), settings::environment()) {
+    let settings = match cli::load(args.config.as_deref()) {
         Ok(settings) => settings,
         Err(refusals) => return cli::refuse(&refusals),
     };

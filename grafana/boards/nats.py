@@ -101,9 +101,12 @@ def rows():
             "How it is spread", "Time until publications were acknowledged.", "midplane_backplane_publish_duration_seconds"
         ),
         graph(
-            "Metadata left out",
-            "Headers of publications from NATS that make no sense.",
-            [(BY_NODE, rate("midplane_backplane_malformed_metadata_total", "instance"))],
+            "Metadata left out, calls not heard",
+            "Headers of publications from NATS that make no sense; calls whose answers would go to a subject that is no inbox.",
+            [
+                ("metadata " + BY_NODE, rate("midplane_backplane_malformed_metadata_total", "instance")),
+                ("calls " + BY_NODE, rate("midplane_backplane_replies_refused_total", "instance")),
+            ],
             "ops",
         ),
     )

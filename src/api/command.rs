@@ -1,6 +1,6 @@
 //! Calls as they are read from JSON.
 //!
-//! As in Go, unknown fields are ignored and `null` is the field's zero value.
+//! As in Go, unknown fields are ignored and `null` is a field's zero value. It is none of a whole call.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
@@ -59,13 +59,13 @@ impl Command {
             Method::Info => decode(body).map(|Nothing {}| Self::Info)?,
             Method::Rpc => Self::Rpc(decode(body)?),
             Method::Subscribe | Method::Unsubscribe | Method::Disconnect | Method::Refresh => {
-                Self::Sessions(method, serde_json::from_slice(body).map_err(|_| Malformed)?)
+                Self::Sessions(method, decode(body)?)
             }
             Method::SocketIoEmit
             | Method::SocketIoJoin
             | Method::SocketIoLeave
             | Method::SocketIoDisconnect
-            | Method::SocketIoSockets => Self::SocketIo(method, serde_json::from_slice(body).map_err(|_| Malformed)?),
+            | Method::SocketIoSockets => Self::SocketIo(method, decode(body)?),
             Method::RevokeToken => Self::RevokeToken(decode(body)?),
             Method::InvalidateUserTokens => Self::InvalidateUserTokens(decode(body)?),
             Method::Presence => Self::Presence(decode(body)?),
@@ -100,13 +100,10 @@ impl Command {
 #[derive(Deserialize, Default)]
 pub(super) struct Nothing {}
 
-/// Reads an object; `null` is one without fields.
-pub(super) fn decode<'de, T: Deserialize<'de> + Default>(body: &'de [u8]) -> Result<T, Malformed> {
-    // Serde would take a list for an object whose names are left out.
-    if body.trim_ascii_start().starts_with(b"[") {
-        return Err(Malformed);
-    }
-    serde_json::from_slice::<Option<T>>(body).map(Option::unwrap_or_default).map_err(|_| Malformed)
+/// Reads an object, and nothing else: serde would take a list for one whose names are left out.
+pub(super) fn decode<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Malformed> {
+    let is_object = body.trim_ascii_start().starts_with(b"{");
+    serde_json::from_slice(body).ok().filter(|_| is_object).ok_or(Malformed)
 }
 
 /// For fields whose zero value may be written as `null`.

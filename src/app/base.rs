@@ -1,14 +1,14 @@
 //! What a node stands on: its listener, its backplane, its place among the others.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
 use tokio::time::Instant;
 
+use super::doors::Doors;
 use super::limits::turnstile;
 use super::member::{join, work};
-use super::routes::waiting;
+use super::routes::{Served, waiting};
 use super::stop::{CLOSE_AT_LEAST, LEAVE_WITHIN, close};
 use super::watching::measure;
 use super::{BACKPLANE, TASK_LOST};
@@ -17,7 +17,6 @@ use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, feed};
 use crate::canary;
 use crate::cluster::Cluster;
-use crate::http::Server;
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
 use crate::relay::Relay;
@@ -28,11 +27,9 @@ use crate::telemetry::Telemetry;
 /// A member of the cluster that serves nothing yet.
 pub(super) struct Base {
     pub(super) settings: Settings,
-    pub(super) server: Server,
-    /// For operators and backends, where they do not come to `server`.
-    pub(super) internal: Option<Server>,
+    pub(super) doors: Doors,
     /// What is served until the node is built.
-    pub(super) waiting: axum::Router,
+    pub(super) waiting: Served,
     pub(super) backplane: Arc<dyn Backplane>,
     pub(super) cluster: Cluster,
     pub(super) connections: Arc<Connections>,
@@ -47,11 +44,7 @@ pub(super) struct Base {
 impl Base {
     /// Binds the address, opens the backplane, and joins.
     pub(super) async fn lay(settings: Settings) -> anyhow::Result<Self> {
-        let listener = |key: &str, address| {
-            Server::bind(address, settings.http.header_timeout).map_err(|error| unbound(key, address, error))
-        };
-        let server = listener("http.bind", settings.http.bind)?;
-        let internal = settings.http.internal_bind.map(|at| listener("http.internal_bind", at)).transpose()?;
+        let doors = Doors::bind(&settings.http)?;
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
@@ -61,7 +54,7 @@ impl Base {
         let tasks = supervised(&readiness, &telemetry);
         let waiting = waiting(&settings, &readiness, &telemetry);
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry, &tasks));
-        let backplane = server.serve_while(&waiting, joining).await?;
+        let backplane = doors.serve_while(&waiting, joining).await?;
         let recoveries = turnstile(settings.client.recoveries);
         let relay = Relay::bounded(Arc::clone(&backplane), namespaces, recoveries, Arc::clone(&telemetry));
         relay.start(feeds, &tasks);
@@ -73,7 +66,7 @@ impl Base {
         tasks.run("what waits", measure(&connections, sender.clone(), &readiness, &telemetry));
         let joined = {
             let work = work(&connections, &relay, sender.clone());
-            server.serve_while(&waiting, join(&settings, server.address(), &backplane, work, &telemetry)).await
+            doors.serve_while(&waiting, join(&settings, doors.public.address(), &backplane, work, &telemetry)).await
         };
         let cluster = match joined {
             Ok(cluster) => cluster,
@@ -84,8 +77,7 @@ impl Base {
         };
         Ok(Self {
             settings,
-            server,
-            internal,
+            doors,
             waiting,
             backplane,
             cluster,
@@ -113,19 +105,6 @@ fn supervised(readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Tasks {
         telemetry.node.tasks_lost.increment(1);
         readiness.hold(task, TASK_LOST);
     })
-}
-
-/// Why there is no listener, and what helps where another process was faster.
-fn unbound(key: &str, bind: SocketAddr, error: std::io::Error) -> anyhow::Error {
-    let taken = error.kind() == std::io::ErrorKind::AddrInUse;
-    let hint = if taken && key == "http.internal_bind" {
-        ", taken by another process".to_owned()
-    } else if taken {
-        format!(", taken by another process (PORT={} takes another port)", bind.port().wrapping_add(1))
-    } else {
-        String::new()
-    };
-    anyhow::Error::new(error).context(format!("{key} = {bind}{hint}"))
 }
 
 /// The cluster's backplane where NATS is configured, else this process's own.

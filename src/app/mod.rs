@@ -2,6 +2,8 @@
 //! backplane.
 
 mod base;
+mod check;
+mod doors;
 mod drain;
 mod limits;
 mod member;
@@ -15,6 +17,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 
+pub use self::check::check;
 pub use self::stop::Ending;
 
 use self::base::Base;
@@ -87,25 +90,25 @@ impl App {
     /// Where it listens.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
-        self.base.server.address()
+        self.base.doors.public.address()
     }
 
     /// Where it listens for operators and backends, if not there.
     #[must_use]
     pub fn internal_address(&self) -> Option<SocketAddr> {
-        self.base.internal.as_ref().map(Server::address)
+        self.base.doors.internal.as_ref().map(Server::address)
     }
 }
 
 impl Rooms {
     async fn build(base: &Base) -> anyhow::Result<Self> {
-        let Base { settings, server, waiting, backplane, cluster, connections, relay, telemetry, tasks, .. } = base;
+        let Base { settings, doors, waiting, backplane, cluster, connections, relay, telemetry, tasks, .. } = base;
         let presence = Presence::new(Arc::clone(backplane), cluster.incarnation(), Arc::clone(telemetry));
         presence.start(tasks);
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(backplane), Arc::clone(telemetry))?);
         let health = backplane.health();
         let knowing = know_revoked(backplane, connections, telemetry);
-        let (revocations, changes) = server.serve_while(waiting, knowing).await?;
+        let (revocations, changes) = doors.serve_while(waiting, knowing).await?;
         let limits = limits(settings, &presence, backplane, telemetry, tasks).await?;
         let edge = Edge::new(settings, Arc::clone(&limits.connects));
         let watch = watched(base).await?;

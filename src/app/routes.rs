@@ -23,13 +23,22 @@ use crate::watch::Lookout;
 const SOCKETIO: &str = "/socket.io/";
 
 /// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
-pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> axum::Router {
-    let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
-    let probed = http::health::routes(probes(settings, readiness));
-    let router = http::compose([probed, metrics(settings, telemetry)], telemetry)
-        .route("/connection/{transport}", refused())
-        .route("/emulation", refused());
-    if settings.socketio.namespaces.is_empty() { router } else { router.route(SOCKETIO, refused()) }
+pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Served {
+    let later = |paths: &[&str]| {
+        let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
+        paths.iter().fold(axum::Router::new(), |router, path| router.route(path, refused()))
+    };
+    let mut clients = vec!["/connection/{transport}", "/emulation"];
+    if !settings.socketio.namespaces.is_empty() {
+        clients.push(SOCKETIO);
+    }
+    let mut operators = vec!["/api", "/api/{method}", "/cluster/{what}"];
+    if settings.console.enabled {
+        operators.extend(["/console", "/console/{*what}"]);
+    }
+    let probed = || http::health::routes(probes(settings, readiness));
+    let measured = http::health::metrics(telemetry, settings.http.metrics_token.as_ref());
+    Served::by(settings, telemetry, probed, vec![later(&clients)], vec![measured, later(&operators)])
 }
 
 /// The routes of clients, each transport's.
@@ -94,6 +103,28 @@ pub(super) struct Served {
     pub(super) internal: Option<axum::Router>,
 }
 
+impl Served {
+    /// What is for `operators` stands beside the routes of `clients` only where there is no listener for it. Probes are on
+    /// both.
+    fn by(
+        settings: &Settings,
+        telemetry: &Arc<Telemetry>,
+        probed: impl Fn() -> axum::Router,
+        clients: Vec<axum::Router>,
+        operators: Vec<axum::Router>,
+    ) -> Self {
+        let public = [vec![probed()], clients].concat();
+        match settings.http.internal_bind {
+            None => Self { public: http::compose([public, operators].concat(), telemetry), internal: None },
+            Some(_) => {
+                let internal = [vec![probed()], operators].concat();
+                let internal = Some(http::compose(internal, telemetry));
+                Self { public: http::compose(public, telemetry), internal }
+            }
+        }
+    }
+}
+
 pub(super) fn served(
     settings: &Settings,
     (edge, keeper): (&Edge, &Keeper),
@@ -107,26 +138,13 @@ pub(super) fn served(
     let console = http::console::routes(settings, keeper, watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
     let probed = || http::health::routes(probes(settings, readiness));
-    let mut internal = vec![http::health::metrics(telemetry, settings.http.metrics_token.as_ref())];
-    internal.extend(called);
-    let mut public = vec![probed(), clients];
+    let mut operators = vec![http::health::metrics(telemetry, settings.http.metrics_token.as_ref())];
+    operators.extend(called);
+    let mut public = vec![clients];
     if settings.http.demo {
         public.push(http::demo::routes());
     }
-    if settings.http.internal_bind.is_none() {
-        public.append(&mut internal);
-        return Served { public: http::compose(public, telemetry), internal: None };
-    }
-    internal.push(probed());
-    Served { public: http::compose(public, telemetry), internal: Some(http::compose(internal, telemetry)) }
-}
-
-/// Metrics are for operators: beside the clients' routes only where there is no listener for those.
-fn metrics(settings: &Settings, telemetry: &Arc<Telemetry>) -> axum::Router {
-    match settings.http.internal_bind {
-        None => http::health::metrics(telemetry, settings.http.metrics_token.as_ref()),
-        Some(_) => axum::Router::new(),
-    }
+    Served::by(settings, telemetry, probed, public, operators)
 }
 
 fn probes(settings: &Settings, readiness: &Arc<Readiness>) -> Probes {

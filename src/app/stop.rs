@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use tokio::time::{Instant, timeout_at};
-use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::base::Base;
@@ -30,13 +29,9 @@ impl App {
     /// within the configured time. A node that is asked to drain meanwhile has let go of its clients before.
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
         let Self { base, rooms } = self;
-        let Base { settings, server, internal, backplane, cluster, tasks, .. } = base;
+        let Base { settings, doors, backplane, cluster, tasks, .. } = base;
         let Rooms { served, calls, presence, watch, drain } = rooms;
-        let serving = CancellationToken::new();
-        let server = tokio::spawn(server.serve(served.public, serving.clone().cancelled_owned()));
-        let internal = internal.zip(served.internal);
-        let internal =
-            internal.map(|(server, router)| tokio::spawn(server.serve(router, serving.clone().cancelled_owned())));
+        let open = doors.open(served);
         let drained_on_request = async {
             drain.readiness.drained().await;
             drain.run(None).await;
@@ -51,12 +46,7 @@ impl App {
         drain.run(Some(deadline)).await;
         // They would hold up the server until it loses patience.
         watch.end();
-        serving.cancel();
-        // A server that panicked is reported by the runtime; there is nothing left to stop then.
-        let _ = timeout_at(deadline, server).await;
-        if let Some(internal) = internal {
-            let _ = timeout_at(deadline, internal).await;
-        }
+        open.close(deadline).await;
         if let Some(calls) = calls {
             let _ = timeout_at(deadline, calls.finish()).await;
         }

@@ -46,26 +46,28 @@ impl Key {
     }
 }
 
-/// The keys that stand in the settings themselves.
-///
-/// # Errors
-/// When one of them is not what its name says.
-pub fn configured(settings: &TokenKeys) -> Result<Vec<Key>, KeyError> {
-    let mut keys = Vec::new();
-    for secret in [&settings.hmac_secret, &settings.hmac_previous_secret].into_iter().flatten() {
-        keys.push(Key::new(None, HMAC, hmac(secret)?));
-    }
+/// The keys that stand in the settings themselves, each with its option, or why it is not what its name says.
+pub fn configured(settings: &TokenKeys) -> Vec<(&'static str, Result<Key, KeyError>)> {
+    let secrets =
+        [("hmac_secret_key", &settings.hmac_secret), ("hmac_previous_secret_key", &settings.hmac_previous_secret)];
+    let secret = |secret: &SecretString| hmac(secret).map(|key| Key::new(None, HMAC, key));
+    let mut keys: Vec<_> = secrets.into_iter().filter_map(|(name, key)| Some((name, secret(key.as_ref()?)))).collect();
     if let Some(pem) = &settings.rsa_public_key {
-        keys.push(Key::new(None, RSA, rsa(pem)?));
+        keys.push(("rsa_public_key", rsa(pem).map(|key| Key::new(None, RSA, key))));
     }
     if let Some(pem) = &settings.ecdsa_public_key {
-        let (algorithms, key) = ec(pem)?;
-        keys.push(Key::new(None, algorithms, key));
+        keys.push(("ecdsa_public_key", ec(pem).map(|(algorithms, key)| Key::new(None, algorithms, key))));
     }
     if let Some(pem) = &settings.eddsa_public_key {
-        keys.push(Key::new(None, ED25519, ed25519(pem)?));
+        keys.push(("eddsa_public_key", ed25519(pem).map(|key| Key::new(None, ED25519, key))));
     }
-    Ok(keys)
+    keys
+}
+
+/// The options among `settings` whose keys cannot be used.
+#[must_use]
+pub fn unusable(settings: &TokenKeys) -> Vec<(&'static str, KeyError)> {
+    configured(settings).into_iter().filter_map(|(name, key)| Some((name, key.err()?))).collect()
 }
 
 fn hmac(secret: &SecretString) -> Result<DecodingKey, KeyError> {

@@ -26,6 +26,7 @@ mod verifier;
 
 pub use error::{KeyError, TokenError, TokenKind};
 pub use grant::{ConnectionGrant, Overrides, ServerSub, SubscriptionGrant};
+pub use keys::unusable;
 pub use operator::{Access, OperatorGrant};
 pub use verifier::Verifier;
 

@@ -24,7 +24,7 @@ impl Verifier {
     }
 
     pub(super) fn with_patience(settings: &TokenKeys, patience: Patience) -> Result<Self, KeyError> {
-        let configured = keys::configured(settings)?;
+        let configured = keys::configured(settings).into_iter().map(|(_, key)| key).collect::<Result<Vec<_>, _>>()?;
         let remote = settings.jwks.as_ref().map(|jwks| RemoteKeys::new(jwks, patience)).transpose()?;
         if configured.is_empty() && remote.is_none() {
             return Err(KeyError::None);

@@ -1,8 +1,9 @@
 //! What a node says when it starts: what runs, where, and what to do next.
 
 use std::fmt::Write as _;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::SocketAddr;
 
+use midplane::http::server::here;
 use midplane::settings::{Namespace, RecoveryMode, Settings, TokenKeys};
 
 /// The lines for whoever started a node with `settings`, which listens on `address`, and for operators on `internal`.
@@ -15,16 +16,6 @@ pub fn announce(settings: &Settings, address: SocketAddr, internal: Option<Socke
     text.push('\n');
     text.push_str(&next_steps(settings, here(address)));
     text
-}
-
-/// An address that this machine can connect to.
-pub(super) fn here(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 fn headline(settings: &Settings) -> String {

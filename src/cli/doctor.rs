@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use clap::Args;
 use midplane::doctor::{self, Circumstances};
-use midplane::settings::{self, Settings};
+use midplane::settings;
 use url::Url;
 
 use super::token::Token;
@@ -34,7 +34,7 @@ pub(super) struct Doctor {
 impl Doctor {
     /// Looks, says what it found, and returns 0 when nothing failed, else 1.
     pub(super) async fn run(&self, file: Option<&Path>) -> ExitCode {
-        let settings = match Settings::load(file, settings::environment()) {
+        let settings = match super::load(file) {
             Ok(settings) => settings,
             Err(refusals) => return super::refuse(&refusals),
         };

@@ -5,9 +5,8 @@ use std::net::{SocketAddr, TcpStream, ToSocketAddrs as _};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use midplane::http::server::here;
 use url::Url;
-
-use super::announce::here;
 
 /// How long the whole question may take.
 const DEADLINE: Duration = Duration::from_secs(2);

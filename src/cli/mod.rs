@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use midplane::app;
+use midplane::causes::causes;
 use midplane::settings::{self, Refusals, Settings};
 
 pub use announce::announce;
@@ -85,8 +87,17 @@ pub async fn run(args: &Args) -> Option<ExitCode> {
     Some(code)
 }
 
+/// The settings that a node would serve with.
+///
+/// # Errors
+/// Everything that is wrong with them, at once.
+pub fn load(file: Option<&Path>) -> Result<Settings, Refusals> {
+    let settings = Settings::load(file, settings::environment())?;
+    app::check(&settings).map(|()| settings)
+}
+
 fn with_settings(file: Option<&Path>, work: impl FnOnce(&Settings) -> ExitCode) -> ExitCode {
-    match Settings::load(file, settings::environment()) {
+    match load(file) {
         Ok(settings) => work(&settings),
         Err(refusals) => refuse(&refusals),
     }
@@ -105,23 +116,8 @@ pub fn fenced() -> ExitCode {
 
 /// Says why something failed.
 pub fn fail(error: &anyhow::Error) -> ExitCode {
-    let _ = writeln!(io::stderr(), "midplane: {}", causes(error));
+    let _ = writeln!(io::stderr(), "midplane: {}", causes(&**error));
     ExitCode::FAILURE
-}
-
-/// An error with its causes, each once: libraries like to repeat a cause in their own words.
-fn causes(error: &anyhow::Error) -> String {
-    let mut line = String::new();
-    for cause in error.chain().map(ToString::to_string).filter(|cause| !cause.is_empty()) {
-        if line.contains(&cause) {
-            continue;
-        }
-        if !line.is_empty() {
-            line.push_str(": ");
-        }
-        line.push_str(&cause);
-    }
-    line
 }
 
 /// Writes to standard output; a reader that has gone away is no failure of ours.
@@ -137,13 +133,6 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-
-    #[test]
-    fn a_cause_is_told_once() {
-        let error =
-            anyhow::anyhow!("connection refused").context("IO error: connection refused").context("NATS at a:1");
-        assert_eq!(causes(&error), "NATS at a:1: IO error: connection refused");
-    }
 
     #[test]
     fn the_arguments_fit_together() {

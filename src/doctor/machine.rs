@@ -1,12 +1,13 @@
 //! What the machine allows: open files, and the port to listen on.
 
 use std::io::ErrorKind;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::Finding;
+use crate::http::server::here;
 use crate::settings::Settings;
 
 /// Open files that a node needs beside its clients: connections to NATS and to hooks, probes, calls of the server API.
@@ -90,16 +91,6 @@ async fn node_at(bind: SocketAddr) -> Option<(String, String)> {
     let answer = client.get(format!("http://{}/health", here(bind))).timeout(HEALTH_WITHIN).send().await.ok()?;
     let health: Value = answer.json().await.ok()?;
     Some((health["node"].as_str()?.to_owned(), health["version"].as_str()?.to_owned()))
-}
-
-/// An address that this machine can connect to.
-fn here(address: SocketAddr) -> SocketAddr {
-    let ip = match address.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
-        ip => ip,
-    };
-    SocketAddr::new(ip, address.port())
 }
 
 #[cfg(test)]

@@ -36,8 +36,7 @@ pub struct Endpoint {
     event: HookEvent,
     target: Target,
     timeout: Duration,
-    /// In lower case.
-    wanted: Vec<String>,
+    wanted: Vec<HeaderName>,
     fixed: HeaderMap,
     /// Whether the last call failed: only the changes are worth a line in the log.
     failing: AtomicBool,
@@ -64,13 +63,6 @@ impl Endpoint {
         http: &mut HttpClient,
         backplane: &Arc<dyn Backplane>,
     ) -> Result<Self, SetupError> {
-        let mut fixed = HeaderMap::new();
-        for (name, value) in &hook.static_headers {
-            let header = name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok());
-            let (name, value) = header.ok_or_else(|| SetupError::Header(name.clone()))?;
-            fixed.insert(name, value);
-        }
-        let names = hook.http_headers.iter().map(|name| name.to_ascii_lowercase());
         let target = match &hook.endpoint {
             HookEndpoint::Http(url) => Target::Http { url: url.clone(), client: http.get()? },
             HookEndpoint::Nats(subject) => Target::Nats { subject: subject.clone(), backplane: Arc::clone(backplane) },
@@ -79,8 +71,13 @@ impl Endpoint {
             event,
             target,
             timeout: hook.timeout,
-            wanted: names.filter(|name| !NEVER_FORWARDED.contains(&name.as_str())).collect(),
-            fixed,
+            wanted: hook
+                .http_headers
+                .iter()
+                .filter(|name| !NEVER_FORWARDED.contains(&name.as_str()))
+                .cloned()
+                .collect(),
+            fixed: hook.static_headers.clone(),
             failing: AtomicBool::new(false),
         })
     }
@@ -110,10 +107,9 @@ impl Endpoint {
     fn headers(&self, caller: &Caller<'_>) -> HeaderMap {
         let mut headers = self.fixed.clone();
         for wanted in &self.wanted {
-            for (name, value) in caller.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted)) {
-                if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), value.parse::<HeaderValue>()) {
-                    headers.insert(name, value);
-                }
+            let said = caller.headers.iter().filter(|(name, _)| name.eq_ignore_ascii_case(wanted.as_str()));
+            for value in said.filter_map(|(_, value)| value.parse::<HeaderValue>().ok()) {
+                headers.insert(wanted.clone(), value);
             }
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));

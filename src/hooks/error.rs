@@ -73,6 +73,4 @@ impl From<RequestError> for HookError {
 pub enum SetupError {
     #[error("client for hooks cannot be built")]
     Client(#[source] reqwest::Error),
-    #[error("hooks: {0:?} with its value is no header")]
-    Header(String),
 }

@@ -47,7 +47,7 @@ pub struct Hooks {
 
 impl Hooks {
     /// # Errors
-    /// When no HTTP client can be built, or a configured header is none.
+    /// When no HTTP client can be built.
     pub fn new(
         settings: &Settings,
         backplane: Arc<dyn Backplane>,

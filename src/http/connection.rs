@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{HeaderName, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use uuid::Uuid;
@@ -40,8 +40,8 @@ pub struct Edge {
     pub deflate: Option<Deflate>,
     /// How long a client that cannot answer pings may take to acknowledge what is sent.
     pub patience: Duration,
-    /// Headers that hooks want of the handshake, in lower case.
-    pub headers: Vec<String>,
+    /// Headers that hooks want of the handshake.
+    pub headers: Vec<HeaderName>,
 }
 
 impl Edge {
@@ -50,8 +50,8 @@ impl Edge {
         let hooks = &settings.hooks;
         let hooks = [&hooks.connect, &hooks.refresh, &hooks.subscribe, &hooks.publish, &hooks.sub_refresh];
         let wanted = hooks.into_iter().flatten().flat_map(|hook| &hook.http_headers);
-        let mut headers: Vec<_> = wanted.map(|name| name.to_ascii_lowercase()).collect();
-        headers.sort_unstable();
+        let mut headers: Vec<_> = wanted.cloned().collect();
+        headers.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
         headers.dedup();
         Arc::new(Self {
             admission: Admission::new(settings.http.max_connections),
@@ -70,9 +70,9 @@ impl Edge {
     pub(super) fn peer(&self, head: &Parts, format: Format, frame_pings: bool) -> Peer {
         let ConnectInfo(address) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
         let remote = self.proxies.client(address.ip(), &head.headers);
-        let header = |name: &String| {
+        let header = |name: &HeaderName| {
             let value = head.headers.get(name)?.to_str().ok()?;
-            Some((name.clone(), value.to_owned()))
+            Some((name.to_string(), value.to_owned()))
         };
         let headers = self.headers.iter().filter_map(header).collect();
         Peer { format, frame_pings, mailbox: None, remote, headers }

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Poll;
@@ -39,6 +39,17 @@ const HEAD_LIMIT: usize = 32 * 1024;
 
 /// How long requests in flight may take to finish once the server stops.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Where this machine reaches a listener that is bound to `address`.
+#[must_use]
+pub fn here(address: SocketAddr) -> SocketAddr {
+    let ip = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, address.port())
+}
 
 /// A bound listener.
 pub struct Server {

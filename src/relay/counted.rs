@@ -7,13 +7,14 @@ use tracing::warn;
 
 use super::Relay;
 use super::join::Outcome;
+use super::publication::is_carried;
 use super::recovery::{Refusal, age};
 use super::topic::Topic;
 use crate::backplane::message::now;
 use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach, TurnedAway};
 use crate::protocol::Channel;
-use crate::protocol::centrifuge::Format;
+use crate::protocol::centrifuge::{Encoding, Format};
 use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
 
 impl Relay {
@@ -58,11 +59,26 @@ impl Relay {
     ) {
         frames.prepare(formats.clone(), patches);
         let unfit = !frames.is_withheld() && formats.any(|format| frames.plain(format).is_none());
-        if unfit && let Some(left_out) = self.unfit.due() {
+        if unfit {
+            self.warn_unfit(channel);
+        }
+    }
+
+    /// Whether a reply in this encoding can hold what was read of a channel; where not, warns, since its client is closed.
+    pub fn can_carry(&self, channel: &Channel, encoding: Encoding, messages: &[Stored]) -> bool {
+        let carried = messages.iter().all(|message| message.meta.tombstone || is_carried(encoding, message));
+        if !carried {
+            self.warn_unfit(channel);
+        }
+        carried
+    }
+
+    fn warn_unfit(&self, channel: &Channel) {
+        if let Some(left_out) = self.unfit.due() {
             warn!(
                 %channel,
                 left_out,
-                "a publication that is no JSON closes every JSON client in its channel (3506); \
+                "a publication that is no JSON closes every JSON client that gets it (3506); \
                  publication_data_format = \"json\" in the namespace withholds such publications"
             );
         }

@@ -64,7 +64,8 @@ fn shaped(encoding: Encoding, message: &Stored, shape: Shape<'_>) -> Publication
     Publication { data, delta, ..whole }
 }
 
-fn is_carried(encoding: Encoding, message: &Stored) -> bool {
+/// Whether a message's data fits into messages of `encoding`.
+pub(super) fn is_carried(encoding: Encoding, message: &Stored) -> bool {
     encoding == Encoding::Protobuf || raw::is_json(&message.data)
 }
 

@@ -209,11 +209,14 @@ impl Session {
         let since = since.map(|since| Since { offset: Offset(since.offset), epoch: since.epoch.clone() });
         let query = HistoryQuery { limit: Some(limit), since, reverse: request.reverse };
         match self.services.relay.history(&channel, &namespace, &query).await {
-            Ok(page) => Ok(Some(ReplyResult::History(HistoryResult {
-                publications: page.publications.iter().map(crate::relay::publication).collect(),
-                epoch: page.position.epoch.to_string(),
-                offset: page.position.offset.0,
-            }))),
+            Ok(page) => {
+                self.check_carried(&channel, &page.publications)?;
+                Ok(Some(ReplyResult::History(HistoryResult {
+                    publications: page.publications.iter().map(crate::relay::publication).collect(),
+                    epoch: page.position.epoch.to_string(),
+                    offset: page.position.offset.0,
+                })))
+            }
             Err(HistoryQueryError::Absent(_)) => Err(ErrorCode::NotAvailable.into()),
             Err(HistoryQueryError::Unrecoverable) => Err(ErrorCode::UnrecoverablePosition.into()),
             Err(HistoryQueryError::Unavailable(_)) => Err(ErrorCode::Internal.into()),

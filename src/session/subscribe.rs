@@ -12,6 +12,7 @@ use super::permissions::{belongs_to, fits};
 use super::state::Session;
 use super::subscription::{Expiry, Refresher, Subscription, SubscriptionToken, moment, remaining};
 use crate::auth::Overrides;
+use crate::backplane::Stored;
 use crate::hub::{self, Hold};
 use crate::protocol::centrifuge::codes::{DisconnectCode, ErrorCode};
 use crate::protocol::centrifuge::{Encoding, Filter, FilterNode, ReplyResult, SubscribeRequest, SubscribeResult, ttl};
@@ -151,6 +152,9 @@ impl Session {
                 return Err(ErrorCode::UnrecoverablePosition.into());
             }
         }
+        if let Outcome::Recovered(messages) = &joined.outcome {
+            self.check_carried(channel, messages)?;
+        }
         let by = if grant.refreshed_by_server { Refresher::Server } else { Refresher::Client };
         let by_client = grant.expires_at.filter(|_| !grant.refreshed_by_server);
         let result = SubscribeResult {
@@ -172,6 +176,14 @@ impl Session {
         });
         self.attend(channel, namespace, grant.overrides, asked, server_side).await;
         Ok((result, joined.hold))
+    }
+
+    /// As where such publications come live: who cannot be given them is told so, and not given something else.
+    pub(super) fn check_carried(&self, channel: &Channel, messages: &[Stored]) -> Result<(), Failure> {
+        match self.services.relay.can_carry(channel, self.outbox.format().encoding(), messages) {
+            true => Ok(()),
+            false => Err(DisconnectCode::InappropriateProtocol.into()),
+        }
     }
 
     fn wish(

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
+use super::files;
 use super::refusal::Refusal;
 use super::section::{Findings, Table};
 use super::shown::SECRETS;
@@ -105,12 +106,11 @@ fn content(name: &str, path: &str, variables: &[(String, String)]) -> Result<Str
     if variables.iter().any(|(other, _)| other == plain) {
         return Err(Refusal::new(name, format!("{plain} is set as well; set one of them")));
     }
-    match std::fs::read_to_string(Path::new(path)) {
-        Ok(content) => Ok(content.trim_end_matches(['\r', '\n']).to_owned()),
-        Err(error) => {
-            let why = format!("cannot be read ({error})");
-            Err(Refusal { value: Some(format!("{path:?}")), ..Refusal::new(name, why) })
-        }
+    let refused = |why| Refusal { value: Some(format!("{path:?}")), ..Refusal::new(name, why) };
+    let content = files::read(Path::new(path)).map_err(refused)?;
+    match content.trim_end_matches(['\r', '\n']) {
+        "" => Err(refused(format!("nothing stands in it, and {plain} would not be set"))),
+        content => Ok(content.to_owned()),
     }
 }
 

@@ -8,6 +8,7 @@
 pub mod channels;
 mod environment;
 mod explain;
+mod files;
 pub mod model;
 pub mod nats;
 mod reference;

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName};
 use secrecy::SecretString;
 use url::Url;
 
@@ -297,9 +298,9 @@ pub struct Hook {
     pub endpoint: HookEndpoint,
     pub timeout: Duration,
     /// Names of the handshake's HTTP headers that are passed on.
-    pub http_headers: Vec<String>,
+    pub http_headers: Vec<HeaderName>,
     /// Sent with every call.
-    pub static_headers: Vec<(String, String)>,
+    pub static_headers: HeaderMap,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -31,6 +31,8 @@ pub struct Nats {
     pub duplicate_window: Duration,
     /// Bytes of one stream; `None` is without limit.
     pub max_bytes: Option<u64>,
+    /// Beside `_INBOX`: below these answers to whoever asks nodes may go, each without the dot at its end.
+    pub inbox_prefixes: Vec<String>,
     /// Keep the records of presence, also where no namespace records any: connections of users are counted by them.
     pub record_users: bool,
 }

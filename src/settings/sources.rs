@@ -6,6 +6,7 @@ use config::builder::DefaultState;
 use config::{Config, ConfigBuilder, File, FileFormat, ValueKind};
 
 use super::environment::{self, Overlay};
+use super::files;
 use super::refusal::Refusal;
 use super::section::{Findings, Table};
 use super::{DEFAULTS, DEVELOPMENT};
@@ -25,7 +26,7 @@ impl Sources {
         variables: impl Iterator<Item = (String, String)>,
         findings: &Findings,
     ) -> Self {
-        let file = file.and_then(|path| match text(path).and_then(|text| parsed(&text)) {
+        let file = file.and_then(|path| match files::read(path).and_then(|text| parsed(&text)) {
             Ok(file) => Some(file),
             Err(why) => {
                 findings.add(Refusal::new(format!("--config {}", path.display()), why));
@@ -66,13 +67,21 @@ impl Sources {
     }
 }
 
-fn text(path: &Path) -> Result<String, String> {
-    std::fs::read_to_string(path).map_err(|error| format!("cannot be read ({error})"))
-}
-
 fn parsed(toml: &str) -> Result<Config, String> {
     let builder = Config::builder().add_source(File::from_str(toml, FileFormat::Toml));
-    builder.build().map_err(|error| error.to_string().trim().replace('\n', "\n    "))
+    builder.build().map_err(|error| match placed(toml) {
+        Some(placed) => placed,
+        None => error.to_string().trim().replace('\n', "\n    "),
+    })
+}
+
+/// What is wrong in a text that is TOML, and yet holds a value that TOML cannot: with its line, and the option there.
+fn placed(text: &str) -> Option<String> {
+    let error = toml::from_str::<toml::Table>(text).err()?;
+    let before = text.get(..error.span()?.start)?;
+    let line = before.lines().count();
+    let option = before.lines().next_back()?.split_once('=')?.0.trim();
+    Some(format!("line {line}, {option}: {}", error.message()))
 }
 
 fn compiled_in(toml: &'static str) -> File<config::FileSourceString, FileFormat> {

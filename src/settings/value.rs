@@ -10,12 +10,16 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
+use super::files;
 use super::model::{ConnectionOverflow, IpNet, LogFormat, Rate};
 use super::nats::Storage;
 use super::socketio::SocketIoNotice;
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;
+
+/// Beyond it the nanoseconds of a duration are no number for NATS.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// Something that can be read from one value.
 pub(super) trait FromValue: Sized {
@@ -47,6 +51,7 @@ impl FromValue for SecretString {
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         // Not trimmed: whatever stands there is the secret.
         match &value.kind {
+            ValueKind::String(secret) if secret.trim().is_empty() => Err("nothing but white space".to_owned()),
             ValueKind::String(secret) => Ok(Self::from(secret.as_str())),
             _ => text(value).map(Self::from),
         }
@@ -128,7 +133,8 @@ impl FromValue for Duration {
         if text.contains('M') {
             return Err(not_a_duration(text));
         }
-        humantime::parse_duration(text).map_err(|_| not_a_duration(text))
+        let duration = humantime::parse_duration(text).map_err(|_| not_a_duration(text))?;
+        if duration > LONGEST { Err("longer than a hundred years (try \"720h\")".to_owned()) } else { Ok(duration) }
     }
 }
 
@@ -195,10 +201,21 @@ impl FromValue for Url {
     }
 }
 
+/// An address of the web.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct WebAddress(pub Url);
+
+impl FromValue for WebAddress {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let url = Url::from_value(value)?;
+        if matches!(url.scheme(), "http" | "https") { Ok(Self(url)) } else { Err("neither http nor https".to_owned()) }
+    }
+}
+
 impl FromValue for PathBuf {
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         let path = Self::from(text(value)?);
-        if path.is_file() { Ok(path) } else { Err("no such file".to_owned()) }
+        files::missing(&path).map_or(Ok(path), Err)
     }
 }
 
@@ -268,8 +285,11 @@ impl<T: FromValue> FromValue for Vec<T> {
         match &value.kind {
             ValueKind::Array(values) => values.iter().map(T::from_value).collect(),
             ValueKind::String(text) => {
-                let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
-                parts.map(|part| T::from_value(&Value::new(None, part))).collect()
+                let parts: Vec<_> = text.split(',').map(str::trim).filter(|part| !part.is_empty()).collect();
+                if parts.is_empty() && !text.is_empty() {
+                    return Err("nothing stands between the commas".to_owned());
+                }
+                parts.into_iter().map(|part| T::from_value(&Value::new(None, part))).collect()
             }
             _ => Err("not a list".to_owned()),
         }

@@ -124,6 +124,7 @@ metrics! {
     BACKPLANE_PENDING_ACKS: Gauge "midplane_backplane_pending_acks" Count, "Publications that wait for their acknowledgement.";
     BACKPLANE_SUBSCRIPTIONS: Gauge "midplane_backplane_subscriptions" Count, "Subscriptions of this node to the backplane.";
     BACKPLANE_MALFORMED_METADATA: Counter "midplane_backplane_malformed_metadata_total" Count, "Metadata of delivered publications that was left out.";
+    BACKPLANE_REPLIES_REFUSED: Counter "midplane_backplane_replies_refused_total" Count, "Requests over NATS that were not heard, since their answers would have gone to a subject that is no inbox.";
 
     CLUSTER_NODES: Gauge "midplane_cluster_nodes" Count, "Nodes as this one knows them, by state; failed and left ones for ten minutes.";
     CLUSTER_RECOMMENDED_NODES: Gauge "midplane_cluster_recommended_nodes" Count, "Nodes that should take clients, as this one weighs it.";

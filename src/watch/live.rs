@@ -137,7 +137,10 @@ impl Drop for Live {
 fn why(control: &Control) -> Option<&'static str> {
     match control {
         Control::Close(disconnect) if *disconnect == DisconnectCode::Slow.into() => Some("slow"),
-        Control::Close(_) => Some("data that is no JSON"),
+        Control::Close(disconnect) if *disconnect == DisconnectCode::InappropriateProtocol.into() => {
+            Some("data that is no JSON")
+        }
+        Control::Close(_) => Some("closed"),
         Control::Lost(_) => Some("publications were lost"),
         Control::Obey(_) | Control::Drained => None,
     }

@@ -2,7 +2,7 @@
 
 use std::process::Stdio;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 
@@ -126,4 +126,43 @@ async fn a_taken_port_is_told_with_the_way_out() {
     assert_eq!(code, Some(1));
     assert!(said.contains(&format!("http.bind = 127.0.0.1:{port}")) && said.contains("PORT="), "{said}");
     assert_eq!(said.matches("in use").count(), 1, "{said}");
+}
+
+#[tokio::test]
+async fn what_serve_would_refuse_check_refuses_in_the_same_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let garbage = directory.path().join("garbage");
+    std::fs::write(&garbage, "no certificate").unwrap();
+    let garbage = garbage.to_str().unwrap();
+    let pem = "-----BEGIN PUBLIC KEY-----\\nbm8ga2V5\\n-----END PUBLIC KEY-----";
+    let nats = ("NATS_URL", "nats://127.0.0.1:1");
+    for (variables, key) in [
+        ([nats, ("MIDPLANE_CLIENT__TOKEN__RSA_PUBLIC_KEY", pem)], "client.token.rsa_public_key: "),
+        ([nats, ("MIDPLANE_CONSOLE__TOKEN__ECDSA_PUBLIC_KEY", pem)], "console.token.ecdsa_public_key: "),
+        ([nats, ("MIDPLANE_NATS__NKEY", "SUNOSEED")], "nats: not an nkey seed"),
+        ([nats, ("MIDPLANE_NATS__CREDENTIALS", garbage)], "nats: credentials file"),
+        ([nats, ("MIDPLANE_NATS__TLS__CA_FILE", garbage)], "nats.tls: cannot use "),
+        ([nats, ("MIDPLANE_HOOKS__CONNECT__STATIC_HEADERS", r#"{"X-A":"a\r\nb"}"#)], "hooks.connect.static_headers"),
+    ] {
+        let mut said = Vec::new();
+        for command in ["check", "serve"] {
+            let (code, out, error) = run(midplane(&[command]).envs(variables)).await;
+            assert_eq!((code, out.as_str()), (Some(78), ""), "{key}: {error}");
+            assert!(error.starts_with("midplane: settings refused\n") && error.contains(key), "{key}: {error}");
+            assert!(!error.contains("SUNOSEED"), "{error}");
+            said.push(error);
+        }
+        assert_eq!(said[0], said[1]);
+    }
+}
+
+#[tokio::test]
+async fn settings_may_come_through_a_pipe() {
+    let mut child =
+        midplane(&["--config", "/dev/stdin", "check"]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut pipe = child.stdin.take().unwrap();
+    pipe.write_all(b"node.name = \"through-a-pipe\"").await.unwrap();
+    drop(pipe);
+    let output = timeout(PATIENCE, child.wait_with_output()).await.expect("ends in time").unwrap();
+    assert!(String::from_utf8_lossy(&output.stdout).contains("through-a-pipe"), "{output:?}");
 }

@@ -45,6 +45,14 @@ fn plain(body: &Value) -> (HeaderMap, String) {
     (HeaderMap::new(), body.to_string())
 }
 
+/// How often `node` heard a call that it could not answer at an inbox.
+async fn unheard(node: &Node) -> u64 {
+    let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await.expect("metrics");
+    let metrics = metrics.text().await.expect("text");
+    let line = metrics.lines().find_map(|line| line.strip_prefix("midplane_backplane_replies_refused_total "));
+    line.expect("the metric").parse().expect("a number")
+}
+
 /// A client whom the application calls by `user`.
 async fn client(node: &Node, nats: &Client, user: &'static str) -> Socket {
     let _asked = serve(nats, "midplane.hooks.connect", move |_| Some(plain(&json!({"result": {"user": user}})))).await;
@@ -119,4 +127,30 @@ async fn a_service_that_keeps_silent_and_a_nats_that_is_away_are_passing_trouble
     server.kill();
     assert_eq!(ada.ask(json!({"id": 3, "rpc": {"method": "silent"}})).await["error"], passing);
     assert_eq!(bob.ask(json!({"id": 1, "connect": {}})).await["error"], passing, "nobody can say who this is");
+}
+
+#[tokio::test]
+async fn a_call_whose_answer_would_go_elsewhere_than_to_an_inbox_is_not_heard() {
+    let server = NatsServer::start().await;
+    let nats = async_nats::connect(server.url().as_str()).await.unwrap();
+    let node = Node::start(&format!(
+        "[nats]\nservers = [\"{}\"]\ninbox_prefixes = [\"inbox_of_backend\"]\n\
+         [[channel.namespaces]]\nname = \"kept\"\nhistory_size = 10\nhistory_ttl = \"1h\"\n",
+        server.url()
+    ))
+    .await;
+    let call = r#"{"channel":"kept:a","data":1}"#;
+    for reply in ["midplane.pub.kept:b", "$JS.API.STREAM.DELETE.x", "_INBOX", "_INBOXES.a", "inbox_of_backends.a"] {
+        nats.publish_with_reply("midplane.api.publish", reply, call.into()).await.unwrap();
+    }
+    let mut own = nats.subscribe("inbox_of_backend.>").await.unwrap();
+    nats.publish_with_reply("midplane.api.history", "inbox_of_backend.1", r#"{"channel":"kept:a"}"#.into())
+        .await
+        .unwrap();
+    let answer = own.next().await.unwrap().payload;
+    assert!(answer.starts_with(br#"{"result":{"publications":[]"#), "{answer:?}: none of them was obeyed");
+    assert_eq!(unheard(&node).await, 5);
+    let answer = nats.request("midplane.api.history", r#"{"channel":"kept:b"}"#.into()).await.unwrap().payload;
+    assert!(answer.starts_with(br#"{"result":{"publications":[]"#), "{answer:?}: none of them was answered");
+    node.stop().await;
 }

@@ -100,3 +100,34 @@ async fn the_servers_time_is_told_to_those_who_want_it() {
     let connected = Node::start("").await.socket().await.ask(connect).await;
     assert_eq!(connected["connect"].get("time"), None, "{connected}");
 }
+
+/// Publishes bytes that are no JSON.
+async fn publish_bytes(node: &Node, channel: &str) {
+    let call = json!({"channel": channel, "b64data": "/wA="}).to_string();
+    let answer = reqwest::Client::new().post(format!("http://{}/api/publish", node.address)).body(call).send().await;
+    let answer = answer.expect("an answer").text().await.expect("text");
+    assert!(answer.starts_with(r#"{"result""#), "{answer}");
+}
+
+#[tokio::test]
+async fn what_json_cannot_carry_closes_its_readers_whether_it_comes_live_or_is_read() {
+    let node = Node::start(OPEN).await;
+    let inappropriate = (3506, "inappropriate protocol".to_owned());
+    let mut live = node.client().await;
+    let start = live.ask(json!({"id": 2, "subscribe": {"channel": "news"}})).await;
+    publish_bytes(&node, "news").await;
+    assert_eq!(live.closed().await, inappropriate);
+    let (offset, epoch) = (&start["subscribe"]["offset"], &start["subscribe"]["epoch"]);
+    for command in [
+        json!({"id": 2, "subscribe": {"channel": "news", "recover": true, "offset": offset, "epoch": epoch}}),
+        json!({"id": 2, "history": {"channel": "news", "limit": -1}}),
+    ] {
+        let mut reader = node.client().await;
+        reader.say(command).await;
+        assert_eq!(reader.closed().await, inappropriate);
+    }
+    let mut fresh = node.client().await;
+    let subscribed = fresh.ask(json!({"id": 2, "subscribe": {"channel": "news"}})).await;
+    assert_eq!(subscribed["subscribe"]["recoverable"], true, "who reads nothing of it goes on: {subscribed}");
+    node.stop().await;
+}

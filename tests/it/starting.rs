@@ -21,17 +21,38 @@ fn free_port() -> u16 {
 
 #[tokio::test]
 async fn a_node_that_waits_for_nats_lives_and_is_not_ready() {
-    let (http, nats) = (free_port(), free_port());
-    let settings = format!("http.bind = \"127.0.0.1:{http}\"\nnats.servers = [\"nats://127.0.0.1:{nats}\"]");
+    let (http, operators) = (free_port(), free_port());
+    Box::pin(waits_for_nats(http, http, "")).await;
+    let internal = format!("http.internal_bind = \"127.0.0.1:{operators}\"\n");
+    Box::pin(waits_for_nats(http, operators, &internal)).await;
+}
+
+/// Starts a node that finds no NATS, and asks it what clients ask, and operators at their port.
+async fn waits_for_nats(http: u16, operators: u16, settings: &str) {
+    let nats = free_port();
+    let settings = format!("{settings}http.bind = \"127.0.0.1:{http}\"\nnats.servers = [\"nats://127.0.0.1:{nats}\"]");
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
-    let get = async |path: &str| client.get(format!("http://127.0.0.1:{http}{path}")).send().await.ok();
+    let get = async |port: u16, path: &str| client.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok();
+    let later = async |port: u16, path: &str| {
+        let answer = get(port, path).await.unwrap();
+        assert_eq!((answer.status().as_u16(), answer.headers().contains_key("retry-after")), (503, true), "{path}");
+    };
     let asking = async {
-        let alive = eventually("it answers", async || get("/health").await).await;
+        let alive = eventually("it answers", async || get(http, "/health").await).await;
         assert_eq!(alive.status(), 200);
-        let ready = get("/ready").await.unwrap();
+        let ready = get(http, "/ready").await.unwrap();
         assert_eq!(ready.status(), 503);
         assert!(ready.text().await.unwrap().contains("not connected yet"));
-        assert_eq!(get("/connection/websocket").await.unwrap().status(), 503);
+        for path in ["/connection/websocket", "/emulation"] {
+            later(http, path).await;
+        }
+        for path in ["/api", "/api/info", "/api/stats", "/cluster/status", "/console", "/console/session"] {
+            later(operators, path).await;
+        }
+        assert_eq!(get(operators, "/metrics").await.unwrap().status(), 200);
+        assert_eq!(get(http, "/nowhere").await.unwrap().status(), 404);
+        let status = if http == operators { 503 } else { 404 };
+        assert_eq!(get(http, "/api/info").await.unwrap().status(), status, "operators have their own");
     };
     tokio::select! {
         _ = App::build(Settings::from_toml(&settings).unwrap()) => panic!("nothing is there to be joined"),

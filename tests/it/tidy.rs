@@ -76,7 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("doctor", &["backplane", "canary", "settings"]),
+    ("doctor", &["backplane", "canary", "http", "settings"]),
     (
         "http",
         &[

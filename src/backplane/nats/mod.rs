@@ -59,6 +59,7 @@ use self::presences::Records;
 use self::publish::Publisher;
 use self::refusals::keep_subscribed;
 use self::registry::Shelf;
+use self::requests::Inboxes;
 use self::turns::Turns;
 use self::vigil::{Signals, Vigil};
 use super::{
@@ -106,6 +107,7 @@ pub struct Nats {
     services: Link,
     live: Live,
     subjects: Subjects,
+    inboxes: Arc<Inboxes>,
     generations: Arc<Generations>,
     namespaces: HashSet<Arc<str>>,
     keeps: HashMap<Arc<str>, Arc<Keep>>,
@@ -198,6 +200,7 @@ impl Nats {
             subscribing: Turns::default(),
             tasks: parking_lot::Mutex::default(),
             subjects: subjects.clone(),
+            inboxes: Arc::new(Inboxes::new(options, telemetry)),
             vigil: Arc::clone(&vigil),
             link,
             services,

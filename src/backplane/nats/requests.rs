@@ -1,5 +1,6 @@
 //! Questions to and from services outside, as NATS requests below the prefix.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderName, HeaderValue, Message, Subscriber};
@@ -7,6 +8,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
+use metrics::Counter;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{debug, warn};
 
@@ -14,6 +16,8 @@ use super::Nats;
 use super::connection::{Link, Unanswered};
 use super::subjects::Subjects;
 use crate::backplane::{Answer, Request, RequestError, Requests, SubscribeError};
+use crate::settings;
+use crate::telemetry::{Pace, Telemetry};
 
 /// Nodes share the requests of one subject.
 const GROUP: &str = "midplane";
@@ -61,13 +65,51 @@ impl Requests for Nats {
             return Err(SubscribeError::Refused { subject: whole, why });
         }
         let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone()));
+        let inboxes = Arc::clone(&self.inboxes);
+        tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone(), inboxes));
         Ok(receiver)
     }
 }
 
+/// Where answers may go. A node sends them with its own rights, which are more than those of whoever asks: at any subject
+/// they would be words of a node, or a publication into any channel.
+pub(super) struct Inboxes {
+    prefixes: Vec<String>,
+    refused: Counter,
+    pace: Pace,
+}
+
+impl Inboxes {
+    pub(super) fn new(options: &settings::Nats, telemetry: &Telemetry) -> Self {
+        let refused = telemetry.backplane.replies_refused.clone();
+        let prefixes = ["_INBOX"].into_iter().chain(options.inbox_prefixes.iter().map(String::as_str));
+        Self { prefixes: prefixes.map(|prefix| format!("{prefix}.")).collect(), refused, pace: Pace::default() }
+    }
+
+    /// Whether an answer may go to `reply`; that it may not is counted and told.
+    fn take(&self, subject: &str, reply: &str) -> bool {
+        let below = |prefix: &String| reply.strip_prefix(prefix.as_str()).is_some_and(|rest| !rest.is_empty());
+        let taken = self.prefixes.iter().any(below);
+        if !taken {
+            self.refused.increment(1);
+            if let Some(more) = self.pace.due() {
+                let why =
+                    "a request was not heard: its answer would go to a subject that is no inbox (nats.inbox_prefixes)";
+                warn!(subject, reply, more, "{why}");
+            }
+        }
+        taken
+    }
+}
+
 /// Passes requests on and answers back, until nobody takes them any more.
-async fn serve(mut requests: Subscriber, sender: mpsc::Sender<Request>, link: Link, subjects: Subjects) {
+async fn serve(
+    mut requests: Subscriber,
+    sender: mpsc::Sender<Request>,
+    link: Link,
+    subjects: Subjects,
+    inboxes: Arc<Inboxes>,
+) {
     let mut answers = FuturesUnordered::new();
     loop {
         tokio::select! {
@@ -83,6 +125,9 @@ async fn serve(mut requests: Subscriber, sender: mpsc::Sender<Request>, link: Li
                     debug!(subject = %message.subject, "a request that wants no answer");
                     continue;
                 };
+                if !inboxes.take(&message.subject, &reply) {
+                    continue;
+                }
                 let (answer, answered) = oneshot::channel::<Bytes>();
                 let room = link.client.max_payload();
                 let Some(request) = taken_apart(message, &subjects, room, answer) else { continue };

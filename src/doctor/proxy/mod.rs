@@ -13,6 +13,7 @@ use tokio::time::{Instant, timeout};
 use url::Url;
 
 use super::Finding;
+use crate::causes::causes;
 use crate::settings::Settings;
 use secrecy::ExposeSecret;
 
@@ -60,17 +61,6 @@ pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settin
 
 fn at(proxy: &Url, path: &str) -> String {
     format!("{}{path}", proxy.as_str().trim_end_matches('/'))
-}
-
-/// An error with what led to it; the address is known.
-fn causes(error: &reqwest::Error) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(cause) = source {
-        line = format!("{line}: {cause}");
-        source = cause.source();
-    }
-    line
 }
 
 /// A client's first command.

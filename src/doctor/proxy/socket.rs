@@ -14,7 +14,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 use url::Url;
 
 use super::super::Finding;
-use super::{WITHIN, at, causes};
+use super::{WITHIN, at};
+use crate::causes::causes;
 use crate::settings::Settings;
 
 const ABOUT: &str = "proxy socket";

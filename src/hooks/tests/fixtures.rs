@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+
 use crate::backplane::embedded::Embedded;
 use crate::backplane::{Backplane, feed};
 use crate::hooks::{Caller, Hooks};
@@ -24,7 +26,12 @@ pub const ADA: Caller<'static> = Caller {
 };
 
 pub fn hook(endpoint: HookEndpoint, timeout: Duration) -> Hook {
-    Hook { endpoint, timeout, http_headers: Vec::new(), static_headers: Vec::new() }
+    Hook { endpoint, timeout, http_headers: Vec::new(), static_headers: HeaderMap::new() }
+}
+
+pub fn headers(headers: &[(&'static str, &'static str)]) -> HeaderMap {
+    let headers = headers.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+    headers.collect()
 }
 
 /// The same hook for everything.

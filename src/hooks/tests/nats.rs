@@ -3,15 +3,15 @@
 use serde_json::{Value, json};
 
 use super::backend::NatsBackend;
-use super::fixtures::{ADA, AMPLE, everywhere, hook, with};
+use super::fixtures::{ADA, AMPLE, everywhere, headers, hook, with};
 use crate::backplane::RequestError;
 use crate::hooks::{Caller, HookError, Verdict};
 use crate::settings::{Hook, HookEndpoint};
 
 fn on(subject: &str) -> Hook {
     Hook {
-        http_headers: vec!["Cookie".into()],
-        static_headers: vec![("X-Key".into(), "k".into())],
+        http_headers: vec!["Cookie".parse().unwrap()],
+        static_headers: headers(&[("x-key", "k")]),
         ..hook(HookEndpoint::Nats(subject.into()), AMPLE)
     }
 }

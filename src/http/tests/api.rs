@@ -167,6 +167,10 @@ async fn only_whole_json_objects_are_taken() {
     assert_eq!(keyed("/api/publish", vec![b'{', 0xff, b'}']).await.0, StatusCode::BAD_REQUEST);
     let deep = "[".repeat(LIMIT - 100);
     assert_eq!(keyed("/api/publish", deep).await.0, StatusCode::BAD_REQUEST);
+    for body in ["null", " null", "[]", "1"] {
+        assert_eq!(keyed("/api/info", body).await.0, StatusCode::BAD_REQUEST, "{body}");
+        assert_eq!(keyed("/api/disconnect", body).await.0, StatusCode::BAD_REQUEST, "{body}");
+    }
 }
 
 #[tokio::test]

@@ -66,7 +66,7 @@ pub fn open_edge() -> Edge {
         message_limit: 64 * 1024,
         patience: DEADLINE,
         deflate: None,
-        headers: vec!["cookie".to_owned()],
+        headers: vec![axum::http::header::COOKIE],
     }
 }
 

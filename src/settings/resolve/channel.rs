@@ -14,6 +14,9 @@ use super::super::section::Section;
 use super::super::unknown;
 use super::foreign::{is_foreign, refuse_foreign};
 
+/// With the longest `nats.prefix` it still fits into the name of a stream, which may have 255 bytes.
+const LONGEST_NAME: usize = 128;
+
 pub(super) fn read(section: &Section<'_>) -> Channels {
     let horizon = section.take("history_meta_ttl");
     let max_length: usize = section.take("max_length");
@@ -25,7 +28,7 @@ pub(super) fn read(section: &Section<'_>) -> Channels {
     namespaces.insert(String::new(), Arc::new(namespace(&without_namespace, "", horizon)));
     for section in section.list("namespaces", "without_namespace") {
         unknown_options(&section);
-        let name = name(&section);
+        let name = name(&section, max_length);
         let namespace = Arc::new(namespace(&section, &name, horizon));
         if namespaces.insert(name.clone(), namespace).is_some() && !name.is_empty() {
             section.refuse("name", "two namespaces have this name");
@@ -40,7 +43,7 @@ fn unknown_options(section: &Section<'_>) {
     unknown::find(section.path(), &given, section.defaults(), section.findings(), &elsewhere);
 }
 
-fn name(section: &Section<'_>) -> String {
+fn name(section: &Section<'_>, max_length: usize) -> String {
     let name = section.value("name").map(|value| match &value.kind {
         ValueKind::String(name) => name.clone(),
         _ => String::new(),
@@ -50,9 +53,14 @@ fn name(section: &Section<'_>) -> String {
             section.refuse("name", "the nodes' own (try another)");
             String::new()
         }
+        // A channel has a boundary behind it, and something behind that.
+        Some(name) if is_name(&name) && name.len() + 2 > max_length => {
+            section.refuse("name", "no name of a channel in it would be within channel.max_length");
+            String::new()
+        }
         Some(name) if is_name(&name) => name,
         Some(_) => {
-            section.refuse("name", "not a namespace's name (two or more letters, digits, \"-\" and \"_\")");
+            section.refuse("name", "not a namespace's name (two to 128 letters, digits, \"-\" and \"_\")");
             String::new()
         }
         None => {
@@ -63,7 +71,8 @@ fn name(section: &Section<'_>) -> String {
 }
 
 fn is_name(name: &str) -> bool {
-    name.len() >= 2 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
+    (2..=LONGEST_NAME).contains(&name.len())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_')
 }
 
 fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace {

@@ -3,12 +3,10 @@
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use url::Url;
-
 use super::super::channels::Channels;
 use super::super::model::{Bounds, Client, ConnectionLimit, OriginPattern};
 use super::super::section::{Section, Table};
-use super::super::value::{Bytes, FromValue, Limit, Positive};
+use super::super::value::{Bytes, FromValue, Limit, Positive, WebAddress};
 use super::foreign::refuse_foreign;
 use super::{at, token};
 
@@ -106,7 +104,7 @@ impl FromValue for Pong {
 
 fn allowed_origins(section: &Section<'_>) -> Vec<OriginPattern> {
     let mut origins: Vec<OriginPattern> = section.take("allowed_origins");
-    for page in section.take::<Vec<Url>>("frontend_url") {
+    for WebAddress(page) in section.take::<Vec<WebAddress>>("frontend_url") {
         let origin = OriginPattern(page.origin().ascii_serialization());
         if !origins.contains(&origin) {
             origins.push(origin);

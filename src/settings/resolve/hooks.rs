@@ -1,5 +1,6 @@
 //! Hooks: who is asked, and whether everybody who wants to ask can.
 
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use config::Value;
 
 use super::super::channels::{Channels, Namespace};
@@ -59,5 +60,28 @@ impl FromValue for HookEndpoint {
             Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host() => Ok(Self::Http(url)),
             Ok(_) | Err(_) => Err(wrong()),
         }
+    }
+}
+
+impl FromValue for HeaderName {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let name = String::from_value(value)?;
+        name.parse().map_err(|_| format!("{name:?} is not the name of a header (try \"Cookie\")"))
+    }
+}
+
+/// What is wrong names a header, and never shows its value, which may be a secret.
+impl FromValue for HeaderMap {
+    fn from_value(value: &Value) -> Result<Self, String> {
+        let entries = Vec::<(String, String)>::from_value(value)?;
+        let header = |(name, value): &(String, String)| {
+            let wrong = || {
+                format!(
+                    "{name:?} with its value is no header (letters, digits and \"-\" in the name, one line in the value)"
+                )
+            };
+            name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok()).ok_or_else(wrong)
+        };
+        entries.iter().map(header).collect()
     }
 }

@@ -10,6 +10,9 @@ use super::super::nats::{Nats, NatsAuth, NatsTls};
 use super::super::section::Section;
 use super::super::value::{Bytes, FromValue, Positive, Switch};
 
+/// With the longest name of a namespace it still fits into the name of a stream, which may have 255 bytes.
+const LONGEST_PREFIX: usize = 64;
+
 pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
     let switch: Switch = section.take("enabled");
     let servers: Vec<Server> = section.take("servers");
@@ -32,8 +35,10 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
             Bytes(0) => None,
             Bytes(bytes) => Some(bytes as u64),
         },
+        inbox_prefixes: section.take("inbox_prefixes"),
         record_users: false,
     };
+    check_inboxes(section, &nats);
     if nats.duplicate_window <= nats.publish_timeout {
         section.refuse("duplicate_window", "not longer than nats.publish_timeout, so a retry could be stored twice");
     }
@@ -49,10 +54,27 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
 
 fn prefix(section: &Section<'_>) -> String {
     let prefix: String = section.take("prefix");
-    if prefix.is_empty() || !prefix.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte)) {
-        section.refuse("prefix", "not one subject token of letters, digits, \"-\" and \"_\"");
+    if !is_token(&prefix) || prefix.len() > LONGEST_PREFIX {
+        section.refuse("prefix", "not one subject token of letters, digits, \"-\" and \"_\", 64 at most");
     }
     prefix
+}
+
+/// Where a node answers with its own rights: neither in a channel nor at NATS itself.
+fn check_inboxes(section: &Section<'_>, nats: &Nats) {
+    for prefix in &nats.inbox_prefixes {
+        if !prefix.split('.').all(is_token) {
+            let why =
+                format!("{prefix:?} is no subject of letters, digits, \"-\" and \"_\" (try \"inbox_of_backend\")");
+            section.refuse("inbox_prefixes", why);
+        } else if prefix.split('.').next() == Some(&nats.prefix) {
+            section.refuse("inbox_prefixes", format!("{prefix:?} is below nats.prefix, where channels are"));
+        }
+    }
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
 }
 
 fn replicas(section: &Section<'_>) -> usize {

@@ -2,7 +2,7 @@
 
 use super::super::model::Scaling;
 use super::super::section::Section;
-use super::super::value::Fraction;
+use super::super::value::{Fraction, WebAddress};
 
 pub(super) fn read(section: &Section<'_>) -> Scaling {
     let fraction = |key| {
@@ -17,7 +17,7 @@ pub(super) fn read(section: &Section<'_>) -> Scaling {
         down_after: section.take("down_after"),
         min_nodes: section.take("min_nodes"),
         max_nodes: section.take("max_nodes"),
-        webhook: section.take("webhook"),
+        webhook: section.take::<Option<WebAddress>>("webhook").map(|WebAddress(url)| url),
     };
     if scaling.min_nodes == 0 {
         section.refuse("min_nodes", "a cluster has one node at least");

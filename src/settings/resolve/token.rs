@@ -1,11 +1,10 @@
 //! Keys and checks of tokens.
 
 use secrecy::{ExposeSecret, SecretString};
-use url::Url;
 
 use super::super::model::{Jwks, TokenKeys};
 use super::super::section::Section;
-use super::super::value::Positive;
+use super::super::value::{Positive, WebAddress};
 
 /// The options that bring a key.
 pub(super) const KEYS: [&str; 7] = [
@@ -26,7 +25,7 @@ const PLACEHOLDERS: [&str; 5] = ["your_", "your-", "changeme", "change_me", "cha
 
 pub(super) fn connection(section: &Section<'_>, development: bool) -> Option<TokenKeys> {
     let mut keys = read(section, development);
-    if let Some(project) = section.take::<Option<Url>>("supabase_url") {
+    if let Some(WebAddress(project)) = section.take::<Option<WebAddress>>("supabase_url") {
         let issuer = format!("{}/auth/v1", project.as_str().trim_end_matches('/'));
         if keys.jwks.is_none() {
             let url = format!("{issuer}/.well-known/jwks.json").parse().expect("an address with a path is an address");
@@ -44,11 +43,8 @@ pub(super) fn subscription(section: &Section<'_>, development: bool) -> Option<T
 }
 
 fn read(section: &Section<'_>, development: bool) -> TokenKeys {
-    let endpoint: Option<Url> = section.take("jwks_public_endpoint");
+    let endpoint: Option<WebAddress> = section.take("jwks_public_endpoint");
     let Positive(refresh_interval) = section.take("jwks_refresh_interval");
-    if endpoint.as_ref().is_some_and(|url| !matches!(url.scheme(), "http" | "https")) {
-        section.refuse("jwks_public_endpoint", "neither http nor https");
-    }
     let claim: String = section.take("user_id_claim");
     if claim.is_empty() || !claim.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         section.refuse("user_id_claim", "not a claim (try \"sub\")");
@@ -59,7 +55,7 @@ fn read(section: &Section<'_>, development: bool) -> TokenKeys {
         rsa_public_key: pem(section, "rsa_public_key"),
         ecdsa_public_key: pem(section, "ecdsa_public_key"),
         eddsa_public_key: pem(section, "eddsa_public_key"),
-        jwks: endpoint.map(|url| Jwks { url, refresh_interval }),
+        jwks: endpoint.map(|WebAddress(url)| Jwks { url, refresh_interval }),
         audience: section.take("audience"),
         issuer: section.take("issuer"),
         leeway: section.take("leeway"),

@@ -119,8 +119,8 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
 #[test]
 fn namespaces_are_checked_as_wholes() {
     for (options, expected) in [
-        ("name = \"a\"", "name = \"a\": not a namespace's name (two or more letters, digits, \"-\" and \"_\")"),
-        ("name = \"a:b\"", "name = \"a:b\": not a namespace's name (two or more letters, digits, \"-\" and \"_\")"),
+        ("name = \"a\"", "name = \"a\": not a namespace's name (two to 128 letters, digits, \"-\" and \"_\")"),
+        ("name = \"a:b\"", "name = \"a:b\": not a namespace's name (two to 128 letters, digits, \"-\" and \"_\")"),
         (
             "history_size = 1\nhistory_ttl = \"1s\"",
             "name: not set (options of channels without a namespace are [channel.without_namespace])",

@@ -27,6 +27,7 @@ pub fn nats(servers: impl IntoIterator<Item = Url>, replicas: usize) -> Nats {
         read_timeout: Duration::from_millis(400),
         duplicate_window: Duration::from_secs(120),
         max_bytes: None,
+        inbox_prefixes: Vec::new(),
         record_users: false,
     }
 }

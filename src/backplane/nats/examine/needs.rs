@@ -138,7 +138,10 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
     for bucket in Bucket::ALL {
         needs.subscribe(changes(options, bucket), &below, "changes of what nodes share");
     }
-    needs.publish(format!("_INBOX.{NOBODY}"), "_INBOX.>", "answers to backends").weight = Weight::ForResponses;
+    for prefix in ["_INBOX"].into_iter().chain(options.inbox_prefixes.iter().map(String::as_str)) {
+        let need = needs.publish(format!("{prefix}.{NOBODY}"), &format!("{prefix}.>"), "answers to backends");
+        need.weight = Weight::ForResponses;
+    }
     needs.subscribe(format!("_INBOX.{NOBODY}"), "_INBOX.>", "answers of NATS and of backends");
 }
 

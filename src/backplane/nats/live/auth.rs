@@ -70,6 +70,14 @@ impl Proof {
     }
 }
 
+/// Whether there is something to prove with, whatever a server asks.
+///
+/// # Errors
+/// When a credentials file or a seed cannot be used.
+pub fn check_auth(auth: &NatsAuth) -> Result<(), AuthError> {
+    Proof::give(auth, Some("")).map(drop)
+}
+
 /// What was presented, for people; nothing secret.
 pub(super) fn described(auth: &NatsAuth) -> String {
     match auth {

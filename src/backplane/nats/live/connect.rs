@@ -16,6 +16,7 @@ use super::parser::Op;
 use super::servers::{Server, Servers};
 use super::tls::{TlsError, secure};
 use super::wire::{Duplex, ReadError, Wire};
+use crate::causes::causes;
 use crate::settings::nats::NatsAuth;
 
 /// Why there is no connection.
@@ -51,20 +52,8 @@ pub enum ConnectError {
     #[error("{server} does not speak NATS as it should: {why}")]
     Protocol { server: String, why: String },
     /// Several servers, none of which would do.
-    #[error("no NATS server would do: {}", .0.iter().map(chain).collect::<Vec<_>>().join("; "))]
+    #[error("no NATS server would do: {}", .0.iter().map(|error| causes(error)).collect::<Vec<_>>().join("; "))]
     None(Vec<ConnectError>),
-}
-
-/// An error with all of its sources, on one line.
-pub(super) fn chain(error: &ConnectError) -> String {
-    let mut line = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(error) = source {
-        line.push_str(": ");
-        line.push_str(&error.to_string());
-        source = error.source();
-    }
-    line
 }
 
 /// A connection that the server has accepted.

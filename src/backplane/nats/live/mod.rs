@@ -37,13 +37,15 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-pub use auth::AuthError;
+pub use auth::{AuthError, check_auth};
 pub use connect::ConnectError;
 pub use headers::{Headers, Status};
 pub use info::ServerInfo;
 pub use options::LiveOptions;
 pub use parser::{Malformed, Message, Op, Parser};
-pub use tls::TlsError;
+pub use tls::{TlsError, check_tls};
+
+use crate::causes::causes;
 
 use commands::{Commands, Unanswered};
 use connect::Connector;
@@ -229,7 +231,7 @@ impl Live {
 /// Why there is no connection, with all that led to it, on one line.
 #[must_use]
 pub fn described(error: &ConnectError) -> String {
-    connect::chain(error)
+    causes(error)
 }
 
 /// What a server would answer with an error that names nothing, or by closing the connection.

@@ -11,11 +11,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
 use super::commands::Commands;
-use super::connect::{Connector, Link, chain};
+use super::connect::{Connector, Link};
 use super::interest::Interest;
 use super::session::{End, Session, Shared};
 use super::{LiveEvent, LiveState};
 use crate::backplane::nats::refusals::TakenBack;
+use crate::causes::causes;
 
 /// The longest pause between two rounds through the servers.
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -89,7 +90,7 @@ impl Owner {
                 }
                 Err(error) => debug!(
                     name = self.connector.options.name,
-                    error = chain(&error),
+                    error = causes(&error),
                     round,
                     "no NATS server takes the connection"
                 ),

@@ -51,6 +51,15 @@ where
         .map_err(|source| TlsError::Handshake { name: name.to_owned(), source })
 }
 
+/// Whether the files of `settings` hold what they should.
+///
+/// # Errors
+/// When one does not.
+pub fn check_tls(settings: &NatsTls) -> Result<(), TlsError> {
+    let named = settings.ca_file.is_some() || settings.cert_file.is_some();
+    if named { client_config(settings).map(drop) } else { Ok(()) }
+}
+
 fn client_config(settings: &NatsTls) -> Result<ClientConfig, TlsError> {
     let refused = |error: tokio_rustls::rustls::Error| TlsError::Settings(error.to_string());
     let roots = match &settings.ca_file {
