@@ -53,43 +53,28 @@ use crate::presence::Presence;
 use crate::protocol::Channel;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
-use crate::settings::{Channels, Namespace, Settings};
+use crate::settings::{Channels, Namespace};
 use crate::socketio::SocketIo;
 use crate::telemetry::Source;
 
 /// A method's result as JSON, or why there is none.
 type Answer = Result<Box<RawValue>, ApiError>;
 
-/// Answers calls of the server API. Built once.
+/// Answers calls of the server API, by the rooms of this node. Built once.
 pub struct Api {
-    relay: Arc<Relay>,
-    presence: Arc<Presence>,
-    backplane: Arc<dyn Backplane>,
-    connections: Arc<Connections>,
-    channels: Channels,
-    hooks: Arc<Hooks>,
-    cluster: Cluster,
-    revocations: Arc<Revocations>,
+    pub relay: Arc<Relay>,
+    pub presence: Arc<Presence>,
+    pub backplane: Arc<dyn Backplane>,
+    pub connections: Arc<Connections>,
+    pub channels: Channels,
+    pub hooks: Arc<Hooks>,
+    pub cluster: Cluster,
+    pub revocations: Arc<Revocations>,
     /// `None` where no namespaces of Socket.IO are declared.
-    socketio: Option<Arc<SocketIo>>,
+    pub socketio: Option<Arc<SocketIo>>,
 }
 
 impl Api {
-    /// The API of this node.
-    #[must_use]
-    pub fn new(
-        rooms: (Arc<Relay>, Arc<Presence>, Arc<dyn Backplane>, Arc<Connections>),
-        hooks: Arc<Hooks>,
-        cluster: Cluster,
-        revocations: Arc<Revocations>,
-        socketio: Option<Arc<SocketIo>>,
-        settings: &Settings,
-    ) -> Arc<Self> {
-        let (relay, presence, backplane, connections) = rooms;
-        let channels = settings.channel.clone();
-        Arc::new(Self { relay, presence, backplane, connections, channels, hooks, cluster, revocations, socketio })
-    }
-
     /// Calls `method`; `source` is how the call came in.
     ///
     /// A dropped call may have done its work all the same.

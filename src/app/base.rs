@@ -11,12 +11,13 @@ use super::member::{join, work};
 use super::routes::{Served, waiting};
 use super::stop::{CLOSE_AT_LEAST, LEAVE_WITHIN, close};
 use super::watching::measure;
-use super::{BACKPLANE, TASK_LOST};
+use super::{BACKPLANE, TASK_LOST, verifier};
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, feed};
 use crate::canary;
 use crate::cluster::Cluster;
+use crate::http::Keeper;
 use crate::hub::{Connections, Pulse};
 use crate::lifecycle::Readiness;
 use crate::relay::Relay;
@@ -28,6 +29,7 @@ use crate::telemetry::Telemetry;
 pub(super) struct Base {
     pub(super) settings: Settings,
     pub(super) doors: Doors,
+    pub(super) keeper: Keeper,
     /// What is served until the node is built.
     pub(super) waiting: Served,
     pub(super) backplane: Arc<dyn Backplane>,
@@ -52,7 +54,9 @@ impl Base {
         let readiness = Arc::new(Readiness::default());
         readiness.hold(BACKPLANE, "not connected yet");
         let tasks = supervised(&readiness, &telemetry);
-        let waiting = waiting(&settings, &readiness, &telemetry);
+        let operators = verifier(settings.console.token.as_deref(), "console.token")?;
+        let keeper = Keeper::new(&settings.http_api, operators);
+        let waiting = waiting(&settings, &keeper, &readiness, &telemetry);
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry, &tasks));
         let backplane = doors.serve_while(&waiting, joining).await?;
         let recoveries = turnstile(settings.client.recoveries);
@@ -78,6 +82,7 @@ impl Base {
         Ok(Self {
             settings,
             doors,
+            keeper,
             waiting,
             backplane,
             cluster,

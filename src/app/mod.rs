@@ -24,26 +24,23 @@ use self::base::Base;
 use self::drain::Drain;
 use self::limits::limits;
 use self::member::Traces;
-use self::routes::{Served, clients, served};
+use self::routes::{Operated, Served, clients, served};
 use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
 use crate::backplane::{Backplane, Health, Watch};
 use crate::canary::Canary;
-use crate::cluster::{Cluster, patiently};
+use crate::cluster::patiently;
 use crate::emulation::Emulation;
 use crate::hooks::Hooks;
-use crate::http::{Edge, Keeper, Server};
+use crate::http::{Edge, Server};
 use crate::hub::Connections;
-use crate::lifecycle::Readiness;
 use crate::operate::Operate;
 use crate::presence::Presence;
-use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::socketio::SocketIo;
-use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
 use crate::watch::{self, Lookout};
 
@@ -129,8 +126,17 @@ impl Rooms {
             telemetry: Arc::clone(telemetry),
         });
         let sockets = socketio(base, &services).await?;
-        let rooms = (Arc::clone(relay), Arc::clone(&presence), Arc::clone(backplane), Arc::clone(connections));
-        let api = Api::new(rooms, hooks, cluster.clone(), Arc::clone(&revocations), sockets.clone(), settings);
+        let api = Arc::new(Api {
+            relay: Arc::clone(relay),
+            presence: Arc::clone(&presence),
+            backplane: Arc::clone(backplane),
+            connections: Arc::clone(connections),
+            channels: settings.channel.clone(),
+            hooks,
+            cluster: cluster.clone(),
+            revocations: Arc::clone(&revocations),
+            socketio: sockets.clone(),
+        });
         cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, tasks).await?;
         let calls =
             patiently(async || api::requests::serve(&api, tasks).await).await.context("server API over NATS")?;
@@ -138,14 +144,12 @@ impl Rooms {
             .await
             .context("word from other nodes")?;
         tasks.run("word from other nodes", Arc::clone(&api).obey(told, Arc::clone(telemetry)));
-        let emulation = emulation(settings, backplane, telemetry, tasks).await?;
+        let emulation = emulation(base).await?;
         let readiness = &base.readiness;
         let clients = clients(settings, &edge, &emulation, services, sockets);
-        let operators = verifier(settings.console.token.as_deref(), "console.token")?;
-        let keeper = Keeper::new(&settings.http_api, operators);
-        let operate = operate(settings, (cluster, backplane, readiness), telemetry, tasks).await?;
-        canary(settings, (cluster, backplane, readiness, relay), telemetry, tasks);
-        let served = served(settings, (&edge, &keeper), clients, (api, &operate, &watch), readiness, telemetry);
+        let operated = Operated { api, operate: operate(base).await?, watch: Arc::clone(&watch) };
+        canary(base);
+        let served = served(base, &edge, clients, operated);
         // Revocations were listed since: whoever comes as soon as the address is told is let in.
         if !health.has_changed().unwrap_or(true) && *health.borrow() == Health::Ready {
             readiness.clear(BACKPLANE);
@@ -204,12 +208,8 @@ async fn watched(base: &Base) -> anyhow::Result<Arc<Lookout>> {
 }
 
 /// Begins to look whether what is published is delivered.
-fn canary(
-    settings: &Settings,
-    (cluster, backplane, readiness, relay): (&Cluster, &Arc<dyn Backplane>, &Arc<Readiness>, &Arc<Relay>),
-    telemetry: &Arc<Telemetry>,
-    tasks: &Tasks,
-) {
+fn canary(base: &Base) {
+    let Base { settings, backplane, cluster, relay, readiness, telemetry, tasks, .. } = base;
     if !settings.canary.enabled {
         return;
     }
@@ -221,12 +221,8 @@ fn canary(
 }
 
 /// Begins to weigh how large the cluster should be, and to obey those who operate it.
-async fn operate(
-    settings: &Settings,
-    (cluster, backplane, readiness): (&Cluster, &Arc<dyn Backplane>, &Arc<Readiness>),
-    telemetry: &Arc<Telemetry>,
-    tasks: &Tasks,
-) -> anyhow::Result<Arc<Operate>> {
+async fn operate(base: &Base) -> anyhow::Result<Arc<Operate>> {
+    let Base { settings, backplane, cluster, readiness, telemetry, tasks, .. } = base;
     let (readiness, scaling) = (Arc::clone(readiness), settings.scaling.clone());
     let operate = Operate::new(cluster.clone(), Arc::clone(backplane), readiness, scaling, Arc::clone(telemetry));
     let wishes = patiently(async || operate.watch().await).await.context("the wished size of the cluster")?;
@@ -247,12 +243,8 @@ fn verifier(keys: Option<&TokenKeys>, section: &'static str) -> anyhow::Result<O
 }
 
 /// In a session's inbox the posts of a few may wait.
-async fn emulation(
-    settings: &Settings,
-    backplane: &Arc<dyn Backplane>,
-    telemetry: &Arc<Telemetry>,
-    tasks: &Tasks,
-) -> anyhow::Result<Arc<Emulation>> {
+async fn emulation(base: &Base) -> anyhow::Result<Arc<Emulation>> {
+    let Base { settings, backplane, telemetry, tasks, .. } = base;
     let limit = settings.transports.emulation_body_limit.saturating_mul(4);
     let emulation = Emulation::new(limit, Arc::clone(backplane), Arc::clone(telemetry));
     if let Some(passed_on) =

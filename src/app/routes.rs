@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use axum::routing::any;
 
+use super::base::Base;
 use crate::api::Api;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
@@ -23,7 +24,12 @@ use crate::watch::Lookout;
 const SOCKETIO: &str = "/socket.io/";
 
 /// Whoever asks before the backplane is there hears that the node lives, and does not serve yet.
-pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry: &Arc<Telemetry>) -> Served {
+pub(super) fn waiting(
+    settings: &Settings,
+    keeper: &Keeper,
+    readiness: &Arc<Readiness>,
+    telemetry: &Arc<Telemetry>,
+) -> Served {
     let later = |paths: &[&str]| {
         let refused = || any(|| async { Refusal::Turned(Turned::NotReady) });
         paths.iter().fold(axum::Router::new(), |router, path| router.route(path, refused()))
@@ -36,7 +42,7 @@ pub(super) fn waiting(settings: &Settings, readiness: &Arc<Readiness>, telemetry
     if settings.console.enabled {
         operators.extend(["/console", "/console/{*what}"]);
     }
-    let probed = || http::health::routes(probes(settings, readiness));
+    let probed = || http::health::routes(probes(settings, keeper, readiness));
     let measured = http::health::metrics(telemetry, settings.http.metrics_token.as_ref());
     Served::by(settings, telemetry, probed, vec![later(&clients)], vec![measured, later(&operators)])
 }
@@ -125,19 +131,21 @@ impl Served {
     }
 }
 
-pub(super) fn served(
-    settings: &Settings,
-    (edge, keeper): (&Edge, &Keeper),
-    clients: axum::Router,
-    (api, operate, watch): (Arc<Api>, &Arc<Operate>, &Arc<Lookout>),
-    readiness: &Arc<Readiness>,
-    telemetry: &Arc<Telemetry>,
-) -> Served {
+/// What operators and backends use.
+pub(super) struct Operated {
+    pub(super) api: Arc<Api>,
+    pub(super) operate: Arc<Operate>,
+    pub(super) watch: Arc<Lookout>,
+}
+
+pub(super) fn served(base: &Base, edge: &Edge, clients: axum::Router, operated: Operated) -> Served {
+    let Base { settings, keeper, readiness, telemetry, .. } = base;
+    let Operated { api, operate, watch } = operated;
     let api = http::api::routes(api, &settings.http_api, keeper, settings.http.body_limit);
-    let operating = http::cluster::routes(operate, &settings.http_api, keeper);
-    let console = http::console::routes(settings, keeper, watch);
+    let operating = http::cluster::routes(&operate, &settings.http_api, keeper);
+    let console = http::console::routes(settings, keeper, &watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
-    let probed = || http::health::routes(probes(settings, readiness));
+    let probed = || http::health::routes(probes(settings, keeper, readiness));
     let mut operators = vec![http::health::metrics(telemetry, settings.http.metrics_token.as_ref())];
     operators.extend(called);
     let mut public = vec![clients];
@@ -147,12 +155,12 @@ pub(super) fn served(
     Served::by(settings, telemetry, probed, public, operators)
 }
 
-fn probes(settings: &Settings, readiness: &Arc<Readiness>) -> Probes {
+fn probes(settings: &Settings, keeper: &Keeper, readiness: &Arc<Readiness>) -> Probes {
     let readiness = Arc::clone(readiness);
     Probes {
         node: settings.node.name.clone(),
         started: Instant::now(),
         obstacles: Box::new(move || readiness.obstacles()),
-        whose: Whose::new(&settings.http_api, settings.http.trusted_proxies.clone()),
+        whose: Whose::new(keeper, settings.http.trusted_proxies.clone()),
     }
 }

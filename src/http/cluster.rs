@@ -10,9 +10,9 @@ use axum::routing::{get, post};
 use axum::{Json, Router};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::json;
 
+use super::json::{read, refused};
 use super::keeper::Keeper;
 use super::limits::body;
 use crate::operate::{DrainError, Operate, Scale, ScaleError};
@@ -88,12 +88,4 @@ async fn drain(State(operate): State<Arc<Operate>>, body: Bytes) -> Response {
             refused(status, error.to_string())
         }
     }
-}
-
-pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Box<Response>> {
-    serde_json::from_slice(body).map_err(|error| Box::new(refused(StatusCode::BAD_REQUEST, error.to_string())))
-}
-
-pub(super) fn refused(status: StatusCode, message: String) -> Response {
-    (status, Json(json!({ "error": { "code": status.as_u16(), "message": message } }))).into_response()
 }

@@ -12,10 +12,10 @@ use axum::{Json, Router};
 use secrecy::{ExposeSecret, SecretString};
 use serde_json::json;
 
-use super::keeper::{Keeper, digest, is_key};
+use super::keeper::{Keeper, authorization, digest, is_key};
 use super::limits::TrustedProxies;
 use super::refusal::Refusal;
-use crate::settings::{HttpApi, IpNet};
+use crate::settings::IpNet;
 use crate::telemetry::Telemetry;
 
 /// Who may see the metrics.
@@ -29,9 +29,7 @@ impl Reader {
     /// `Authorization: Bearer <token>`, where one is asked for.
     fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(expected) = &self.0 else { return true };
-        let shown = headers.get(header::AUTHORIZATION).and_then(|shown| shown.to_str().ok());
-        let (scheme, token) = shown.and_then(|shown| shown.split_once(' ')).unwrap_or_default();
-        scheme.eq_ignore_ascii_case("bearer") && is_key(expected, token.trim())
+        authorization(headers, "bearer").is_some_and(|token| is_key(expected, token))
     }
 }
 
@@ -59,8 +57,8 @@ pub struct Whose {
 
 impl Whose {
     #[must_use]
-    pub fn new(api: &HttpApi, proxies: Vec<IpNet>) -> Self {
-        Self { keeper: Keeper::new(api, None), proxies: TrustedProxies::new(proxies) }
+    pub fn new(keeper: &Keeper, proxies: Vec<IpNet>) -> Self {
+        Self { keeper: keeper.clone(), proxies: TrustedProxies::new(proxies) }
     }
 }
 

@@ -12,7 +12,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{debug, info};
 
-use super::cluster::refused;
+use super::json::refused;
 use crate::api::Method;
 use crate::auth::{Access, OperatorGrant, Verifier};
 use crate::settings::HttpApi;
@@ -122,10 +122,9 @@ fn in_headers(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// What `Authorization` holds, where it is of this scheme.
-fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
-    let mut words = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_ascii_whitespace();
-    let (scheme, key) = (words.next()?, words.next()?);
-    (scheme.eq_ignore_ascii_case(wanted) && words.next().is_none()).then_some(key)
+pub(super) fn authorization<'a>(headers: &'a HeaderMap, wanted: &str) -> Option<&'a str> {
+    let (scheme, shown) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.trim().split_once(' ')?;
+    scheme.eq_ignore_ascii_case(wanted).then(|| shown.trim())
 }
 
 fn in_query(query: Option<&str>) -> Option<String> {

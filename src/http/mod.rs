@@ -11,6 +11,7 @@ pub mod engineio;
 mod files;
 mod gzip;
 pub mod health;
+mod json;
 pub mod keeper;
 pub mod limits;
 mod observe;

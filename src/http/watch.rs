@@ -12,7 +12,7 @@ use axum::routing::post;
 use bytes::Bytes;
 use futures_util::stream;
 
-use super::cluster::{read, refused};
+use super::json::{read, refused};
 use super::limits::body;
 use crate::watch::{Live, Lookout, Refused, Subject};
 

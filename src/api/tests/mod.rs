@@ -88,8 +88,17 @@ impl Stage {
         presence.start(&tasks);
         let connections = Connections::new();
         let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Arc::clone(&telemetry));
-        let rooms = (relay, Arc::clone(&presence), backplane, connections);
-        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, None, &settings);
+        let api = Arc::new(Api {
+            relay,
+            presence: Arc::clone(&presence),
+            backplane,
+            connections,
+            channels: settings.channel.clone(),
+            hooks: Arc::new(hooks),
+            cluster: cluster.clone(),
+            revocations,
+            socketio: None,
+        });
         let started = cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks);
         started.now_or_never().expect("the embedded backplane never waits").unwrap();
         Self { api, presence, settings, telemetry, tasks }
