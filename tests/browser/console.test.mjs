@@ -99,7 +99,11 @@ describe('the operator console', { timeout: 300_000 }, () => {
       await shows(cell(page, 'left', 'Connections'), '2 of 50');
       await shows(cell(page, 'right', 'Connections'), '1 of 50');
       await shows(page.locator('.facts'), '3 of 100');
-      assert.ok(await page.evaluate(() => [...document.querySelectorAll('.table')].every(each => each.scrollWidth <= each.clientWidth)), 'no column is cut');
+      for (const width of [1200, 1280]) {
+        await page.setViewportSize({ width, height: 800 });
+        const whole = () => [...document.querySelectorAll('.table')].every(each => each.scrollWidth <= each.clientWidth);
+        assert.ok(await page.evaluate(whole), `no column is cut at ${width}`);
+      }
       if (index === 0) {
         await picture(page, 'console-nodes');
         await page.emulateMedia({ colorScheme: 'dark' });
