@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::command::{decode, or_null};
 use super::{Api, ApiError, Empty, Method};
-use crate::auth::options::{SubscribeOptions, expiry, on_one_line};
+use crate::auth::options::{self, SubscribeOptions, expiry};
 use crate::hub::{Control, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::telemetry::{Telemetry, Topic};
@@ -142,7 +142,7 @@ impl Api {
             Method::Refresh if wanted.expired => Control::Close(DisconnectCode::Expired.into()),
             Method::Refresh => obey(Order::Refresh {
                 expires_at: expiry(wanted.expire_at),
-                info: wanted.info.as_deref().map(on_one_line),
+                info: options::info(wanted.info, None).map_err(|_| ApiError::BadRequest)?,
             }),
             _ => Control::Close(farewell(wanted.disconnect)?),
         })

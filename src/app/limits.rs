@@ -1,4 +1,4 @@
-//! What bounds how clients connect.
+//! What bounds how clients connect, and what users do.
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use crate::backplane::Backplane;
 use crate::census::Census;
 use crate::cluster::patiently;
 use crate::presence::Presence;
-use crate::session::{ConnectRate, Limits, Turnstile};
+use crate::session::{Limits, Turnstile, UserRates};
 use crate::settings::{Bounds, Settings};
 use crate::tasks::Tasks;
 use crate::telemetry::Telemetry;
@@ -25,10 +25,8 @@ pub(super) async fn limits(
     telemetry: &Arc<Telemetry>,
     tasks: &Tasks,
 ) -> anyhow::Result<Limits> {
-    let rate = settings.client.user_connect_rate.map(ConnectRate::new);
-    if let Some(rate) = &rate {
-        tasks.run("rates of users", Arc::clone(rate).forget());
-    }
+    let users = Arc::new(UserRates::new(&settings.client));
+    tasks.run("rates of users", Arc::clone(&users).forget());
     let count = |limit| Census::new(limit, Arc::clone(presence), Arc::clone(backplane), Arc::clone(telemetry));
     let census = settings.client.user_connection_limit.map(count);
     if let Some(census) = &census
@@ -37,5 +35,5 @@ pub(super) async fn limits(
     {
         tasks.run("questions about users", Arc::clone(census).answer(asked));
     }
-    Ok(Limits { connects: Arc::new(turnstile(settings.client.connects)), rate, census })
+    Ok(Limits { connects: Arc::new(turnstile(settings.client.connects)), users, census })
 }

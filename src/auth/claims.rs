@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::options::{self, NotBase64, Subs, SubscribeOptions};
+use super::options::{self, Subs, SubscribeOptions, Unfit};
 use super::registered::Registered;
 use super::{ConnectionGrant, ServerSub, SubscriptionGrant, TokenError, TokenKind};
 
@@ -43,12 +43,12 @@ pub fn connection(payload: &[u8], registered: Registered) -> Result<ConnectionGr
         return Err(TokenError::WrongKind(TokenKind::Connection));
     }
     let subs = match claims.subs {
-        Some(subs) if !subs.is_empty() => options::subscriptions(subs).map_err(not_base64)?,
+        Some(subs) if !subs.is_empty() => options::subscriptions(subs).map_err(unfit)?,
         _ => options::plain_subscriptions(claims.channels.unwrap_or_default()),
     };
     Ok(ConnectionGrant {
         user: registered.user,
-        info: options::either(claims.info, claims.b64info, "b64info").map_err(not_base64)?,
+        info: options::info(claims.info, claims.b64info).map_err(unfit)?,
         meta: claims.meta.map(|meta| options::on_one_line(&meta)),
         expires_at: expiry(claims.expire_at, registered.expires_at),
         subs,
@@ -64,7 +64,7 @@ pub fn subscription(payload: &[u8], registered: Registered) -> Result<Subscripti
         claims.channel.filter(|channel| !channel.is_empty()).ok_or(TokenError::WrongKind(TokenKind::Subscription))?;
     // The options of the subscription stand beside the other claims.
     let options: SubscribeOptions = serde_json::from_slice(payload).map_err(TokenError::Claims)?;
-    let ServerSub { channel, info, data, overrides } = options.subscription(channel).map_err(not_base64)?;
+    let ServerSub { channel, info, data, overrides } = options.subscription(channel).map_err(unfit)?;
     Ok(SubscriptionGrant {
         user: registered.user,
         channel,
@@ -83,6 +83,9 @@ fn expiry(expire_at: Option<i64>, token_expires_at: Option<u64>) -> Option<u64> 
     expire_at.map_or(token_expires_at, options::expiry)
 }
 
-fn not_base64(NotBase64(claim): NotBase64) -> TokenError {
-    TokenError::Claim(claim.to_owned(), "it is not in base64")
+fn unfit(unfit: Unfit) -> TokenError {
+    match unfit {
+        Unfit::NotBase64(claim) => TokenError::Claim(claim.to_owned(), "it is not in base64"),
+        Unfit::InfoTooLong(_) => TokenError::Claim("info".to_owned(), "it has more than 8 KiB"),
+    }
 }

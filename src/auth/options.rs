@@ -10,10 +10,17 @@ use serde_json::value::RawValue;
 
 use super::{Overrides, ServerSub};
 
-/// A field that should hold base64 does not.
+/// What others are told of a client goes with each of its publications, as a header, of which a stream takes 64 KiB in all.
+pub const INFO_LIMIT: usize = 8 << 10;
+
+/// Why a field cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{0} is not in base64")]
-pub struct NotBase64(pub &'static str);
+pub enum Unfit {
+    #[error("{0} is not in base64")]
+    NotBase64(&'static str),
+    #[error("info has {0} bytes, and may have {limit}", limit = INFO_LIMIT)]
+    InfoTooLong(usize),
+}
 
 /// Options of one subscription as they are written.
 #[derive(Deserialize, Default)]
@@ -47,11 +54,11 @@ impl SubscribeOptions {
     /// The subscription to `channel` with these options.
     ///
     /// # Errors
-    /// When `b64info` or `b64data` is not in base64.
-    pub fn subscription(self, channel: String) -> Result<ServerSub, NotBase64> {
+    /// When `b64info` or `b64data` is not in base64, or the info too long.
+    pub fn subscription(self, channel: String) -> Result<ServerSub, Unfit> {
         Ok(ServerSub {
             channel,
-            info: either(self.info, self.b64info, "b64info")?,
+            info: info(self.info, self.b64info)?,
             data: either(self.data, self.b64data, "b64data")?,
             overrides: self.overrides.map(Overrides::from).unwrap_or_default(),
         })
@@ -75,8 +82,8 @@ impl From<OverrideOptions> for Overrides {
 pub type Subs = BTreeMap<String, Option<SubscribeOptions>>;
 
 /// # Errors
-/// When a `b64info` or `b64data` is not in base64.
-pub fn subscriptions(subs: Subs) -> Result<Vec<ServerSub>, NotBase64> {
+/// When a `b64info` or `b64data` is not in base64, or an info too long.
+pub fn subscriptions(subs: Subs) -> Result<Vec<ServerSub>, Unfit> {
     subs.into_iter().map(|(channel, options)| options.unwrap_or_default().subscription(channel)).collect()
 }
 
@@ -92,18 +99,25 @@ pub fn plain_subscriptions(channels: Vec<String>) -> Vec<ServerSub> {
     subs
 }
 
+/// What others are told of a client, from its two forms.
+///
+/// # Errors
+/// When it is not in base64, or too long.
+pub fn info(json: Option<Box<RawValue>>, base64: Option<String>) -> Result<Option<Bytes>, Unfit> {
+    match either(json, base64, "b64info")? {
+        Some(info) if info.len() > INFO_LIMIT => Err(Unfit::InfoTooLong(info.len())),
+        info => Ok(info),
+    }
+}
+
 /// A payload from its two forms; base64, in the field `name`, counts where both are there.
 ///
 /// # Errors
 /// When it is not in base64.
-pub fn either(
-    json: Option<Box<RawValue>>,
-    base64: Option<String>,
-    name: &'static str,
-) -> Result<Option<Bytes>, NotBase64> {
+pub fn either(json: Option<Box<RawValue>>, base64: Option<String>, name: &'static str) -> Result<Option<Bytes>, Unfit> {
     match base64.filter(|text| !text.is_empty()) {
         None => Ok(json.map(|json| on_one_line(&json))),
-        Some(text) => BASE64_STANDARD.decode(text).map(|bytes| Some(bytes.into())).map_err(|_| NotBase64(name)),
+        Some(text) => BASE64_STANDARD.decode(text).map(|bytes| Some(bytes.into())).map_err(|_| Unfit::NotBase64(name)),
     }
 }
 

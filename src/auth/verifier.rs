@@ -1,17 +1,23 @@
 //! From a token to what it grants.
 
+use tracing::warn;
+
 use super::compact::Compact;
 use super::keys::{self, Key};
 use super::registered::{Demands, Registered};
 use super::remote::{Patience, RemoteKeys};
 use super::{ConnectionGrant, KeyError, OperatorGrant, SubscriptionGrant, TokenError, claims, operator};
+use crate::causes::causes;
 use crate::settings::TokenKeys;
+use crate::telemetry::Pace;
 
 /// Verifies tokens of one kind. Built once.
 pub struct Verifier {
     configured: Vec<Key>,
     remote: Option<RemoteKeys>,
     demands: Demands,
+    /// Of lines about tokens that only their issuer can have got wrong.
+    unusable: Pace,
 }
 
 impl Verifier {
@@ -29,7 +35,7 @@ impl Verifier {
         if configured.is_empty() && remote.is_none() {
             return Err(KeyError::None);
         }
-        Ok(Self { configured, remote, demands: Demands::new(settings) })
+        Ok(Self { configured, remote, demands: Demands::new(settings), unusable: Pace::default() })
     }
 
     /// Who connects with `token`, and what comes with it.
@@ -39,7 +45,7 @@ impl Verifier {
     /// it names cannot be fetched ([`TokenError::is_temporary`]).
     pub async fn connection(&self, token: &str) -> Result<ConnectionGrant, TokenError> {
         let (payload, registered) = self.believe(token).await?;
-        claims::connection(&payload, registered)
+        claims::connection(&payload, registered).inspect_err(|error| self.tell(error))
     }
 
     /// Which channel `token` opens, and for whom. Whether that is the channel, user and client at hand is for the
@@ -49,7 +55,7 @@ impl Verifier {
     /// As for [`connection`](Self::connection); a connection token is refused.
     pub async fn subscription(&self, token: &str) -> Result<SubscriptionGrant, TokenError> {
         let (payload, registered) = self.believe(token).await?;
-        claims::subscription(&payload, registered)
+        claims::subscription(&payload, registered).inspect_err(|error| self.tell(error))
     }
 
     /// What an operator may who shows `token`.
@@ -59,6 +65,15 @@ impl Verifier {
     pub async fn operator(&self, token: &str) -> Result<OperatorGrant, TokenError> {
         let (payload, registered) = self.believe(token).await?;
         operator::grant(&payload, registered)
+    }
+
+    /// Its signature is good, so it is not a stranger's rubbish: an application makes tokens that nobody can use.
+    fn tell(&self, error: &TokenError) {
+        if let TokenError::Claim(..) | TokenError::Claims(_) = error
+            && let Some(left_out) = self.unusable.due()
+        {
+            warn!(left_out, "a token with a good signature is refused: {}", causes(error));
+        }
     }
 
     async fn believe(&self, token: &str) -> Result<(Vec<u8>, Registered), TokenError> {

@@ -186,7 +186,7 @@ impl Wire for ConnectWire {
         }
         let grant = ConnectionGrant {
             user: self.user.unwrap_or_default(),
-            info: options::either(self.info, self.b64info, "b64info")?,
+            info: options::info(self.info, self.b64info)?,
             meta: self.meta.map(|meta| options::on_one_line(&meta)),
             expires_at: self.expire_at.and_then(options::expiry),
             subs,
@@ -214,7 +214,7 @@ impl Wire for RefreshWire {
         Ok(Refreshed {
             expired: self.expired,
             expires_at: self.expire_at.and_then(options::expiry),
-            info: options::either(self.info, self.b64info, "b64info")?,
+            info: options::info(self.info, self.b64info)?,
             meta: self.meta.map(|meta| options::on_one_line(&meta)),
         })
     }
@@ -294,7 +294,7 @@ impl Wire for SubRefreshWire {
         Ok(SubRefreshed {
             expired: self.expired,
             expires_at: self.expire_at.and_then(options::expiry),
-            info: options::either(self.info, self.b64info, "b64info")?,
+            info: options::info(self.info, self.b64info)?,
         })
     }
 }

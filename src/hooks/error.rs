@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::options::NotBase64;
+use crate::auth::options::Unfit;
 use crate::backplane::RequestError;
 use crate::protocol::centrifuge::codes::{ClientError, CodeRefused, ErrorCode};
 use crate::telemetry::HookResult;
@@ -30,7 +30,7 @@ pub enum HookError {
     #[error("the answer is not what it should be")]
     Answer(#[source] serde_json::Error),
     #[error("the answer is not what it should be")]
-    Base64(#[from] NotBase64),
+    Unfit(#[from] Unfit),
     #[error("the answer asks for a code that is not its to give")]
     Code(#[source] CodeRefused),
 }
@@ -46,7 +46,7 @@ impl HookError {
             | Self::Service(_)
             | Self::TooLarge(_)
             | Self::Answer(_)
-            | Self::Base64(_)
+            | Self::Unfit(_)
             | Self::Code(_) => HookResult::BadAnswer,
         }
     }

@@ -46,7 +46,7 @@ impl Services {
     /// # Errors
     /// [`NotAdmitted::TooOften`].
     pub fn spend_connect(&self, user: &str, client: Uuid) -> Result<(), NotAdmitted> {
-        let Some(rate) = self.limits.rate.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
+        let Some(rate) = self.limits.users.connect.as_ref().filter(|_| !user.is_empty()) else { return Ok(()) };
         if rate.admits(user) {
             return Ok(());
         }

@@ -5,7 +5,8 @@ use tokio::time::Instant;
 
 use super::Failure;
 use super::counted::kind;
-use super::state::{Client, Phase, Session};
+use super::rate::Allowance;
+use super::state::{Phase, Session};
 use crate::backplane::{Meta, Outgoing, PublishError};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, ErrorCode};
@@ -118,7 +119,7 @@ impl Session {
     fn spend_on(&mut self, method: &Method) -> Result<(), Failure> {
         match method {
             Method::Connect(_) | Method::Refresh(_) | Method::SubRefresh(_) => Ok(()),
-            _ => self.spend(|client| &mut client.command_rate),
+            _ => self.spend(Allowance::Command),
         }
     }
 
@@ -165,7 +166,7 @@ impl Session {
         if request.r#type != 0 || !request.key.is_empty() || request.removed {
             return Err(ErrorCode::PermissionDenied.into());
         }
-        self.spend(|client| &mut client.publish_rate)?;
+        self.spend(Allowance::Publish)?;
         let allowed = self.asker(&channel).may_publish(&namespace);
         let mut message = Outgoing { data: request.data, ..Outgoing::default() };
         if namespace.publish_hook {
@@ -228,20 +229,24 @@ impl Session {
         Ok(Some(ReplyResult::Rpc(RpcResult { data })))
     }
 
-    /// Takes from one of the client's allowances.
-    pub(super) fn spend(
-        &mut self,
-        allowance: impl Fn(&mut Client) -> &mut Option<super::rate::Bucket>,
-    ) -> Result<(), Failure> {
-        let Some(client) = self.client_mut() else { return Ok(()) };
-        let Some(bucket) = allowance(client) else { return Ok(()) };
-        if bucket.take(Instant::now()) {
-            client.refused = client.refused.saturating_sub(1);
-            return Ok(());
-        }
+    /// Takes from what the connection may do, and from what its user may.
+    pub(super) fn spend(&mut self, what: Allowance) -> Result<(), Failure> {
+        let Self { services, phase, .. } = self;
+        let Phase::Connected(client) = phase else { return Ok(()) };
+        let of_user = services.limits.users.of(what).filter(|_| !client.user.is_empty());
+        let own = client.bucket(what).map(|bucket| bucket.take(Instant::now()));
+        let scope = match own {
+            None if of_user.is_none() => return Ok(()),
+            Some(false) => LimitScope::Connection,
+            _ if of_user.is_some_and(|rate| !rate.admits(&client.user)) => LimitScope::User,
+            _ => {
+                client.refused = client.refused.saturating_sub(1);
+                return Ok(());
+            }
+        };
         client.refused += 1;
+        services.telemetry.http.rate_limited.of(scope).increment(1);
         let patience_ends = client.refused > RATE_PATIENCE;
-        self.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
         if patience_ends { Err(DisconnectCode::TooManyErrors.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
     }
 }

@@ -27,7 +27,7 @@ pub mod transport;
 mod unidirectional;
 
 pub use admission::NotAdmitted;
-pub use rate::{Bucket, ConnectRate};
+pub use rate::{Bucket, FORGET_EVERY, Places, UserRates};
 pub use run::run;
 // Handshakes wait with those who connect.
 pub use crate::hub::Turnstile;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::rate::ConnectRate;
+use super::rate::UserRates;
 use crate::auth::Verifier;
 use crate::census::Census;
 use crate::hooks::Hooks;
@@ -34,12 +34,12 @@ pub struct Services {
     pub telemetry: Arc<Telemetry>,
 }
 
-/// What bounds how clients connect.
+/// What bounds how clients connect, and what users do.
 pub struct Limits {
     /// Clients that connect now.
     pub connects: Arc<Turnstile>,
-    /// How often a user may connect; `None` without limit.
-    pub rate: Option<Arc<ConnectRate>>,
+    /// How often users may do what.
+    pub users: Arc<UserRates>,
     /// How many connections a user may have; `None` without limit.
     pub census: Option<Arc<Census>>,
 }

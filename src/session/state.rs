@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Peer;
 use super::counted::Handshake;
 use super::permissions::Asker;
-use super::rate::Bucket;
+use super::rate::{Allowance, Bucket};
 use super::services::Services;
 use super::subscription::{Expiry, Subscription};
 use crate::census::Place;
@@ -65,6 +65,16 @@ pub(super) struct Client {
     pub(super) command_rate: Option<Bucket>,
     /// Commands refused for their rate, less those that were not.
     pub(super) refused: u32,
+}
+
+impl Client {
+    pub(super) const fn bucket(&mut self, of: Allowance) -> Option<&mut Bucket> {
+        match of {
+            Allowance::Command => self.command_rate.as_mut(),
+            Allowance::Publish => self.publish_rate.as_mut(),
+            Allowance::Subscribe => self.subscribe_rate.as_mut(),
+        }
+    }
 }
 
 impl Session {

@@ -9,6 +9,7 @@ use super::Failure;
 use super::commands::Answer;
 use super::connect::token_failure;
 use super::permissions::{belongs_to, fits};
+use super::rate::Allowance;
 use super::state::Session;
 use super::subscription::{Expiry, Refresher, Subscription, SubscriptionToken, moment, remaining};
 use crate::auth::Overrides;
@@ -56,7 +57,7 @@ impl Session {
         if self.subscriptions.len() >= self.services.client.channel_limit {
             return Err(ErrorCode::LimitExceeded.into());
         }
-        self.spend(|client| &mut client.subscribe_rate)?;
+        self.spend(Allowance::Subscribe)?;
         let (channel, namespace) = self.channel(&request.channel)?;
         if !fits(&channel, &namespace) {
             return Err(ErrorCode::BadRequest.into());

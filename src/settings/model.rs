@@ -171,6 +171,10 @@ pub struct Client {
     pub user_connection_limit: Option<ConnectionLimit>,
     /// Connects per second and user, whichever connection; `None` is without limit.
     pub user_connect_rate: Option<Rate>,
+    /// Publications of one user at this node.
+    pub user_publish_rate: Option<Rate>,
+    /// All commands of one user at this node, but for connects and refreshes.
+    pub user_command_rate: Option<Rate>,
     /// Put the server's time into the connect result.
     pub connect_include_server_time: bool,
     /// Publications in one history reply or recovery; also caps `limit: -1`.

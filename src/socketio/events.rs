@@ -40,9 +40,17 @@ impl Connection {
         id: Option<u64>,
         arguments: Arguments,
     ) -> Result<(), CloseReason> {
-        if self.event_rate.as_mut().is_some_and(|rate| !rate.take(Instant::now())) {
-            self.shared.services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
-            debug!("closing: too many events (client.publish_rate)");
+        let services = &self.shared.services;
+        let too_many = if self.event_rate.as_mut().is_some_and(|rate| !rate.take(Instant::now())) {
+            Some((LimitScope::Connection, "client.publish_rate"))
+        } else if !services.limits.users.may_publish(&self.sockets[socket].user) {
+            Some((LimitScope::User, "client.user_publish_rate"))
+        } else {
+            None
+        };
+        if let Some((scope, option)) = too_many {
+            services.telemetry.http.rate_limited.of(scope).increment(1);
+            debug!("closing: too many events ({option})");
             return Err(DisconnectCode::TooManyRequests.into());
         }
         let name = arguments.name().into_owned();

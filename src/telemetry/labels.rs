@@ -151,7 +151,7 @@ labels! {
     /// What a rate limit is for.
     LimitScope("scope") {
         HandshakeIp = "handshake_ip", Connection = "connection", Api = "api", Emulation = "emulation",
-        UserConnect = "user_connect",
+        UserConnect = "user_connect", User = "user",
     }
 
     /// What an HTTP request was for.

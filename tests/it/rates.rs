@@ -81,6 +81,40 @@ async fn a_user_who_connects_too_often_is_told_to_come_later() {
     assert!(measured(&node, r#"midplane_handshakes_rejected_total{reason="rate_limit"} 1"#).await);
 }
 
+/// A client of `user`, or an anonymous one, that has connected.
+async fn connected(node: &Node, connect: Value) -> Socket {
+    let mut socket = comes(node, connect).await;
+    assert!(socket.hear().await["connect"]["client"].is_string());
+    socket
+}
+
+#[tokio::test]
+async fn what_a_user_does_counts_over_all_of_its_connections() {
+    let open = "[channel.without_namespace]\nallow_publish_for_client = true\nallow_publish_for_anonymous = true";
+    let rates = "client.user_publish_rate = \"1/h burst 2\"\nclient.user_command_rate = \"1/h burst 4\"";
+    let node = node(&format!("{rates}\n{open}")).await;
+    let publish = json!({"id": 2, "publish": {"channel": "news", "data": 1}});
+    let look = json!({"id": 3, "history": {"channel": "news"}});
+    let mut anns = [connected(&node, token_of("ann")).await, connected(&node, token_of("ann")).await];
+    for (socket, command, code) in [
+        (0, &publish, Value::Null),
+        (1, &publish, Value::Null),
+        (0, &publish, json!(111)),
+        (1, &look, json!(108)),
+        (0, &look, json!(111)),
+    ] {
+        assert_eq!(anns[socket].ask(command.clone()).await["error"]["code"], code, "{command}");
+    }
+    for other in [token_of("bob"), json!({})] {
+        assert_eq!(connected(&node, other).await.ask(publish.clone()).await["error"], Value::Null);
+    }
+    let mut nobody = connected(&node, json!({})).await;
+    for _ in 0..5 {
+        assert_eq!(nobody.ask(publish.clone()).await["error"], Value::Null, "anonymous clients are not one user");
+    }
+    assert!(measured(&node, r#"midplane_rate_limited_total{scope="user"} 2"#).await);
+}
+
 #[tokio::test]
 async fn clients_with_a_bad_token_are_counted_as_turned_away() {
     let node = node("").await;

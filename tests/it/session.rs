@@ -131,3 +131,38 @@ async fn what_json_cannot_carry_closes_its_readers_whether_it_comes_live_or_is_r
     assert_eq!(subscribed["subscribe"]["recoverable"], true, "who reads nothing of it goes on: {subscribed}");
     node.stop().await;
 }
+
+#[tokio::test]
+async fn names_in_other_scripts_are_for_namespaces_that_let_them_in() {
+    let words = r"[[channel.namespaces]]
+name = 'words'
+channel_regex = '^[\p{L}\p{N}_.-]+$'
+allow_subscribe_for_client = true
+allow_subscribe_for_anonymous = true
+allow_publish_for_client = true
+allow_publish_for_anonymous = true
+";
+    let node = Node::start(&format!("{OPEN}{words}")).await;
+    let mut client = node.client().await;
+    for (channel, code) in [
+        ("straße", json!(107)),
+        ("words:straße", json!(null)),
+        ("words:улица.1", json!(null)),
+        ("words:通り", json!(null)),
+        ("words:a b", json!(107)),
+        ("words:a\u{7}", json!(107)),
+        ("words:", json!(107)),
+        ("wörter:a", json!(102)),
+    ] {
+        let answer = client.ask(json!({"id": 2, "subscribe": {"channel": channel}})).await;
+        assert_eq!(answer["error"]["code"], code, "{channel}: {answer}");
+    }
+    client.say(json!({"id": 3, "publish": {"channel": "words:улица.1", "data": 1}})).await;
+    let mut heard = [client.hear().await, client.hear().await];
+    heard.sort_by_key(|message| message["id"].as_u64());
+    assert_eq!(heard[0]["push"]["channel"], "words:улица.1");
+    let composed = client.ask(json!({"id": 4, "subscribe": {"channel": "words:caf\u{e9}"}})).await;
+    let decomposed = client.ask(json!({"id": 5, "subscribe": {"channel": "words:cafe\u{301}"}})).await;
+    assert_eq!((&composed["error"], &decomposed["error"]["code"]), (&json!(null), &json!(107)), "a mark is no letter");
+    node.stop().await;
+}

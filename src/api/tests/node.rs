@@ -84,6 +84,7 @@ async fn what_concerns_a_users_connections_is_checked_before_it_is_told() {
         ("disconnect", r#"{"user":"42","client":"nobody"}"#, 107),
         ("disconnect", r#"{"user":"42","disconnect":{"code":2999,"reason":"x"}}"#, 107),
         ("refresh", "[]", 107),
+        ("refresh", &format!(r#"{{"user":"42","info":"{}"}}"#, "x".repeat(8 << 10)), 107),
     ] {
         let reply = stage.call(method, body).await;
         assert!(reply.starts_with(&format!(r#"{{"error":{{"code":{code},"#)), "{method} {body}: {reply}");

@@ -76,6 +76,8 @@ async fn claims_of_the_wrong_type_are_malformed() {
         json!({ "sub": "ada", "subs": { "news": { "override": { "presence": true } } } }),
         json!({ "sub": "ada", "subs": { "news": { "b64data": "###" } } }),
         json!({ "sub": "ada", "b64info": "###" }),
+        json!({ "sub": "ada", "info": "x".repeat(8 << 10) }),
+        json!({ "sub": "ada", "subs": { "chat:1": { "info": "x".repeat(8 << 10) } } }),
         json!({ "sub": "ada", "b64info": { "a": 1 } }),
         json!({ "sub": "ada", "expire_at": "never" }),
         json!(["ada"]),

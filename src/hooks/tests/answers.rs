@@ -165,10 +165,11 @@ async fn codes_that_are_not_a_backends_to_give_are_failures() {
 async fn base64_that_is_none_is_a_failure() {
     for answer in [
         json!({ "result": { "b64info": "###" } }),
+        json!({ "result": { "info": "x".repeat(8 << 10) } }),
         json!({ "result": { "b64data": "a" } }),
         json!({ "result": { "subs": { "news": { "b64data": "###" } } } }),
     ] {
         let error = connect(answer.clone()).await.unwrap_err();
-        assert!(matches!(error, HookError::Base64(_)), "{answer}: {error:?}");
+        assert!(matches!(error, HookError::Unfit(_)), "{answer}: {error:?}");
     }
 }

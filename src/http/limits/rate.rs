@@ -1,9 +1,7 @@
 //! How often one address may ask for something.
 
-use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
 use axum::extract::ConnectInfo;
@@ -16,13 +14,9 @@ use tracing::warn;
 
 use super::address::{TrustedProxies, customer};
 use crate::http::refusal::Refusal;
+use crate::session::{FORGET_EVERY, Places};
 use crate::settings::Rate;
 use crate::telemetry::{LimitScope, Pace};
-
-/// How often addresses that were quiet for long enough are forgotten.
-const FORGET_EVERY: Duration = Duration::from_secs(60);
-/// Buckets of one limit, however many addresses come: two of them may have to share one.
-const BUCKETS: u64 = 1 << 18;
 
 /// What is limited for each address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,7 +62,7 @@ pub fn limited<const N: usize>(
     let config = GovernorConfigBuilder::default()
         .period(rate.period())
         .burst_size(rate.at_once().get())
-        .key_extractor(ByAddress { proxies: Arc::clone(proxies), places: RandomState::new() })
+        .key_extractor(ByAddress { proxies: Arc::clone(proxies), places: Places::default() })
         .finish()
         .expect("neither the period nor the burst is zero");
     // The buckets of addresses that never come back would pile up. The task ends with the router.
@@ -100,8 +94,7 @@ pub fn limited<const N: usize>(
 #[derive(Debug, Clone)]
 struct ByAddress {
     proxies: Arc<TrustedProxies>,
-    /// Seeded, so that nobody can choose a bucket.
-    places: RandomState,
+    places: Places,
 }
 
 impl KeyExtractor for ByAddress {
@@ -111,6 +104,6 @@ impl KeyExtractor for ByAddress {
         let ConnectInfo(peer) =
             request.extensions().get::<ConnectInfo<SocketAddr>>().ok_or(GovernorError::UnableToExtractKey)?;
         let address = customer(self.proxies.client(peer.ip(), request.headers()));
-        Ok(self.places.hash_one(address) % BUCKETS)
+        Ok(self.places.of(address))
     }
 }

@@ -49,6 +49,8 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         recoveries: bounds(&section.section("recoveries")),
         user_connection_limit: connection_limit(section),
         user_connect_rate: section.take::<Limit>("user_connect_rate").0,
+        user_publish_rate: section.take::<Limit>("user_publish_rate").0,
+        user_command_rate: section.take::<Limit>("user_command_rate").0,
         connect_include_server_time: section.take("connect_include_server_time"),
         history_max_publication_limit: positive("history_max_publication_limit"),
         recovery_max_publication_limit: positive("recovery_max_publication_limit"),
