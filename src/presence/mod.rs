@@ -23,6 +23,7 @@ mod roster;
 mod scribe;
 mod view;
 mod views;
+mod vouching;
 
 use std::sync::{Arc, OnceLock};
 
@@ -38,6 +39,7 @@ use self::read::Reads;
 use self::recorded::Recorded;
 use self::roster::Roster;
 use self::views::Views;
+use self::vouching::Vouching;
 use crate::backplane::{Backplane, PresenceError, Presences};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
@@ -58,6 +60,7 @@ pub struct Presence {
     views: Views,
     reads: Reads,
     recorded: Recorded,
+    vouching: Vouching,
     telemetry: Arc<Telemetry>,
 }
 
@@ -75,6 +78,7 @@ impl Presence {
             views: Views::new(),
             reads: Reads::default(),
             recorded: Recorded::default(),
+            vouching: Vouching::default(),
             telemetry,
         })
     }
@@ -94,6 +98,7 @@ impl Presence {
         };
         tasks.run("records of presence", write);
         tasks.run("audit of presence", audit::run(Arc::clone(self)));
+        tasks.run("word of records", vouching::run(Arc::clone(self)));
         tasks.run("joins and leaves", views::run(Arc::clone(self), changes));
     }
 

@@ -1,5 +1,5 @@
 //! Compares this node's records with its clients: a write whose outcome is unknown, or records that were lost, show only
-//! there.
+//! there. It is done for who asks as well: another node may doubt records and this one have no reason to.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -24,12 +24,26 @@ pub(super) async fn run(presence: Arc<Presence>) {
         return;
     };
     loop {
-        if matches!(timeout(PERIOD, doubting.again()).await, Ok(None)) {
-            return;
+        tokio::select! {
+            reason = timeout(PERIOD, doubting.again()) => if matches!(reason, Ok(None)) { return },
+            () = presence.vouching.asked() => {}
         }
-        while let Err(error) = presence.reconcile().await {
-            debug!(%error, "own records not compared yet");
+        // What is asked from here on may be about more than is read now.
+        let questions = presence.vouching.take();
+        let life = presence.life();
+        let wrong = loop {
+            match presence.reconcile(&life).await {
+                Ok(wrong) => break wrong,
+                Err(error) => debug!(%error, "own records not compared yet"),
+            }
             sleep(PAUSE).await;
+        };
+        if !questions.is_empty() {
+            presence.roster.recorded(wrong).await;
+            // Of another life that began meanwhile everything is written anew: whoever needs to know asks again.
+            if *presence.writes_under.borrow() == life && presence.life() == life {
+                presence.vouch(&life, questions).await;
+            }
         }
         // However often there is reason to.
         sleep(PAUSE).await;
@@ -37,16 +51,15 @@ pub(super) async fn run(presence: Arc<Presence>) {
 }
 
 impl Presence {
-    /// Has everything written anew in which this node's records differ from its clients.
-    async fn reconcile(&self) -> Result<(), PresenceError> {
-        let life = self.life();
+    /// Has everything written anew in which the records of this node's `life` differ from its clients; returns what that is.
+    async fn reconcile(&self, life: &str) -> Result<Vec<Key>, PresenceError> {
         let mut recorded: HashSet<Key> = HashSet::new();
-        let mut wrong = 0;
-        self.each_record(Whose::Node(&life), |record| {
+        let mut wrong = Vec::new();
+        self.each_record(Whose::Node(life), |record| {
             let key = (record.occupant.channel, record.occupant.client);
             let here = self.roster.info(&key);
             if record.info != here {
-                wrong += 1;
+                wrong.push(key.clone());
                 self.roster.rewrite(key.clone());
             }
             if here.is_some() {
@@ -56,12 +69,12 @@ impl Presence {
         .await?;
         let missing = self.roster.everybody().into_iter().filter(|key| !recorded.contains(key));
         for key in missing {
-            wrong += 1;
+            wrong.push(key.clone());
             self.roster.rewrite(key);
         }
-        if wrong > 0 {
-            info!(records = wrong, "presence recorded anew");
+        if !wrong.is_empty() {
+            info!(records = wrong.len(), "presence recorded anew");
         }
-        Ok(())
+        Ok(wrong)
     }
 }

@@ -2,15 +2,20 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
+use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Presence;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
+
+/// How often it is looked whether certain clients are recorded.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// One client of this node in one channel.
 pub(super) type Key = (Channel, Uuid);
@@ -134,6 +139,20 @@ impl Roster {
         let _ = self.owed.subscribe().wait_for(|owed| *owed == 0).await;
     }
 
+    /// Returns once these are recorded, whoever else is not: on a busy node there is always somebody.
+    pub(super) async fn recorded(&self, mut keys: Vec<Key>) {
+        loop {
+            {
+                let state = self.state.lock();
+                keys.retain(|key| state.queued.contains(key) || state.writing.contains_key(key));
+            }
+            if keys.is_empty() {
+                return;
+            }
+            sleep(LOOK).await;
+        }
+    }
+
     /// What is not known to be recorded.
     pub(super) fn owed(&self) -> usize {
         *self.owed.borrow()
@@ -250,6 +269,18 @@ mod tests {
         let told = roster.enter_and_tell(&key.0, key.1, &info("bob"));
         roster.leave(key);
         assert!(told.now_or_never().is_some_and(|told| told.is_err()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn those_who_are_waited_for_are_recorded_while_others_are_not() {
+        let (roster, ann) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+        roster.enter(&ann.0, ann.1, &info("ann"));
+        roster.enter(&channel("b"), Uuid::from_u128(2), &info("bob"));
+        assert!(roster.recorded(vec![ann.clone()]).now_or_never().is_none());
+        let (taken, _) = roster.take().expect("to be written");
+        assert!(roster.recorded(vec![ann.clone()]).now_or_never().is_none(), "it is only under way");
+        roster.written(taken, Some(1));
+        assert!(roster.recorded(vec![ann]).now_or_never().is_some());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What those on this node who are told of joins and leaves know of one channel.
 
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -111,6 +111,16 @@ impl View {
         let others = others.map(|(client, member)| (*client, member.info.clone()));
         let leaving = state.leaving.values().map(|leaving| (leaving.client, leaving.info.clone()));
         state.open.then(|| others.chain(leaving).collect())
+    }
+
+    /// Adds the lives that members are recorded under.
+    pub(super) fn lives(&self, lives: &mut BTreeSet<Arc<str>>) {
+        let state = self.state.lock();
+        for member in state.members.values() {
+            if !lives.contains(&member.node) {
+                lives.insert(Arc::clone(&member.node));
+            }
+        }
     }
 
     /// Members that the records, read up to `to`, do not show, with their revisions.

@@ -1,8 +1,9 @@
 //! All views of this node: who listens to which, and what comes for them. One task takes everything, so that what is told
 //! of a client is told in order.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -34,6 +35,8 @@ pub(super) struct Views {
     /// Those that nobody listens to, each once.
     idle: Mutex<Vec<Arc<View>>>,
     pub(super) departures: Departures,
+    /// The highest revision that was seen of these records.
+    newest: AtomicU64,
     leaves: Mutex<Leaves>,
     /// There is one more of these.
     leaves_changed: Notify,
@@ -69,6 +72,7 @@ impl Views {
             views: Mutex::default(),
             idle: Mutex::default(),
             departures: Departures::default(),
+            newest: AtomicU64::new(0),
             leaves: Mutex::default(),
             leaves_changed: Notify::new(),
             opened: Notify::new(),
@@ -90,6 +94,18 @@ impl Views {
     /// All views.
     pub(super) fn all(&self) -> Vec<Arc<View>> {
         self.views.lock().values().cloned().collect()
+    }
+
+    /// The lives of other nodes than this one's `own` that anybody is recorded under.
+    pub(super) fn lives(&self, own: &str) -> BTreeSet<String> {
+        let mut lives = BTreeSet::new();
+        self.all().iter().for_each(|view| view.lives(&mut lives));
+        lives.iter().filter(|life| ***life != *own).map(ToString::to_string).collect()
+    }
+
+    /// The highest revision that was seen of these records: all that are stored reach as far, unless they stepped back.
+    pub(super) fn newest(&self) -> u64 {
+        self.newest.load(Ordering::Relaxed)
     }
 
     /// Who is in a channel, but for those of one node; `None` where no view knows.
@@ -128,12 +144,14 @@ impl Views {
 
     /// Revisions of records begin anew: those that are known say nothing any more.
     pub(super) fn forget_revisions(&self) {
+        self.newest.store(0, Ordering::Relaxed);
         self.all().iter().for_each(|view| view.forget_revisions());
         self.departures.forget();
     }
 
     /// Takes what was read for a view that is being opened: nothing of it is told.
     pub(super) fn known(&self, view: &View, record: Record) {
+        self.newest.fetch_max(record.revision, Ordering::Relaxed);
         self.departures.unless_overtaken(record, |record| {
             let effect = view.take(record);
             debug_assert!(
@@ -145,6 +163,7 @@ impl Views {
 
     /// Takes a change as it comes.
     fn arrived(&self, record: Record, told: &mut Told) {
+        self.newest.fetch_max(record.revision, Ordering::Relaxed);
         self.departures.note(&record);
         if let Some(view) = self.get(&record.occupant.channel) {
             let effect = view.take(record);

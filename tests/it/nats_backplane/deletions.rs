@@ -7,7 +7,7 @@ use midplane::backplane::GapCause;
 use midplane::settings;
 use serde_json::{Value, json};
 
-use super::epochs::{copy, epoch};
+use super::epochs::epoch;
 use super::{Operator, STREAM, join};
 use crate::support::eventually;
 use crate::support::member::{Member, channel};
@@ -118,8 +118,7 @@ async fn a_store_that_was_rolled_back_to_before_its_bucket_of_epochs_has_another
     let settings = nats([server.url()], 1);
     let (one, other, _operator) = cluster(&settings).await;
     server.stop().await;
-    let snapshot = tempfile::tempdir().unwrap();
-    copy(&server.store(), snapshot.path());
+    let snapshot = server.snapshot();
     fs::remove_dir_all(snapshot.path().join("jetstream/$G/streams").join(BUCKET)).unwrap();
     server.restart().await;
     one.ready().await;
@@ -128,8 +127,7 @@ async fn a_store_that_was_rolled_back_to_before_its_bucket_of_epochs_has_another
     }
     let before = epoch(&one).await;
     server.stop().await;
-    fs::remove_dir_all(server.store()).unwrap();
-    copy(snapshot.path(), &server.store());
+    server.roll_back(&snapshot);
     server.restart().await;
     have_another_epoch([&one, &other], &settings, &before).await;
 }

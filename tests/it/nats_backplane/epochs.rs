@@ -1,8 +1,5 @@
 //! A store that is no longer the same has another epoch; one that is has the same.
 
-use std::fs;
-use std::path::Path;
-
 use midplane::backplane::{GapCause, Scope};
 use midplane::protocol::Offset;
 use midplane::settings::Storage;
@@ -136,8 +133,7 @@ async fn a_store_that_was_rolled_back_has_another_epoch_on_every_node() {
     }
     let before = epoch(&one).await;
     server.stop().await;
-    let snapshot = tempfile::tempdir().unwrap();
-    copy(&server.store(), snapshot.path());
+    let snapshot = server.snapshot();
     server.restart().await;
     one.ready().await;
     other.ready().await;
@@ -148,8 +144,7 @@ async fn a_store_that_was_rolled_back_has_another_epoch_on_every_node() {
     assert_eq!(epoch(&one).await, before);
 
     server.stop().await;
-    fs::remove_dir_all(server.store()).unwrap();
-    copy(snapshot.path(), &server.store());
+    server.roll_back(&snapshot);
     server.restart().await;
 
     one.gap(GapCause::EpochChanged).await;
@@ -172,8 +167,7 @@ async fn a_rolled_back_store_shows_also_when_it_has_grown_past_what_was_seen() {
     node.subscribe(&kept).await;
     node.store(&kept, "0").await;
     server.stop().await;
-    let snapshot = tempfile::tempdir().unwrap();
-    copy(&server.store(), snapshot.path());
+    let snapshot = server.snapshot();
     server.restart().await;
     node.ready().await;
     node.gap(GapCause::Reconnect).await;
@@ -182,8 +176,7 @@ async fn a_rolled_back_store_shows_also_when_it_has_grown_past_what_was_seen() {
     let before = epoch(&node).await;
 
     server.stop().await;
-    fs::remove_dir_all(server.store()).unwrap();
-    copy(snapshot.path(), &server.store());
+    server.roll_back(&snapshot);
     // Others write before the node is back: where it looks first, nothing is missing.
     let elsewhere = NatsServer::with_config(&format!("jetstream {{ store_dir: {:?} }}", server.store())).await;
     let operator = Operator::of(&nats([elsewhere.url()], 1)).await;
@@ -196,17 +189,4 @@ async fn a_rolled_back_store_shows_also_when_it_has_grown_past_what_was_seen() {
     node.gap(GapCause::EpochChanged).await;
     assert_ne!(epoch(&node).await, before);
     assert!(node.history().bounds("kept").await.unwrap().last >= Offset(11));
-}
-
-pub fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let target = to.join(entry.file_name());
-        if entry.file_type().unwrap().is_dir() {
-            copy(&entry.path(), &target);
-        } else {
-            fs::copy(entry.path(), target).unwrap();
-        }
-    }
 }

@@ -86,6 +86,39 @@ async fn records_that_vanished_are_written_anew_and_nobody_leaves() {
 }
 
 #[tokio::test]
+async fn who_left_while_a_store_stepped_back_is_gone_on_every_node() {
+    let mut server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let (at_a, at_b) = (a.listen(&room).await, b.listen(&room).await);
+    let (_ann, bob) = (a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob"));
+    at_a.is_told(2).await;
+    at_b.is_told(2).await;
+    server.stop().await;
+    let snapshot = server.snapshot();
+    server.restart().await;
+    // Of these the store will know nothing, and nodes know revisions of them that others will have.
+    let (cay, dan, _eve) = (b.enter(&room, 3, "cay"), b.enter(&room, 4, "dan"), b.enter(&room, 5, "eve"));
+    at_a.is_told(5).await;
+    at_b.is_told(5).await;
+    b.presence.settled().await;
+    server.kill();
+    drop((bob, cay, dan));
+    server.roll_back(&snapshot);
+    server.restart().await;
+    let third = Node::join(&settings, "c~1").await;
+    for listener in [&at_a, &at_b] {
+        let left: BTreeSet<_> = listener.is_told(8).await.split_off(5).into_iter().collect();
+        assert_eq!(left, ["-bob", "-cay", "-dan"].map(str::to_owned).into());
+    }
+    for node in [&a, &b, &third] {
+        node.sees(&room, 2).await;
+    }
+    assert_eq!((at_a.told().len(), at_b.told().len()), (8, 8), "each was told once, and nobody who is there left");
+}
+
+#[tokio::test]
 async fn changes_that_did_not_arrive_are_found_by_the_audit() {
     let (sender, feeds) = feed::open(1);
     let faults = Arc::new(Faults::default());

@@ -140,6 +140,20 @@ impl NatsServer {
         let _ = fs::remove_dir_all(self.store());
     }
 
+    /// A copy of the store; only while the server is down.
+    pub fn snapshot(&self) -> TempDir {
+        assert!(self.process.is_none(), "the server runs");
+        let snapshot = tempfile::tempdir().unwrap();
+        copy(&self.store(), snapshot.path());
+        snapshot
+    }
+
+    /// Makes the store what it was; only while the server is down.
+    pub fn roll_back(&self, snapshot: &TempDir) {
+        self.wipe_store();
+        copy(snapshot.path(), &self.store());
+    }
+
     /// Where JetStream keeps its files.
     pub fn store(&self) -> PathBuf {
         self.directory.path().join("store")
@@ -283,6 +297,19 @@ fn binary() -> PathBuf {
     }
     let pinned = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/bin/nats-server");
     if pinned.exists() { pinned } else { PathBuf::from("nats-server") }
+}
+
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            fs::copy(entry.path(), target).unwrap();
+        }
+    }
 }
 
 /// Signals one process by its id. The shell's own `kill` is there on every system.
