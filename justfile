@@ -28,7 +28,7 @@ smoke *arguments:
 bench *arguments="all":
     cargo run --release -p midplane-bench -- {{ arguments }}
 
-# Break a cluster on purpose and judge what came of it, seed by seed: `just faults 1 2 3`, `just faults --seeds 1..201`.
+# Break a cluster on purpose and judge what came of it, seed by seed: `just faults 1 2 3`; bench/README.md names the whole proof.
 faults *arguments="--seeds 1..11":
     cargo build --release --locked
     cargo run --release --locked -p midplane-faults -- run {{ arguments }}

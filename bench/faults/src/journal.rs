@@ -61,7 +61,7 @@ pub enum Phase {
     Faults,
     /// Everything is healed, clients are there.
     Healed,
-    /// The clients have gone.
+    /// The clients go.
     Gone,
 }
 

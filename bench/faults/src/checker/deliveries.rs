@@ -4,16 +4,16 @@
 //! `recovered: false`, and lasts over all reconnects until that happens again. In a stretch from offset `from` to `to`
 //! everything that is stored between must have come, once and in order.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::Bound;
 
 use super::aftermath::Aftermath;
-use super::epochs;
+use super::epochs::{self, Epochs};
 use super::hole::Hole;
 use super::publications::{Outcome, Publications};
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, How, Line, Manifest, Position};
-use crate::plan::{Fault, Promise};
+use crate::plan::Promise;
 
 /// What one client saw of one channel without being told of a loss.
 struct Stretch {
@@ -28,10 +28,22 @@ struct Stretch {
     received: BTreeMap<u64, Received>,
     begun: u64,
     ended: u64,
-    /// What was wrong with the order of what came.
-    disorder: Vec<(Verdict, String)>,
+    /// What was wrong with the order of what came, and when.
+    disorder: Vec<(u64, Verdict, String)>,
     /// The client was told that it goes on in another epoch.
     outlived: bool,
+}
+
+impl Stretch {
+    /// What was seen before this time, as if it had ended with the last one that came.
+    fn until(mut self, time: u64) -> Self {
+        self.received.retain(|_, one| one.at < time);
+        self.disorder.retain(|(at, ..)| *at < time);
+        self.last = self.received.last_key_value().map_or(self.from, |(offset, _)| *offset);
+        self.to = self.last;
+        self.ended = self.received.values().map(|one| one.at).max().unwrap_or(self.begun);
+        self
+    }
 }
 
 /// One that came.
@@ -47,11 +59,14 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     let received = all.iter().map(|stretch| stretch.received.len() as u64).sum();
     let (excused, mut stretches): (Vec<_>, Vec<_>) =
         all.into_iter().partition(|stretch| stretch.outlived && aftermath.covers(stretch.ended));
-    for (verdict, what) in stretches.iter_mut().flat_map(|stretch| stretch.disorder.drain(..)) {
+    let told = excused.len() as u64;
+    stretches.extend(excused.into_iter().map(|stretch| stretch.until(aftermath.begins())));
+    for (_, verdict, what) in stretches.iter_mut().flat_map(|stretch| stretch.disorder.drain(..)) {
         report.find(verdict, what);
     }
-    let epochs = epochs::all(lines, publications);
-    let (stored, unjudged) = stored(&epochs, publications, &stretches, aftermath, report);
+    let epochs = epochs::told(lines, publications, u64::MAX);
+    let epochs_before = epochs::told(lines, publications, aftermath.begins());
+    let (stored, unjudged) = stored((&epochs, &epochs_before), publications, &stretches, aftermath, report);
     let halves = halves(manifest);
     for stretch in &stretches {
         let Some(stored) = stored.get(&(stretch.channel.as_str(), stretch.epoch.as_str())) else { continue };
@@ -82,8 +97,8 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     report.count("stored", stored.values().map(|stored| stored.len() as u64).sum());
     report.count("unjudged", unjudged);
     report.count("received", received);
-    report.count("told of a rollback", excused.len() as u64);
-    needless(manifest, lines, &epochs, report);
+    report.count("told of a rollback", told);
+    needless(lines, &epochs_before, aftermath, report);
 }
 
 /// Who asked only for a half of what is published, and for which.
@@ -124,7 +139,7 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                             "{client} in {channel} at {}: asked from {asked}, recovered from {from} to {to}",
                             at(line.at)
                         );
-                        stretch.disorder.push((Verdict::Reordered, what));
+                        stretch.disorder.push((line.at, Verdict::Reordered, what));
                     }
                     // What is recovered follows; whether that is everything shows in the end.
                     stretch.to = stretch.to.max(position.offset);
@@ -163,11 +178,11 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     report.count("stored twice", 1);
                 } else if again {
                     let what = format!("{client} got {id} twice, again at {when}");
-                    stretch.disorder.push((Verdict::Doubled, what));
+                    stretch.disorder.push((line.at, Verdict::Doubled, what));
                 } else if *offset <= behind {
                     let to = behind;
                     let what = format!("{client} got {id} (offset {offset}) behind {to}, at {when}");
-                    stretch.disorder.push((Verdict::Reordered, what));
+                    stretch.disorder.push((line.at, Verdict::Reordered, what));
                 }
                 stretch.received.insert(*offset, Received { id: id.clone(), at: line.at, how: *how });
                 stretch.last = stretch.last.max(*offset);
@@ -183,9 +198,9 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
 type Stored<'a> = HashMap<(&'a str, &'a str), BTreeMap<u64, &'a str>>;
 
 /// Everything that is known to be stored, by channel and epoch, and how much cannot be placed: acknowledged by a stream,
-/// which knows no epoch, in a run with several.
+/// which knows no epoch, in a run with several. The epochs are those of the whole run, and those before a rollback.
 fn stored<'a>(
-    epochs: &'a HashMap<Promise, BTreeSet<String>>,
+    (epochs, before): (&'a Epochs, &'a Epochs),
     publications: &'a Publications,
     stretches: &'a [Stretch],
     aftermath: Aftermath,
@@ -215,6 +230,7 @@ fn stored<'a>(
         let Outcome::Acked { offset: Some(offset), epoch, at } = &publication.outcome else { continue };
         let channel = publication.channel.as_str();
         let only = || {
+            let epochs = if *at < aftermath.begins() { before } else { epochs };
             let known = epochs.get(&Promise::of(channel)?)?;
             known.first().filter(|_| known.len() == 1).map(String::as_str)
         };
@@ -235,11 +251,8 @@ fn stored<'a>(
     (stored, unjudged)
 }
 
-/// Recoveries that were refused, or epochs that changed, although the history holds the whole run.
-fn needless(manifest: &Manifest, lines: &[Line], epochs: &HashMap<Promise, BTreeSet<String>>, report: &mut Report) {
-    if manifest.steps.iter().any(|step| step.fault == Fault::RollBack) {
-        return;
-    }
+/// Recoveries that were refused, or epochs that changed, although the history holds the whole run: before any rollback.
+fn needless(lines: &[Line], epochs: &Epochs, aftermath: Aftermath, report: &mut Report) {
     for (promise, epochs) in epochs {
         if epochs.len() > 1 {
             report.find(
@@ -248,7 +261,7 @@ fn needless(manifest: &Manifest, lines: &[Line], epochs: &HashMap<Promise, BTree
             );
         }
     }
-    for line in lines {
+    for line in lines.iter().take_while(|line| line.at < aftermath.begins()) {
         if let Entry::Subscribed { client, channel, since: Some(since), recovered: false, .. } = &line.entry
             && Promise::of(channel).is_some_and(Promise::refuses_nobody)
         {

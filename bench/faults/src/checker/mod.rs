@@ -13,6 +13,7 @@ mod plain;
 mod publications;
 mod resources;
 mod told;
+mod troubles;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +26,7 @@ use crate::journal::{self, Line, Manifest};
 
 use publications::Publications;
 pub use resources::OF_CLIENTS;
+use troubles::Troubles;
 
 /// What went wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -122,11 +124,12 @@ pub fn check(directory: &Path) -> anyhow::Result<Report> {
 fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let mut report = Report::default();
     let publications = Publications::gather(lines);
+    let troubles = Troubles::of(manifest, lines);
     deliveries::judge(manifest, lines, &publications, &mut report);
-    plain::judge(manifest, lines, &publications, &mut report);
+    plain::judge(lines, &publications, &troubles, &mut report);
     orders::judge(lines, &mut report);
     told::judge(lines, &mut report);
-    occupants::judge(lines, &mut report);
+    occupants::judge(lines, &troubles, &mut report);
     liveness::judge(manifest, lines, &publications, &mut report);
     resources::judge(manifest, lines, &mut report);
     report

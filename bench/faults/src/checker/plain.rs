@@ -2,17 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use super::publications::{Outcome, Publications};
+use super::publications::{Outcome, Publication, Publications};
+use super::troubles::{AFTER, Troubles};
 use super::{Report, Verdict, at};
-use crate::journal::{Entry, Line, Manifest};
+use crate::journal::{Entry, Line};
 use crate::plan::Promise;
 
-/// Around a publication in calm: nothing may have been broken for so long before, nothing breaks so soon after.
-const BEFORE: u64 = 15_000_000;
-const AFTER: u64 = 2_000_000;
-
-pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, report: &mut Report) {
-    let troubles = troubles(manifest, lines);
+pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, report: &mut Report) {
     let mut received: HashMap<&str, HashSet<&str>> = HashMap::new();
     // Who is in which channel, since when and until when.
     let mut stays: Vec<(&str, &str, u64, u64)> = Vec::new();
@@ -21,6 +17,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     let mut doubled_in_trouble = 0;
     // What came late to another node may come twice to a client that moved there.
     let mut on_this_connection: HashMap<&str, HashSet<&str>> = HashMap::new();
+    let mut order = Order::default();
     for line in lines {
         match &line.entry {
             Entry::Subscribed { client, channel, .. } if is_at_most_once(channel) => {
@@ -33,6 +30,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
             }
             Entry::Disconnected { client, .. } => {
                 on_this_connection.remove(client.as_str());
+                order.newest.retain(|(who, _), _| who != client);
                 let ended = open.extract_if(|(who, _), _| *who == client);
                 stays.extend(ended.map(|((client, channel), since)| (client, channel, since, line.at)));
             }
@@ -40,14 +38,16 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
                 received.entry(client).or_default().insert(id);
                 if !on_this_connection.entry(client).or_default().insert(id) && doubled.insert((client, id)) {
                     // A node that changes its server meets there what is still on its way from the other.
-                    if is_calm(&troubles, line.at, line.at) {
+                    if troubles.is_calm(line.at, line.at) {
                         report.find(Verdict::Doubled, format!("{client} got {id} twice, again at {}", at(line.at)));
                     } else {
                         doubled_in_trouble += 1;
                     }
                 }
                 match publications.0.get(id) {
-                    Some(publication) if publication.channel == *channel => {}
+                    Some(publication) if publication.channel == *channel => {
+                        order.follow(line.at, client, id, publication, troubles, report);
+                    }
                     _ => report.find(Verdict::Phantom, format!("{client} got {id} in {channel}")),
                 }
             }
@@ -66,7 +66,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
             if !listens || received.get(client).is_some_and(|received| received.contains(id.as_str())) {
                 continue;
             }
-            let calm = is_calm(&troubles, publication.began, *acked);
+            let calm = troubles.is_calm(publication.began, *acked);
             // Who reads slowly for a moment may get only the newest.
             if calm && Promise::of(channel) != Some(Promise::Latest) {
                 in_calm += 1;
@@ -80,31 +80,42 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     report.count("plain lost in calm", in_calm);
     report.count("plain lost in trouble", in_trouble);
     report.count("plain doubled in trouble", doubled_in_trouble);
+    report.count("plain reordered in trouble", order.disturbed);
+}
+
+/// One publisher's are in its order: each was acknowledged before the next one began.
+#[derive(Default)]
+struct Order<'a> {
+    /// The number that came last on a client's connection, of each publisher.
+    newest: HashMap<(&'a str, &'a str), u64>,
+    disturbed: u64,
+}
+
+impl<'a> Order<'a> {
+    fn follow(
+        &mut self,
+        when: u64,
+        client: &'a str,
+        id: &'a str,
+        publication: &Publication,
+        troubles: &Troubles,
+        report: &mut Report,
+    ) {
+        let numbered = id.rsplit_once('-').and_then(|(publisher, number)| Some((publisher, number.parse().ok()?)));
+        let Some((publisher, number)) = numbered else { return };
+        let newest = self.newest.entry((client, publisher)).or_insert(number);
+        // One without an answer may still be under way when the next one begins.
+        let is_late = number < *newest && matches!(publication.outcome, Outcome::Acked { .. });
+        *newest = number.max(*newest);
+        if is_late && troubles.is_calm(publication.began, when) {
+            let what = format!("{client} got {id} behind {publisher}-{newest}, at {}", at(when));
+            report.find(Verdict::Reordered, what);
+        } else if is_late {
+            self.disturbed += 1;
+        }
+    }
 }
 
 fn is_at_most_once(channel: &str) -> bool {
     Promise::of(channel).is_some_and(Promise::is_at_most_once)
-}
-
-/// Whether nothing was broken around what began and ended then.
-fn is_calm(troubles: &[(u64, u64)], began: u64, ended: u64) -> bool {
-    !troubles.iter().any(|(from, to)| *from < ended + AFTER && to + BEFORE > began)
-}
-
-/// When something was broken that may cost what is promised at most once.
-fn troubles(manifest: &Manifest, lines: &[Line]) -> Vec<(u64, u64)> {
-    let is_trouble = |index: &usize| manifest.steps.get(*index).is_none_or(|step| step.fault.is_trouble());
-    let mut open: HashMap<usize, u64> = HashMap::new();
-    let mut troubles = Vec::new();
-    for line in lines {
-        match &line.entry {
-            Entry::FaultBegan { index, .. } if is_trouble(index) => drop(open.insert(*index, line.at)),
-            Entry::FaultEnded { index } => {
-                troubles.extend(open.remove(index).map(|from| (from, line.at)));
-            }
-            _ => {}
-        }
-    }
-    troubles.extend(open.into_values().map(|from| (from, u64::MAX / 2)));
-    troubles
 }

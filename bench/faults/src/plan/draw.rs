@@ -86,8 +86,17 @@ fn seconds_off(rng: &mut ChaCha8Rng) -> i64 {
 }
 
 fn stream(rng: &mut ChaCha8Rng) -> String {
-    let streams =
-        ["MP_midplane_kept", "MP_midplane_parked", "MP_midplane_short", "MP-presence_midplane", "KV_midplane_nodes"];
+    let streams = [
+        "MP_midplane_kept",
+        "MP_midplane_parked",
+        "MP_midplane_short",
+        "MP_midplane__canary",
+        "MP-presence_midplane",
+        "KV_midplane_nodes",
+        "KV_midplane_epochs",
+        "KV_midplane_revocations",
+        "KV_midplane_scaling",
+    ];
     (*streams.choose(rng).expect("not empty")).to_owned()
 }
 

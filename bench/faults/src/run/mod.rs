@@ -78,8 +78,8 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     looking::scrape(&world, Phase::Healed).await;
 
     tokio::time::sleep(options.settle.saturating_sub(healed.elapsed())).await;
-    cast.leave().await;
     begin(Phase::Gone);
+    cast.leave().await;
     looking::presence(&world, Phase::Gone, patience, &journal, || cast.present()).await;
     wait(patience, async || looking::nobody_left(&world).await).await;
     looking::scrape(&world, Phase::Gone).await;

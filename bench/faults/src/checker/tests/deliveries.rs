@@ -85,7 +85,7 @@ fn a_recovery_that_ends_before_what_came_next_is_a_loss() {
 #[test]
 fn a_loss_that_the_client_is_told_of_is_none() {
     let mut history = two_seen();
-    history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::RollBack });
+    roll_back(&mut history);
     history.disconnect("ada").publish(CHANNEL, 3).publish(CHANNEL, 4).connected("ada");
     history.subscribe("ada", CHANNEL, Some((2, false)), 4).publish(CHANNEL, 5).receive("ada", CHANNEL, 5);
     assert_eq!(history.judged().kinds(), []);
@@ -192,32 +192,73 @@ fn a_recovery_into_another_epoch_has_diverged() {
     assert_eq!(history.judged().kinds(), [Verdict::Diverged]);
 }
 
-/// All stores are rolled back to 2, then others get 3 and 4; ada is told of it after so many seconds.
-fn rolled_back(told_after: usize) -> History {
-    let mut history = two_seen();
+/// All stores are rolled back.
+fn roll_back(history: &mut History) {
     history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::RollBack });
-    history.publish(CHANNEL, 3).receive("ada", CHANNEL, 3);
     history.add(Entry::FaultBegan { index: 0, fault: String::new() }).add(Entry::FaultEnded { index: 0 });
-    history.begin(CHANNEL, "x", Via::Http).receive_id("ada", CHANNEL, "x", 3);
+}
+
+/// Stores are rolled back to what was before 9, then there is another 9; ada is told of it after so many seconds.
+fn rolled_back(mut history: History, told_after: usize) -> History {
+    history.publish(CHANNEL, 9).receive("ada", CHANNEL, 9);
+    roll_back(&mut history);
+    history.begin(CHANNEL, "x", Via::Http).receive_id("ada", CHANNEL, "x", 9);
     wait(&mut history, told_after);
     history.add(Entry::Subscribed {
         client: "ada".to_owned(),
         channel: CHANNEL.to_owned(),
-        since: Some(position(3)),
+        since: Some(position(9)),
         recovered: false,
-        position: Some(Position { offset: 4, epoch: "another".to_owned() }),
+        position: Some(Position { offset: 10, epoch: "another".to_owned() }),
     });
     history
 }
 
 #[test]
 fn a_rollback_may_be_told_when_it_is_proven() {
-    assert_eq!(rolled_back(5).judged().kinds(), []);
+    assert_eq!(rolled_back(two_seen(), 5).judged().kinds(), []);
 }
 
 #[test]
 fn a_rollback_that_is_told_too_late_is_found() {
-    assert!(!rolled_back(60).judged().is_good());
+    assert!(!rolled_back(two_seen(), 60).judged().is_good());
+}
+
+#[test]
+fn what_is_lost_long_before_a_rollback_is_found() {
+    let mut history = two_seen();
+    history.publish(CHANNEL, 3).publish(CHANNEL, 4).receive("ada", CHANNEL, 4);
+    wait(&mut history, 5);
+    assert_eq!(rolled_back(history, 5).judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn what_a_stream_acknowledged_long_before_a_rollback_is_stored() {
+    let mut history = two_seen();
+    history.begin(CHANNEL, "y", Via::JetStream);
+    history.add(Entry::PublishAcked { id: "y".to_owned(), offset: Some(3), epoch: None });
+    history.publish(CHANNEL, 4).receive("ada", CHANNEL, 4);
+    wait(&mut history, 5);
+    assert_eq!(rolled_back(history, 5).judged().kinds(), [Verdict::Lost]);
+}
+
+#[test]
+fn what_comes_twice_or_late_long_before_a_rollback_is_found() {
+    for (offset, verdict) in [(4, Verdict::Doubled), (3, Verdict::Reordered)] {
+        let mut history = two_seen();
+        history.publish(CHANNEL, 3).publish(CHANNEL, 4).receive("ada", CHANNEL, 4).receive("ada", CHANNEL, offset);
+        wait(&mut history, 5);
+        let kinds = rolled_back(history, 5).judged().kinds();
+        assert!(kinds.contains(&verdict), "{offset}: {kinds:?}");
+    }
+}
+
+#[test]
+fn a_recovery_that_is_refused_before_a_rollback_is_needless() {
+    let mut history = two_seen();
+    history.subscribe("ada", CHANNEL, Some((2, false)), 2);
+    wait(&mut history, 5);
+    assert_eq!(rolled_back(history, 5).judged().kinds(), [Verdict::Needless]);
 }
 
 #[test]

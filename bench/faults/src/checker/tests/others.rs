@@ -62,6 +62,36 @@ fn at_most_once_may_be_twice_in_trouble_and_is_counted() {
     assert_eq!(report.counts["plain doubled in trouble"], 1);
 }
 
+/// Ada gets the later of two of one publisher first; the first one's end may not be known.
+fn swapped(trouble: bool, known: bool) -> Report {
+    let mut history = History::of(PLAIN);
+    wait(&mut history, 5);
+    if trouble {
+        history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+    }
+    history.begin(PLAIN, "bob-1", Via::Http);
+    history.add(if known {
+        Entry::PublishAcked { id: "bob-1".to_owned(), offset: None, epoch: None }
+    } else {
+        Entry::PublishUnknown { id: "bob-1".to_owned(), why: String::new() }
+    });
+    history.begin(PLAIN, "cay-7", Via::Http).begin(PLAIN, "bob-2", Via::Http);
+    for id in ["bob-2", "cay-7", "bob-1"] {
+        history.receive_id("ada", PLAIN, id, 0);
+    }
+    wait(&mut history, 5);
+    history.judged()
+}
+
+#[test]
+fn one_publishers_order_holds_without_history() {
+    assert_eq!(swapped(false, true).kinds(), [Verdict::Reordered]);
+    assert_eq!(swapped(false, false).kinds(), [], "it may have been under way still");
+    let report = swapped(true, true);
+    assert_eq!(report.kinds(), []);
+    assert_eq!(report.counts["plain reordered in trouble"], 1);
+}
+
 #[test]
 fn a_phantom_is_one_in_every_channel() {
     let mut history = History::of(PLAIN);
@@ -118,12 +148,14 @@ fn told(history: &mut History, uuid: &str, came: bool) {
 
 #[test]
 fn a_leave_is_told_once() {
-    let mut history = History::of(ROOM);
-    told(&mut history, "b", true);
-    told(&mut history, "b", false);
-    assert_eq!(history.judged().kinds(), []);
-    told(&mut history, "b", false);
-    assert_eq!(history.judged().kinds(), [Verdict::WrongLeave]);
+    for (times, kinds) in [(1, vec![]), (2, vec![Verdict::WrongLeave])] {
+        let mut history = History::of(ROOM);
+        told(&mut history, "b", true);
+        for _ in 0..times {
+            told(&mut history, "b", false);
+        }
+        assert_eq!(history.judged().kinds(), kinds);
+    }
 }
 
 #[test]
@@ -145,6 +177,77 @@ fn a_leave_that_is_never_told_is_found_if_there_was_time_for_it() {
         wait(&mut history, seconds);
         assert_eq!(history.judged().kinds().contains(&Verdict::WrongLeave), found, "{seconds}");
     }
+}
+
+#[test]
+fn a_join_that_is_never_told_is_found() {
+    for (is_told, found) in [(true, false), (false, true)] {
+        let mut history = History::of(ROOM);
+        wait(&mut history, 5);
+        history.connect("bob", ROOM);
+        if is_told {
+            told(&mut history, "id of bob", true);
+        }
+        history.phase(Phase::Healed);
+        wait(&mut history, 100);
+        assert_eq!(history.judged().kinds().contains(&Verdict::WrongLeave), found, "{is_told}");
+    }
+}
+
+/// Bob was there when ada came, in trouble or not; then he leaves.
+fn bob_was_there(trouble: bool) -> History {
+    let mut history = History::default();
+    history.add(Entry::NodeStarted { node: "one".to_owned(), life: 1 }).connect("bob", ROOM);
+    wait(&mut history, 5);
+    if trouble {
+        history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+    }
+    history.connect("ada", ROOM);
+    wait(&mut history, 5);
+    history.disconnect("bob");
+    history
+}
+
+#[test]
+fn a_leave_of_one_who_was_there_before_is_found() {
+    for (trouble, is_told, found) in [(false, true, false), (false, false, true), (true, false, false)] {
+        let mut history = bob_was_there(trouble);
+        if is_told {
+            told(&mut history, "id of bob", false);
+        }
+        history.add(Entry::FaultEnded { index: 0 }).phase(Phase::Healed);
+        wait(&mut history, 100);
+        let kinds = history.judged().kinds();
+        assert_eq!(kinds.contains(&Verdict::WrongLeave), found, "{trouble} {is_told}: {kinds:?}");
+    }
+}
+
+#[test]
+fn what_is_told_while_everybody_goes_nobody_waits_for() {
+    let mut history = History::of(ROOM);
+    wait(&mut history, 5);
+    history.connect("bob", ROOM);
+    told(&mut history, "id of bob", true);
+    history.phase(Phase::Healed);
+    wait(&mut history, 100);
+    history.phase(Phase::Gone).disconnect("bob").disconnect("ada");
+    assert_eq!(history.judged_with(Vec::new()).kinds(), []);
+    // Before they go it counts, although they do.
+    let mut history = bob_was_there(false);
+    history.phase(Phase::Healed);
+    wait(&mut history, 100);
+    history.phase(Phase::Gone).disconnect("ada");
+    assert_eq!(history.judged_with(Vec::new()).kinds(), [Verdict::WrongLeave]);
+}
+
+#[test]
+fn a_user_who_was_never_there_and_is_not_told_of_is_found() {
+    let lounge = "lounge:c0";
+    let mut history = History::of(lounge);
+    wait(&mut history, 5);
+    history.connect("bob", lounge).phase(Phase::Healed);
+    wait(&mut history, 100);
+    assert_eq!(history.judged().kinds(), [Verdict::WrongLeave]);
 }
 
 #[test]

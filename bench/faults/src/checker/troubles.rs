@@ -1,0 +1,36 @@
+//! When something was broken. What is promised at most once, or at once, is judged where nothing was.
+
+use std::collections::HashMap;
+
+use crate::journal::{Entry, Line, Manifest};
+
+/// Around what happens in calm: nothing may have been broken for so long before, nothing breaks so soon after.
+const BEFORE: u64 = 15_000_000;
+pub const AFTER: u64 = 2_000_000;
+
+/// From when to when.
+pub struct Troubles(Vec<(u64, u64)>);
+
+impl Troubles {
+    pub fn of(manifest: &Manifest, lines: &[Line]) -> Self {
+        let is_trouble = |index: &usize| manifest.steps.get(*index).is_none_or(|step| step.fault.is_trouble());
+        let mut open: HashMap<usize, u64> = HashMap::new();
+        let mut troubles = Vec::new();
+        for line in lines {
+            match &line.entry {
+                Entry::FaultBegan { index, .. } if is_trouble(index) => drop(open.insert(*index, line.at)),
+                Entry::FaultEnded { index } => {
+                    troubles.extend(open.remove(index).map(|from| (from, line.at)));
+                }
+                _ => {}
+            }
+        }
+        troubles.extend(open.into_values().map(|from| (from, u64::MAX / 2)));
+        Self(troubles)
+    }
+
+    /// Whether nothing was broken around what began and ended then.
+    pub fn is_calm(&self, began: u64, ended: u64) -> bool {
+        !self.0.iter().any(|(from, to)| *from < ended + AFTER && to + BEFORE > began)
+    }
+}
