@@ -92,7 +92,10 @@ function enter({ name, channels, token, half, build: { transport, wire, delta } 
       if (code >= 2500) tell('unsubscribed', { ...here, code, reason });
     });
     subscription.on('unsubscribed', ({ code, reason }) => {
-      if (!leaves) tell('unsubscribed', { ...here, code, reason });
+      if (leaves) return;
+      tell('unsubscribed', { ...here, code, reason });
+      // Whom a backend puts out of it asks to come in again.
+      if (code === 2000 && channel.startsWith('lounge:')) setTimeout(() => leaves || subscription.subscribe());
     });
     subscription.on('error', ({ error }) => {
       tell('subscribe_failed', { ...here, code: error.code, reason: error.message });

@@ -15,6 +15,19 @@ use crate::plan::{Scene, Step};
 
 /// The code with which backends send users away; they come back.
 pub const ORDERED: u32 = 4_001;
+/// The code of a subscription that a backend ended.
+pub const PUT_OUT: u32 = 2_000;
+
+/// What a backend wants of a user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// That it goes away, with the code [`ORDERED`]; it comes back.
+    #[default]
+    Disconnect,
+    /// That it leaves the lounge, with the code [`PUT_OUT`]; it asks to come in again.
+    Unsubscribe,
+}
 
 /// Where a client stands in a channel.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -162,13 +175,17 @@ pub enum Entry {
         uuids: Vec<String>,
     },
 
-    /// A backend wants a user sent away, with the code [`ORDERED`].
+    /// A backend wants something of a user.
     OrderBegan {
         user: String,
+        #[serde(default)]
+        order: Order,
     },
     /// A node took the order; whether others heard it is another matter.
     OrderAcked {
         user: String,
+        #[serde(default)]
+        order: Order,
     },
 
     NodeStarted {

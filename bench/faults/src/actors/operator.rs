@@ -1,4 +1,4 @@
-//! A backend that sends users away now and then; they come back.
+//! A backend that sends users away now and then, or out of a channel; they come back.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use super::Backend;
-use crate::journal::{Entry, Journal};
+use crate::journal::{Entry, Journal, Order};
 
 const PACE: Duration = Duration::from_secs(3);
 
@@ -27,26 +27,27 @@ impl Operator {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         while *working.borrow_and_update() {
             if let Some(user) = self.users.choose(&mut rng) {
-                self.send_away(&mut rng, user).await;
+                let order = if rng.random_ratio(1, 2) { Order::Disconnect } else { Order::Unsubscribe };
+                self.order(&mut rng, user, order).await;
             }
             let pause = PACE.mul_f64(rng.random_range(0.5..1.5));
             let _ = timeout(pause, working.changed()).await;
         }
     }
 
-    /// Sends everybody away, once.
-    pub async fn send_all_away(&self) {
+    /// Wants it of everybody, once.
+    pub async fn order_all(&self, order: Order) {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         for user in &self.users {
-            self.send_away(&mut rng, user).await;
+            self.order(&mut rng, user, order).await;
         }
     }
 
     /// At most once: where no answer comes it is not ordered again.
-    async fn send_away(&self, rng: &mut ChaCha8Rng, user: &str) {
-        self.journal.write(Entry::OrderBegan { user: user.to_owned() });
-        if self.backend.send_away(rng, user).await {
-            self.journal.write(Entry::OrderAcked { user: user.to_owned() });
+    async fn order(&self, rng: &mut ChaCha8Rng, user: &str, order: Order) {
+        self.journal.write(Entry::OrderBegan { user: user.to_owned(), order });
+        if self.backend.order(rng, user, order).await {
+            self.journal.write(Entry::OrderAcked { user: user.to_owned(), order });
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
-use crate::journal::{Entry, Journal, ORDERED, Via};
+use crate::journal::{Entry, Journal, ORDERED, Order, Via};
 use crate::plan::{Promise, half};
 use crate::world::{KEY, request};
 
@@ -101,12 +101,18 @@ impl Backend {
         journal.write(entry);
     }
 
-    /// Asks a node to send a user away; whether it took the order.
-    pub async fn send_away(&self, rng: &mut ChaCha8Rng, user: &str) -> bool {
+    /// Asks a node for something of a user; whether it took the order.
+    pub async fn order(&self, rng: &mut ChaCha8Rng, user: &str, order: Order) -> bool {
         let node = self.nodes[rng.random_range(0..self.nodes.len())];
-        let body = json!({"user": user, "disconnect": {"code": ORDERED, "reason": "ordered away"}}).to_string();
+        let (call, body) = match order {
+            Order::Disconnect => {
+                let how = json!({"code": ORDERED, "reason": "ordered away"});
+                ("POST /api/disconnect", json!({"user": user, "disconnect": how}))
+            }
+            Order::Unsubscribe => ("POST /api/unsubscribe", json!({"user": user, "channel": "lounge:c0"})),
+        };
         let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
-        let answer = request(node, "POST /api/disconnect", &headers, &body, ATTEMPT).await;
+        let answer = request(node, call, &headers, &body.to_string(), ATTEMPT).await;
         let answer = answer.ok().and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
         answer.is_some_and(|answer| answer["result"].is_object())
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use super::Status;
-use crate::journal::{Entry, Journal, ORDERED};
+use crate::journal::{Entry, Journal, ORDERED, PUT_OUT};
 use crate::plan::Listener;
 
 /// The process. It is killed when this is dropped.
@@ -106,7 +106,8 @@ fn note(known: &HashMap<String, Arc<Mutex<Status>>>, entry: &Entry, barrier: boo
         Entry::Subscribed { client, channel, .. } => change(client, &|status| {
             status.subscribed.insert(channel.clone());
         }),
-        Entry::Unsubscribed { client, channel, .. } => change(client, &|status| {
+        Entry::Unsubscribed { client, channel, code, .. } => change(client, &|status| {
+            status.put_out += u64::from(*code == PUT_OUT);
             status.subscribed.remove(channel);
         }),
         Entry::Received { client, channel, .. } if barrier => change(client, &|status| {

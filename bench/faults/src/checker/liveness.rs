@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use super::orders::is_put_out;
 use super::publications::Publications;
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, Line, Manifest, Phase, Via};
@@ -29,7 +30,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
                 let what = format!("{client} in {channel} at {}: {code} {reason}", at(line.at));
                 report.find(Verdict::Broken, what);
             }
-            Entry::Unsubscribed { client, channel, code, reason } if *code < 2500 => {
+            Entry::Unsubscribed { client, channel, code, reason } if *code < 2500 && !is_put_out(channel, *code) => {
                 let what = format!("{client} in {channel} at {}: {code} {reason}", at(line.at));
                 report.find(Verdict::Broken, what);
             }

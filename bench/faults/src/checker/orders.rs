@@ -4,9 +4,10 @@
 use std::collections::HashMap;
 
 use super::{Report, Verdict, at};
-use crate::journal::{Entry, Line, ORDERED, Phase};
+use crate::journal::{Entry, Line, ORDERED, Order, PUT_OUT, Phase};
+use crate::plan::Promise;
 
-/// What is known of one user.
+/// What is known of one user and one kind of order.
 #[derive(Default)]
 struct Known {
     given: u64,
@@ -15,35 +16,55 @@ struct Known {
     awaits: Option<u64>,
 }
 
+/// Whether a subscription ended because a backend wanted it.
+pub fn is_put_out(channel: &str, code: u32) -> bool {
+    code == PUT_OUT && Promise::of(channel) == Some(Promise::Lounge)
+}
+
+/// The order that was carried out here, and at whom.
+fn carried_out(entry: &Entry) -> Option<(&str, Order)> {
+    match entry {
+        Entry::Disconnected { client, code: ORDERED, .. } => Some((client, Order::Disconnect)),
+        Entry::Unsubscribed { client, channel, code, .. } if is_put_out(channel, *code) => {
+            Some((client, Order::Unsubscribe))
+        }
+        _ => None,
+    }
+}
+
 pub fn judge(lines: &[Line], report: &mut Report) {
-    let mut known: HashMap<&str, Known> = HashMap::new();
+    let mut known: HashMap<(&str, Order), Known> = HashMap::new();
     let mut healed = false;
     for line in lines {
+        if let Some((user, order)) = carried_out(&line.entry) {
+            let known = known.entry((user, order)).or_default();
+            known.carried_out += 1;
+            known.awaits = None;
+            if known.carried_out > known.given {
+                let what = format!("{order:?} of {user} at {}, which nobody had ordered", at(line.at));
+                report.find(Verdict::Phantom, what);
+            }
+        }
         match &line.entry {
             Entry::PhaseBegan { phase } => healed = *phase == Phase::Healed,
-            Entry::OrderBegan { user } => known.entry(user).or_default().given += 1,
-            Entry::OrderAcked { user } if healed => {
-                let user = known.entry(user).or_default();
+            Entry::OrderBegan { user, order } => known.entry((user, *order)).or_default().given += 1,
+            Entry::OrderAcked { user, order } if healed => {
+                let known = known.entry((user, *order)).or_default();
                 // It may have been carried out before its answer came.
-                if user.carried_out < user.given {
-                    user.awaits = Some(line.at);
+                if known.carried_out < known.given {
+                    known.awaits = Some(line.at);
                 }
             }
-            Entry::Disconnected { client, code: ORDERED, .. } => {
-                let user = known.entry(client).or_default();
-                user.carried_out += 1;
-                user.awaits = None;
-                if user.carried_out > user.given {
-                    let what = format!("{client} was sent away at {}, which nobody had ordered", at(line.at));
-                    report.find(Verdict::Phantom, what);
-                }
+            // Who is not there need not leave.
+            Entry::Disconnected { client, .. } => {
+                known.entry((client, Order::Unsubscribe)).or_default().awaits = None;
             }
             _ => {}
         }
     }
-    for (user, known) in &known {
+    for ((user, order), known) in &known {
         if let Some(given) = known.awaits {
-            let what = format!("{user} stayed, although it was ordered away at {}, with everything healed", at(given));
+            let what = format!("{order:?} of {user}, ordered at {} with everything healed, was not done", at(given));
             report.find(Verdict::Unheard, what);
         }
     }

@@ -12,7 +12,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
 use crate::actors::{Backend, Client, Control, Operator, Publisher, Sdk, Status};
-use crate::journal::{Journal, Via};
+use crate::journal::{Journal, Order, Via};
 use crate::plan::{Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
 
@@ -179,12 +179,20 @@ impl Cast {
         }
     }
 
-    /// Has every user sent away, and waits until all have gone and are back.
-    pub async fn send_users_away(&self, patience: Duration) {
-        let ordered =
-            || -> Vec<u64> { self.all.iter().map(|actor| actor.status.lock().expect("no panic").ordered).collect() };
+    /// Orders it of every user, and waits until all have obeyed and are back.
+    pub async fn order_users(&self, order: Order, patience: Duration) {
+        let ordered = || -> Vec<u64> {
+            let obeyed = |actor: &Sees| {
+                let status = actor.status.lock().expect("no panic");
+                match order {
+                    Order::Disconnect => status.ordered,
+                    Order::Unsubscribe => status.put_out,
+                }
+            };
+            self.all.iter().map(obeyed).collect()
+        };
         let before = ordered();
-        self.operator().send_all_away().await;
+        self.operator().order_all(order).await;
         let is_user: Vec<bool> = self.scene.everybody().map(|listener| listener.is_user).collect();
         let all_went = async || {
             let mut counted = before.iter().zip(ordered()).zip(&is_user);

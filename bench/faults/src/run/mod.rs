@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
 
-use crate::journal::{Entry, Journal, Manifest, Phase};
+use crate::journal::{Entry, Journal, Manifest, Order, Phase};
 use crate::plan::{self, Fault, Scene};
 use crate::world::{Programs, World};
 
@@ -71,7 +71,8 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     wait(patience.saturating_sub(healed.elapsed()), async || cast.all_subscribed()).await;
     cast.stop_publishing().await;
     cast.barriers(patience).await;
-    cast.send_users_away(ORDERS).await;
+    cast.order_users(Order::Disconnect, ORDERS).await;
+    cast.order_users(Order::Unsubscribe, ORDERS).await;
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
     let clients = scene.everybody().count();
     wait(patience, async || looking::only_so_many(&world, clients).await).await;

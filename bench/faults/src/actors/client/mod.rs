@@ -40,6 +40,8 @@ pub struct Status {
     pub gave_up: bool,
     /// How often it was ordered away.
     pub ordered: u64,
+    /// How often it was put out of the lounge.
+    pub put_out: u64,
 }
 
 /// One client, over all of its connections.

@@ -13,7 +13,7 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 use super::Client;
 use super::subscription::State;
 use crate::actors::publisher::data;
-use crate::journal::{Entry, How, Position, Via};
+use crate::journal::{Entry, How, PUT_OUT, Position, Via};
 use crate::plan::Promise;
 
 /// How long handshake and connect reply may take together; SDKs wait five seconds for each.
@@ -323,10 +323,13 @@ impl<'a> Session<'a> {
         self.client.journal.write(Entry::Unsubscribed { client, channel: channel.to_owned(), code, reason });
         self.client.change(|status| {
             status.subscribed.remove(channel);
+            status.put_out += u64::from(code == PUT_OUT);
         });
+        // Whom a backend puts out of it asks to come in again, as an application may.
+        let comes_back = code >= 2500 || (code == PUT_OUT && Promise::of(channel) == Some(Promise::Lounge));
         let Client { subscriptions, rng, .. } = &mut *self.client;
         if let Some(subscription) = subscriptions.iter_mut().find(|known| known.channel == channel) {
-            if code >= 2500 { subscription.again(rng) } else { subscription.state = State::Ended }
+            if comes_back { subscription.again(rng) } else { subscription.state = State::Ended }
         }
     }
 

@@ -1,10 +1,26 @@
 //! Orders of a backend.
 
 use super::*;
-use crate::journal::ORDERED;
+use crate::journal::{ORDERED, Order, PUT_OUT};
+
+const LOUNGE: &str = "lounge:c0";
+
+fn begin(history: &mut History, order: Order) {
+    history.add(Entry::OrderBegan { user: "ada".to_owned(), order });
+}
+
+fn acknowledge(history: &mut History, order: Order) {
+    history.add(Entry::OrderAcked { user: "ada".to_owned(), order });
+}
 
 fn order(history: &mut History) {
-    history.add(Entry::OrderBegan { user: "ada".to_owned() }).add(Entry::OrderAcked { user: "ada".to_owned() });
+    begin(history, Order::Disconnect);
+    acknowledge(history, Order::Disconnect);
+}
+
+fn leave_lounge(history: &mut History) {
+    let (client, channel) = ("ada".to_owned(), LOUNGE.to_owned());
+    history.add(Entry::Unsubscribed { client, channel, code: PUT_OUT, reason: String::new() });
 }
 
 fn obey(history: &mut History) {
@@ -31,9 +47,9 @@ fn an_order_that_is_carried_out_is_good_also_before_it_is_acknowledged() {
     let mut history = History::of(ROOM);
     order(history.phase(Phase::Healed));
     obey(&mut history);
-    history.add(Entry::OrderBegan { user: "ada".to_owned() });
+    begin(&mut history, Order::Disconnect);
     obey(&mut history);
-    history.add(Entry::OrderAcked { user: "ada".to_owned() });
+    acknowledge(&mut history, Order::Disconnect);
     assert_eq!(history.judged().kinds(), []);
 }
 
@@ -45,4 +61,26 @@ fn an_order_that_is_carried_out_twice_or_by_another_is_found() {
     assert_eq!(history.judged().kinds(), []);
     obey(&mut history);
     assert_eq!(history.judged().kinds(), [Verdict::Phantom]);
+}
+
+#[test]
+fn who_is_ordered_out_of_a_channel_leaves_it_once_and_nobody_else_does() {
+    let mut history = History::of(LOUNGE);
+    begin(history.phase(Phase::Healed), Order::Unsubscribe);
+    acknowledge(&mut history, Order::Unsubscribe);
+    assert_eq!(history.judged().kinds(), [Verdict::Unheard]);
+    leave_lounge(&mut history);
+    history.subscribe("ada", LOUNGE, None, 0);
+    assert_eq!(history.judged().kinds(), []);
+    leave_lounge(&mut history);
+    assert_eq!(history.judged().kinds(), [Verdict::Phantom], "once more than was ordered");
+}
+
+#[test]
+fn who_goes_away_meanwhile_need_not_be_put_out() {
+    let mut history = History::of(LOUNGE);
+    begin(history.phase(Phase::Healed), Order::Unsubscribe);
+    acknowledge(&mut history, Order::Unsubscribe);
+    history.disconnect("ada");
+    assert_eq!(history.judged().kinds(), []);
 }
