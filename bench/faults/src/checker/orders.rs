@@ -12,6 +12,8 @@ use crate::plan::Promise;
 struct Known {
     given: u64,
     carried_out: u64,
+    /// One was carried out since the last was given.
+    is_obeyed: bool,
     /// When one was given, with everything healed, that nobody has carried out yet.
     awaits: Option<u64>,
 }
@@ -39,6 +41,7 @@ pub fn judge(lines: &[Line], report: &mut Report) {
         if let Some((user, order)) = carried_out(&line.entry) {
             let known = known.entry((user, order)).or_default();
             known.carried_out += 1;
+            known.is_obeyed = true;
             known.awaits = None;
             if known.carried_out > known.given {
                 let what = format!("{order:?} of {user} at {}, which nobody had ordered", at(line.at));
@@ -47,11 +50,15 @@ pub fn judge(lines: &[Line], report: &mut Report) {
         }
         match &line.entry {
             Entry::PhaseBegan { phase } => healed = *phase == Phase::Healed,
-            Entry::OrderBegan { user, order } => known.entry((user, *order)).or_default().given += 1,
+            Entry::OrderBegan { user, order } => {
+                let known = known.entry((user, *order)).or_default();
+                known.given += 1;
+                known.is_obeyed = false;
+            }
             Entry::OrderAcked { user, order } if healed => {
                 let known = known.entry((user, *order)).or_default();
-                // It may have been carried out before its answer came.
-                if known.carried_out < known.given {
+                // It may have been carried out before its answer came, and earlier ones never.
+                if !known.is_obeyed {
                     known.awaits = Some(line.at);
                 }
             }

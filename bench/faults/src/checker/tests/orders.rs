@@ -45,6 +45,7 @@ fn an_order_that_is_not_heard_while_all_is_well_is_found() {
 #[test]
 fn an_order_that_is_carried_out_is_good_also_before_it_is_acknowledged() {
     let mut history = History::of(ROOM);
+    order(history.phase(Phase::Faults));
     order(history.phase(Phase::Healed));
     obey(&mut history);
     begin(&mut history, Order::Disconnect);
