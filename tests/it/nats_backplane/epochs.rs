@@ -56,6 +56,28 @@ async fn a_deposed_leader_that_does_not_know_it_makes_nobody_start_over() {
 }
 
 #[tokio::test]
+async fn what_a_deposed_leader_takes_for_the_newest_message_is_not_believed() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let node = join(&nats([liar.url()], 1)).await;
+    let kept = channel("kept:a");
+    for _ in 0..5 {
+        node.store(&kept, "x").await;
+    }
+    assert_eq!(node.history().top(&kept).await.expect("a top").newest, Some(Offset(6)));
+    // It answers both questions, and only what it says of the stream shows that it is behind.
+    liar.lies(&[("\"last_seq\":6", "\"last_seq\":3"), ("\"seq\":6", "\"seq\":3")]);
+    let asked = async { node.history().top(&kept).await };
+    let deposed = async {
+        eventually("it has answered both", async || liar.has_lied().then_some(())).await;
+        liar.repent();
+    };
+    let (top, ()) = tokio::join!(asked, deposed);
+    let top = top.expect("a top");
+    assert_eq!((top.newest, top.last), (Some(Offset(6)), Offset(6)));
+}
+
+#[tokio::test]
 async fn a_new_epoch_that_nobody_told_of_is_found_all_the_same() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);

@@ -19,14 +19,16 @@ pub struct Liar {
     torn: watch::Sender<u64>,
 }
 
-#[derive(Clone)]
 enum Lie {
-    Instead {
-        truth: String,
-        lie: String,
-    },
+    Instead(Vec<Word>),
     /// Whatever is said with this word in it never comes.
     Nothing(String),
+}
+
+struct Word {
+    truth: String,
+    lie: String,
+    said: bool,
 }
 
 impl Liar {
@@ -58,14 +60,36 @@ impl Liar {
         Self { port, lie, cut, torn }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn url(&self) -> Url {
         Url::parse(&format!("nats://127.0.0.1:{}", self.port)).unwrap()
     }
 
     /// From now on `truth` is `lie`; both are of one length.
     pub fn lie(&self, truth: &str, lie: &str) {
-        assert_eq!(truth.len(), lie.len());
-        *self.lie.lock() = Some(Lie::Instead { truth: truth.to_owned(), lie: lie.to_owned() });
+        self.lies(&[(truth, lie)]);
+    }
+
+    /// Several lies at once.
+    pub fn lies(&self, words: &[(&str, &str)]) {
+        let word = |(truth, lie): &(&str, &str)| {
+            assert_eq!(truth.len(), lie.len());
+            Word { truth: (*truth).to_owned(), lie: (*lie).to_owned(), said: false }
+        };
+        *self.lie.lock() = Some(Lie::Instead(words.iter().map(word).collect()));
+    }
+
+    /// Whether every lie was told.
+    pub fn has_lied(&self) -> bool {
+        matches!(&*self.lie.lock(), Some(Lie::Instead(words)) if words.iter().all(|word| word.said))
+    }
+
+    /// From now on it tells the truth.
+    pub fn repent(&self) {
+        *self.lie.lock() = None;
     }
 
     /// From now on every message is lost that has this word in it.
@@ -99,9 +123,9 @@ async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<Lie>>) {
         while let Ok(1..) = from_server.read_buf(&mut rest).await {
             while let Some(length) = first_operation(&rest) {
                 let mut said: Vec<u8> = rest.drain(..length).collect();
-                match lie.lock().clone() {
+                match &mut *lie.lock() {
                     None => {}
-                    Some(Lie::Instead { truth, lie }) => replace(&mut said, truth.as_bytes(), lie.as_bytes()),
+                    Some(Lie::Instead(words)) => words.iter_mut().for_each(|word| word.replace(&mut said)),
                     Some(Lie::Nothing(word)) if said.windows(word.len()).any(|part| part == word.as_bytes()) => {
                         continue;
                     }
@@ -131,10 +155,13 @@ fn first_operation(said: &[u8]) -> Option<usize> {
     (said.len() >= whole).then_some(whole)
 }
 
-fn replace(said: &mut [u8], truth: &[u8], lie: &[u8]) {
-    for at in 0..said.len().saturating_sub(truth.len() - 1) {
-        if said[at..].starts_with(truth) {
-            said[at..at + lie.len()].copy_from_slice(lie);
+impl Word {
+    fn replace(&mut self, said: &mut [u8]) {
+        for at in 0..said.len().saturating_sub(self.truth.len() - 1) {
+            if said[at..].starts_with(self.truth.as_bytes()) {
+                said[at..at + self.lie.len()].copy_from_slice(self.lie.as_bytes());
+                self.said = true;
+            }
         }
     }
 }
