@@ -77,5 +77,6 @@ describe('a storm of clients', { timeout: 300_000 }, () => {
       assert.deepEqual(listener.offsets, [...listener.offsets].sort((a, b) => a - b));
       assert.equal(listener.subscribed.at(-1).recovered, true);
     }
+    assert.ok((await overflows(topology.other, 'recovery')) > 0, 'nothing was bounded');
   });
 });
