@@ -27,7 +27,7 @@ const FENCED: u8 = 79;
 #[command(version, about)]
 pub struct Args {
     /// Options in TOML; the environment goes over them
-    #[arg(long, value_name = "FILE", global = true)]
+    #[arg(long, value_name = "FILE", global = true, env = settings::CONFIG_FILE)]
     pub config: Option<PathBuf>,
 
     #[command(subcommand)]

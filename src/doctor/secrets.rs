@@ -17,6 +17,10 @@ const FEWEST_CHARACTERS: usize = 8;
 /// What stands in examples.
 const EXAMPLES: [&str; 6] = ["your_", "your-", "changeme", "change_me", "example", "secret_here"];
 
+/// Where container engines put secrets.
+#[cfg(unix)]
+const LAID_INTO_CONTAINERS: &str = "/run/secrets";
+
 const MAKE_ONE: &str = "make one: openssl rand -hex 32";
 
 /// What to say of all secrets that are set.
@@ -92,12 +96,28 @@ fn shared(secrets: &[(&'static str, &SecretString, usize)]) -> Vec<Finding> {
 
 #[cfg(unix)]
 fn readable(what: &str, file: &Path) -> Option<Finding> {
-    use std::os::unix::fs::PermissionsExt as _;
-    let mode = std::fs::metadata(file).ok()?.permissions().mode() & 0o777;
-    (mode & 0o007 != 0).then(|| {
+    let mode = mode(file)?;
+    (mode & 0o007 != 0 && is_reached_by_others(file)).then(|| {
         let found = format!("{} ({what}) has mode {mode:o}: everybody on this machine can read it", file.display());
         Finding::warning("secrets", found, format!("chmod o-rwx {}", file.display()))
     })
+}
+
+/// Whether every folder on the way lets others through. What a container engine lays into a container is there for whoever
+/// runs in it, with the mode that it has outside; there its folder keeps others away.
+#[cfg(unix)]
+fn is_reached_by_others(file: &Path) -> bool {
+    if file.starts_with(LAID_INTO_CONTAINERS) {
+        return false;
+    }
+    let Ok(file) = file.canonicalize() else { return true };
+    file.ancestors().skip(1).all(|folder| mode(folder).is_none_or(|mode| mode & 0o001 != 0))
+}
+
+#[cfg(unix)]
+fn mode(path: &Path) -> Option<u32> {
+    use std::os::unix::fs::PermissionsExt as _;
+    Some(std::fs::metadata(path).ok()?.permissions().mode() & 0o777)
 }
 
 #[cfg(not(unix))]
@@ -131,6 +151,13 @@ mod tests {
                 "http_api.key has 6 bytes, fewer than 32",
             ]
         );
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_a_container_engine_laid_there_is_not_for_others() {
+        assert!(!is_reached_by_others(Path::new("/run/secrets/jwt_secret")));
+        assert!(is_reached_by_others(Path::new("/")));
     }
 
     #[test]

@@ -13,6 +13,9 @@ use super::refusal::Refusal;
 use super::section::{Findings, Table};
 use super::shown::SECRETS;
 
+/// Names the file of options, in place of `--config`.
+pub const CONFIG_FILE: &str = "MIDPLANE_CONFIG";
+
 const PREFIX: &str = "MIDPLANE_";
 const LEVELS: &str = "__";
 const FROM_FILE: &str = "_FILE";
@@ -159,6 +162,9 @@ fn target(name: &str, value: &str, defaults: &Table) -> Target {
     }
     if let Some(key) = name.strip_suffix(FROM_FILE).and_then(stable).filter(secret) {
         return Target::OptionFromFile(key);
+    }
+    if name == CONFIG_FILE {
+        return Target::NotOurs;
     }
     let Some(levels) = name.strip_prefix(PREFIX) else { return Target::NotOurs };
     if !levels.contains(LEVELS) {

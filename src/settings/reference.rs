@@ -13,9 +13,9 @@ const OPENING: &str = "\
 > `src/settings/defaults.toml`.
 
 Options come from four layers, each over the one before: the defaults below; development mode, where it holds; the file
-named by `--config` (TOML); the environment. `midplane check` says everything that is wrong at once, `midplane settings`
-shows what came out and what each value was set by, `midplane settings --defaults` prints the defaults as a file to
-start from.
+named by `--config` or `MIDPLANE_CONFIG` (TOML); the environment. `midplane check` says everything that is wrong at once,
+`midplane settings` shows what came out and what each value was set by, `midplane settings --defaults` prints the defaults as
+a file to start from.
 
 - **Environment**: `MIDPLANE_<SECTION>__<KEY>`, two underscores for each dot: `http.bind` is `MIDPLANE_HTTP__BIND`,
   `client.token.issuer` is `MIDPLANE_CLIENT__TOKEN__ISSUER`. Lists by comma; the lists of namespaces and tables as JSON. An

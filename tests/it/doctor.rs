@@ -89,8 +89,14 @@ async fn secrets_that_others_can_read_are_named_and_none_is_shown() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("api_key");
     fs::write(&file, "a key out of an example, long enough to be taken").unwrap();
-    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
-    let said = doctor(&[("MIDPLANE_HTTP_API__KEY_FILE", file.display().to_string())]).await;
+    let allow = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    allow(&file, 0o644);
+    allow(directory.path(), 0o700);
+    let named = [("MIDPLANE_HTTP_API__KEY_FILE", file.display().to_string())];
+    let said = doctor(&named).await;
+    assert!(!said.text.contains("has mode"), "others do not get into its folder: {}", said.text);
+    allow(directory.path(), 0o755);
+    let said = doctor(&named).await;
     said.is("secrets", "warning", "http_api.key looks like an example");
     said.is("secrets", "warning", "has mode 644");
     assert!(!said.text.contains(SECRET) && !said.text.contains("a key out of"), "{}", said.text);

@@ -2,22 +2,25 @@
 // and several that are set up wrong.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { promisify } from 'node:util';
 
 import { App, NatsServer, Nginx, Node, fresh } from './harness.mjs';
 import { Server, password } from './harness/accounts.mjs';
-import { project } from './harness/process.mjs';
+import { freePort, project, temporaryDirectory } from './harness/process.mjs';
 
 const binary = process.env.MIDPLANE_BIN || join(project, 'target/debug/midplane');
+const run = promisify(execFile);
 const settings = join(project, 'tests/sdk/settings.toml');
 
 /** What the doctor finds, and its exit code. */
 function doctor(environment, ...args) {
   return new Promise(resolve => {
-    const more = { env: { PATH: process.env.PATH, SERVER_ID: 'looked-at', MAX_CONNECTIONS: '100', ...environment } };
-    execFile(binary, ['--config', settings, 'doctor', '--json', ...args], more, (error, stdout, stderr) => {
+    const env = { PATH: process.env.PATH, SERVER_ID: 'looked-at', MAX_CONNECTIONS: '100', MIDPLANE_CONFIG: settings, ...environment };
+    execFile(binary, ['doctor', '--json', ...args], { env }, (error, stdout, stderr) => {
       const { ok, findings } = JSON.parse(stdout || assert.fail(stderr));
       assert.equal(ok, !error, stdout);
       resolve({
@@ -64,6 +67,27 @@ describe('the doctor', { timeout: 180_000 }, () => {
       assert.doesNotMatch(server.process.log(), /user:gateway" - \w+ Violation/);
       const backend = await doctor(as('backend'));
       assert.equal(backend.code, 1);
+    } finally {
+      await server.process.kill();
+    }
+  });
+
+  test('asked in a container of compose.yaml, knows the settings of its node, and has nothing to say against them', async () => {
+    const server = await Server.start();
+    const secrets = temporaryDirectory(); // nobody else gets into it, as start-cluster.sh makes it
+    for (const name of ['jwt_secret', 'api_key', 'nats_gateway_password']) {
+      const content = name.endsWith('password') ? password('gateway') : randomBytes(32).toString('hex');
+      writeFileSync(join(secrets, name), content, { mode: 0o644 });
+    }
+    try {
+      const { stdout } = await run(join(project, '.tools/bin/docker-compose'), ['--env-file', '/dev/null', '-f', 'compose.yaml', 'config', '--format', 'json'],
+        { cwd: project, env: { PATH: process.env.PATH, HOME: process.env.HOME, SECRETS_DIR: secrets } });
+      const { environment } = JSON.parse(stdout).services['gateway-1'];
+      const here = value => value.replace(/^\/run\/secrets\//, `${secrets}/`).replace(/^\/etc\/midplane\//, `${project}/compose/`);
+      const inside = Object.fromEntries(Object.entries(environment).map(([name, value]) => [name, here(value)]));
+      const found = await doctor({ ...inside, NATS_URL: server.url, PORT: `${await freePort()}` });
+      assert.deepEqual(found.findings.filter(({ verdict }) => !['ok', 'skipped'].includes(verdict)), []);
+      assert.equal(found.code, 0);
     } finally {
       await server.process.kill();
     }
