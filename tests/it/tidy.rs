@@ -214,10 +214,11 @@ fn configurations_in_the_documents_are_accepted() {
 
 /// Every text that a test may be found by: whole files.
 fn tests() -> String {
-    let scripts = [root().join("tests/sdk/js"), root().join("tests/sdk/js/scenarios")];
+    let scripts = ["tests/sdk/js", "tests/sdk/js/scenarios", "tests/operate"].map(|folder| root().join(folder));
     let scripts = scripts.iter().flat_map(|folder| fs::read_dir(folder).expect("a folder"));
     let scripts = scripts.map(|entry| entry.expect("an entry").path());
-    let scripts = scripts.filter(|file| file.extension().is_some_and(|extension| extension == "mjs"));
+    let scripts =
+        scripts.filter(|file| file.extension().is_some_and(|extension| extension == "mjs" || extension == "py"));
     let files = scripts.chain(sources(&root().join("tests/it"))).chain(sources(&root().join("src")));
     files.map(|file| fs::read_to_string(file).expect("a test")).collect()
 }
