@@ -27,7 +27,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 pub use depths::Depths;
 pub use feed::{Delivery, Feed, FeedSender, Gap, GapCause, Scope};
 pub use message::{Incoming, Link, Meta, Outgoing, Published, Stored, Version};
-pub use presences::{Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, Whose};
+pub use presences::{
+    Departed, Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, Whose, Word,
+};
 pub use registry::{Bucket, Change, Entry, Guard, Registry, RegistryError, Revision, Watch};
 
 use crate::protocol::{Channel, Epoch, Offset, Position};

@@ -30,14 +30,34 @@ pub struct Occupant {
     pub client: Uuid,
 }
 
+/// What is to be recorded of an occupant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Word {
+    /// It is there: JSON `ClientInfo`.
+    Here(Bytes),
+    /// It has left: what it was, where that is known.
+    Left(Option<Bytes>),
+}
+
 /// A word on an occupant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     pub occupant: Occupant,
     /// JSON `ClientInfo`; `None` once it has left.
     pub info: Option<Bytes>,
+    /// Who has left, where the record says so.
+    pub departed: Option<Departed>,
     /// Greater than that of every record before it, as long as the records are the same ([`Roll::identity`]).
     pub revision: u64,
+}
+
+/// Somebody who has left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Departed {
+    /// JSON `ClientInfo`.
+    pub info: Bytes,
+    /// How long before it was read, by the clock of whoever keeps the records.
+    pub ago: Duration,
 }
 
 /// Of whom records are read.
@@ -94,10 +114,10 @@ pub struct PresenceError(pub String);
 /// Records who is where.
 #[async_trait]
 pub trait Presences: Send + Sync {
-    /// Records the last word on an occupant: JSON `ClientInfo`, or `None` once it has left. Returns its revision.
+    /// Records the last word on an occupant. Returns its revision.
     ///
     /// After an error it may be recorded all the same, also later.
-    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError>;
+    async fn record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError>;
 
     /// The records of `whose` from the revision `from` on (inclusive), at most `limit` (at least 1). What a replica says
     /// must be compared with [`newest`](Self::newest).

@@ -34,6 +34,11 @@ impl StoreClock {
         self.origin.load(Ordering::Relaxed).saturating_add(self.elapsed())
     }
 
+    /// How long ago that was, by the store's clock.
+    pub fn since(&self, then: i64) -> Duration {
+        Duration::from_nanos(u64::try_from(self.now().saturating_sub(then)).unwrap_or(0))
+    }
+
     /// Takes what the store's clock showed when it sent what arrives now. The answer that was least on its way is nearest.
     pub fn hear(&self, showed: i64) {
         let origin = showed.saturating_sub(self.elapsed());

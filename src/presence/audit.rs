@@ -14,7 +14,7 @@ use super::doubts::Doubting;
 use super::reading::Reading;
 use super::views::Finding;
 use crate::backplane::presences::DEPARTED_FOR;
-use crate::backplane::{Occupant, PresenceError, Roll, Whose};
+use crate::backplane::{Occupant, PresenceError, Roll, Whose, Word};
 use crate::protocol::Channel;
 
 /// How often it is done although nothing happened.
@@ -193,7 +193,7 @@ impl Presence {
         let Some(view) = self.views.all().pop() else { return Ok(true) };
         // One who never was there leaves.
         let nobody = Occupant { node: self.life(), channel: view.channel.clone(), client: Uuid::nil() };
-        Ok(self.records()?.record(&nobody, None).await? <= seen)
+        Ok(self.records()?.record(&nobody, Word::Left(None)).await? <= seen)
     }
 
     /// Has the views take what they do not know of the records from `from` on, which reach to `last` at least; returns how

@@ -90,7 +90,7 @@ mod tests {
     fn record(revision: u64, is_there: bool) -> Record {
         let channel = Channel::parse("room", 255).expect("a channel");
         let occupant = Occupant { node: "a~1".into(), channel, client: Uuid::from_u128(1) };
-        Record { occupant, info: is_there.then(|| "{}".into()), revision }
+        Record { occupant, info: is_there.then(|| "{}".into()), departed: None, revision }
     }
 
     #[test]

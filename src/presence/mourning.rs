@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use tracing::info;
 
 use super::{Presence, life};
-use crate::backplane::{PresenceError, Whose};
+use crate::backplane::{PresenceError, Whose, Word};
 
 /// Records that await their acknowledgement at one time.
 const IN_FLIGHT: usize = 256;
@@ -31,8 +31,8 @@ impl Presence {
         self.writes_nothing_under(life).await?;
         let mut left = Vec::new();
         self.each_record(Whose::Node(life), |record| {
-            if record.info.is_some() {
-                left.push(record.occupant);
+            if let Some(info) = record.info {
+                left.push((record.occupant, info));
             }
         })
         .await?;
@@ -40,7 +40,9 @@ impl Presence {
         let records = self.records()?;
         stream::iter(left)
             .map(Ok)
-            .try_for_each_concurrent(IN_FLIGHT, async |occupant| records.record(&occupant, None).await.map(|_| ()))
+            .try_for_each_concurrent(IN_FLIGHT, async |(occupant, info)| {
+                records.record(&occupant, Word::Left(Some(info))).await.map(|_| ())
+            })
             .await?;
         self.recorded.forget(life);
         if gone > 0 {

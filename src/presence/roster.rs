@@ -11,6 +11,7 @@ use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Presence;
+use crate::backplane::Word;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 
@@ -32,6 +33,8 @@ pub(super) struct Roster {
 #[derive(Default)]
 struct State {
     here: BTreeMap<Key, Bytes>,
+    /// Who has left, until that is recorded.
+    left: HashMap<Key, Bytes>,
     /// What is to be written, each once. At most everybody who is here, and those who have just left.
     queue: VecDeque<Key>,
     queued: HashSet<Key>,
@@ -54,6 +57,7 @@ impl Roster {
         let info = Bytes::from(serde_json::to_vec(info).unwrap_or_default());
         let key = (channel.clone(), client);
         let mut state = self.state.lock();
+        state.left.remove(&key);
         if state.here.insert(key.clone(), info.clone()) != Some(info) {
             self.mark(&mut state, key);
         }
@@ -70,7 +74,9 @@ impl Roster {
     /// Lets a client go.
     pub(super) fn leave(&self, key: Key) {
         let mut state = self.state.lock();
-        state.here.remove(&key);
+        if let Some(info) = state.here.remove(&key) {
+            state.left.insert(key.clone(), info);
+        }
         state.waiting.remove(&key);
         self.mark(&mut state, key);
     }
@@ -102,13 +108,16 @@ impl Roster {
     }
 
     /// The next client whose record is to be written, and what it says. [`written`](Self::written) must follow.
-    pub(super) fn take(&self) -> Option<(Key, Option<Bytes>)> {
+    pub(super) fn take(&self) -> Option<(Key, Word)> {
         let mut state = self.state.lock();
         let key = state.queue.pop_front()?;
         state.queued.remove(&key);
         state.writing.insert(key.clone(), false);
-        let info = state.here.get(&key).cloned();
-        Some((key, info))
+        let word = match state.here.get(&key) {
+            Some(info) => Word::Here(info.clone()),
+            None => Word::Left(state.left.get(&key).cloned()),
+        };
+        Some((key, word))
     }
 
     /// A record was written, with this revision, or was not.
@@ -117,6 +126,7 @@ impl Roster {
         let changed = state.writing.remove(&key).unwrap_or(false);
         match revision.filter(|_| !changed) {
             Some(revision) => {
+                state.left.remove(&key);
                 if let Some(waiting) = state.waiting.remove(&key) {
                     // Whoever waited may have given up.
                     let _ = waiting.send(revision);
@@ -234,12 +244,13 @@ mod tests {
     fn what_changes_while_it_is_written_is_written_again() {
         let (roster, key) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
         roster.enter(&key.0, key.1, &info("ann"));
-        let (taken, said) = roster.take().expect("to be written");
-        assert!(taken == key && said.is_some());
+        let (taken, word) = roster.take().expect("to be written");
+        assert!(taken == key && matches!(word, Word::Here(_)));
         roster.leave(key.clone());
         assert!(roster.take().is_none(), "two writes of one record could overtake each other");
         roster.written(key.clone(), Some(1));
-        assert_eq!(roster.take(), Some((key.clone(), None)));
+        let Some((taken, Word::Left(Some(who)))) = roster.take() else { panic!("to be written, with who left") };
+        assert!(taken == key && String::from_utf8_lossy(&who).contains("ann"));
         roster.written(key, Some(2));
         assert!(roster.settled().now_or_never().is_some());
     }

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until};
@@ -11,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::Presence;
 use super::roster::Key;
-use crate::backplane::Occupant;
+use crate::backplane::{Occupant, Word};
 use crate::telemetry::Pace;
 
 /// Records that await their acknowledgement at one time.
@@ -30,9 +29,9 @@ pub(super) async fn run(presence: Arc<Presence>) {
         let paused = !pause.is_over();
         while !paused
             && writes.len() < IN_FLIGHT
-            && let Some((key, info)) = presence.roster.take()
+            && let Some((key, word)) = presence.roster.take()
         {
-            writes.push(write(&presence, Arc::clone(&life), key, info));
+            writes.push(write(&presence, Arc::clone(&life), key, word));
         }
         tokio::select! {
             Some((key, written)) = writes.next(), if !writes.is_empty() => {
@@ -55,10 +54,10 @@ pub(super) async fn run(presence: Arc<Presence>) {
     }
 }
 
-async fn write(presence: &Presence, life: Arc<str>, key: Key, info: Option<Bytes>) -> (Key, Option<u64>) {
+async fn write(presence: &Presence, life: Arc<str>, key: Key, word: Word) -> (Key, Option<u64>) {
     let occupant = Occupant { node: life, channel: key.0.clone(), client: key.1 };
     let outcome = match presence.records() {
-        Ok(records) => records.record(&occupant, info).await,
+        Ok(records) => records.record(&occupant, word).await,
         Err(error) => Err(error),
     };
     if let Err(error) = &outcome {

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::life;
 use super::read::user;
-use crate::backplane::Record;
+use crate::backplane::{Departed, Record};
 use crate::hub::{Audience, Content, Frames, Outbox, Reach};
 use crate::protocol::centrifuge::{ClientInfo, Push, pushed};
 use crate::protocol::{Channel, Offset};
@@ -83,9 +83,12 @@ impl View {
     /// Takes a record. Those that came before, or are older, have no effect.
     pub(super) fn take(&self, record: Record) -> Effect {
         let mut state = self.state.lock();
-        let Record { occupant, info, revision } = record;
+        let Record { occupant, info, departed, revision } = record;
         let Some(member) = state.members.get_mut(&occupant.client) else {
-            let Some(info) = info else { return Effect::Nothing };
+            let Some(info) = info else {
+                return departed
+                    .map_or(Effect::Nothing, |departed| state.had_left(occupant.client, departed, self.delay));
+            };
             let member = Member { node: occupant.node, revision, info: info.clone() };
             state.members.insert(occupant.client, member);
             return state.came(info, self.delay);
@@ -147,7 +150,7 @@ impl View {
         let mut state = self.state.lock();
         let is_it = state.leaving.get(user).is_some_and(|leaving| leaving.until == at);
         let leaving = is_it.then(|| state.leaving.remove(user)).flatten()?;
-        Some(Event::Leave(leaving.info))
+        state.open.then_some(Event::Leave(leaving.info))
     }
 
     /// Appends an event to every listener's outbox; whoever has to be flushed is added to `touched`.
@@ -191,11 +194,26 @@ impl ViewState {
             }
             self.users.remove(&user);
         }
-        if !self.open {
+        self.may_be_back(user, Leaving { until: Instant::now() + delay, client, info })
+    }
+
+    /// Somebody had left before it was known here that they had been there: views on other nodes wait for them, and whoever
+    /// listens may come from one.
+    fn had_left(&mut self, client: Uuid, Departed { info, ago }: Departed, delay: Duration) -> Effect {
+        let Some(user) = told_by_user(&info, delay) else { return Effect::Nothing };
+        // Once it is known who is there, a departure of nobody is one that was taken before.
+        if self.open || ago >= delay || self.users.contains_key(&user) {
             return Effect::Nothing;
         }
-        let until = Instant::now() + delay;
-        self.leaving.insert(user.clone(), Leaving { until, client, info });
+        self.may_be_back(user, Leaving { until: Instant::now() + (delay - ago), client, info })
+    }
+
+    fn may_be_back(&mut self, user: String, leaving: Leaving) -> Effect {
+        let until = leaving.until;
+        if self.leaving.get(&user).is_some_and(|other| other.until >= until) {
+            return Effect::Nothing;
+        }
+        self.leaving.insert(user.clone(), leaving);
         Effect::Later(until, user)
     }
 }
@@ -225,7 +243,12 @@ mod tests {
 
     fn record(node: &str, client: u128, revision: u64, info: Option<Bytes>) -> Record {
         let channel = Channel::parse("room", 255).expect("a channel");
-        Record { occupant: Occupant { node: node.into(), channel, client: Uuid::from_u128(client) }, info, revision }
+        let occupant = Occupant { node: node.into(), channel, client: Uuid::from_u128(client) };
+        Record { occupant, info, departed: None, revision }
+    }
+
+    fn departure(node: &str, client: u128, revision: u64, user: &str, ago: Duration) -> Record {
+        Record { departed: Some(Departed { info: info(user), ago }), ..record(node, client, revision, None) }
     }
 
     #[test]
@@ -280,6 +303,34 @@ mod tests {
         assert_eq!(view.due(&user, until), None);
         let Effect::Later(until, user) = view.take(record("b~1", 3, 6, None)) else { panic!("to be told later") };
         assert_eq!(view.due(&user, until), Some(Event::Leave(info("ann"))));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_left_while_it_opened_may_be_back() {
+        let view = view(Duration::from_secs(5));
+        view.state.lock().open = false;
+        view.take(record("a~1", 1, 1, Some(info("ann"))));
+        assert!(matches!(view.take(record("a~1", 1, 2, None)), Effect::Later(..)));
+        view.state.lock().open = true;
+        assert_eq!(view.take(record("b~1", 2, 3, Some(info("ann")))), Effect::Nothing);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_had_left_just_before_may_be_back_and_nobody_else() {
+        let view = view(Duration::from_secs(5));
+        view.state.lock().open = false;
+        let Effect::Later(until, user) = view.take(departure("a~1", 1, 1, "ann", Duration::from_secs(2))) else {
+            panic!("to be told later")
+        };
+        assert_eq!(until, Instant::now() + Duration::from_secs(3));
+        assert_eq!(view.take(departure("a~1", 2, 2, "bob", Duration::from_secs(5))), Effect::Nothing, "too long ago");
+        view.take(record("a~1", 3, 3, Some(info("cid"))));
+        assert_eq!(view.take(departure("b~1", 4, 4, "cid", Duration::ZERO)), Effect::Nothing, "another tab is there");
+        view.state.lock().open = true;
+        assert_eq!(view.take(departure("a~1", 5, 5, "dan", Duration::ZERO)), Effect::Nothing, "had been taken before");
+        assert_eq!(view.take(record("b~1", 6, 6, Some(info("ann")))), Effect::Nothing);
+        assert_eq!(view.due(&user, until), None);
+        assert_eq!(view.take(record("b~1", 7, 7, Some(info("bob")))), Effect::Tell(Event::Join(info("bob"))));
     }
 
     #[tokio::test(start_paused = true)]

@@ -150,14 +150,12 @@ impl Views {
     }
 
     /// Takes what was read for a view that is being opened: nothing of it is told.
-    pub(super) fn known(&self, view: &View, record: Record) {
+    pub(super) fn known(&self, view: &Arc<View>, record: Record) {
         self.newest.fetch_max(record.revision, Ordering::Relaxed);
-        self.departures.unless_overtaken(record, |record| {
-            let effect = view.take(record);
-            debug_assert!(
-                effect == Effect::Nothing || view.state.lock().open,
-                "told before it was known who was there"
-            );
+        self.departures.unless_overtaken(record, |record| match view.take(record) {
+            Effect::Nothing => {}
+            Effect::Later(until, user) => self.tell_later(view, until, user),
+            Effect::Tell(_) => debug_assert!(view.state.lock().open, "told before it was known who was there"),
         });
     }
 
@@ -202,14 +200,16 @@ impl Views {
         match effect {
             Effect::Nothing => {}
             Effect::Tell(event) => told.reach += view.tell(&event, &mut told.touched),
-            Effect::Later(until, user) => {
-                let mut leaves = self.leaves.lock();
-                let order = leaves.next;
-                leaves.next += 1;
-                leaves.by_time.insert((until, order), (Arc::clone(view), user));
-                self.leaves_changed.notify_one();
-            }
+            Effect::Later(until, user) => self.tell_later(view, until, user),
         }
+    }
+
+    fn tell_later(&self, view: &Arc<View>, until: Instant, user: String) {
+        let mut leaves = self.leaves.lock();
+        let order = leaves.next;
+        leaves.next += 1;
+        leaves.by_time.insert((until, order), (Arc::clone(view), user));
+        self.leaves_changed.notify_one();
     }
 
     fn next_leave(&self) -> Option<Instant> {

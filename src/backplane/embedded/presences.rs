@@ -3,17 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 use super::Embedded;
 use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
 use crate::backplane::{
-    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+    Departed, Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose, Word,
 };
 use crate::protocol::Channel;
 
@@ -63,9 +62,13 @@ impl Records {
 }
 
 impl Book {
-    fn write(&mut self, occupant: &Occupant, info: Option<Bytes>) -> Record {
+    fn write(&mut self, occupant: &Occupant, word: Word) -> Record {
         self.last += 1;
-        let record = Record { occupant: occupant.clone(), info, revision: self.last };
+        let (info, departed) = match word {
+            Word::Here(info) => (Some(info), None),
+            Word::Left(info) => (None, info.map(|info| Departed { info, ago: Duration::ZERO })),
+        };
+        let record = Record { occupant: occupant.clone(), info, departed, revision: self.last };
         if let Some(before) = self.revisions.insert(occupant.clone(), self.last) {
             self.strike(before);
         }
@@ -83,6 +86,15 @@ impl Book {
         let record = self.by_revision.remove(&revision)?;
         strike(&mut self.by_channel, &record.occupant.channel, revision);
         strike(&mut self.by_node, &record.occupant.node, revision);
+        Some(record)
+    }
+
+    /// A record as it is read now.
+    fn read(&self, revision: u64) -> Option<Record> {
+        let mut record = self.by_revision.get(&revision)?.clone();
+        if let (Some(departed), Some(since)) = (&mut record.departed, self.departed.get(&revision)) {
+            departed.ago = since.elapsed();
+        }
         Some(record)
     }
 
@@ -108,9 +120,9 @@ fn strike<K: Hash + Eq>(index: &mut HashMap<K, BTreeSet<u64>>, key: &K, revision
 
 #[async_trait]
 impl Presences for Embedded {
-    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError> {
+    async fn record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError> {
         let mut book = self.records.book.lock();
-        let record = book.write(occupant, info);
+        let record = book.write(occupant, word);
         let revision = record.revision;
         // Under the lock: changes leave in the order of their revisions.
         if book.watched.contains(&occupant.channel) && self.records.changes.try_send(record).is_err() {
@@ -128,8 +140,7 @@ impl Presences for Embedded {
     ) -> Result<RecordPage, PresenceError> {
         let book = self.records.book.lock();
         let mut revisions = book.revisions(whose, from);
-        let found = revisions.by_ref().take(limit).filter_map(|revision| book.by_revision.get(&revision));
-        let records: Vec<Record> = found.cloned().collect();
+        let records: Vec<Record> = revisions.by_ref().take(limit).filter_map(|revision| book.read(revision)).collect();
         let next = records.last().map_or(from, |record| record.revision + 1);
         Ok(RecordPage { records, next, more: revisions.next().is_some() })
     }

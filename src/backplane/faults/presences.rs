@@ -4,13 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use tokio::sync::{mpsc, watch};
 
 use super::Faulty;
 use crate::backplane::presences::CHANGES;
 use crate::backplane::{
-    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose, Word,
 };
 use crate::protocol::Channel;
 
@@ -22,8 +21,8 @@ impl Faulty {
 
 #[async_trait]
 impl Presences for Faulty {
-    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError> {
-        self.inner_presences()?.record(occupant, info).await
+    async fn record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError> {
+        self.inner_presences()?.record(occupant, word).await
     }
 
     async fn page(

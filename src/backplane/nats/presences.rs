@@ -1,5 +1,5 @@
 //! The records of who is where: a stream that keeps the last message of each subject and republishes what it stored. A
-//! departure is an empty message that the server forgets after a while.
+//! departure is an empty message that the server forgets after a while; who left stands in a header.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -17,16 +17,18 @@ use super::Nats;
 use super::connection::{ApiError, Link};
 use super::deliveries::{Interests, Target};
 use super::get::{Batch, Found, ReadError, leader_get};
-use super::headers::Envelope;
+use super::headers::{self, Envelope};
 use super::live::{Live, Sid};
 use super::shared::{Found as Life, SharedStream};
 use super::streams::{Plan, StreamError};
 use super::subjects::Subjects;
+use crate::backplane::message::{Meta, Stored};
 use crate::backplane::presences::{CHANGES, DEPARTED_FOR};
+use crate::backplane::store_clock::StoreClock;
 use crate::backplane::{
-    Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose,
+    Departed, Doubts, Occupant, PresenceError, Presences, Record, RecordPage, Roll, Source, SubscribeError, Whose, Word,
 };
-use crate::protocol::Channel;
+use crate::protocol::{Channel, Offset};
 use crate::settings;
 use crate::telemetry::{SharedState, Telemetry};
 
@@ -41,6 +43,7 @@ pub struct Records {
     reader: Mutex<Option<mpsc::Receiver<Record>>>,
     doubts: watch::Sender<Doubts>,
     watched: Mutex<HashMap<Channel, Sid>>,
+    clock: StoreClock,
 }
 
 impl Records {
@@ -53,6 +56,7 @@ impl Records {
             reader: Mutex::new(Some(reader)),
             doubts: watch::channel(Doubts::default()).0,
             watched: Mutex::default(),
+            clock: StoreClock::new(),
         })
     }
 
@@ -95,13 +99,15 @@ impl Records {
 
     /// Takes a record that came out of the stream. Never waits: publications stand behind it.
     pub fn arrived(&self, headers: &[u8], payload: Bytes) {
-        let envelope = Envelope::of_block(headers);
+        let mut envelope = Envelope::of_block(headers);
         // Only the stream's own words count; anybody could publish to where they come out.
         if envelope.stream != Some(&*self.stream.plan.name) {
             return;
         }
         let subject = envelope.subject.unwrap_or_default();
-        let Some(record) = self.record_of(subject, envelope.sequence(), payload) else { return };
+        let (stored_at, meta) = (envelope.stored_at(), envelope.meta());
+        let stored = Stored { offset: Offset(envelope.sequence()), stored_at, data: payload, meta };
+        let Some(record) = self.record_of(subject, stored) else { return };
         if self.changes.try_send(record).is_err() {
             self.doubt_changes();
         }
@@ -115,18 +121,19 @@ impl Records {
         }
     }
 
-    fn record_of(&self, subject: &str, revision: u64, payload: Bytes) -> Option<Record> {
+    fn record_of(&self, subject: &str, stored: Stored) -> Option<Record> {
         let occupant = self.subjects.occupant(subject)?;
-        Some(Record { occupant, info: (!payload.is_empty()).then_some(payload), revision })
+        let info = Some(stored.data).filter(|data| !data.is_empty());
+        let departed = stored.meta.info.filter(|_| info.is_none());
+        let departed = departed.map(|info| Departed { info, ago: self.clock.since(stored.stored_at) });
+        Some(Record { occupant, info, departed, revision: stored.offset.0 })
     }
 
     /// What was found from a revision on; what is no record of ours is passed over.
     fn page_of(&self, from: u64, found: Vec<Found>, more: bool) -> RecordPage {
         let next = found.last().map_or(from, |found| found.stored.offset.next().0);
         let records = found.into_iter();
-        let records = records
-            .filter_map(|found| self.record_of(&found.subject, found.stored.offset.0, found.stored.data))
-            .collect();
+        let records = records.filter_map(|found| self.record_of(&found.subject, found.stored)).collect();
         RecordPage { records, next, more }
     }
 }
@@ -183,17 +190,21 @@ impl Nats {
 
 #[async_trait]
 impl Presences for Nats {
-    async fn record(&self, occupant: &Occupant, info: Option<Bytes>) -> Result<u64, PresenceError> {
+    async fn record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError> {
         let mut headers = HeaderMap::new();
-        if info.is_none() {
-            headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
-        }
+        let body = match word {
+            Word::Here(info) => info,
+            Word::Left(info) => {
+                headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
+                headers::write(&mut headers, &Meta { info, ..Meta::default() }, None);
+                Bytes::new()
+            }
+        };
         // A client library keeps what it is given while it is away, and sends it when this node may be somebody else.
         if !self.link.is_up() {
             return Err(PresenceError("not connected to NATS".to_owned()));
         }
         let (records, subject) = (self.records()?, self.subjects.record(occupant));
-        let body = info.unwrap_or_default();
         match self.link.store(&records.stream.plan.name, &subject, Some(headers), body, PATIENCE).await {
             Ok(ack) => Ok(ack.seq),
             Err(error) => {
@@ -237,6 +248,9 @@ impl Presences for Nats {
                 return Err(unavailable(error));
             }
         };
+        if let Some(showed) = info.described_at() {
+            records.clock.hear(showed);
+        }
         Ok(Roll { identity: info.created.into(), last: info.state.last_seq })
     }
 

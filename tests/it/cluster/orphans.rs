@@ -1,6 +1,6 @@
 //! What shows up under a life that is over and was cleaned up after does not stay.
 
-use midplane::backplane::{Backplane, Occupant, Presences, Source, Whose, feed};
+use midplane::backplane::{Backplane, Occupant, Presences, Source, Whose, Word, feed};
 use uuid::Uuid;
 
 use super::{Fellow, counted};
@@ -39,10 +39,10 @@ async fn what_is_recorded_under_a_life_after_its_cleaning_vanishes() {
     let life = bob.id();
     let occupant =
         |client| Occupant { node: life.as_str().into(), channel: channel("room"), client: Uuid::from_u128(client) };
-    records.record(&occupant(1), Some("{}".into())).await.unwrap();
+    records.record(&occupant(1), Word::Here("{}".into())).await.unwrap();
     bob.die().await;
     have_left(records, &life, 1).await;
-    records.record(&occupant(2), Some("{}".into())).await.unwrap();
+    records.record(&occupant(2), Word::Here("{}".into())).await.unwrap();
     have_left(records, &life, 2).await;
     eventually("it is counted", async || {
         let metrics = reqwest::get(format!("http://{}/metrics", ada.address)).await.ok()?.text().await.ok()?;

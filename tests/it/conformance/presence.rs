@@ -1,6 +1,7 @@
 //! Who is where: the last word on each counts, what changes is told, and departures can be read for a while.
 
-use midplane::backplane::{Occupant, Presences, Record, RecordPage, Source, Whose};
+use midplane::backplane::presences::DEPARTED_FOR;
+use midplane::backplane::{Occupant, Presences, Record, RecordPage, Source, Whose, Word};
 use uuid::Uuid;
 
 use crate::support::eventually;
@@ -25,30 +26,33 @@ async fn page(records: &dyn Presences, whose: Whose<'_>, from: u64, limit: usize
 
 async fn the_last_word_counts(records: &dyn Presences) {
     let ann = occupant("a~1", "plain:word", 1);
-    let first = records.record(&ann, Some("{}".into())).await.unwrap();
-    let second = records.record(&ann, Some("{\"user\":\"ann\"}".into())).await.unwrap();
+    let first = records.record(&ann, Word::Here("{}".into())).await.unwrap();
+    let second = records.record(&ann, Word::Here("{\"user\":\"ann\"}".into())).await.unwrap();
     assert!(second > first);
-    let wanted = Record { occupant: ann.clone(), info: Some("{\"user\":\"ann\"}".into()), revision: second };
+    let (info, departed) = (Some("{\"user\":\"ann\"}".into()), None);
+    let wanted = Record { occupant: ann.clone(), info, departed, revision: second };
     // A replica may lag for a moment.
     eventually("the last word is read", async || {
         let page = page(records, Whose::Channel(&ann.channel), 1, 10).await;
         (page.records == [wanted.clone()] && !page.more).then_some(())
     })
     .await;
-    let left = records.record(&ann, None).await.unwrap();
-    eventually("the departure is read", async || {
+    let left = records.record(&ann, Word::Left(Some("{\"user\":\"ann\"}".into()))).await.unwrap();
+    let departed = eventually("the departure is read", async || {
         let page = page(records, Whose::Channel(&ann.channel), 1, 10).await;
-        let [Record { info: None, revision, .. }] = &page.records[..] else { return None };
-        (*revision == left).then_some(())
+        let [Record { info: None, departed, revision, .. }] = &page.records[..] else { return None };
+        (*revision == left).then(|| departed.clone())
     })
     .await;
+    let departed = departed.expect("who has left");
+    assert!(departed.info == "{\"user\":\"ann\"}" && departed.ago < DEPARTED_FOR);
     assert!(records.roll().await.unwrap().last >= left);
 }
 
 async fn everything_since_a_revision_can_be_read_page_by_page(records: &dyn Presences) {
     let before = records.roll().await.unwrap();
     for client in 0..25 {
-        records.record(&occupant("b~1", "plain:pages", client), Some("{}".into())).await.unwrap();
+        records.record(&occupant("b~1", "plain:pages", client), Word::Here("{}".into())).await.unwrap();
     }
     assert_eq!(records.roll().await.unwrap().identity, before.identity);
     let channel = channel("plain:pages");
@@ -82,7 +86,7 @@ async fn all_pages(records: &dyn Presences, whose: Whose<'_>, from: u64, limit: 
 async fn a_channel_with_very_many_is_read_page_by_page(records: &dyn Presences) {
     const MANY: u128 = 1_100;
     for client in 0..MANY {
-        records.record(&occupant("d~1", "plain:crowd", client), Some("{}".into())).await.unwrap();
+        records.record(&occupant("d~1", "plain:crowd", client), Word::Here("{}".into())).await.unwrap();
     }
     all_pages(records, Whose::Channel(&channel("plain:crowd")), 1, 400, MANY).await;
 }
@@ -93,7 +97,7 @@ async fn channels_and_nodes_are_told_from_their_neighbours(records: &dyn Presenc
     {
         for node in ["c~1", "c~11"] {
             let id = client as u128 + if node == "c~1" { 0 } else { 100 };
-            records.record(&occupant(node, name, id), Some("{}".into())).await.unwrap();
+            records.record(&occupant(node, name, id), Word::Here("{}".into())).await.unwrap();
         }
         eventually(&format!("the two of {name} are read"), async || {
             let page = page(records, Whose::Channel(&channel(name)), 1, 10).await;
@@ -117,13 +121,13 @@ async fn what_is_watched_is_told(records: &dyn Presences) {
     let mut client = 1000;
     eventually("changes begin", async || {
         client += 1;
-        records.record(&occupant("d~1", "plain:watched.x", client), Some("{}".into())).await.unwrap();
+        records.record(&occupant("d~1", "plain:watched.x", client), Word::Here("{}".into())).await.unwrap();
         changes.try_recv().ok()
     })
     .await;
-    let revision = records.record(&watched, Some("{\"user\":\"ann\"}".into())).await.unwrap();
-    records.record(&other, Some("{}".into())).await.unwrap();
-    let left = records.record(&watched, None).await.unwrap();
+    let revision = records.record(&watched, Word::Here("{\"user\":\"ann\"}".into())).await.unwrap();
+    records.record(&other, Word::Here("{}".into())).await.unwrap();
+    let left = records.record(&watched, Word::Left(None)).await.unwrap();
     let mut told = Vec::new();
     while told.len() < 2 {
         let change = changes.recv().await.unwrap();

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
-use midplane::backplane::{Bucket, Guard, Health, Occupant, Outgoing, PublishError, Version};
+use midplane::backplane::{Bucket, Guard, Health, Occupant, Outgoing, PublishError, Version, Word};
 use midplane::protocol::Offset;
 use serde_json::json;
 
@@ -165,7 +165,7 @@ async fn what_another_stream_acknowledges_is_neither_published_nor_recorded() {
     assert!(matches!(error, PublishError::Refused(_)), "{error}");
     names(&error.to_string(), STREAM);
     let somebody = Occupant { node: "n~1".into(), channel: channel("kept:a"), client: uuid::Uuid::from_u128(1) };
-    let error = node.backplane.presences().unwrap().record(&somebody, Some("{}".into())).await.unwrap_err();
+    let error = node.backplane.presences().unwrap().record(&somebody, Word::Here("{}".into())).await.unwrap_err();
     names(&error.to_string(), PRESENCE);
     let error = node.backplane.registry(Bucket::Nodes).put("n", "{}".into(), Guard::Any, None).await.unwrap_err();
     names(&error.to_string(), NODES);

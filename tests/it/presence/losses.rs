@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Faults, Faulty};
-use midplane::backplane::{Backplane, Occupant, feed};
+use midplane::backplane::{Backplane, Occupant, Word, feed};
 use uuid::Uuid;
 
 use super::{Node, registry};
@@ -177,7 +177,7 @@ async fn what_no_replica_knows_is_asked_of_the_authority() {
     let room = channel("room");
     let left_behind = Occupant { node: "dead~1".into(), channel: room.clone(), client: Uuid::from_u128(9) };
     let records = faulty.presences().unwrap();
-    records.record(&left_behind, Some(r#"{"user":"dan","client":"x"}"#.into())).await.unwrap();
+    records.record(&left_behind, Word::Here(r#"{"user":"dan","client":"x"}"#.into())).await.unwrap();
     faults.replicas_empty.store(true, Ordering::SeqCst);
     let listener = node.listen(&room).await;
     node.sees(&room, 1).await;

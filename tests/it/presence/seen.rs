@@ -72,3 +72,22 @@ async fn a_user_who_is_back_in_time_is_not_told_of() {
     hasty.is_told(4).await;
     assert_eq!(patient.is_told(2).await, ["+ann", "+bob"]);
 }
+
+#[tokio::test]
+async fn a_user_who_is_back_in_time_is_not_told_of_where_somebody_has_just_begun_to_listen() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let hasty = a.listen_to_users(&room, Duration::from_millis(1)).await;
+    let first = a.enter(&room, 1, "ann");
+    hasty.is_told(1).await;
+    drop(first);
+    hasty.is_told(2).await;
+    let fresh = b.listen_to_users(&room, Duration::from_secs(3600)).await;
+    b.sees_users(&room, 1, 1).await;
+    let _second = a.enter(&room, 2, "ann");
+    let _bob = a.enter(&room, 3, "bob");
+    assert_eq!(fresh.is_told(1).await, ["+bob"]);
+    b.sees_users(&room, 2, 2).await;
+}
