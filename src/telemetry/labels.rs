@@ -118,7 +118,7 @@ labels! {
     /// something.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
-        Watch = "watch", Acks = "acks",
+        Watch = "watch", Acks = "acks", Word = "word",
     }
 
     /// How a recovery ended.

@@ -145,6 +145,8 @@ pub struct LinkState {
     pub up: bool,
     /// How often it was lost: who looks now and then would miss a loss that is over.
     pub losses: u64,
+    /// How many messages at least were thrown away since whoever subscribed to them was too slow.
+    pub dropped: u64,
 }
 
 /// An established connection that comes back by itself.
@@ -177,7 +179,7 @@ impl Link {
             .map(|url| ServerAddr::from_url(url.clone()))
             .collect::<Result<_, _>>()
             .map_err(LinkError::Address)?;
-        let (told_state, state) = watch::channel(LinkState { up: true, losses: 0 });
+        let (told_state, state) = watch::channel(LinkState { up: true, losses: 0, dropped: 0 });
         let (denials, _) = broadcast::channel(DENIALS);
         let (refusals, complaints) = (Arc::<Refusals>::default(), Arc::<AtomicU64>::default());
         let ear = Ear {
@@ -344,7 +346,8 @@ impl Ear {
                 });
             }
             Event::ServerError(error) => self.complaint(&error.to_string()),
-            Event::SlowConsumer(_) | Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
+            Event::SlowConsumer(_) => self.state.send_modify(|state| state.dropped += 1),
+            Event::LameDuckMode | Event::Draining => info!(%event, "NATS connection"),
             // One for every attempt that fails.
             Event::ClientError(error) => debug!(%error, "NATS connection"),
         }
@@ -413,6 +416,20 @@ mod tests {
         let text = "nats: Permissions Violation for Publish to \"$JS.API.STREAM.CREATE.MP_midplane_chat\"";
         assert_eq!(denied_subject(text), Some("$JS.API.STREAM.CREATE.MP_midplane_chat"));
         assert_eq!(denied_subject("Permissions Violation for Subscription to \"a\""), None);
+    }
+
+    #[test]
+    fn what_was_thrown_away_is_noted_each_time() {
+        let ear = Ear {
+            state: watch::channel(LinkState { up: true, losses: 0, dropped: 0 }).0,
+            denials: broadcast::channel(1).0,
+            refusals: Arc::default(),
+            complaints: Arc::default(),
+            taken_back: Pace::default(),
+            complained: Pace::default(),
+        };
+        (0..3).for_each(|subscription| ear.note(&Event::SlowConsumer(subscription)));
+        assert_eq!(*ear.state.borrow(), LinkState { up: true, losses: 0, dropped: 3 });
     }
 
     #[test]

@@ -157,6 +157,7 @@ impl Vigil {
             pending.suspect.extend(self.keeps.keys().cloned());
         }
         let link = *self.link.watch().borrow();
+        self.count_dropped(restored, link.dropped);
         self.measure_connections(link.up, pending.live_down.is_none());
         if !link.up {
             let cause = pending.live_down.as_ref().map(|why| format!(": {why}")).unwrap_or_default();
@@ -177,6 +178,17 @@ impl Vigil {
         }
         self.signals.put_back(pending);
         Ok(())
+    }
+
+    /// What other nodes tell, and calls, that came faster than this node takes them.
+    fn count_dropped(&self, restored: &mut Restored, published: u64) {
+        let dropped = published + self.services.watch().borrow().dropped;
+        let news = dropped - restored.dropped;
+        restored.dropped = dropped;
+        if news > 0 {
+            self.telemetry.queues.overflows.of(telemetry::Overflow::Word).increment(news);
+            warn!(messages = news, "too slow: what other nodes told is lost");
+        }
     }
 
     /// After a lost connection: the streams may be gone, and deliveries are missing.
@@ -429,6 +441,8 @@ pub fn is_gone(error: &ApiError) -> bool {
 struct Restored {
     link: u64,
     live: u64,
+    /// Messages that were dropped and counted.
+    dropped: u64,
     /// When the round trip was measured last.
     measured: Option<Instant>,
     /// When the epochs were checked last without a reason.

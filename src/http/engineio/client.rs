@@ -1,4 +1,5 @@
-//! The client that pages load from their server (`/socket.io/socket.io.js`), vendored from npm as it is, with its licence.
+//! The client that pages load from their server (`/socket.io/socket.io.js`), vendored from npm as it is, with its licence
+//! before it.
 
 use axum::Router;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -11,8 +12,9 @@ use crate::http::gzip;
 
 /// Of `socket.io-client`; as servers of this protocol do it, the version is the tag.
 const TAG: HeaderValue = HeaderValue::from_static("\"4.8.4\"");
-const SCRIPT: &str = include_str!("client/socket.io.min.js");
-const MODULE: &str = include_str!("client/socket.io.esm.min.js");
+const SCRIPT: &str = concat!("/*!\n", include_str!("client/LICENSE"), "*/\n", include_str!("client/socket.io.min.js"));
+const MODULE: &str =
+    concat!("/*!\n", include_str!("client/LICENSE"), "*/\n", include_str!("client/socket.io.esm.min.js"));
 const FILES: [(&str, &str); 3] =
     [("socket.io.js", SCRIPT), ("socket.io.min.js", SCRIPT), ("socket.io.esm.min.js", MODULE)];
 /// Bytes that are worth compressing.
@@ -59,9 +61,12 @@ mod tests {
             assert_eq!(response.headers()[header::CONTENT_TYPE], JAVASCRIPT);
             assert_eq!(response.headers()[header::ETAG], TAG);
             let text = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            let head = String::from_utf8_lossy(&text[..200]).into_owned();
+            let head = String::from_utf8_lossy(&text[..2000]).into_owned();
             let version = TAG.to_str().unwrap().trim_matches('"').to_owned();
-            assert!(head.contains(&format!("Socket.IO v{version}")) && head.contains("MIT License"), "{head}");
+            assert!(
+                head.contains(&format!("Socket.IO v{version}")) && head.contains("Permission is hereby granted"),
+                "{head}"
+            );
             assert_eq!(ask("W/\"4.8.4\"").await.unwrap().status(), StatusCode::NOT_MODIFIED);
         }
     }

@@ -2,7 +2,8 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
-import { io } from 'socket.io-client';
+import { io as newest } from 'socket.io-client';
+import { io as oldest } from 'socket.io-client-oldest';
 
 import { NatsServer, Node, eventually, fresh, now, token } from './harness.mjs';
 
@@ -33,7 +34,7 @@ async function call(method, params) {
 }
 
 /** A connected socket at a node, with the events that it has heard; closed after the test. */
-async function open(t, node, { path = '/', ...options } = {}) {
+async function open(t, node, { path = '/', io = newest, ...options } = {}) {
   const socket = io(node.url + path, { forceNew: true, transports: ['websocket'], ...options });
   t.after(() => socket.close());
   socket.heard = [];
@@ -45,8 +46,11 @@ async function open(t, node, { path = '/', ...options } = {}) {
   return socket;
 }
 
-/** Whoever is at the first node, and at the second. */
-const pair = (t, options) => Promise.all(nodes.map(node => open(t, node, options)));
+/** The newest client at the first node on a WebSocket, and the oldest at the second by long-polling. */
+const pair = (t, options) => Promise.all([
+  open(t, nodes[0], options),
+  open(t, nodes[1], { io: oldest, transports: ['polling'], ...options }),
+]);
 const join = (socket, ...rooms) => call('socketio_join', { to: { sockets: [socket.id] }, rooms });
 const heard = (socket, ...events) => eventually(`${JSON.stringify(events)} is heard`, () => {
   assert.deepEqual(socket.heard, events);
