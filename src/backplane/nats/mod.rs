@@ -160,6 +160,8 @@ impl Nats {
         let generations = Arc::new(Generations::new(options, link.clone(), Arc::clone(telemetry)));
         let (signals, interests) = (Arc::<Signals>::default(), Arc::new(Interests::new(Arc::clone(telemetry))));
         let (health_sender, health) = watch::channel(Health::Ready);
+        let [of_link, of_services] = [&link, &services].map(|link| link.refusals.standing());
+        let taken_back = [live.taken_back(), reader.taken_back(), of_link, of_services];
         let vigil = Arc::new(Vigil {
             link: link.clone(),
             subjects: subjects.clone(),
@@ -168,12 +170,7 @@ impl Nats {
             keeps: keeps.clone(),
             records: records.clone(),
             answers: reader.state(),
-            taken_back: [
-                live.taken_back(),
-                reader.taken_back(),
-                link.refusals.standing(),
-                services.refusals.standing(),
-            ],
+            taken_back,
             services: services.clone(),
             feed: feed.clone(),
             signals: Arc::clone(&signals),
