@@ -97,6 +97,12 @@ def rows():
             [("{{action}}", rate("midplane_slow_consumers_total", "action"))],
             "ops",
         ),
+        graph(
+            "Subscribes of backends that failed",
+            "Their clients were sent to connect anew (3010).",
+            [("{{instance}}", nonzero_rate("midplane_orders_failed_total", "instance"))],
+            "ops",
+        ),
     )
     yield row(
         "Hooks and calls",

@@ -109,7 +109,7 @@ def rows():
         ),
         graph(
             "Queues without room",
-            "healing: what waits is read again from history. publish: publications are refused. connect, recovery: clients come again later.",
+            "healing: what waits is read again from history. publish: publications are refused. connect, recovery: clients come again later. controls: a client comes anew. word: what other nodes said is lost.",
             [("{{queue}}", rate("midplane_queue_overflows_total", "queue"))],
             "ops",
             width=12,

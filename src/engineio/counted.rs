@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use super::{CloseReason, Engine};
 use crate::protocol::centrifuge::Format;
-use crate::telemetry::CloseCode;
+use crate::protocol::centrifuge::codes::Disconnect;
+use crate::telemetry::{CloseCode, Overflow};
 
 const FORMAT: Format = Format::SocketIo;
 
@@ -32,5 +33,13 @@ impl Engine {
 
     pub(super) fn count_pong(&self, took: Duration) {
         self.telemetry.clients.ping_rtt.of(FORMAT.into()).record(took);
+    }
+
+    pub(super) fn count_closing(&self, disconnect: &Disconnect) {
+        self.telemetry.clients.count_closing(disconnect);
+    }
+
+    pub(super) fn count_overrun(&self) {
+        self.telemetry.queues.overflows.of(Overflow::Controls).increment(1);
     }
 }

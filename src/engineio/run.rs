@@ -14,6 +14,7 @@ use super::polling::Polling;
 use super::sessions::Entry;
 use super::{CloseReason, Engine, Handler};
 use crate::hub::{Control, Flushed, Outbox};
+use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{EnginePacket, Message, payload};
 use crate::protocol::websocket;
 use crate::session::{Event, Inbound, Transport, TransportError, write_out};
@@ -253,7 +254,14 @@ impl Session {
         let (controls, due) = self.outbox.take_requests();
         for control in controls {
             match control {
-                Control::Close(disconnect) => return Err(CloseReason::Forced(disconnect)),
+                Control::Close(disconnect) => {
+                    self.engine.count_closing(&disconnect);
+                    return Err(CloseReason::Forced(disconnect));
+                }
+                Control::Overrun => {
+                    self.engine.count_overrun();
+                    return Err(CloseReason::Forced(DisconnectCode::ForceReconnect.into()));
+                }
                 Control::Lost(channel) => handler.lost(channel)?,
                 Control::Obey(order) => Box::pin(handler.obey(order)).await?,
                 Control::Drained => {}

@@ -61,16 +61,16 @@ pub struct Registered {
 /// A client's entry among those of its user; leaves on drop.
 pub struct Known {
     connections: Arc<Connections>,
-    user: Box<str>,
+    user: Arc<str>,
     client: Uuid,
 }
 
 impl Drop for Known {
     fn drop(&mut self) {
-        let user = std::mem::take(&mut self.user);
-        let mut users = self.connections.users_of(&user).lock();
-        users.remove(&(user.clone(), self.client));
-        if !has(&users, &user) {
+        let user = &*self.user;
+        let mut users = self.connections.users_of(user).lock();
+        users.remove(&(user.into(), self.client));
+        if !has(&users, user) {
             self.connections.user_count.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -104,14 +104,22 @@ impl Connections {
 
     /// Notes who a connection belongs to, until the entry is dropped.
     #[must_use]
-    pub fn know(self: &Arc<Self>, user: &str, client: Uuid, outbox: &Arc<Outbox>, profile: Profile) -> Known {
-        let mut users = self.users_of(user).lock();
-        if !has(&users, user) {
+    pub fn know(
+        self: &Arc<Self>,
+        user: impl Into<Arc<str>>,
+        client: Uuid,
+        outbox: &Arc<Outbox>,
+        profile: Profile,
+    ) -> Known {
+        let user = user.into();
+        let mut users = self.users_of(&user).lock();
+        if !has(&users, &user) {
             self.user_count.fetch_add(1, Ordering::Relaxed);
         }
         let known = Client { outbox: Arc::clone(outbox), profile: Arc::new(profile) };
-        users.insert((Box::from(user), client), known);
-        Known { connections: Arc::clone(self), user: user.into(), client }
+        users.insert((Box::from(&*user), client), known);
+        drop(users);
+        Known { connections: Arc::clone(self), user, client }
     }
 
     /// The connected clients of a user; of `""` all anonymous ones.

@@ -4,6 +4,7 @@
 //! own lock and only as much as the socket takes at once, so nobody waits for a slow reader. Too slow a reader is
 //! closed, and never silently loses a frame while it stays open.
 
+mod asked;
 mod hold;
 mod queue;
 #[cfg(test)]
@@ -24,12 +25,9 @@ pub use self::words::{Control, Flushed, Spill, Taken};
 
 use self::queue::Queue;
 use super::pulse::Appointment;
-use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 
-/// What may be asked of a session that does not come to it; beyond that it connects anew.
-const CONTROLS: usize = 1024;
 /// Bytes that wait in all outboxes of a node.
 pub type Backlog = Arc<AtomicUsize>;
 
@@ -239,45 +237,16 @@ impl Outbox {
         self.state.lock().blocked
     }
 
-    /// Whether the connection was asked to end.
+    /// Whether little enough waits for a large reply: that may take half of the limit, and what is delivered meanwhile
+    /// needs room too. What waits alone does not count: there may always be some for who reads slowly.
     #[must_use]
-    pub fn is_closing(&self) -> bool {
-        self.state.lock().controls.iter().any(|control| matches!(control, Control::Close(_)))
-    }
-
-    /// Takes back that a channel's deliveries were lost: its subscription has ended by itself.
-    pub fn forget_loss(&self, channel: &Channel) {
-        self.state.lock().controls.retain(|control| !matches!(control, Control::Lost(lost) if lost == channel));
-    }
-
-    /// Asks the session for something.
-    pub fn request(&self, control: Control) {
+    pub fn has_ample_room(&self) -> bool {
         let mut state = self.state.lock();
-        // Orders count each time: they may undo one another.
-        let is_news = matches!(control, Control::Obey(_)) || !state.controls.contains(&control);
-        if !state.gone && is_news {
-            let full = state.controls.len() >= CONTROLS;
-            state.controls.push(if full { Control::Close(DisconnectCode::ForceReconnect.into()) } else { control });
-            drop(state);
-            self.attention.notify_one();
+        let ample = |state: &State| state.bytes - state.alone() <= self.limit / 4;
+        if !ample(&state) && !state.blocked {
+            self.write_out(&mut state);
         }
-    }
-
-    /// Tells the session that a deadline has come.
-    pub fn remind(&self) {
-        self.state.lock().due = true;
-        self.attention.notify_one();
-    }
-
-    /// Waits until somebody wants the session's attention: a control, a deadline, a full socket. Cancel safe.
-    pub async fn attention(&self) {
-        self.attention.notified().await;
-    }
-
-    /// What was asked of the session since the last call, and whether a deadline has come.
-    pub fn take_requests(&self) -> (Vec<Control>, bool) {
-        let mut state = self.state.lock();
-        (std::mem::take(&mut state.controls), std::mem::take(&mut state.due))
+        ample(&state)
     }
 
     /// Frees everything: the connection is over.
@@ -363,6 +332,11 @@ impl State {
     fn latest_of(&mut self, key: u64) -> Option<&mut Bytes> {
         let latest = self.latest.as_mut()?;
         latest.0.iter_mut().find(|(known, _)| *known == key).map(|(_, frame)| frame)
+    }
+
+    /// Bytes that wait alone.
+    fn alone(&self) -> usize {
+        self.latest.iter().flat_map(|latest| &latest.0).map(|(_, frame)| frame.len()).sum()
     }
 
     /// Queues what waits alone; whether there was something. Not before a reply that everything waits for.

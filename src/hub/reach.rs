@@ -23,8 +23,6 @@ impl std::ops::AddAssign for Sent {
 pub struct Reach {
     /// By format.
     pub sent: [Sent; Format::COUNT],
-    /// Connections that were closed because too much waited for them.
-    pub overflowed: usize,
     /// Messages that wait alone, in place of an older one or until a newer one takes their place.
     pub conflated: usize,
     /// Subscriptions that were parked: what follows is read from history once their connection has read on.
@@ -47,10 +45,9 @@ impl Reach {
     /// Notes what became of a message that was not simply queued.
     pub(super) const fn miss(&mut self, taken: Taken) {
         match taken {
-            Taken::Overflow => self.overflowed += 1,
             Taken::Replaced => self.conflated += 1,
             Taken::Full => self.parked += 1,
-            Taken::First | Taken::Again | Taken::Dropped | Taken::Closed => {}
+            Taken::First | Taken::Again | Taken::Dropped | Taken::Overflow | Taken::Closed => {}
         }
     }
 }
@@ -60,7 +57,6 @@ impl std::ops::AddAssign for Reach {
         for (sent, other) in self.sent.iter_mut().zip(other.sent) {
             *sent += other;
         }
-        self.overflowed += other.overflowed;
         self.conflated += other.conflated;
         self.parked += other.parked;
     }

@@ -308,7 +308,7 @@ impl Told {
     /// Counts it, and writes every touched outbox once.
     fn write(&mut self, telemetry: &Telemetry) {
         let reach = std::mem::take(&mut self.reach);
-        telemetry.clients.count_sent(reach.by_format(), reach.overflowed);
+        telemetry.clients.count_sent(reach.by_format());
         for outbox in self.touched.drain(..) {
             // The session is told by the outbox itself how that ended.
             let _ = outbox.flush();

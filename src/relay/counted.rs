@@ -21,7 +21,7 @@ impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
         self.tally.delivered(reach.messages());
         let clients = &self.telemetry.clients;
-        clients.count_sent(reach.by_format(), reach.overflowed);
+        clients.count_sent(reach.by_format());
         for (action, count) in [(SlowAction::Conflated, reach.conflated), (SlowAction::Parked, reach.parked)] {
             if count > 0 {
                 clients.slow_consumers.of(action).increment(count as u64);

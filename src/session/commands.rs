@@ -29,33 +29,19 @@ const RATE_PATIENCE: u32 = 100;
 pub(super) type Answer = Result<Option<ReplyResult>, Failure>;
 
 impl Session {
-    /// Handles the commands of one message, in order.
-    pub(super) async fn commands(&mut self, message: Bytes, pongs: &mut u32) -> Result<(), Disconnect> {
-        self.count_received(message.len());
+    /// The commands of one message, in order.
+    pub(super) fn commands(&self, message: Bytes) -> Result<Vec<Command>, Disconnect> {
         if self.is_unidirectional() {
-            return self.introduced(&message).await;
+            return self.introduction(&message);
         }
         let most = COMMANDS.max(2 * self.services.client.channel_limit);
-        let decoded = decode(self.outbox.format().encoding(), &message, most);
-        drop(message);
-        let commands = decoded.map_err(|error| {
+        decode(self.outbox.format().encoding(), &message, most).map_err(|error| {
             tracing::debug!(client = %self.id, "closing: {error}");
             Disconnect::from(DisconnectCode::BadRequest)
-        })?;
-        for command in commands {
-            self.command(command, pongs).await?;
-            if self.outbox.is_closing() {
-                return Ok(());
-            }
-            // After an error in reply to connect whatever came with it is dropped.
-            if matches!(self.phase, Phase::Refused { .. }) {
-                return Ok(());
-            }
-        }
-        Ok(())
+        })
     }
 
-    pub(super) async fn command(&mut self, command: Command, pongs: &mut u32) -> Result<(), Disconnect> {
+    pub(super) async fn command(&mut self, command: Command) -> Result<(), Disconnect> {
         let Command { id, method } = command;
         match (&self.phase, &method) {
             (Phase::Opening(_), Method::Connect(_)) => {}
@@ -63,10 +49,6 @@ impl Session {
                 return Err(DisconnectCode::BadRequest.into());
             }
             (Phase::Connected(_), _) => {}
-        }
-        if matches!(method, Method::Pong) {
-            *pongs += 1;
-            return Ok(());
         }
         let kind = kind(&method);
         let started = Instant::now();
@@ -93,6 +75,7 @@ impl Session {
             Method::Presence(request) => self.presence(&request.channel).await,
             Method::PresenceStats(request) => self.presence_stats(&request.channel).await,
             Method::Ping => Ok(Some(ReplyResult::Ping(PingResult {}))),
+            // Of the heart, not of the session.
             Method::Pong => Ok(None),
         };
         self.answer(id, kind, started, answer)

@@ -201,11 +201,12 @@ impl Session {
             connected_at: unix_millis(),
             session: self.peer.mailbox.map(|mailbox| Box::new(mailbox.session)),
         };
-        let known = self.services.connections.know(&identity.user, self.id, &self.outbox, profile);
+        let user: Arc<str> = identity.user.into();
+        let known = self.services.connections.know(Arc::clone(&user), self.id, &self.outbox, profile);
         self.phase = Phase::Connected(Box::new(Client {
             known,
             place,
-            user: identity.user.into(),
+            user,
             issued_at: identity.token.map_or(u32::MAX, |token| token.issued_at),
             borne: identity.token.and_then(|token| self.bear(token)),
             info: identity.info,

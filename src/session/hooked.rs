@@ -102,19 +102,18 @@ impl Session {
         subscriptions.chain([connection]).flatten().any(|expiry| due(expiry, now))
     }
 
-    /// Asks the application about everything that has expired.
+    /// Asks the application about one thing that has expired: what others want comes before the next.
     pub(super) async fn refresh_by_hooks(&mut self) -> Result<(), Disconnect> {
         let now = Instant::now();
-        if self.client().and_then(|client| client.expiry).is_some_and(|expiry| due(expiry, now)) {
-            self.refresh_connection().await?;
-        }
         let expired = |expiry: Option<Expiry>| expiry.is_some_and(|expiry| due(expiry, now));
-        let subscriptions = self.subscriptions.iter().filter(|subscription| expired(subscription.expiry));
-        let channels: Vec<_> = subscriptions.map(|subscription| subscription.channel().clone()).collect();
-        for channel in channels {
-            self.refresh_subscription(&channel).await?;
+        if expired(self.client().and_then(|client| client.expiry)) {
+            return self.refresh_connection().await;
         }
-        Ok(())
+        let subscription = self.subscriptions.iter().find(|subscription| expired(subscription.expiry));
+        match subscription.map(|subscription| subscription.channel().clone()) {
+            Some(channel) => self.refresh_subscription(&channel).await,
+            None => Ok(()),
+        }
     }
 
     async fn refresh_connection(&mut self) -> Result<(), Disconnect> {

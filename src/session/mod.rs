@@ -1,8 +1,8 @@
 //! One connection, one owner task: what its client asks for, what it may have, and when it is over.
 //!
 //! [`run`] owns everything about the connection; others reach it only through its outbox. Commands run one after
-//! another, so their replies come in order and no two of them can disagree about a subscription. The socket is a
-//! [`Transport`]; what goes out goes through the outbox.
+//! another, so their replies come in order and no two of them can disagree about a subscription; what is owed to others
+//! is done between two of them. The socket is a [`Transport`]; what goes out goes through the outbox.
 
 mod admission;
 mod attend;
@@ -25,6 +25,7 @@ mod subscribe;
 mod subscription;
 pub mod transport;
 mod unidirectional;
+mod work;
 
 pub use admission::NotAdmitted;
 pub use rate::{Bucket, FORGET_EVERY, Places, UserRates};

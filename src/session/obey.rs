@@ -16,30 +16,28 @@ use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, Unsubscribe
 use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
 
 impl Session {
-    /// Obeys one order after another. Whoever is not connected any more has nothing to obey.
-    pub(super) async fn obey(&mut self, orders: &[Arc<Order>]) -> Result<(), Disconnect> {
-        for order in orders {
-            if self.client().is_none() {
-                return Ok(());
-            }
-            match &**order {
-                Order::Subscribe(placement) => self.place(placement).await?,
-                Order::Unsubscribe(Some(channel)) => self.displace(channel.clone()),
-                Order::Unsubscribe(None) => {
-                    while let Some(last) = self.subscriptions.last() {
-                        self.displace(last.channel().clone());
-                    }
+    /// Whoever is not connected any more has nothing to obey.
+    pub(super) async fn obey(&mut self, order: &Order) -> Result<(), Disconnect> {
+        if self.client().is_none() {
+            return Ok(());
+        }
+        match order {
+            Order::Subscribe(placement) => self.place(placement).await?,
+            Order::Unsubscribe(Some(channel)) => self.displace(channel.clone()),
+            Order::Unsubscribe(None) => {
+                while let Some(last) = self.subscriptions.last() {
+                    self.displace(last.channel().clone());
                 }
-                Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref())?,
-                Order::Recheck => self.recheck()?,
-                Order::Describe(asker) => {
-                    let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
-                    // Whoever asked may be gone; there is room for each.
-                    let _ = asker.0.try_send(Description { client: self.id, channels: channels.collect() });
-                }
-                // Whoever is alone on its connection is sent away with it.
-                Order::Dismiss(_) => {}
             }
+            Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref())?,
+            Order::Recheck => self.recheck()?,
+            Order::Describe(asker) => {
+                let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
+                // Whoever asked may be gone; there is room for each.
+                let _ = asker.0.try_send(Description { client: self.id, channels: channels.collect() });
+            }
+            // Whoever is alone on its connection is sent away with it.
+            Order::Dismiss(_) => {}
         }
         Ok(())
     }
@@ -82,8 +80,10 @@ impl Session {
             Ok(joined) => joined,
             Err(Failure::Disconnect(disconnect)) => return Err(disconnect),
             Err(Failure::Error(error)) => {
-                warn!(client = %self.id, %channel, %error, "not subscribed for a backend");
-                return Ok(());
+                // Nobody would try again, and it would wait in vain: it comes back as one who has lost something.
+                warn!(client = %self.id, %channel, %error, "closing: not subscribed for a backend");
+                self.services.telemetry.clients.orders_failed.increment(1);
+                return Err(DisconnectCode::InsufficientState.into());
             }
         };
         debug!(client = %self.id, %channel, "subscribed for a backend");

@@ -1,5 +1,7 @@
 //! Tokens that are good no more.
 
+use std::sync::Arc;
+
 use tracing::debug;
 
 use super::state::Session;
@@ -41,11 +43,17 @@ impl Session {
         Ok(())
     }
 
+    /// The user, and the token that the connection stands on. For whoever cannot wait for the session.
+    pub(super) fn bearer(&self) -> Option<(Arc<str>, Token)> {
+        let client = self.client()?;
+        let token = Token { id: client.borne.as_ref().map(|borne| borne.id()), issued_at: client.issued_at };
+        Some((Arc::clone(&client.user), token))
+    }
+
     /// Ends the connection if its token is revoked.
     pub(super) fn recheck_connection(&self) -> Result<(), Disconnect> {
-        let Some(client) = self.client() else { return Ok(()) };
-        let token = Token { id: client.borne.as_ref().map(|borne| borne.id()), issued_at: client.issued_at };
-        if self.services.revocations.refuses(&token, &client.user, "") {
+        let Some((user, token)) = self.bearer() else { return Ok(()) };
+        if self.services.revocations.refuses(&token, &user, "") {
             debug!(client = %self.id, "closing: the connection token was revoked");
             return Err(DisconnectCode::InvalidToken.into());
         }

@@ -48,7 +48,7 @@ pub(super) struct Client {
     #[expect(dead_code, reason = "its user has one connection more as long as it lives")]
     pub(super) place: Option<Place>,
     /// `""` for an anonymous user.
-    pub(super) user: Box<str>,
+    pub(super) user: Arc<str>,
     /// `conn_info`.
     pub(super) info: Option<Bytes>,
     /// For hooks only.
@@ -95,6 +95,10 @@ impl Session {
             Phase::Connected(client) => Some(client),
             Phase::Opening(_) | Phase::Refused { .. } => None,
         }
+    }
+
+    pub(super) const fn is_refused(&self) -> bool {
+        matches!(self.phase, Phase::Refused { .. })
     }
 
     pub(super) fn subscription(&self, channel: &str) -> Option<&Subscription> {

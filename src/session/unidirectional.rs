@@ -19,16 +19,15 @@ impl Session {
     }
 
     /// Takes the client's first message for a connect command; what follows on a WebSocket is not listened to.
-    pub(super) async fn introduced(&mut self, message: &Bytes) -> Result<(), Disconnect> {
+    pub(super) fn introduction(&self, message: &Bytes) -> Result<Vec<Command>, Disconnect> {
         if !matches!(self.phase, Phase::Opening(_)) {
-            return Ok(());
+            return Ok(Vec::new());
         }
         let request = decode_introduction(message).map_err(|error| {
             debug!(client = %self.id, "closing: {error}");
             Disconnect::from(DisconnectCode::BadRequest)
         })?;
-        let method = Method::Connect(Box::new(request));
-        self.command(Command { id: 1, method }, &mut 0).await
+        Ok(vec![Command { id: 1, method: Method::Connect(Box::new(request)) }])
     }
 
     /// Tells the client that it is connected.

@@ -73,8 +73,8 @@ impl Connection {
         };
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
         let profile = Profile { name: "socket.io".into(), connected_at: unix_millis(), ..Profile::default() };
-        let known = services.connections.know(&grant.user, id, &self.outbox, profile);
         let user: Arc<str> = grant.user.into();
+        let known = services.connections.know(Arc::clone(&user), id, &self.outbox, profile);
         // What is said to it, or in its rooms, comes after it is told that it is in.
         let hold = self.outbox.hold();
         let entry = shared.sockets.enter(&namespace.name, id, &user, &self.outbox);

@@ -139,7 +139,6 @@ impl SocketIo {
         let spill = if emit.volatile { Spill::Drop } else { Spill::Close };
         let mut missed = Vec::new();
         let mut queued = 0;
-        let mut overflows = 0;
         for (index, Chosen { id, outbox }) in chosen.into_iter().enumerate() {
             let taken = outbox.offer(frames.clone(), spill);
             let result = match taken {
@@ -151,11 +150,9 @@ impl SocketIo {
             self.count_emit(result, 1);
             match result {
                 EmitResult::Queued => queued += 1,
-                EmitResult::Overflow => overflows += 1,
-                EmitResult::Dropped | EmitResult::Gone | EmitResult::NotUnderstood => {}
-            }
-            if result != EmitResult::Queued {
-                missed.push(id);
+                EmitResult::Dropped | EmitResult::Overflow | EmitResult::Gone | EmitResult::NotUnderstood => {
+                    missed.push(id);
+                }
             }
             if taken == Taken::First {
                 // A session is told by the outbox itself where its socket is full or gone.
@@ -166,7 +163,7 @@ impl SocketIo {
             }
         }
         let sent = [(Format::SocketIo, queued, queued * frames.len())];
-        self.services.telemetry.clients.count_sent(sent.into_iter(), overflows);
+        self.services.telemetry.clients.count_sent(sent.into_iter());
         missed
     }
 

@@ -115,10 +115,10 @@ labels! {
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
     /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
     /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
-    /// something.
+    /// something, a session of which too much is asked connects anew, word of other nodes that finds none is lost.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
-        Watch = "watch", Acks = "acks", Word = "word",
+        Watch = "watch", Acks = "acks", Word = "word", Controls = "controls",
     }
 
     /// How a recovery ended.

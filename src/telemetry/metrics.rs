@@ -12,6 +12,7 @@ use super::pace::Pace;
 use super::registry::{ByNamespace, Counters, Family, Gauges, Histograms, Registry};
 use crate::backplane::GapCause;
 use crate::protocol::centrifuge::Format;
+use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 
 /// The node as a whole.
 pub struct Node {
@@ -100,6 +101,7 @@ pub struct Clients {
     pub ping_rtt: Histograms<Transport>,
     pub outbox_bytes: Gauge,
     pub slow_consumers: Counters<SlowAction>,
+    pub orders_failed: Counter,
     pub auth: Counters<Verdict>,
     pub user_limit: Counters<UserLimit>,
     pub revocations: Gauge,
@@ -127,6 +129,7 @@ impl Clients {
             ping_rtt: registry.family(&names::PING_RTT),
             outbox_bytes: registry.one(&names::OUTBOX_BYTES),
             slow_consumers: registry.family(&names::SLOW_CONSUMERS),
+            orders_failed: registry.one(&names::ORDERS_FAILED),
             auth: registry.family(&names::AUTH),
             user_limit: registry.family(&names::USER_LIMIT),
             revocations: registry.one(&names::REVOCATIONS),
@@ -145,14 +148,18 @@ impl Clients {
 }
 
 impl Clients {
-    /// Counts deliveries by format (messages, then bytes), and readers that were too slow for them.
-    pub fn count_sent(&self, sent: impl Iterator<Item = (Format, usize, usize)>, too_slow: usize) {
+    /// Counts deliveries by format: messages, then bytes.
+    pub fn count_sent(&self, sent: impl Iterator<Item = (Format, usize, usize)>) {
         for (format, messages, bytes) in sent {
             self.sent_messages.of(format.into()).increment(messages as u64);
             self.sent_bytes.of(format.into()).increment(bytes as u64);
         }
-        if too_slow > 0 {
-            self.slow_consumers.of(SlowAction::Closed).increment(too_slow as u64);
+    }
+
+    /// Counts a connection that is closed, where it is because its reader is too slow: for deliveries or for its replies.
+    pub fn count_closing(&self, disconnect: &Disconnect) {
+        if disconnect.code() == DisconnectCode::Slow.code() {
+            self.slow_consumers.of(SlowAction::Closed).increment(1);
         }
     }
 }

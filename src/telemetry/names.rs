@@ -84,6 +84,7 @@ metrics! {
     PING_RTT: Histogram(REQUEST) "midplane_ping_rtt_seconds" Seconds, "From a ping to its pong.";
     OUTBOX_BYTES: Gauge "midplane_outbox_bytes" Bytes, "Bytes that wait for slow readers.";
     SLOW_CONSUMERS: Counter "midplane_slow_consumers_total" Count, "Readers that were too slow.";
+    ORDERS_FAILED: Counter "midplane_orders_failed_total" Count, "Backends' subscribes that could not be done: the client was sent to connect anew.";
     AUTH: Counter "midplane_auth_total" Count, "Tokens checked.";
     USER_LIMIT: Counter "midplane_user_connection_limit_total" Count, "Connections that ended or did not begin since their user had too many.";
     REVOCATIONS: Gauge "midplane_revocations" Count, "Revocations of tokens in force, as this node knows them.";

@@ -141,6 +141,7 @@ fn why(control: &Control) -> Option<&'static str> {
             Some("data that is no JSON")
         }
         Control::Close(_) => Some("closed"),
+        Control::Overrun => Some("more was asked than can wait"),
         Control::Lost(_) => Some("publications were lost"),
         Control::Obey(_) | Control::Drained => None,
     }

@@ -16,6 +16,7 @@ mod live_feed_failures;
 mod nats_authentication;
 mod nats_backplane;
 mod nats_servers;
+mod orders;
 mod presence;
 mod rates;
 mod relay;

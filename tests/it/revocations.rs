@@ -90,6 +90,33 @@ async fn a_token_is_revoked_on_all_nodes_within_a_second() {
 }
 
 #[tokio::test]
+async fn a_client_that_keeps_its_session_busy_is_sent_away_within_a_second_all_the_same() {
+    let server = NatsServer::start().await;
+    let settings = format!("{}[hooks.rpc]\ntimeout = \"20s\"\n", settings(Some(&server)));
+    let (one, other) = (Node::start(&settings).await, Node::start(&settings).await);
+    // A service that takes longer than anybody waits for it.
+    let service = async_nats::connect(server.url().as_str()).await.unwrap();
+    let mut asked = service.subscribe("midplane.rpc.work").await.unwrap();
+    service.request("nobody.serves.this", "".into()).await.expect_err("the subscription was read before this");
+    let calls =
+        (2..22).map(|id| json!({"id": id, "rpc": {"method": "work"}}).to_string()).collect::<Vec<_>>().join("\n");
+    let revocations = [
+        ("revoke_token", json!({"uid": "first"}), json!({"sub": "ann", "jti": "first"})),
+        ("invalidate_user_tokens", json!({"user": "bob"}), json!({"sub": "bob", "iat": at(-100)})),
+    ];
+    for (method, body, claims) in revocations {
+        let mut busy = client(&one, claims).await;
+        busy.say_raw(&calls).await;
+        asked.next().await.expect("the first call");
+        let began = Instant::now();
+        done(&other, method, body).await;
+        assert_eq!(busy.closed().await.0, 3500, "{method}");
+        assert!(began.elapsed() < AT_ONCE, "{method}: {:?}", began.elapsed());
+        assert!(asked.next().now_or_never().is_none(), "none of its other calls was made");
+    }
+}
+
+#[tokio::test]
 async fn a_user_s_older_tokens_are_revoked_on_all_nodes_within_a_second() {
     let server = NatsServer::start().await;
     let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings(Some(&server))).await);

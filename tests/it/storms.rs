@@ -64,15 +64,18 @@ async fn of_a_storm_all_get_in_at_last_however_few_may_connect_at_a_time() {
     for socket in &mut sockets {
         assert!(socket.ask(json!({"id": 2, "ping": {}})).await["ping"].is_object());
     }
+    let overflows = counted(&node, "midplane_queue_overflows_total{queue=\"connect\"}").await;
+    assert!(overflows + counted(&node, "midplane_handshakes_rejected_total{reason=\"busy\"}").await > 0);
+    assert_eq!(counted(&node, "midplane_handshakes_inflight").await, 0);
+}
+
+/// What a metric stands at.
+async fn counted(node: &Node, line: &str) -> usize {
     let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await.expect("metrics");
     let metrics = metrics.text().await.expect("a body");
-    let counted = |line: &str| {
-        let found = metrics.lines().find_map(|found| found.strip_prefix(line)).expect("the metric");
-        found.trim().parse::<usize>().expect("a number")
-    };
-    let overflows = counted("midplane_queue_overflows_total{queue=\"connect\"}");
-    assert!(overflows + counted("midplane_handshakes_rejected_total{reason=\"busy\"}") > 0, "{metrics}");
-    assert_eq!(counted("midplane_handshakes_inflight"), 0);
+    let found =
+        metrics.lines().find_map(|found| found.strip_prefix(line)).unwrap_or_else(|| panic!("{line}: {metrics}"));
+    found.trim().parse().expect("a number")
 }
 
 /// What a channel's position was before three publications of nine kilobytes.
@@ -105,4 +108,59 @@ async fn what_a_connect_recovers_in_all_its_channels_is_bounded() {
     // Told, so that the client fetches the state elsewhere.
     assert_eq!((&b["recovered"], &b["was_recovering"]), (&Value::Null, &json!(true)), "{b}");
     assert!(b["publications"].is_null());
+}
+
+/// Channels of a client that comes back, each with seventy kilobytes that it missed.
+const CHANNELS: usize = 100;
+
+/// A client that comes back to many channels, and says so in one message. It has not read any of the answers yet.
+async fn comes_back_to_many_channels(settings: &str) -> (Node, Socket) {
+    let node = Node::start(&format!(
+        "http_api.insecure = true\n[client]\nqueue_max_size = \"256KiB\"\nchannel_limit = {CHANNELS}\n\
+         allow_anonymous_connect_without_token = true\n{settings}\n[[channel.namespaces]]\nname = \"news\"\n\
+         history_size = 10\nhistory_ttl = \"60s\"\nforce_recovery = true\nallow_subscribe_for_anonymous = true\n\
+         allow_subscribe_for_client = true\n"
+    ))
+    .await;
+    let channels: Vec<String> = (0..CHANNELS).map(|number| format!("news:{number}")).collect();
+    let mut starts = Vec::new();
+    for number in 0..8 {
+        let data = json!({"channels": channels, "data": {"number": number, "text": "x".repeat(10_000)}});
+        let call = reqwest::Client::new().post(format!("http://{}/api/broadcast", node.address)).body(data.to_string());
+        let answer: Value = call.send().await.expect("an answer").json().await.expect("JSON");
+        if number == 0 {
+            starts = answer["result"]["responses"].as_array().expect("one for each").clone();
+        }
+    }
+    let mut client = Socket::narrow(&node).await;
+    assert!(client.ask(json!({"id": 1, "connect": {}})).await["connect"]["client"].is_string());
+    let subscribe = |(number, channel): (usize, &String)| {
+        let at = &starts[number]["result"];
+        let since = json!({"channel": channel, "recover": true, "offset": at["offset"], "epoch": at["epoch"]});
+        json!({"id": number + 2, "subscribe": since}).to_string()
+    };
+    let all: Vec<String> = channels.iter().enumerate().map(subscribe).collect();
+    client.say_raw(&all.join("\n")).await;
+    (node, client)
+}
+
+#[tokio::test]
+async fn a_client_that_recovers_many_channels_at_once_is_not_closed_for_what_it_asked() {
+    let (node, mut client) = comes_back_to_many_channels("").await;
+    eventually("the socket is full", async || (counted(&node, "midplane_outbox_bytes").await > 0).then_some(())).await;
+    for number in 0..CHANNELS {
+        let reply = client.hear().await;
+        assert_eq!((&reply["id"], &reply["subscribe"]["recovered"]), (&json!(number + 2), &json!(true)), "{reply}");
+        assert_eq!(reply["subscribe"]["publications"].as_array().map(Vec::len), Some(7));
+    }
+    assert_eq!(counted(&node, "midplane_slow_consumers_total{action=\"closed\"}").await, 0);
+}
+
+#[tokio::test]
+async fn a_client_that_asks_for_much_and_never_reads_it_is_closed_as_slow_and_counted() {
+    let (node, _client) = comes_back_to_many_channels("ping_interval = \"2s\"\npong_timeout = \"1s\"").await;
+    let closed = async |line: &str| (counted(&node, line).await == 1).then_some(());
+    eventually("it is let go", async || closed("midplane_slow_consumers_total{action=\"closed\"}").await).await;
+    let code = "midplane_connections_closed_total{transport=\"websocket\",code=\"3008\"}";
+    eventually("by its code", async || closed(code).await).await;
 }

@@ -1,6 +1,8 @@
 use std::io::IoSlice;
 
+use super::asked::CONTROLS;
 use super::*;
+use crate::hub::Order;
 
 /// A socket that takes `room` bytes in writes of at most `chunk`.
 #[derive(Clone)]
@@ -124,4 +126,20 @@ fn one_frame_larger_than_the_limit_still_goes_when_nothing_waits() {
     let wire = Narrow::new(100, 100);
     let (outbox, _) = outbox(2, &wire);
     assert_eq!(outbox.deliver(Bytes::from("large")), Taken::First);
+}
+
+#[test]
+fn of_whom_more_is_asked_than_can_wait_the_connection_ends_and_nothing_more_is_kept() {
+    let (outbox, _) = outbox(100, &Narrow::new(0, 1));
+    let order = || Control::Obey(Arc::new(Order::Unsubscribe(None)));
+    for _ in 0..CONTROLS {
+        outbox.request(order());
+    }
+    assert!(!outbox.is_closing());
+    for _ in 0..10 {
+        outbox.request(order());
+    }
+    assert!(outbox.is_closing());
+    let (controls, _) = outbox.take_requests();
+    assert_eq!((controls.len(), controls.last()), (CONTROLS + 1, Some(&Control::Overrun)));
 }

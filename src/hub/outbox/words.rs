@@ -17,6 +17,8 @@ pub enum Control {
     Close(Disconnect),
     /// Do what a backend wants.
     Obey(Arc<Order>),
+    /// End the connection: more was asked of it than waits for one. It connects anew.
+    Overrun,
     /// What waited has been read, so that there is room again for what was refused.
     Drained,
 }

@@ -6,13 +6,13 @@ use futures_util::{SinkExt, StreamExt};
 use midplane::app::{App, Ending};
 use midplane::settings::Settings;
 use serde_json::{Value, json};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use super::PATIENCE;
 
@@ -74,6 +74,16 @@ impl Socket {
     pub async fn try_open(address: &str) -> Option<Self> {
         let (inner, _) = connect_async(format!("ws://{address}/connection/websocket")).await.ok()?;
         Some(Self { inner, lines: Vec::new() })
+    }
+
+    /// The same, on a connection that holds next to nothing of what its client has not read.
+    pub async fn narrow(node: &Node) -> Self {
+        let socket = TcpSocket::new_v4().expect("a socket");
+        socket.set_recv_buffer_size(4096).expect("a small buffer");
+        let stream = MaybeTlsStream::Plain(socket.connect(node.address).await.expect("connects"));
+        let url = format!("ws://{}/connection/websocket", node.address);
+        let (inner, _) = client_async(url, stream).await.expect("upgrades");
+        Self { inner, lines: Vec::new() }
     }
 
     /// Waits for what comes first: the reply to connect, with the id of the client, or a close with its code.
