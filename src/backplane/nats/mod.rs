@@ -144,10 +144,8 @@ impl Nats {
         let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
         let live = patience.with(|_| true, start).await?;
         drop(sender);
-        let start = async || {
-            let options_of_answers = LiveOptions::new(options, "midplane answers");
-            Reader::start(link.clone(), options_of_answers, options.read_timeout, &tasks).await
-        };
+        let answers = LiveOptions::new(options, "midplane answers");
+        let start = async || Reader::start(link.clone(), answers.clone(), options.read_timeout, &tasks).await;
         let reader = Arc::new(patience.with(|_| true, start).await?);
         // Dropped before what the tasks wait for: where joining fails they end because they were asked to.
         let _stop = stop.clone().drop_guard();
