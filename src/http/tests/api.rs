@@ -50,12 +50,12 @@ async fn the_key_is_taken_from_three_places() {
     for (path, headers, admitted) in [
         ("/api/publish", vec![("X-API-Key", KEY)], true),
         (in_query, vec![], true),
+        ("/api/publish", vec![("Authorization", &apikey)], true),
         (in_query, vec![("X-API-Key", "wrong")], true),
         ("/api/publish", vec![], false),
         ("/api/publish", vec![("X-API-Key", "wrong")], false),
         ("/api/publish", vec![("X-API-Key", "")], false),
         ("/api/publish", vec![("Authorization", KEY)], false),
-        ("/api/publish", vec![("Authorization", &apikey)], false),
         ("/api/publish?api_key=", vec![], false),
         ("/api", vec![], false),
     ] {

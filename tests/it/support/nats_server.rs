@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::slice;
 use std::time::Duration;
 
 use tempfile::TempDir;
@@ -49,7 +50,7 @@ impl NatsServer {
         loop {
             let mut server = Self::prepared(free_ports(), "single", "", extra);
             server.spawn();
-            if server.became_ready().await {
+            if became_ready(slice::from_mut(&mut server)).await {
                 return server;
             }
         }
@@ -97,7 +98,7 @@ impl NatsServer {
     pub async fn restart(&mut self) {
         self.kill();
         self.spawn();
-        assert!(self.became_ready().await, "nats-server did not come back:\n{}", self.log());
+        assert!(became_ready(slice::from_mut(self)).await, "nats-server did not come back:\n{}", self.log());
     }
 
     /// As [`restart`](Self::restart), without waiting until it is ready (a member of a cluster that has no quorum).
@@ -197,18 +198,29 @@ impl NatsServer {
         self.process = Some(process);
     }
 
-    /// Waits until the server serves; false when another process had taken one of its ports.
-    async fn became_ready(&mut self) -> bool {
-        eventually("nats-server is ready", async || {
-            if self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some()) {
-                let log = self.log();
-                assert!(log.contains("address already in use"), "nats-server ended at once:\n{log}");
-                return Some(false);
-            }
-            self.monitor("/healthz").await.map(|_| true)
-        })
-        .await
+    /// Whether it ended because another process had taken one of its ports.
+    fn lost_its_port(&mut self) -> bool {
+        let ended = self.process.as_mut().is_some_and(|process| process.try_wait().unwrap().is_some());
+        if ended {
+            let log = self.log();
+            assert!(log.contains("address already in use"), "nats-server ended at once:\n{log}");
+        }
+        ended
     }
+}
+
+/// Waits until all serve; false when another process had taken a port of one of them, for whom its fellows would wait.
+async fn became_ready(servers: &mut [NatsServer]) -> bool {
+    eventually("nats-server is ready", async || {
+        if servers.iter_mut().any(NatsServer::lost_its_port) {
+            return Some(false);
+        }
+        for server in servers.iter() {
+            server.monitor("/healthz").await?;
+        }
+        Some(true)
+    })
+    .await
 }
 
 impl Drop for NatsServer {
@@ -230,7 +242,7 @@ impl NatsCluster {
 
     /// The same, with `extra` at the end of each configuration file.
     pub async fn with_config(extra: &str) -> Self {
-        'again: loop {
+        loop {
             let ports = [free_ports(), free_ports(), free_ports()];
             let mut routes = String::new();
             for port in &ports {
@@ -249,12 +261,9 @@ impl NatsCluster {
                 })
                 .collect();
             servers.iter_mut().for_each(NatsServer::spawn);
-            for server in &mut servers {
-                if !server.became_ready().await {
-                    continue 'again;
-                }
+            if became_ready(&mut servers).await {
+                return Self { servers };
             }
-            return Self { servers };
         }
     }
 
