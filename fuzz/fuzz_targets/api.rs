@@ -63,8 +63,17 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
         presence.start(&tasks);
         let connections = Connections::new();
         let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), telemetry);
-        let rooms = (relay, presence, backplane, connections);
-        let api = Api::new(rooms, Arc::new(hooks), cluster.clone(), revocations, &settings);
+        let api = Arc::new(Api {
+            relay,
+            presence,
+            backplane,
+            connections,
+            channels: settings.channel.clone(),
+            hooks: Arc::new(hooks),
+            cluster: cluster.clone(),
+            revocations,
+            socketio: None,
+        });
         cluster.start(Arc::new(Nothing), Arc::clone(&api) as _, &tasks).await.expect("nothing in the way");
         api
     });

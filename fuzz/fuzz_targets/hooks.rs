@@ -27,7 +27,8 @@ static STAGE: LazyLock<(Runtime, Hooks, Arc<Service>)> = LazyLock::new(|| {
     let service = Arc::new(Service::default());
     let hook = || {
         let endpoint = HookEndpoint::Nats("hooks.any".to_owned());
-        Some(Hook { endpoint, timeout: Duration::from_secs(1), http_headers: Vec::new(), static_headers: Vec::new() })
+        let timeout = Duration::from_secs(1);
+        Some(Hook { endpoint, timeout, http_headers: Vec::new(), static_headers: Default::default() })
     };
     let settings = settings::Hooks {
         connect: hook(),
@@ -46,8 +47,15 @@ fuzz_target!(|answer: &[u8]| {
     let (runtime, hooks, service) = &*STAGE;
     *service.0.lock() = Bytes::copy_from_slice(answer);
     for encoding in [Encoding::Json, Encoding::Protobuf] {
-        let caller =
-            Caller { client: "c", user: "ada", transport: "websocket", encoding, headers: &[], meta: Some(answer) };
+        let caller = Caller {
+            client: "c",
+            user: "ada",
+            transport: "websocket",
+            encoding,
+            namespace: "",
+            headers: &[],
+            meta: Some(answer),
+        };
         runtime.block_on(async {
             let _ = hooks.connect(&caller, "name", "1", &["chat:a"], answer).await;
             let _ = hooks.refresh(&caller).await;

@@ -103,7 +103,7 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> CloseReason
             Happened::Progress(outcome) => outcome,
             Happened::BrokenOff => Err(CloseReason::TransportError("a request that waited was broken off")),
             Happened::Socket(event) => session.on_socket(event, handler).await,
-            Happened::Asked(ask) => session.on_ask(ask, handler).await,
+            Happened::Asked(ask) => session.on_ask(ask, handler, &mut reminder).await,
         };
         let outcome = match outcome {
             Ok(()) => session.see_to(handler, &mut reminder).await,
@@ -171,7 +171,12 @@ impl Session {
         }
     }
 
-    async fn on_ask(&mut self, ask: Ask, handler: &mut impl Handler) -> Result<(), CloseReason> {
+    async fn on_ask(
+        &mut self,
+        ask: Ask,
+        handler: &mut impl Handler,
+        reminder: &mut Option<Instant>,
+    ) -> Result<(), CloseReason> {
         let Link::Polling(polling) = &mut self.link else { return Ok(()) };
         match ask {
             Ask::Poll(answer) => match polling.wait(answer, Instant::now()) {
@@ -186,7 +191,7 @@ impl Session {
                 }
                 Ok(())
             }
-            Ask::Post(body, answer) => self.on_post(&body, answer, handler).await,
+            Ask::Post(body, answer) => self.on_post(&body, answer, handler, reminder).await,
             Ask::Upgrade(transport, wire) => {
                 self.move_to(transport, wire);
                 Ok(())
@@ -200,9 +205,10 @@ impl Session {
         body: &Bytes,
         answer: oneshot::Sender<()>,
         handler: &mut impl Handler,
+        reminder: &mut Option<Instant>,
     ) -> Result<(), CloseReason> {
         self.engine.count_received(body.len());
-        let outcome = self.take_all(body, handler).await;
+        let outcome = self.take_all(body, handler, reminder).await;
         match &outcome {
             // The client may have given it up.
             Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_)) => drop(answer.send(())),
@@ -215,9 +221,16 @@ impl Session {
         outcome
     }
 
-    async fn take_all(&mut self, body: &Bytes, handler: &mut impl Handler) -> Result<(), CloseReason> {
+    /// A body may hold any number of packets, each with its wait for others: nobody may put off an end by many.
+    async fn take_all(
+        &mut self,
+        body: &Bytes,
+        handler: &mut impl Handler,
+        reminder: &mut Option<Instant>,
+    ) -> Result<(), CloseReason> {
         for packet in payload::packets(body)? {
             self.take(packet?, handler).await?;
+            self.see_to(handler, reminder).await?;
         }
         Ok(())
     }

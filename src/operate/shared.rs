@@ -30,7 +30,10 @@ impl Operate {
     pub(super) async fn follow_key(&self, key: &str, mut watch: Watch, take: impl Fn(Option<&[u8]>) + Sync) {
         let known = Mutex::new(None);
         let take = |value: Option<&[u8]>| {
-            *known.lock() = value.map(Bytes::copy_from_slice);
+            // Where nothing is read the registry may have been lost. That somebody took the value away is told.
+            if let Some(value) = value {
+                *known.lock() = Some(Bytes::copy_from_slice(value));
+            }
             take(value);
         };
         let mut newest = self.read(key, &take).await;
@@ -39,6 +42,9 @@ impl Operate {
                 Change::Entry { key: other, .. } if other != key => {}
                 Change::Entry { value, revision, .. } if revision >= newest => {
                     newest = revision;
+                    if value.is_none() {
+                        *known.lock() = None;
+                    }
                     take(value.as_deref());
                 }
                 // Late word, or revisions that begin anew where the registry was lost.

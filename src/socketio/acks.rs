@@ -22,7 +22,7 @@ use uuid::Uuid;
 use super::connection::Socket;
 use super::{Connection, SocketIo};
 use crate::protocol::socketio::Arguments;
-use crate::telemetry::{AckResult, Overflow};
+use crate::telemetry::{AckResult, Overflow, Topic};
 
 /// Calls that wait for acknowledgements at a time, on the node that was asked and on each that emits.
 const CALLS: usize = 256;
@@ -165,7 +165,7 @@ impl SocketIo {
     /// An acknowledgement that a node passed on.
     pub(super) fn acked(&self, message: &Bytes) {
         let Ok(Passed { call, acked }) = serde_json::from_slice(message) else {
-            debug!("an acknowledgement that this node does not understand");
+            self.services.telemetry.cluster.not_understood(Topic::Ack);
             return;
         };
         let asker = self.acks.awaited.lock().get(&call).cloned();

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
-use tracing::{debug, warn};
+use tracing::debug;
 use uuid::Uuid;
 
 use super::SocketIo;
@@ -21,7 +21,7 @@ use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Packet};
-use crate::telemetry::EmitResult;
+use crate::telemetry::{EmitResult, Topic};
 
 /// The topic on which events are told to all nodes.
 const EMITS: &str = "sio-emit";
@@ -75,10 +75,15 @@ impl SocketIo {
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                Some(message) = told.emits.recv() => self.emit_told(&message).await,
-                Some(message) = told.acks.recv() => self.acked(&message),
+                message = told.emits.recv() => match message {
+                    Some(message) => self.emit_told(&message).await,
+                    None => return,
+                },
+                message = told.acks.recv() => match message {
+                    Some(message) => self.acked(&message),
+                    None => return,
+                },
                 _ = sweep.tick() => self.acks.sweep(),
-                else => return,
             }
         }
     }
@@ -98,10 +103,10 @@ impl SocketIo {
                 self.deliver(&target, &emit, None).await;
             }
             Some(Err(wrong)) => {
-                warn!(%wrong, "a node told to emit what this one does not understand");
-                self.count_emit(EmitResult::NotUnderstood, 1);
+                debug!(%wrong, "a node told to emit what this one does not understand");
+                self.services.telemetry.cluster.not_understood(Topic::Emit);
             }
-            None | Some(Ok(_)) => self.count_emit(EmitResult::NotUnderstood, 1),
+            None | Some(Ok(_)) => self.services.telemetry.cluster.not_understood(Topic::Emit),
         }
     }
 
@@ -150,9 +155,7 @@ impl SocketIo {
             self.count_emit(result, 1);
             match result {
                 EmitResult::Queued => queued += 1,
-                EmitResult::Dropped | EmitResult::Overflow | EmitResult::Gone | EmitResult::NotUnderstood => {
-                    missed.push(id);
-                }
+                EmitResult::Dropped | EmitResult::Overflow | EmitResult::Gone => missed.push(id),
             }
             if taken == Taken::First {
                 // A session is told by the outbox itself where its socket is full or gone.

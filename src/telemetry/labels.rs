@@ -58,7 +58,7 @@ labels! {
 
     /// What became of an event of a backend for one client of Socket.IO.
     EmitResult("result") {
-        Queued = "queued", Dropped = "dropped", Overflow = "overflow", Gone = "gone", NotUnderstood = "not_understood",
+        Queued = "queued", Dropped = "dropped", Overflow = "overflow", Gone = "gone",
     }
 
     /// What services are told of a socket.
@@ -192,7 +192,7 @@ labels! {
     /// What a word among nodes is.
     Topic("topic") {
         Heartbeat = "heartbeat", Question = "question", Answer = "answer", Control = "control", Watch = "watch",
-        Post = "post", Census = "census",
+        Post = "post", Census = "census", Emit = "emit", Ack = "ack",
     }
 
     /// What a stream holds that all nodes share.

@@ -17,6 +17,7 @@ use super::epoch::{Evidence, Life, Witnesses, examine, last_of, next_generation}
 use super::generations::Generations;
 use super::streams::{Info, Plan, StreamError, epochs_bucket};
 use super::subjects::Subjects;
+use super::vigil::is_gone;
 use crate::backplane::message;
 use crate::backplane::store_clock::StoreClock;
 use crate::protocol::Epoch;
@@ -104,8 +105,10 @@ impl Keep {
     /// Makes the stream exist as planned.
     pub async fn ensure(&self, link: &Link) -> Result<Info, StreamError> {
         // On what it has less of already, or will in a moment, nobody may count from now on.
-        if let Ok(info) = self.plan.info(link).await {
-            self.depths.lower(link, info.depth().min(self.plan.will_keep(&info))).await?;
+        match self.plan.info(link).await {
+            Ok(info) => self.depths.lower(link, info.depth().min(self.plan.will_keep(&info))).await?,
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(self.failed(error)),
         }
         self.plan.ensure(link).await
     }
@@ -278,11 +281,14 @@ impl Keep {
             self.witness(&info);
             return Ok(info);
         }
-        if !known.created.is_empty() {
+        let is_another = !known.created.is_empty();
+        if is_another {
             self.found_at.store(self.clock.now(), Ordering::Relaxed);
             self.unannounced.store(true, Ordering::Release);
         }
         self.begin(life, &info);
+        // Again: who told meanwhile of the life before has taken the flag away.
+        self.unannounced.fetch_or(is_another, Ordering::AcqRel);
         Ok(info)
     }
 

@@ -10,12 +10,15 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 use super::*;
 use crate::engineio::{CloseReason, Engine, Handler, Layer, Options};
 use crate::http::limits::Gate;
-use crate::hub::{Connections, Order, Pulse};
+use crate::hub::{Connections, Control, Order, Pulse};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{EnginePacket, Message};
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+/// Has somebody ask for the session's end.
+const GOODBYE: &str = "goodbye";
 
 struct EchoLayer;
 struct Echo(Arc<Outbox>);
@@ -30,6 +33,9 @@ impl Layer for EchoLayer {
 
 impl Handler for Echo {
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        if matches!(&message, Message::Text(text) if text == GOODBYE) {
+            self.0.request(Control::Close(DisconnectCode::ForceReconnect.into()));
+        }
         self.0.reply(EnginePacket::Message(message).frame());
         ready(Ok(()))
     }
@@ -199,6 +205,14 @@ async fn what_waits_goes_out_with_one_request_in_order() {
     stage.post(&sid, "4c").await;
     stage.post(&sid, "4d").await;
     assert_eq!(stage.poll(&sid).await, (200, "4c\x1e4d".to_owned()));
+}
+
+#[tokio::test]
+async fn nobody_puts_off_the_end_of_a_session_by_many_packets_in_one_request() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    stage.post(&sid, "4a\x1e4goodbye\x1e4b").await;
+    assert_eq!(stage.poll(&sid).await, (200, "4a\x1e4goodbye\x1e1".to_owned()));
 }
 
 #[tokio::test]

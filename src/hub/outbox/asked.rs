@@ -28,9 +28,14 @@ impl Outbox {
     /// Asks the session for something.
     pub fn request(&self, control: Control) {
         let mut state = self.state.lock();
-        // Orders count each time: they may undo one another.
-        let is_news = matches!(control, Control::Obey(_)) || !state.controls.contains(&control);
-        let full = state.controls.len() >= CONTROLS;
+        let is_news = match &control {
+            // They count each time: they may undo one another.
+            Control::Obey(_) => true,
+            // The first says how it ends, also to whom more is asked than can wait.
+            Control::Close(_) => !state.is_asked(|waiting| matches!(waiting, Control::Close(_))),
+            Control::Lost(_) | Control::Drained | Control::Overrun => !state.controls.contains(&control),
+        };
+        let full = state.controls.len() >= CONTROLS && !matches!(control, Control::Close(_));
         if state.gone || !is_news || (full && state.controls.contains(&Control::Overrun)) {
             return;
         }
@@ -50,10 +55,14 @@ impl Outbox {
         self.attention.notified().await;
     }
 
-    /// What was asked of the session since the last call, and whether a deadline has come.
+    /// What was asked of the session since the last call, an end before all else, and whether a deadline has come.
     pub fn take_requests(&self) -> (Vec<Control>, bool) {
         let mut state = self.state.lock();
-        (std::mem::take(&mut state.controls), std::mem::take(&mut state.due))
+        let mut controls = std::mem::take(&mut state.controls);
+        if let Some(at) = controls.iter().position(|control| matches!(control, Control::Close(_))) {
+            controls[..=at].rotate_right(1);
+        }
+        (controls, std::mem::take(&mut state.due))
     }
 }
 

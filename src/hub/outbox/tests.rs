@@ -143,3 +143,16 @@ fn of_whom_more_is_asked_than_can_wait_the_connection_ends_and_nothing_more_is_k
     let (controls, _) = outbox.take_requests();
     assert_eq!((controls.len(), controls.last()), (CONTROLS + 1, Some(&Control::Overrun)));
 }
+
+#[test]
+fn an_end_for_good_is_not_forgotten_for_all_else_that_is_asked() {
+    let (outbox, _) = outbox(100, &Narrow::new(0, 1));
+    for _ in 0..2 * CONTROLS {
+        outbox.request(Control::Obey(Arc::new(Order::Unsubscribe(None))));
+    }
+    let end = Control::Close(DisconnectCode::ForceNoReconnect.into());
+    outbox.request(end.clone());
+    outbox.request(Control::Close(DisconnectCode::Slow.into()));
+    let (controls, _) = outbox.take_requests();
+    assert_eq!((controls.len(), controls.first()), (CONTROLS + 2, Some(&end)));
+}

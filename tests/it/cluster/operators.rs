@@ -123,11 +123,9 @@ async fn an_order_to_drain_is_obeyed_also_by_who_did_not_hear_of_it() {
     }
 }
 
-#[tokio::test]
-async fn the_wished_size_outlives_the_bucket_that_it_stood_in() {
-    let server = NatsServer::start().await;
-    let settings = nats([server.url()], 1);
-    let ada = Operated::start(&settings, "ada").await;
+/// A member that follows the wished size, which is two.
+async fn wished(settings: &settings::Nats) -> Operated {
+    let ada = Operated::start(settings, "ada").await;
     let wishes = ada.operate.watch().await.unwrap();
     tokio::spawn(Arc::clone(&ada.operate).follow(wishes));
     ada.knows(json!([["ada", true]])).await;
@@ -135,9 +133,32 @@ async fn the_wished_size_outlives_the_bucket_that_it_stood_in() {
     ada.operate.scale(scale).await.unwrap();
     let desired = || ada.fellow.counted("midplane_cluster_desired_nodes");
     eventually("the wish is known", async || (desired() == 2).then_some(())).await;
-    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
-    operator.request("$JS.API.STREAM.DELETE.KV_midplane_scaling", "".into()).await.unwrap();
+    ada
+}
+
+/// Waits until the wished size stands where all nodes find it.
+async fn stands_again(ada: &Operated) {
     let scaling = ada.fellow.backplane.registry(Bucket::Scaling);
     eventually("the wish stands again", async || scaling.get("wish").await.ok().flatten()).await;
-    assert_eq!(desired(), 2);
+    let desired = || ada.fellow.counted("midplane_cluster_desired_nodes");
+    eventually("the wish is known", async || (desired() == 2).then_some(())).await;
+}
+
+#[tokio::test]
+async fn the_wished_size_outlives_the_bucket_that_it_stood_in() {
+    let server = NatsServer::start().await;
+    let ada = wished(&nats([server.url()], 1)).await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    operator.request("$JS.API.STREAM.DELETE.KV_midplane_scaling", "".into()).await.unwrap();
+    stands_again(&ada).await;
+}
+
+#[tokio::test]
+async fn the_wished_size_outlives_a_server_that_comes_back_with_nothing() {
+    let mut server = NatsServer::start().await;
+    let ada = wished(&nats([server.url()], 1)).await;
+    server.kill();
+    server.wipe_store();
+    server.restart().await;
+    stands_again(&ada).await;
 }
