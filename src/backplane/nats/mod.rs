@@ -20,12 +20,14 @@ mod headers;
 mod history;
 mod keep;
 pub mod live;
+mod patience;
 mod presences;
 mod publish;
 mod refusals;
 mod registry;
 mod requests;
 mod shared;
+mod signals;
 mod streams;
 mod subjects;
 mod turns;
@@ -39,7 +41,7 @@ use async_trait::async_trait;
 use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::{info, warn};
 
@@ -55,13 +57,15 @@ use self::generations::Generations;
 use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
+use self::patience::Patience;
 use self::presences::Records;
 use self::publish::Publisher;
 use self::refusals::keep_subscribed;
 use self::registry::Shelf;
 use self::requests::Inboxes;
+use self::signals::Signals;
 use self::turns::Turns;
-use self::vigil::{Signals, Vigil};
+use self::vigil::Vigil;
 use super::{
     Backplane, Broadcast, Bucket, FeedSender, Health, History, Outgoing, Presences, PublishError, Published, Registry,
     Requests, SubscribeError,
@@ -71,13 +75,8 @@ use crate::settings::{self, Namespaces};
 use crate::tasks::Tasks;
 use crate::telemetry::{Pace, Telemetry};
 
-/// How long a starting node waits for a NATS that is starting as well: a cold cluster elects for seconds.
-const STARTUP_PATIENCE: Duration = Duration::from_secs(30);
-const STARTUP_PAUSE: Duration = Duration::from_millis(250);
 /// How often a node says that it is still without NATS.
 const REMIND_EVERY: Duration = Duration::from_secs(30);
-/// How often it says that it waits.
-const SAY_EVERY: Duration = Duration::from_secs(5);
 /// Events of the live connection that wait for the pump; beyond it the socket waits.
 const EVENTS: usize = 512;
 /// How long closing may take after everything was acknowledged.
@@ -281,39 +280,6 @@ impl From<LiveSubscribeError> for SubscribeError {
         match error {
             LiveSubscribeError::Refused { subject, why } => Self::Refused { subject, why },
             LiveSubscribeError::Unavailable { .. } => Self::Unavailable(error.to_string()),
-        }
-    }
-}
-
-/// Tries again while that may help, until the deadline.
-struct Patience {
-    servers: String,
-    deadline: Instant,
-}
-
-impl Patience {
-    fn new(options: &settings::Nats) -> Self {
-        Self { servers: options.server_names(), deadline: Instant::now() + STARTUP_PATIENCE }
-    }
-
-    async fn with<T, E: std::fmt::Display>(
-        &self,
-        transient: impl Fn(&E) -> bool,
-        mut attempt: impl AsyncFnMut() -> Result<T, E>,
-    ) -> Result<T, E> {
-        let mut said = None;
-        loop {
-            match attempt().await {
-                Err(error) if transient(&error) && Instant::now() < self.deadline => {
-                    if said.is_none_or(|said: Instant| said.elapsed() >= SAY_EVERY) {
-                        said = Some(Instant::now());
-                        let left = self.deadline.saturating_duration_since(Instant::now());
-                        warn!(servers = self.servers, "NATS is not ready yet, waiting {left:.0?} more: {error}");
-                    }
-                    sleep(STARTUP_PAUSE).await;
-                }
-                outcome => return outcome,
-            }
         }
     }
 }

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::{OptionFuture, join_all, try_join_all};
-use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
@@ -18,6 +17,7 @@ use super::live::LiveState;
 use super::presences::Records;
 use super::refusals::TakenBack;
 use super::registry::Shelf;
+use super::signals::{Pending, Signals};
 use super::streams::StreamError;
 use super::subjects::Subjects;
 use crate::backplane::feed::FeedClosed;
@@ -39,65 +39,6 @@ const CHECK_EVERY: Duration = Duration::from_secs(10);
 const CONNECTIONS: u32 = 4;
 /// How long a check may take before its gap is announced all the same.
 const CHECK_PATIENCE: Duration = Duration::from_secs(3);
-
-/// What happened and is not dealt with yet. Repeated signals become one.
-#[derive(Default)]
-pub struct Signals {
-    pending: Mutex<Pending>,
-    wake: Notify,
-}
-
-#[derive(Default, Clone)]
-struct Pending {
-    /// Why the live connection is down.
-    live_down: Option<String>,
-    /// How often it was lost, to tell a loss during a restoration from the one that is being restored.
-    losses: u64,
-    elected: HashSet<Arc<str>>,
-    suspect: HashSet<Arc<str>>,
-}
-
-impl Signals {
-    pub fn live_down(&self, why: String) {
-        let mut pending = self.pending.lock();
-        pending.live_down = Some(why);
-        pending.losses += 1;
-        drop(pending);
-        self.wake.notify_one();
-    }
-
-    pub fn live_up(&self) {
-        self.pending.lock().live_down = None;
-        self.wake.notify_one();
-    }
-
-    pub fn leader_elected(&self, namespace: &Arc<str>) {
-        self.pending.lock().elected.insert(Arc::clone(namespace));
-        self.wake.notify_one();
-    }
-
-    pub fn check_epoch(&self, namespace: &Arc<str>) {
-        self.pending.lock().suspect.insert(Arc::clone(namespace));
-        self.wake.notify_one();
-    }
-
-    /// Takes what namespaces are to be looked at; the state of the connection stays.
-    fn take(&self) -> Pending {
-        let mut pending = self.pending.lock();
-        let taken = pending.clone();
-        pending.elected.clear();
-        pending.suspect.clear();
-        taken
-    }
-
-    /// Leaves what could not be looked at to the next round. Nobody is woken: that round would come at once, again and
-    /// again, and nothing else would get its turn.
-    fn put_back(&self, taken: Pending) {
-        let mut pending = self.pending.lock();
-        pending.elected.extend(taken.elected);
-        pending.suspect.extend(taken.suspect);
-    }
-}
 
 /// The task that watches.
 pub struct Vigil {
@@ -449,23 +390,4 @@ struct Restored {
     checked: Option<Instant>,
     /// Since when some cannot be checked, and why.
     unchecked: Option<(Instant, String)>,
-}
-
-#[cfg(test)]
-mod tests {
-    use futures_util::FutureExt;
-
-    use super::*;
-
-    #[test]
-    fn what_is_put_back_waits_for_the_next_round_and_wakes_nobody() {
-        let signals = Signals::default();
-        signals.leader_elected(&"chat".into());
-        assert!(signals.wake.notified().now_or_never().is_some(), "an election wakes");
-        let taken = signals.take();
-        assert!(signals.pending.lock().elected.is_empty());
-        signals.put_back(taken);
-        assert!(signals.wake.notified().now_or_never().is_none(), "the round would never end");
-        assert!(signals.take().elected.contains("chat"));
-    }
 }
