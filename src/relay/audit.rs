@@ -23,8 +23,8 @@ use crate::settings::Namespaces;
 const TICK: Duration = Duration::from_secs(1);
 /// How often every channel is compared with its stream.
 const PERIOD: Duration = Duration::from_secs(30);
-/// How old a sighting must be before everything below it counts as delivered.
-const SETTLED: Duration = Duration::from_secs(10);
+/// How old a sighting must be before everything below it counts as delivered: nothing is on its way for longer.
+pub(super) const SETTLED: Duration = Duration::from_secs(10);
 /// When a freshly opened channel is compared: by then its subscription has reached every server.
 const FRESH: Duration = Duration::from_secs(1);
 /// What is on its way gets so long to arrive, where nothing but the clock had channels compared.
@@ -35,7 +35,8 @@ const CHUNK: usize = 1000;
 /// What the audit keeps.
 pub(super) struct Audits {
     spaces: HashMap<Arc<str>, Space>,
-    fresh: Mutex<VecDeque<Fresh>>,
+    fresh: Mutex<VecDeque<Look>>,
+    late: Mutex<VecDeque<Look>>,
     demanded: Notify,
 }
 
@@ -55,11 +56,18 @@ struct Space {
     compared: Mutex<Instant>,
 }
 
-struct Fresh {
-    opened: Instant,
+/// A channel that is to be compared once more.
+struct Look {
+    since: Instant,
     topic: Arc<Topic>,
-    /// Up to here it was known when it was opened.
+    /// Up to here it was known then.
     through: Offset,
+}
+
+impl Look {
+    fn again(topic: &Arc<Topic>, through: Offset) -> Self {
+        Self { since: Instant::now(), topic: Arc::clone(topic), through }
+    }
 }
 
 impl Audits {
@@ -75,7 +83,7 @@ impl Audits {
         };
         let spaces =
             namespaces.iter().map(|namespace| (Arc::clone(&namespace.name), space(namespace.history.is_some())));
-        Self { spaces: spaces.collect(), fresh: Mutex::default(), demanded: Notify::new() }
+        Self { spaces: spaces.collect(), fresh: Mutex::default(), late: Mutex::default(), demanded: Notify::new() }
     }
 
     /// Notes an offset that passed.
@@ -94,7 +102,12 @@ impl Audits {
             }
             space.highest.fetch_max(through.0, Ordering::Relaxed);
         }
-        self.fresh.lock().push_back(Fresh { opened: Instant::now(), topic: Arc::clone(topic), through });
+        self.fresh.lock().push_back(Look::again(topic, through));
+    }
+
+    /// Notes a channel that is known `through` here, and whose next publications may still be on their way.
+    pub(super) fn is_late(&self, topic: &Arc<Topic>, through: Offset) {
+        self.late.lock().push_back(Look::again(topic, through));
     }
 
     /// Something may be missing in a namespace.
@@ -150,7 +163,8 @@ pub(super) async fn run(relay: Arc<Relay>) {
             _ = tick.tick() => {
                 relay.audits.spaces.values().for_each(Space::sight);
                 relay.registry.sweep_idle(relay.backplane.as_ref(), &relay.telemetry);
-                relay.check_fresh().await;
+                relay.look_again(&relay.audits.fresh, FRESH).await;
+                relay.look_again(&relay.audits.late, SETTLED).await;
                 relay.demand_periodic();
             }
         }
@@ -241,13 +255,13 @@ impl Relay {
         }
     }
 
-    /// Looks once more at what was opened a second ago.
-    async fn check_fresh(&self) {
+    /// Looks once more at what has waited for so long.
+    async fn look_again(&self, waiting: &Mutex<VecDeque<Look>>, after: Duration) {
         let mut by_namespace: HashMap<Arc<str>, (Vec<Arc<Topic>>, Offset)> = HashMap::new();
         {
-            let mut fresh = self.audits.fresh.lock();
-            while fresh.front().is_some_and(|entry| entry.opened.elapsed() >= FRESH) {
-                let Some(entry) = fresh.pop_front() else { break };
+            let mut waiting = waiting.lock();
+            while waiting.front().is_some_and(|entry| entry.since.elapsed() >= after) {
+                let Some(entry) = waiting.pop_front() else { break };
                 let name = Arc::clone(&entry.topic.namespace.name);
                 let (topics, floor) = by_namespace.entry(name).or_insert((Vec::new(), entry.through));
                 topics.push(entry.topic);
@@ -256,7 +270,7 @@ impl Relay {
         }
         for (namespace, (topics, floor)) in by_namespace {
             if let Err(error) = self.compare(&namespace, &topics, floor, GapCause::Audit).await {
-                debug!(%namespace, "could not look at fresh channels, leaving them to the next audit: {error}");
+                debug!(%namespace, "could not look at channels again, leaving them to the next audit: {error}");
                 self.audits.demand(&namespace, GapCause::Audit);
             }
         }

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::Relay;
+use super::audit::SETTLED;
 use super::chain::Chain;
 use super::publication::push_frames;
 use super::pump::flush;
@@ -129,6 +130,7 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                     sleep(BACKOFF_FIRST).await;
                 }
             }
+            Err(CatchUpError::Refused(Refusal::Trimmed | Refusal::Removed)) if give_time(relay, &topic).await => {}
             Err(CatchUpError::Refused(refusal)) => {
                 let cause = if refusal == Refusal::Epoch { GapCause::EpochChanged } else { hole.cause };
                 start_over(relay, &topic, history, &Hole { cause, ..hole }, &refusal.to_string()).await;
@@ -217,6 +219,33 @@ fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched:
     });
     relay.count_reach(reach);
     !hole
+}
+
+/// What an audit found missing, and is stored no longer, may still be on its way to a node that is late. Each position is
+/// given the time once in which everything arrives; the topic goes on meanwhile, since whatever is not next shows the
+/// hole. Returns whether it is.
+async fn give_time(relay: &Relay, topic: &Arc<Topic>) -> bool {
+    let mut touched = Vec::new();
+    {
+        let mut state = topic.state.lock();
+        let state = &mut *state;
+        let Course::Chained(chained) = &mut state.course else { return false };
+        let since = chained.awaited_since();
+        if since.elapsed() >= SETTLED {
+            return false;
+        }
+        let Some(healing) = chained.healing.take_if(|healing| healing.cause == GapCause::Audit) else { return false };
+        relay.audits.is_late(topic, chained.chain.proven());
+        let mut reach = Reach::default();
+        chained.follow(healing.pending, |chained, message| {
+            let message = stored(message);
+            let frames = push_frames(topic, &message, state.audience.base());
+            reach += chained.pass(&mut state.audience, message.clone(), &frames, &mut touched);
+        });
+        relay.count_reach(reach);
+    }
+    flush(&mut touched).await;
+    true
 }
 
 impl Relay {

@@ -56,6 +56,8 @@ pub(super) struct Chained {
     pub(super) chain: Chain,
     pub(super) tail: Tail,
     pub(super) healing: Option<Box<Healing>>,
+    /// What follows this offset has had time to arrive since then.
+    awaited: Option<(Offset, Instant)>,
 }
 
 /// A hole that is being healed.
@@ -256,7 +258,7 @@ impl TopicState {
             Course::Plain | Course::Chained(_) => return false,
         };
         let tail = Tail::new(chain.had, budget);
-        let mut chained = Chained { chain, tail, healing: None };
+        let mut chained = Chained::new(chain, tail);
         // Nobody listens yet, so what arrived needs no delivery: it only moves the chain.
         let hole = chained.follow(pending, Chained::skip);
         self.course = Course::Chained(chained);
@@ -281,7 +283,7 @@ impl TopicState {
         if chain.epoch != chained.chain.epoch {
             self.audience.begin_anew();
         }
-        *chained = Chained { tail: Tail::new(top, budget), chain, healing: None };
+        *chained = Chained::new(chain, Tail::new(top, budget));
         while let Some(message) = pending.pop_up_to(top) {
             let message = stored(message);
             if !message.meta.tombstone {
@@ -300,6 +302,17 @@ impl TopicState {
 }
 
 impl Chained {
+    const fn new(chain: Chain, tail: Tail) -> Self {
+        Self { chain, tail, healing: None, awaited: None }
+    }
+
+    /// Since when what comes next has had time to arrive: since now, where nobody waited for it before.
+    pub(super) fn awaited_since(&mut self) -> Instant {
+        let had = self.chain.had;
+        let before = self.awaited.filter(|(offset, _)| *offset == had);
+        self.awaited.insert(before.unwrap_or_else(|| (had, Instant::now()))).1
+    }
+
     /// What the chain says; but two leaders' clocks differ, so a message that is kept with this very time was here before.
     fn judge(&self, link: &Link) -> Judgement {
         match self.chain.judge(link) {

@@ -39,6 +39,8 @@ type Onlooker = Box<dyn FnMut(&Channel, &Page) + Send>;
 pub struct Faults {
     judge: Mutex<Option<Judge>>,
     onlooker: Mutex<Option<Onlooker>>,
+    /// Deliveries are late: they wait, in their order.
+    pub deliveries_held: watch::Sender<bool>,
     /// Reads of history fail.
     pub history_down: AtomicBool,
     /// Reads of pages end this many messages before the newest, as those of a lagging replica do.
@@ -77,6 +79,7 @@ impl Faults {
     /// Everything passes again.
     pub fn cease(&self) {
         *self.judge.lock() = None;
+        self.deliveries_held.send_replace(false);
         self.history_down.store(false, Ordering::SeqCst);
         self.history_lag.store(0, Ordering::SeqCst);
         self.history_held.send_replace(false);
@@ -130,6 +133,8 @@ impl Faulty {
 async fn meddle(mut feed: Feed, first: bool, sender: FeedSender, faults: Arc<Faults>) {
     let mut late: Vec<Incoming> = Vec::new();
     while let Some(delivery) = feed.next().await {
+        // The sender lives as long as the faults.
+        let _ = faults.deliveries_held.subscribe().wait_for(|held| !held).await;
         let mut out = Vec::new();
         match delivery {
             // A gap of more than one channel comes out of every feed; one of them passes it on to all.

@@ -75,6 +75,50 @@ async fn more_loss_than_is_stored_is_told_and_not_papered_over() {
     assert_eq!(ear.heard(), [0], "nothing behind the hole reaches a positioned listener");
 }
 
+#[tokio::test(start_paused = true)]
+async fn what_is_stored_no_longer_is_waited_for_while_it_may_be_on_its_way() {
+    let (stage, ear) = (Stage::set(), Ear::new());
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.deliveries_held.send_replace(true);
+    stage.publish("chat:room", 0..50).await;
+    // The clock of the test goes on only when nobody has anything to do: the channel is compared, read and given up by then.
+    sleep(Duration::from_secs(5)).await;
+    assert_eq!(stage.gaps(), ["midplane_gaps_total{cause=\"audit\"} 1"]);
+    assert!(ear.heard().is_empty() && ear.requests().is_empty());
+    stage.faults.deliveries_held.send_replace(false);
+    hears(&ear, 0..50).await;
+    stage.publish("chat:room", [50]).await;
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(ear.heard(), (0..=50).collect::<Vec<_>>());
+    assert!(ear.requests().is_empty(), "nobody is told of a loss");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_does_not_come_in_its_time_is_told_although_nothing_else_comes() {
+    let (stage, ear) = (Stage::set(), Ear::new());
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.judge(|_| Fate::Drop);
+    stage.publish("chat:room", 0..50).await;
+    sleep(Duration::from_secs(5)).await;
+    assert!(ear.requests().is_empty(), "it may be on its way");
+    sleep(Duration::from_secs(10)).await;
+    is_told_of_a_loss(&ear, "chat:room").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hole_in_what_was_waited_for_is_told_at_once() {
+    let (stage, ear) = (Stage::set(), Ear::new());
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.deliveries_held.send_replace(true);
+    stage.publish("chat:room", 0..50).await;
+    sleep(Duration::from_secs(5)).await;
+    stage.faults.judge(|message| if number(message) == 20 { Fate::Drop } else { Fate::Pass });
+    stage.faults.deliveries_held.send_replace(false);
+    sleep(Duration::from_millis(500)).await;
+    assert_eq!(ear.requests(), [Control::Lost(channel_of("chat:room"))]);
+    assert_eq!(ear.heard(), (0..20).collect::<Vec<_>>());
+}
+
 #[tokio::test]
 async fn without_history_a_known_loss_is_told_to_positioned_listeners() {
     let stage = Stage::set();

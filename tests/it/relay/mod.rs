@@ -20,6 +20,7 @@ use midplane::relay::{Joined, Membership, Outcome, Refusal, Relay, Since, Wish};
 use midplane::settings::{Namespace, Namespaces, RecoveryMode};
 use midplane::tasks::Tasks;
 use midplane::telemetry::{Source, Telemetry};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use crate::support::listener::Ear;
