@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::journal::{Entry, Journal, ORDERED, Order, Via};
-use crate::plan::{Promise, half};
+use crate::plan::{Promise, data, half};
 use crate::world::{KEY, request};
 
 /// How long one attempt may take. Shorter than a node tries, so that two attempts are under way at a time, now and then.
@@ -22,17 +22,6 @@ const ATTEMPT: Duration = Duration::from_secs(8);
 /// How long it is tried in all. Less than streams remember ids.
 const TRIED: Duration = Duration::from_secs(40);
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// What a publication carries: its id, and now and then some weight.
-pub fn data(channel: &str, id: &str, number: u64) -> Value {
-    let weight = match number % 16 {
-        7 => 4_000,
-        3 | 11 => 800,
-        _ => 20,
-    };
-    let times = if Promise::of(channel).is_some_and(Promise::is_heavy) { 16 } else { 1 };
-    json!({"id": id, "pad": "x".repeat(weight * times)})
-}
 
 /// The way of a backend to the cluster.
 #[derive(Clone)]
@@ -189,7 +178,7 @@ impl Publisher {
         let mut number = 0;
         while *publishing.borrow_and_update() {
             let id = format!("{}-{number}", self.name);
-            let data = data(&self.channel, &id, number);
+            let data = data(&self.channel, &id);
             self.backend.publish(&mut rng, &self.journal, self.via, &self.channel, &id, data).await;
             number += 1;
             let pause = self.pace.mul_f64(rng.random_range(0.5..1.5));

@@ -13,7 +13,10 @@ use super::hole::Hole;
 use super::publications::{Outcome, Publications};
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, How, Line, Manifest, Position};
-use crate::plan::Promise;
+use crate::plan::{Promise, data};
+
+/// Bytes of publications that surely fit into one reply, which is half of a queue (`world/node.toml`).
+const FITS: usize = 200 * 1024;
 
 /// What one client saw of one channel without being told of a loss.
 struct Stretch {
@@ -98,7 +101,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     report.count("unjudged", unjudged);
     report.count("received", received);
     report.count("told of a rollback", told);
-    needless(lines, &epochs_before, aftermath, report);
+    needless(lines, &epochs_before, &stored, aftermath, report);
 }
 
 /// Who asked only for a half of what is published, and for which.
@@ -251,8 +254,16 @@ fn stored<'a>(
     (stored, unjudged)
 }
 
+/// How many bytes of publications followed a position in all, whether the client had asked for them or not.
+fn missed(stored: &Stored<'_>, channel: &str, since: &Position, stands: Option<&Position>) -> usize {
+    let Some(all) = stored.get(&(channel, since.epoch.as_str())) else { return 0 };
+    let up_to = stands.map_or(u64::MAX, |stands| stands.offset.max(since.offset));
+    let behind = all.range((Bound::Excluded(since.offset), Bound::Included(up_to)));
+    behind.map(|(_, id)| data(channel, id).to_string().len()).sum()
+}
+
 /// Recoveries that were refused, or epochs that changed, although the history holds the whole run: before any rollback.
-fn needless(lines: &[Line], epochs: &Epochs, aftermath: Aftermath, report: &mut Report) {
+fn needless(lines: &[Line], epochs: &Epochs, stored: &Stored<'_>, aftermath: Aftermath, report: &mut Report) {
     for (promise, epochs) in epochs {
         if epochs.len() > 1 {
             report.find(
@@ -262,8 +273,9 @@ fn needless(lines: &[Line], epochs: &Epochs, aftermath: Aftermath, report: &mut 
         }
     }
     for line in lines.iter().take_while(|line| line.at < aftermath.begins()) {
-        if let Entry::Subscribed { client, channel, since: Some(since), recovered: false, .. } = &line.entry
+        if let Entry::Subscribed { client, channel, since: Some(since), recovered: false, position } = &line.entry
             && Promise::of(channel).is_some_and(Promise::refuses_nobody)
+            && missed(stored, channel, since, position.as_ref()) <= FITS
         {
             let when = at(line.at);
             report

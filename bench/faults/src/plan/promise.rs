@@ -49,7 +49,7 @@ impl Promise {
         matches!(self, Self::Kept | Self::Parked)
     }
 
-    /// Whether what anybody can have missed fits into one reply besides; heavy publications do not.
+    /// Whether who missed little is never refused besides: as much as fits into one reply. Heavy publications do not.
     pub const fn refuses_nobody(self) -> bool {
         matches!(self, Self::Kept)
     }

@@ -4,6 +4,7 @@ use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
 
 use super::Promise;
 
@@ -62,8 +63,23 @@ impl Build {
 
 /// The tag `half` of a publication, by its number, which stands last in its id.
 pub fn half(id: &str) -> &'static str {
-    let number = id.rsplit('-').next().and_then(|number| number.parse::<u64>().ok());
-    if number.is_none_or(|number| number.is_multiple_of(2)) { "even" } else { "odd" }
+    if number(id).is_none_or(|number| number.is_multiple_of(2)) { "even" } else { "odd" }
+}
+
+/// What a publication carries: its id, and now and then some weight.
+pub fn data(channel: &str, id: &str) -> Value {
+    let weight = match number(id).map(|number| number % 16) {
+        Some(7) => 4_000,
+        Some(3 | 11) => 800,
+        _ => 20,
+    };
+    let times = if Promise::of(channel).is_some_and(Promise::is_heavy) { 16 } else { 1 };
+    json!({"id": id, "pad": "x".repeat(weight * times)})
+}
+
+/// The last part of a publication's id: its publisher's count.
+fn number(id: &str) -> Option<u64> {
+    id.rsplit('-').next()?.parse().ok()
 }
 
 /// Who is there.

@@ -12,9 +12,8 @@ use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::Client;
 use super::subscription::State;
-use crate::actors::publisher::data;
 use crate::journal::{Entry, How, PUT_OUT, Position, Via};
-use crate::plan::Promise;
+use crate::plan::{Promise, data};
 
 /// How long handshake and connect reply may take together; SDKs wait five seconds for each.
 const OPEN: Duration = Duration::from_secs(8);
@@ -197,7 +196,7 @@ impl<'a> Session<'a> {
         self.client.published += 1;
         let began = Entry::PublishBegan { id: id.clone(), channel: channel.clone(), via: Via::Client };
         self.client.journal.write(began);
-        let command = json!({"publish": {"channel": channel, "data": data(&channel, &id, self.client.published)}});
+        let command = json!({"publish": {"channel": channel, "data": data(&channel, &id)}});
         self.ask(Asked::Publish { id }, command).await
     }
 

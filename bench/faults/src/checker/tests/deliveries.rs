@@ -99,6 +99,17 @@ fn a_refused_recovery_is_needless_where_history_holds_everything_and_no_store_wa
 }
 
 #[test]
+fn a_recovery_of_more_than_fits_into_a_reply_may_be_refused() {
+    let mut history = two_seen();
+    history.disconnect("ada");
+    for offset in 3..700 {
+        history.publish(CHANNEL, offset);
+    }
+    history.connected("ada").subscribe("ada", CHANNEL, Some((2, false)), 699);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
 fn a_clock_that_is_set_excuses_no_refusal() {
     let mut history = two_seen();
     history.steps.push(Step { at_ms: 0, for_ms: 1, fault: Fault::Clock { node: 0, seconds: 3_600 } });
