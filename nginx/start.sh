@@ -42,7 +42,7 @@ prepare() {
     echo "return 308 https://\$host$https\$request_uri;" >"$RUN/run/redirect.conf"
     echo "resolver ${NGINX_RESOLVER:-127.0.0.11} valid=2s ipv6=off;" >"$RUN/run/resolver.conf"
 
-    echo "limit_req_zone \$client_network zone=handshakes:10m rate=${NGINX_HANDSHAKES_PER_SECOND:-20}r/s;" >"$RUN/run/rates.conf"
+    echo "limit_req_zone \$newcomer zone=handshakes:10m rate=${NGINX_HANDSHAKES_PER_SECOND:-20}r/s;" >"$RUN/run/rates.conf"
     {
         echo "limit_conn connections ${NGINX_CONNECTIONS_PER_CLIENT:-100};"
         echo "limit_req zone=handshakes burst=${NGINX_HANDSHAKE_BURST:-100} nodelay;"

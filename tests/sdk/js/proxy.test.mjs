@@ -5,6 +5,7 @@ import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
+import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 
 import { App, NatsServer, Nginx, Node, Publisher, eventually, fresh } from './harness.mjs';
@@ -293,4 +294,62 @@ test('a forged client address does not get through', { timeout: 60_000 }, async 
   assert.ok(count(await knocks(edge, 12, forged), 429) > 0);
   // What a proxy says that nginx was told of, the node believes.
   assert.equal(count(await knocks(behind, 12, forged), 101), 12);
+});
+
+describe('clients of Socket.IO come through nginx', { timeout: 120_000 }, () => {
+  const namespaces = [{ name: '/', rooms: 'chat', join: ['lobby'], relay: { say: 'lobby' } }];
+  let node;
+  before(async () => {
+    node = await Node.start('alone', { MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify(namespaces), MIDPLANE_HTTP__TRUSTED_PROXIES: '127.0.0.1' });
+  });
+  after(() => node?.stop());
+
+  /** A socket that has come in, with what it heard; closed after the test. */
+  async function open(t, proxy, transports) {
+    const socket = io(proxy.url, { forceNew: true, reconnection: false, transports });
+    t.after(() => socket.close());
+    socket.heard = [];
+    socket.on('say', text => socket.heard.push(text));
+    await new Promise((resolve, reject) => socket.on('connect', resolve).on('connect_error', reject));
+    return socket;
+  }
+
+  const requests = proxy => proxy.requests().filter(({ uri }) => uri === '/socket.io/');
+
+  for (const transports of [['polling'], ['websocket'], ['polling', 'websocket']]) {
+    test(`by ${transports.join(', then ')}, and what they say is as large as it may be`, async t => {
+      const proxy = await ending(t, Nginx.start([node]));
+      const [one, other] = [await open(t, proxy, transports), await open(t, proxy, transports)];
+      const last = transports.at(-1);
+      await eventually('they have their transport', () => [one, other].every(({ io }) => io.engine.transport.name === last));
+      const large = 'x'.repeat(900_000);
+      one.emit('say', 'hello').emit('say', large);
+      await eventually('both hear it', () => [one, other].every(({ heard }) => heard.length === 2));
+      assert.ok(one.heard[1] === large && other.heard[1] === large);
+      one.close();
+      other.close();
+    });
+  }
+
+  test('requests of a session are no handshakes, whose number is limited', async t => {
+    const proxy = await ending(t, Nginx.start([node], {
+      environment: { NGINX_HANDSHAKES_PER_SECOND: '1', NGINX_HANDSHAKE_BURST: '1', NGINX_CONNECTIONS_PER_CLIENT: '1' },
+    }));
+    const socket = await open(t, proxy, ['polling']);
+    for (let number = 0; number < 50; number += 1) {
+      socket.emit('say', number);
+      await eventually('it hears itself', () => socket.heard.at(-1) === number);
+    }
+    const knocking = await Promise.all(Array.from({ length: 20 }, () => ask(proxy, '/socket.io/?EIO=4&transport=polling')));
+    assert.ok(count(knocking.map(({ statusCode }) => statusCode), 429) > 0);
+    // It looks like a request of a session, and is none: neither of another path, nor with a session that has no name.
+    const evading = ['/connection/websocket?sid=x', '/socket.io/?EIO=4&transport=polling&sid='];
+    for (const path of evading) {
+      const statuses = (await Promise.all(Array.from({ length: 20 }, () => ask(proxy, path)))).map(({ statusCode }) => statusCode);
+      assert.ok(count(statuses, 429) > 0, path);
+    }
+    socket.emit('say', 'still here');
+    await eventually('it hears itself', () => socket.heard.at(-1) === 'still here');
+    assert.ok(socket.connected && requests(proxy).length > 100);
+  });
 });
