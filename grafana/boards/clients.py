@@ -201,6 +201,13 @@ def rows():
             "ops",
             width=12,
         ),
+        graph(
+            "Requests for sessions of other nodes",
+            "What became of long-polling that went over NATS. unknown_session, unknown_node: the session had ended; timeout, unavailable: NATS or its node hangs. Those clients come again.",
+            [("{{result}}", rate("midplane_socketio_forwarded_total", "result"))],
+            "ops",
+            width=12,
+        ),
     )
 
 

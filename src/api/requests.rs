@@ -21,6 +21,8 @@ use crate::telemetry::Source;
 const PATTERN: &str = "api.*";
 /// Calls that are on their way at one time; the others wait in the backplane's queue.
 const CONCURRENCY: usize = 64;
+/// Calls that wait for their answers at one time.
+const WAITING: usize = 256;
 
 /// Calls are being served; they no longer are once this is finished or dropped.
 pub struct Serving {
@@ -34,7 +36,7 @@ pub struct Serving {
 /// When the backplane does not accept the subscription.
 pub async fn serve(api: &Arc<Api>, tasks: &Tasks) -> Result<Option<Serving>, SubscribeError> {
     let Some(requests) = api.backplane.requests() else { return Ok(None) };
-    let incoming = requests.serve(PATTERN).await?;
+    let incoming = requests.serve(PATTERN, WAITING).await?;
     let stop = CancellationToken::new();
     let answering = answer_all(Arc::clone(api), incoming, stop.clone());
     let task = tasks.until(&stop).run_to_end("calls over NATS", answering);

@@ -32,6 +32,7 @@ use crate::backplane::{Backplane, Health, Watch};
 use crate::canary::Canary;
 use crate::cluster::patiently;
 use crate::emulation::Emulation;
+use crate::engineio::{self, Engine};
 use crate::hooks::Hooks;
 use crate::http::{Edge, Server};
 use crate::hub::Connections;
@@ -146,6 +147,10 @@ impl Rooms {
         tasks.run("word from other nodes", Arc::clone(&api).obey(told, Arc::clone(telemetry)));
         let emulation = emulation(base).await?;
         let readiness = &base.readiness;
+        let sockets = match sockets {
+            Some(sockets) => Some((sockets, engine(base, &services).await?)),
+            None => None,
+        };
         let clients = clients(settings, &edge, &emulation, services, sockets);
         let operated = Operated { api, operate: operate(base).await?, watch: Arc::clone(&watch) };
         canary(base);
@@ -195,6 +200,25 @@ async fn socketio(base: &Base, services: &Arc<Services>) -> anyhow::Result<Optio
     let told = patiently(async || SocketIo::hear(&**backplane, cluster.name()).await).await;
     tasks.run("word for sockets", Arc::clone(&sockets).obey(told.context("word for sockets")?));
     Ok(Some(sockets))
+}
+
+/// The sessions under sockets; begins to answer what other nodes ask about them.
+async fn engine(base: &Base, services: &Services) -> anyhow::Result<Arc<Engine>> {
+    let Base { settings, backplane, telemetry, tasks, .. } = base;
+    let options = engineio::Options {
+        ping_interval: settings.socketio.ping_interval,
+        ping_timeout: settings.socketio.ping_timeout,
+        upgrade_timeout: settings.socketio.upgrade_timeout,
+        max_payload: settings.socketio.max_payload,
+        queue_max_size: settings.client.queue_max_size,
+    };
+    let (connections, pulse) = (Arc::clone(&services.connections), Arc::clone(&services.pulse));
+    let engine = Engine::new(options, Arc::clone(backplane), connections, pulse, Arc::clone(telemetry));
+    let asked = patiently(async || engine.listen().await).await.context("sessions that other nodes ask for")?;
+    if let Some(asked) = asked {
+        tasks.run("sessions that other nodes ask for", Arc::clone(&engine).answer(asked));
+    }
+    Ok(engine)
 }
 
 /// Begins to see what operators watch.

@@ -8,7 +8,7 @@ use axum::routing::any;
 use super::base::Base;
 use crate::api::Api;
 use crate::emulation::Emulation;
-use crate::engineio::{self, Engine};
+use crate::engineio::Engine;
 use crate::http::health::Whose;
 use crate::http::limits::{AddressLimit, Turned, cors, rate};
 use crate::http::{self, Edge, Keeper, Probes, Refusal};
@@ -53,9 +53,9 @@ pub(super) fn clients(
     edge: &Arc<Edge>,
     emulation: &Arc<Emulation>,
     services: Arc<Services>,
-    sockets: Option<Arc<SocketIo>>,
+    sockets: Option<(Arc<SocketIo>, Arc<Engine>)>,
 ) -> axum::Router {
-    let socketio = socketio(settings, edge, &services, sockets);
+    let socketio = socketio(settings, edge, sockets);
     let transports = &settings.transports;
     let on_websocket = {
         let services = Arc::clone(&services);
@@ -76,24 +76,9 @@ pub(super) fn clients(
 }
 
 /// The route of Socket.IO, where it has namespaces.
-fn socketio(
-    settings: &Settings,
-    edge: &Arc<Edge>,
-    services: &Arc<Services>,
-    sockets: Option<Arc<SocketIo>>,
-) -> axum::Router {
-    let Some(sockets) = sockets else { return axum::Router::new() };
-    let options = &settings.socketio;
+fn socketio(settings: &Settings, edge: &Arc<Edge>, sockets: Option<(Arc<SocketIo>, Arc<Engine>)>) -> axum::Router {
+    let Some((sockets, engine)) = sockets else { return axum::Router::new() };
     let layer = SocketIoLayer::new(sockets);
-    let options = engineio::Options {
-        ping_interval: options.ping_interval,
-        ping_timeout: options.ping_timeout,
-        upgrade_timeout: options.upgrade_timeout,
-        max_payload: options.max_payload,
-        queue_max_size: settings.client.queue_max_size,
-    };
-    let (connections, pulse) = (Arc::clone(&services.connections), Arc::clone(&services.pulse));
-    let engine = Engine::new(options, connections, pulse, Arc::clone(&services.telemetry));
     let answers = http::engineio::Answers {
         compress_from: settings.socketio.http_compression_threshold,
         cookie: settings.socketio.cookie.clone(),

@@ -120,8 +120,9 @@ pub trait Requests: Send + Sync {
     /// Tells whoever listens to `subject`, at most once; nobody knows whether anybody did.
     async fn tell(&self, subject: &str, headers: &[(&str, &str)], body: Bytes) -> Result<(), RequestError>;
 
-    /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them.
-    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError>;
+    /// Serves `pattern` (`api.*`) together with all other nodes: each request reaches one of them. `at_once` of them wait
+    /// for their answers at a time.
+    async fn serve(&self, pattern: &str, at_once: usize) -> Result<mpsc::Receiver<Request>, SubscribeError>;
 }
 
 /// Word from node to node, at most once. A topic is one or more tokens (letters, digits, `-`, `_`, `~`) with dots between

@@ -32,6 +32,8 @@ use crate::protocol::Channel;
 use crate::settings::{ConnectionLimit, ConnectionOverflow};
 use crate::telemetry::{Telemetry, UserLimit};
 
+/// Questions of other nodes that are answered at a time.
+const AT_ONCE: usize = 256;
 /// Official clients give a connect up after five seconds.
 const DEADLINE: Duration = Duration::from_secs(4);
 /// How often it is looked once more before somebody is refused for good: who leaves and comes again may be faster than its
@@ -80,7 +82,7 @@ impl Census {
     /// When the backplane does not accept the subscription.
     pub async fn listen(&self) -> Result<Option<mpsc::Receiver<Request>>, SubscribeError> {
         match self.backplane.requests() {
-            Some(requests) => requests.serve(&ask::subject(self.node)).await.map(Some),
+            Some(requests) => requests.serve(&ask::subject(self.node), AT_ONCE).await.map(Some),
             None => Ok(None),
         }
     }

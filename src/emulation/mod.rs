@@ -25,6 +25,8 @@ use crate::telemetry::{Posted, Telemetry};
 
 /// How long a post may take in all. Clients give up a command after five seconds.
 const DEADLINE: Duration = Duration::from_secs(4);
+/// Posts of other nodes that are answered at a time.
+const AT_ONCE: usize = 256;
 /// How long to wait before asking a full inbox again, the first time and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LONGEST_PAUSE: Duration = Duration::from_millis(320);
@@ -79,7 +81,7 @@ impl Emulation {
     /// When the backplane does not accept the subscription.
     pub async fn listen(&self) -> Result<Option<mpsc::Receiver<Request>>, SubscribeError> {
         match self.backplane.requests() {
-            Some(requests) => requests.serve(&forward::subject(self.node)).await.map(Some),
+            Some(requests) => requests.serve(&forward::subject(self.node), AT_ONCE).await.map(Some),
             None => Ok(None),
         }
     }

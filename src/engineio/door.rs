@@ -44,6 +44,16 @@ pub enum Refused {
     Moved,
     #[error("the session is over, or about to be for what was asked")]
     Closed,
+    #[error("no such session")]
+    Unknown,
+    /// It is gone, or never was.
+    #[error("the session's node is not there")]
+    NoNode,
+    /// Nobody knows whether it was done.
+    #[error("no answer from the session's node")]
+    Timeout,
+    #[error("the session's node cannot be reached, or not understood")]
+    Unavailable,
 }
 
 /// A request that brings packets. There is one at a time.

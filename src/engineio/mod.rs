@@ -4,6 +4,9 @@
 //! handshake to its end ([`run`]); requests of the client reach it through its [`Door`], everybody else through its outbox,
 //! whose frames are those of a WebSocket on either transport. What the messages mean is the [`Handler`]'s business.
 //!
+//! A session's id names the node that owns it, by a name that is new at every start. What a client sends to another node is
+//! passed on to that one ([`Remote`]), as requests over the backplane.
+//!
 //! In: packets of WebSocket frames, and of bodies that `http` has read. Out: what waits in the outbox, and one answer to
 //! each request.
 
@@ -12,10 +15,14 @@ mod counted;
 mod door;
 mod handler;
 mod heartbeat;
+mod owner;
 mod polling;
 mod probe;
+mod remote;
 mod run;
 mod sessions;
+mod way;
+mod words;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -23,12 +30,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 pub use self::close::CloseReason;
-pub use self::door::{Candidate, Door, Post, Refused};
+pub use self::door::{Candidate, Door, Refused};
 pub use self::handler::{Handler, Layer};
+pub use self::remote::Remote;
+pub use self::way::{Post, Way};
 
+use self::owner::Held;
 use self::polling::Polling;
 use self::run::{Link, Session};
 use self::sessions::Sessions;
+use crate::backplane::Backplane;
 use crate::hub::{Connections, Outbox, Pulse};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::socketio::{Handshake, Sid};
@@ -54,6 +65,8 @@ pub struct Options {
 pub struct Engine {
     options: Options,
     sessions: Arc<Sessions>,
+    held: Held,
+    backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     pulse: Arc<Pulse>,
     telemetry: Arc<Telemetry>,
@@ -63,11 +76,20 @@ impl Engine {
     #[must_use]
     pub fn new(
         options: Options,
+        backplane: Arc<dyn Backplane>,
         connections: Arc<Connections>,
         pulse: Arc<Pulse>,
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
-        Arc::new(Self { options, sessions: Sessions::new(), connections, pulse, telemetry })
+        Arc::new(Self {
+            options,
+            sessions: Sessions::new(),
+            held: Held::default(),
+            backplane,
+            connections,
+            pulse,
+            telemetry,
+        })
     }
 
     #[must_use]
@@ -75,10 +97,14 @@ impl Engine {
         &self.options
     }
 
-    /// The door of a session of this node.
+    /// The way to a session: to the node that its id names, this one or another. Only that one knows whether it lives.
     #[must_use]
-    pub fn find(&self, sid: Sid) -> Option<Arc<Door>> {
-        self.sessions.find(sid)
+    pub fn find(self: &Arc<Self>, sid: Sid) -> Option<Way> {
+        if sid.node == self.sessions.node() {
+            return self.sessions.find(sid).map(Way::Here);
+        }
+        let others = self.backplane.requests().is_some();
+        others.then(|| Way::Elsewhere(Remote::new(Arc::clone(self), sid)))
     }
 
     /// Begins a session on long-polling, in a task that keeps `held` to its end; returns its id, and the body that

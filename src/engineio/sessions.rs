@@ -33,6 +33,10 @@ impl Sessions {
         Arc::new(Self { node: Uuid::new_v4(), by_half: Mutex::default() })
     }
 
+    pub(super) const fn node(&self) -> Uuid {
+        self.node
+    }
+
     /// An id for a session that nobody will ask for.
     pub(super) fn sid(&self) -> Sid {
         Sid { node: self.node, session: Uuid::new_v4() }

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::any;
 use tower::ServiceExt;
 
-use crate::engineio::{Door, Engine, Layer, Refused};
+use crate::engineio::{Engine, Layer, Refused, Way};
 use crate::http::connection::{self, Edge};
 use crate::http::gzip;
 use crate::http::limits::{AddressLimit, body, rate};
@@ -109,13 +109,13 @@ impl<L: Layer> Service<L> {
             return Err(Fault::BadRequest);
         }
         let Some(sid) = query.sid else { return self.open(head, carrier, query.version_is_4) };
-        let door = sid.parse().ok().and_then(|sid: Sid| self.engine.find(sid)).ok_or(Fault::UnknownSession)?;
+        let way = sid.parse().ok().and_then(|sid: Sid| self.engine.find(sid)).ok_or(Fault::UnknownSession)?;
         if !self.edge.origins.allow(&head.headers) {
             return Err(Fault::Forbidden);
         }
         match (carrier, is_upgrade(&head.headers)) {
-            (Carrier::WebSocket, true) => self.take_over(head, &door),
-            (Carrier::Polling, false) if !door.has_moved() => self.request(head, body, &door).await,
+            (Carrier::WebSocket, true) => self.take_over(head, &way),
+            (Carrier::Polling, false) if !way.has_moved() => self.request(head, body, &way).await,
             (Carrier::WebSocket, false) | (Carrier::Polling, _) => Err(Fault::BadRequest),
         }
     }
@@ -160,7 +160,8 @@ impl<L: Layer> Service<L> {
     }
 
     /// A WebSocket for a session on long-polling. One too many is accepted and closed: the session must not hear of it.
-    fn take_over(&self, head: &mut Parts, door: &Arc<Door>) -> Result<Response, Fault> {
+    fn take_over(&self, head: &mut Parts, way: &Way) -> Result<Response, Fault> {
+        let Way::Here(door) = way else { return Err(Fault::UnknownSession) };
         let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
         let engine = Arc::clone(&self.engine);
         let limit = engine.options().max_payload;
@@ -171,20 +172,20 @@ impl<L: Layer> Service<L> {
     }
 
     /// A request of a session on long-polling.
-    async fn request(&self, head: &Parts, body: Body, door: &Arc<Door>) -> Result<Response, Fault> {
+    async fn request(&self, head: &Parts, body: Body, way: &Way) -> Result<Response, Fault> {
         match head.method {
             Method::GET => {
-                let body = door.poll().await?;
+                let body = way.poll().await?;
                 let mut response = gzip::answer(&head.headers, body, self.answers.compress_from);
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
                 Ok(response)
             }
             Method::POST => {
                 if head.headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind == "application/octet-stream") {
-                    door.misuse().await;
+                    way.misuse().await;
                     return Err(Fault::Session(Refused::Closed));
                 }
-                let post = door.begin_post().await?;
+                let post = way.begin_post().await?;
                 let limit = self.engine.options().max_payload;
                 let body = body::take(head, body, limit, body::TIMEOUT).await.map_err(Fault::Body)?;
                 post.bring(body).await?;
@@ -210,7 +211,8 @@ impl From<Refused> for Fault {
     fn from(refused: Refused) -> Self {
         match refused {
             Refused::Moved => Self::BadRequest,
-            Refused::Closed => Self::Session(refused),
+            Refused::Unknown | Refused::NoNode => Self::UnknownSession,
+            Refused::Closed | Refused::Timeout | Refused::Unavailable => Self::Session(refused),
         }
     }
 }

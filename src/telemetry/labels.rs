@@ -189,10 +189,17 @@ labels! {
         Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
+    /// What became of a request of a client whose session is at another node.
+    Forwarded("result") {
+        Done = "done", Moved = "moved", Closed = "closed", UnknownSession = "unknown_session",
+        UnknownNode = "unknown_node", Timeout = "timeout", Unavailable = "unavailable",
+    }
+
     /// What a word among nodes is.
     Topic("topic") {
         Heartbeat = "heartbeat", Question = "question", Answer = "answer", Control = "control", Watch = "watch",
         Post = "post", Census = "census", Emit = "emit", Ack = "ack",
+        Session = "session",
     }
 
     /// What a stream holds that all nodes share.

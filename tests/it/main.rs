@@ -25,6 +25,7 @@ mod secrecy;
 mod security;
 mod services;
 mod session;
+mod socketio_nodes;
 mod starting;
 mod storms;
 mod streams;

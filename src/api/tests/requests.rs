@@ -48,7 +48,7 @@ impl Requests for Outside {
         Err(RequestError::NoResponder(subject.to_owned()))
     }
 
-    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
+    async fn serve(&self, pattern: &str, _: usize) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         assert_eq!(pattern, "api.*");
         Ok(self.incoming.lock().take().unwrap())
     }

@@ -21,7 +21,7 @@ use crate::telemetry::{Pace, Telemetry};
 
 /// Nodes share the requests of one subject.
 const GROUP: &str = "midplane";
-/// Requests of one subject that wait for whoever serves it, and those that wait for its answer.
+/// Requests of one subject that wait for whoever serves it.
 const WAITING: usize = 256;
 
 #[async_trait]
@@ -54,7 +54,7 @@ impl Requests for Nats {
         told.await.map_err(|error| RequestError::Unavailable(error.to_string()))
     }
 
-    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
+    async fn serve(&self, pattern: &str, at_once: usize) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         let whole = self.subjects.below(pattern);
         let unavailable = |why: String| SubscribeError::Unavailable(why);
         let subscriber = self.services.client.queue_subscribe(whole.clone(), GROUP.to_owned()).await;
@@ -66,7 +66,7 @@ impl Requests for Nats {
         }
         let (sender, receiver) = mpsc::channel(WAITING);
         let inboxes = Arc::clone(&self.inboxes);
-        tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone(), inboxes));
+        tokio::spawn(serve(subscriber, sender, self.services.clone(), self.subjects.clone(), inboxes, at_once));
         Ok(receiver)
     }
 }
@@ -109,6 +109,7 @@ async fn serve(
     link: Link,
     subjects: Subjects,
     inboxes: Arc<Inboxes>,
+    at_once: usize,
 ) {
     let mut answers = FuturesUnordered::new();
     loop {
@@ -119,7 +120,7 @@ async fn serve(
                     warn!(%error, "an answer was not sent");
                 }
             }
-            request = requests.next(), if answers.len() < WAITING => {
+            request = requests.next(), if answers.len() < at_once => {
                 let Some(message) = request else { break };
                 let Some(reply) = message.reply.clone() else {
                     debug!(subject = %message.subject, "a request that wants no answer");

@@ -136,7 +136,7 @@ impl Requests for NatsBackend {
         self.request(subject, headers, body, Duration::ZERO).await.map(drop)
     }
 
-    async fn serve(&self, pattern: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
+    async fn serve(&self, pattern: &str, _: usize) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         Err(SubscribeError::Unavailable(pattern.to_owned()))
     }
 }

@@ -8,6 +8,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
+use crate::backplane::embedded::Embedded;
 use crate::engineio::{CloseReason, Engine, Handler, Layer, Options};
 use crate::http::limits::Gate;
 use crate::hub::{Connections, Control, Order, Pulse};
@@ -90,7 +91,9 @@ async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
     let pulse = Pulse::new();
     tokio::spawn(Arc::clone(&pulse).run());
     let connections = Connections::new();
-    let engine = Engine::new(options, Arc::clone(&connections), pulse, telemetry());
+    let (feed, _) = crate::backplane::feed::open(1);
+    let backplane = Embedded::new(&Namespaces(HashMap::new()), 1 << 20, feed);
+    let engine = Engine::new(options, backplane, Arc::clone(&connections), pulse, telemetry());
     let edge = Arc::new(open_edge());
     let answers = crate::http::engineio::Answers { compress_from: Some(1024), cookie: Some("io".to_owned()) };
     let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None, &answers);

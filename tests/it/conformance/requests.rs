@@ -42,7 +42,7 @@ async fn who_hears_a_pattern_hears_all_its_topics_and_no_other(node: &Member) {
 }
 
 async fn an_answer_comes_back(requests: &dyn Requests) {
-    let mut served = requests.serve("test.*").await.unwrap();
+    let mut served = requests.serve("test.*", 256).await.unwrap();
     let asking = requests.request("test.echo", &[("User", "ada"), ("Bad\nName", "x")], Bytes::from("ping"), LONG);
     let serving = async {
         let request = served.recv().await.unwrap();
@@ -62,7 +62,7 @@ async fn nobody_serving_is_said_at_once(requests: &dyn Requests) {
 }
 
 async fn a_dropped_reply_is_a_timeout(requests: &dyn Requests) {
-    let mut served = requests.serve("test2.*").await.unwrap();
+    let mut served = requests.serve("test2.*", 256).await.unwrap();
     let asking = requests.request("test2.drop", &[], Bytes::new(), Duration::from_millis(300));
     let (answer, _) = tokio::join!(asking, async { drop(served.recv().await.unwrap()) });
     assert!(matches!(answer, Err(RequestError::Timeout(_))), "{answer:?}");

@@ -110,7 +110,7 @@ async fn nodes_share_the_requests_of_a_subject() {
     let server = NatsServer::start().await;
     let settings = nats([server.url()], 1);
     let nodes = join_all((0..3).map(|_| join(&settings))).await;
-    let serving: Vec<_> = join_all(nodes.iter().map(|node| node.backplane.requests().unwrap().serve("work.*")))
+    let serving: Vec<_> = join_all(nodes.iter().map(|node| node.backplane.requests().unwrap().serve("work.*", 256)))
         .await
         .into_iter()
         .map(|served| {

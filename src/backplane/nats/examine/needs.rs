@@ -126,6 +126,7 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
         ("watch", "what operators watch"),
         ("api.*", "calls of the server API"),
         ("node.%doctor.emulation", "what clients on streams say elsewhere"),
+        ("node.%doctor.engineio", "what clients of Socket.IO ask elsewhere"),
     ] {
         needs.subscribe(subjects.below(topic), &below, what_for);
     }

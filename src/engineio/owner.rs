@@ -1,0 +1,167 @@
+//! What other nodes ask about the sessions of this one, for clients whose requests came to them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{StreamExt, stream};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
+use uuid::Uuid;
+
+use super::Engine;
+use super::door::{Door, Refused};
+use super::words::{Said, Verb, Word, subject};
+use crate::backplane::{Request, SubscribeError};
+use crate::protocol::socketio::Sid;
+use crate::telemetry::Topic;
+
+/// Requests of other nodes that wait for an answer at a time. Others wait in the backplane's queue.
+const AT_ONCE: usize = 16 * 1024;
+/// How long another node may take to ask for the next part of an answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Requests that wait here for what there is to say to clients, by session and number.
+#[derive(Default)]
+pub(super) struct Held(Mutex<HashMap<(Uuid, u64), mpsc::Sender<More>>>);
+
+/// What comes of a request while it waits, or is answered part by part.
+enum More {
+    BrokenOff,
+    Rest(oneshot::Sender<Bytes>),
+}
+
+/// A request that waits; it is known as long as this lives.
+struct Holding<'a> {
+    held: &'a Held,
+    key: (Uuid, u64),
+    more: mpsc::Receiver<More>,
+}
+
+impl Held {
+    fn hold(&self, session: Uuid, number: u64) -> Option<Holding<'_>> {
+        let key = (session, number);
+        let (sender, more) = mpsc::channel(1);
+        match self.0.lock().entry(key) {
+            Entry::Occupied(_) => None,
+            Entry::Vacant(vacant) => {
+                vacant.insert(sender);
+                Some(Holding { held: self, key, more })
+            }
+        }
+    }
+
+    /// Passes on what concerns a request that waits; whether there is such a one.
+    fn pass(&self, session: Uuid, number: u64, more: More) -> bool {
+        self.0.lock().get(&(session, number)).is_some_and(|waiting| waiting.try_send(more).is_ok())
+    }
+
+    fn has(&self, session: Uuid, number: u64) -> bool {
+        self.0.lock().contains_key(&(session, number))
+    }
+}
+
+impl Drop for Holding<'_> {
+    fn drop(&mut self) {
+        self.held.0.lock().remove(&self.key);
+    }
+}
+
+impl Engine {
+    /// Begins to take what other nodes ask; `None` where there are none. Give it to [`answer`](Self::answer).
+    ///
+    /// # Errors
+    /// When the backplane does not accept the subscription.
+    pub async fn listen(&self) -> Result<Option<mpsc::Receiver<Request>>, SubscribeError> {
+        match self.backplane.requests() {
+            Some(requests) => requests.serve(&subject(self.sessions.node()), AT_ONCE).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Answers what other nodes ask, until they cannot any more.
+    pub async fn answer(self: Arc<Self>, asked: mpsc::Receiver<Request>) {
+        let asked = stream::unfold(asked, async |mut asked| Some((asked.recv().await?, asked)));
+        asked.for_each_concurrent(None, |request| self.answer_one(request)).await;
+    }
+
+    async fn answer_one(&self, request: Request) {
+        let Request { headers, body, room, reply, .. } = request;
+        let word = Word::read(&headers).filter(|_| body.len() <= self.options.max_payload);
+        let Some(Word { session, verb, number }) = word else {
+            return self.telemetry.cluster.not_understood(Topic::Session);
+        };
+        let said = match verb {
+            Verb::Rest => {
+                // Where nobody takes it, dropping it leaves whoever asked to its timeout.
+                self.held.pass(session, number, More::Rest(reply));
+                return;
+            }
+            Verb::Check => known(self.held.has(session, number)),
+            Verb::BreakOff => known(self.held.pass(session, number, More::BrokenOff)),
+            Verb::Poll | Verb::Post | Verb::Misuse => {
+                match self.sessions.find(Sid { node: self.sessions.node(), session }) {
+                    None => Said::Unknown,
+                    Some(door) if verb == Verb::Poll => return self.hold(&door, number, room, reply).await,
+                    Some(door) if verb == Verb::Post => done(post(&door, body).await),
+                    Some(door) => {
+                        door.misuse().await;
+                        Said::Closed
+                    }
+                }
+            }
+        };
+        // Whoever asked may be gone.
+        let _ = reply.send(said.encode());
+    }
+
+    /// Lets a request wait as one of this node would, and answers in parts of what fits into `room`.
+    async fn hold(&self, door: &Arc<Door>, number: u64, room: usize, reply: oneshot::Sender<Bytes>) {
+        let Some(mut holding) = self.held.hold(door.sid().session, number) else {
+            let _ = reply.send(Said::Closed.encode());
+            return;
+        };
+        let polled = tokio::select! {
+            biased;
+            polled = door.poll() => polled,
+            _ = holding.more.recv() => Err(Refused::Closed),
+        };
+        let mut reply = reply;
+        let mut rest = match polled {
+            Ok(body) => body,
+            Err(refused) => {
+                let _ = reply.send(Said::from(refused).encode());
+                return;
+            }
+        };
+        loop {
+            let part = rest.split_to(rest.len().min(room.saturating_sub(Said::OVERHEAD).max(1)));
+            let said = if rest.is_empty() { Said::Done(part) } else { Said::Part(part) };
+            // From here on it is the other node's to tell whether it came.
+            let _ = reply.send(said.encode());
+            if rest.is_empty() {
+                return;
+            }
+            reply = match timeout(PATIENCE, holding.more.recv()).await {
+                Ok(Some(More::Rest(reply))) => reply,
+                // The client will not get the rest of what it was told in part.
+                Ok(Some(More::BrokenOff) | None) | Err(_) => return door.misuse().await,
+            };
+        }
+    }
+}
+
+async fn post(door: &Arc<Door>, body: Bytes) -> Result<(), Refused> {
+    door.begin_post().await?.bring(body).await
+}
+
+fn done(outcome: Result<(), Refused>) -> Said {
+    outcome.map_or_else(Said::from, |()| Said::Done(Bytes::new()))
+}
+
+fn known(known: bool) -> Said {
+    if known { Said::Done(Bytes::new()) } else { Said::Unknown }
+}

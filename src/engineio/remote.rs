@@ -1,0 +1,148 @@
+//! A session of another node: what its client asks of this one is passed on, as requests below the backplane's prefix.
+
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt;
+use tokio::time::sleep;
+
+use super::Engine;
+use super::door::Refused;
+use super::words::{Said, Verb, Word, subject};
+use crate::backplane::RequestError;
+use crate::protocol::socketio::Sid;
+use crate::telemetry::Forwarded;
+
+/// How long the owner may take to answer beyond the time that a request waits there.
+const MARGIN: Duration = Duration::from_secs(10);
+/// How often it is asked whether a request still waits: where it died nobody would answer.
+const CHECK: Duration = Duration::from_secs(5);
+/// Bytes of one answer in all its parts.
+const LARGEST: usize = 64 << 20;
+
+/// A session of another node.
+#[derive(Clone)]
+pub struct Remote {
+    engine: Arc<Engine>,
+    sid: Sid,
+}
+
+/// A request that waits at the owner. Dropped before its end it is broken off there too.
+struct Waiting {
+    remote: Remote,
+    number: u64,
+    over: bool,
+}
+
+impl Remote {
+    pub(super) const fn new(engine: Arc<Engine>, sid: Sid) -> Self {
+        Self { engine, sid }
+    }
+
+    pub(super) async fn poll(&self) -> Result<Bytes, Refused> {
+        let number = rand::random();
+        let mut waiting = Waiting { remote: self.clone(), number, over: false };
+        let outcome = self.wait(number).await;
+        waiting.over = outcome.is_ok();
+        self.count(&outcome);
+        outcome
+    }
+
+    async fn wait(&self, number: u64) -> Result<Bytes, Refused> {
+        let within = self.engine.options.ping_interval + MARGIN;
+        let mut asking = pin!(self.ask(Verb::Poll, number, Bytes::new(), within));
+        let said = tokio::select! {
+            biased;
+            said = &mut asking => said,
+            // What was said before it had gone came before this was known.
+            refused = self.gone(number) => asking.now_or_never().unwrap_or(Err(refused)),
+        };
+        self.collect(number, said?).await
+    }
+
+    /// Ends once the owner knows nothing of a request any more.
+    async fn gone(&self, number: u64) -> Refused {
+        loop {
+            sleep(CHECK).await;
+            match self.ask(Verb::Check, number, Bytes::new(), CHECK).await {
+                Ok(Said::Done(_)) | Err(Refused::Timeout | Refused::Unavailable) => {}
+                Ok(Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed) => return Refused::Closed,
+                Err(refused) => return refused,
+            }
+        }
+    }
+
+    /// Puts an answer together: it may be larger than what any server carries at once.
+    async fn collect(&self, number: u64, mut said: Said) -> Result<Bytes, Refused> {
+        let mut whole = BytesMut::new();
+        loop {
+            let (part, last) = match said {
+                Said::Done(part) if whole.is_empty() => return Ok(part),
+                Said::Done(part) => (part, true),
+                Said::Part(part) => (part, false),
+                Said::Unknown => return Err(Refused::Unknown),
+                Said::Moved => return Err(Refused::Moved),
+                Said::Closed => return Err(Refused::Closed),
+            };
+            if whole.len() + part.len() > LARGEST {
+                return Err(Refused::Unavailable);
+            }
+            whole.extend_from_slice(&part);
+            if last {
+                return Ok(whole.freeze());
+            }
+            said = self.ask(Verb::Rest, number, Bytes::new(), MARGIN).await?;
+        }
+    }
+
+    pub(super) async fn post(&self, body: Bytes) -> Result<(), Refused> {
+        let within = self.engine.options.ping_timeout + MARGIN;
+        let outcome = match self.ask(Verb::Post, 0, body, within).await {
+            Ok(said) => self.collect(0, said).await.map(drop),
+            Err(refused) => Err(refused),
+        };
+        self.count(&outcome);
+        outcome
+    }
+
+    pub(super) async fn misuse(&self) {
+        // If it is over, all the better.
+        let _ = self.ask(Verb::Misuse, 0, Bytes::new(), MARGIN).await;
+    }
+
+    async fn ask(&self, verb: Verb, number: u64, body: Bytes, within: Duration) -> Result<Said, Refused> {
+        let requests = self.engine.backplane.requests().ok_or(Refused::NoNode)?;
+        let headers = Word { session: self.sid.session, verb, number }.headers();
+        let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+        match requests.request(&subject(self.sid.node), &headers, body, within).await {
+            Ok(answer) => Said::decode(answer.body).ok_or(Refused::Unavailable),
+            Err(RequestError::NoResponder(_)) => Err(Refused::NoNode),
+            Err(RequestError::Timeout(_)) => Err(Refused::Timeout),
+            Err(RequestError::Unavailable(_)) => Err(Refused::Unavailable),
+        }
+    }
+
+    fn count<T>(&self, outcome: &Result<T, Refused>) {
+        let result = match outcome {
+            Ok(_) => Forwarded::Done,
+            Err(Refused::Moved) => Forwarded::Moved,
+            Err(Refused::Closed) => Forwarded::Closed,
+            Err(Refused::Unknown) => Forwarded::UnknownSession,
+            Err(Refused::NoNode) => Forwarded::UnknownNode,
+            Err(Refused::Timeout) => Forwarded::Timeout,
+            Err(Refused::Unavailable) => Forwarded::Unavailable,
+        };
+        self.engine.telemetry.clients.forwarded.of(result).increment(1);
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        if !self.over {
+            let (remote, number) = (self.remote.clone(), self.number);
+            tokio::spawn(async move { remote.ask(Verb::BreakOff, number, Bytes::new(), MARGIN).await });
+        }
+    }
+}

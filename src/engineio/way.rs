@@ -1,0 +1,76 @@
+//! How requests reach a session, wherever it is.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::door::{self, Door, Refused};
+use super::remote::Remote;
+
+/// How requests reach a session.
+pub enum Way {
+    Here(Arc<Door>),
+    /// At another node, which may know nothing of it.
+    Elsewhere(Remote),
+}
+
+/// A request that brings packets.
+pub enum Post {
+    Here(door::Post),
+    Elsewhere(Remote),
+}
+
+impl Way {
+    /// Whether the session has moved to a WebSocket, as far as this node knows.
+    #[must_use]
+    pub fn has_moved(&self) -> bool {
+        match self {
+            Self::Here(door) => door.has_moved(),
+            Self::Elsewhere(_) => false,
+        }
+    }
+
+    /// Waits for what there is to say to the client, a body.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn poll(&self) -> Result<Bytes, Refused> {
+        match self {
+            Self::Here(door) => door.poll().await,
+            Self::Elsewhere(remote) => remote.poll().await,
+        }
+    }
+
+    /// Begins a request that brings packets; before its body is read, so that a second one is noticed. One that comes to
+    /// another node than the first is noticed once it is read.
+    ///
+    /// # Errors
+    /// See [`Refused`]. A second one ends the session.
+    pub async fn begin_post(&self) -> Result<Post, Refused> {
+        match self {
+            Self::Here(door) => door.begin_post().await.map(Post::Here),
+            Self::Elsewhere(remote) => Ok(Post::Elsewhere(remote.clone())),
+        }
+    }
+
+    /// Ends the session for what its client did.
+    pub async fn misuse(&self) {
+        match self {
+            Self::Here(door) => door.misuse().await,
+            Self::Elsewhere(remote) => remote.misuse().await,
+        }
+    }
+}
+
+impl Post {
+    /// Brings the packets; returns once the session has taken them, so that the next ones cannot overtake.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn bring(self, body: Bytes) -> Result<(), Refused> {
+        match self {
+            Self::Here(post) => post.bring(body).await,
+            Self::Elsewhere(remote) => remote.post(body).await,
+        }
+    }
+}

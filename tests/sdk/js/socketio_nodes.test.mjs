@@ -1,0 +1,178 @@
+// Unmodified clients of Socket.IO over several nodes, behind the project's nginx, which sends each request to any of them.
+import assert from 'node:assert/strict';
+import { after, before, describe, test } from 'node:test';
+import { connect } from '@nats-io/transport-node';
+import { io as newest } from 'socket.io-client';
+import { io as oldest } from 'socket.io-client-oldest';
+
+import { NatsServer, Nginx, Node, eventually } from './harness.mjs';
+
+const clients = { newest, oldest };
+const namespaces = [{ name: '/', rooms: 'chat', join: ['lobby'], ack_timeout: '5s' }, { name: '/live', rooms: 'plain', join: ['lobby'], ack_timeout: '5s' }];
+
+let nats;
+let backend;
+let names = 0;
+
+/** The name of an event of one test. */
+const fresh = word => `${word}-${process.pid}-${(names += 1)}`;
+
+before(async () => {
+  nats = await NatsServer.start();
+  backend = await connect({ servers: nats.url });
+});
+
+after(async () => {
+  await backend?.close();
+  await nats?.kill();
+});
+
+/** Nodes, and nginx in front of them; ended with the tests that use them. */
+async function cluster(names) {
+  const environment = {
+    NATS_URL: nats.url,
+    MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify(namespaces),
+    MIDPLANE_HTTP__TRUSTED_PROXIES: '127.0.0.1',
+  };
+  const nodes = await Promise.all(names.map(name => Node.start(name, environment)));
+  const proxy = await Nginx.start(nodes);
+  const stop = async () => {
+    await proxy.stop();
+    await Promise.all(nodes.map(node => node.stop()));
+  };
+  return { nodes, proxy, stop };
+}
+
+/** A connected socket, with the events that it has heard and how often it has come in; closed after the test. */
+async function open(t, proxy, io, options, path = '/') {
+  const socket = io(proxy.url + path, { forceNew: true, reconnectionDelay: 50, reconnectionDelayMax: 200, ...options });
+  t.after(() => socket.close());
+  socket.heard = [];
+  socket.connects = 0;
+  socket.on('connect', () => { socket.connects += 1; });
+  socket.onAny((...event) => socket.heard.push(event));
+  await eventually('it comes in', () => socket.connected);
+  return socket;
+}
+
+const emitted = (socket, ...event) => new Promise((resolve, reject) => {
+  const timer = setTimeout(() => reject(new Error(`no acknowledgement of ${event[0]}`)), 20_000);
+  socket.emit(...event, (...args) => {
+    clearTimeout(timer);
+    resolve(args);
+  });
+});
+
+/** Serves an event: `answer` gets the request. */
+async function serve(t, event, answer, path = '/') {
+  const namespace = path === '/' ? '_' : path.slice(1);
+  const subscription = backend.subscribe(`midplane.sio.${namespace}.${event}`, { callback: (_, message) => answer(message) });
+  await backend.flush();
+  t.after(() => subscription.unsubscribe());
+}
+
+/** Calls the server API at a node; its result. */
+async function call(node, method, params) {
+  const { result, error } = await node.api(method, params);
+  assert.equal(error, undefined);
+  return result;
+}
+
+/** How many requests went over NATS, of all nodes. */
+const forwarded = async (nodes, result) => {
+  const line = `midplane_socketio_forwarded_total{result="${result}"}`;
+  return (await Promise.all(nodes.map(node => node.metric(line)))).reduce((sum, some) => sum + some, 0);
+};
+
+for (const [age, io] of Object.entries(clients)) {
+  describe(`${age} client by long-polling alone, two nodes`, { timeout: 120_000 }, () => {
+    let nodes, proxy, stop;
+    before(async () => ({ nodes, proxy, stop } = await cluster(['ada', 'bob'])));
+    after(() => stop?.());
+    const options = { transports: ['polling'] };
+
+    test('what it says is taken in order, and answered', async t => {
+      const event = fresh('say');
+      const said = [];
+      await serve(t, event, message => {
+        const [, number] = message.json();
+        said.push(number);
+        message.respond(JSON.stringify([number * 2]));
+      });
+      const socket = await open(t, proxy, io, options);
+      const numbers = Array.from({ length: 200 }, (_, number) => number);
+      const answers = await Promise.all(numbers.map(number => emitted(socket, event, number)));
+      assert.deepEqual(said, numbers);
+      assert.deepEqual(answers.flat(), numbers.map(number => number * 2));
+      assert.equal(socket.connects, 1);
+      assert.ok(await forwarded(nodes, 'done') > 0, 'some of it went over the other node');
+    });
+
+    test('buffers go both ways, whole', async t => {
+      const event = fresh('mirror');
+      await serve(t, event, message => {
+        const lengths = message.headers.get('Midplane-Attachments');
+        const json = message.string().slice(0, message.string().indexOf(']') + 1);
+        const [, ...args] = JSON.parse(json);
+        const bytes = message.data.subarray(message.data.length - Number(lengths));
+        message.respond(Buffer.concat([Buffer.from(JSON.stringify(args)), bytes]), { headers: message.headers });
+      });
+      const socket = await open(t, proxy, io, options);
+      for (const size of [0, 3, 100_000, 500_000]) {
+        const buffer = Buffer.alloc(size, 7);
+        const [answer] = await emitted(socket, event, buffer);
+        assert.ok(Buffer.from(answer).equals(buffer), `${size} bytes`);
+      }
+      assert.equal(socket.connects, 1);
+    });
+
+    test('more than one server of NATS carries comes in parts', async t => {
+      const socket = await open(t, proxy, io, options);
+      const event = fresh('large');
+      // In base64 two of them are more than one message of NATS carries.
+      const attachments = [Buffer.alloc(200_000, 1), Buffer.alloc(250_000, 2)];
+      const placeholders = attachments.map((_, num) => ({ _placeholder: true, num }));
+      for (let round = 1; round <= 5; round += 1) {
+        await Promise.all(nodes.map(node => call(node, 'socketio_emit', {
+          to: { sockets: [socket.id] }, event: [event, ...placeholders], attachments: attachments.map(each => each.toString('base64')),
+        })));
+        await eventually('all of it is heard', () => socket.heard.length === 2 * round);
+      }
+      for (const [name, ...buffers] of socket.heard) {
+        assert.equal(name, event);
+        buffers.forEach((buffer, index) => assert.ok(Buffer.from(buffer).equals(attachments[index])));
+      }
+      assert.equal(socket.connects, 1);
+    });
+
+    test('it hears its rooms in order, wherever that comes from, and acknowledges', async t => {
+      const socket = await open(t, proxy, io, options);
+      const event = fresh('news');
+      for (let number = 0; number < 100; number += 1) {
+        await call(nodes[number % 2], 'socketio_emit', { to: { rooms: ['lobby'] }, event: [event, number] });
+      }
+      await eventually('all of it is heard', () => socket.heard.length === 100);
+      assert.deepEqual(socket.heard.map(([, number]) => number), Array.from({ length: 100 }, (_, number) => number));
+      socket.on('ask', (question, answer) => answer(`${question}!`));
+      for (const node of nodes) {
+        const asked = { to: { sockets: [socket.id] }, event: ['ask', 'well'], ack_timeout_ms: 5000 };
+        const { acks, complete } = await call(node, 'socketio_emit', asked);
+        assert.ok(complete);
+        assert.deepEqual(acks.map(({ args }) => args), [['well!']]);
+      }
+      assert.equal(socket.connects, 1);
+    });
+
+    test('who goes is gone everywhere', async t => {
+      const socket = await open(t, proxy, io, options);
+      const known = async () => Object.keys((await call(nodes[0], 'socketio_sockets', { to: { sockets: [socket.id] } })).sockets);
+      const { id } = socket;
+      assert.deepEqual(await known(), [id]);
+      socket.close();
+      await eventually('it is gone', async () => {
+        const { sockets } = await call(nodes[1], 'socketio_sockets', { to: { sockets: [id] } });
+        return Object.keys(sockets).length === 0;
+      });
+    });
+  });
+}
