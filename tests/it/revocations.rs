@@ -224,6 +224,46 @@ async fn a_token_stays_revoked_for_nodes_that_start_after_the_bucket_was_deleted
     client(&late, json!({"sub": "bob", "iat": at(-10)})).await;
 }
 
+#[tokio::test]
+async fn a_token_stays_revoked_for_nodes_that_start_after_a_store_was_rolled_back() {
+    let mut server = NatsServer::start().await;
+    let knows = Node::start(&settings(Some(&server))).await;
+    server.stop().await;
+    let before = server.snapshot();
+    server.restart().await;
+    let revoke = json!({"uid": "first", "expire_at": at(600)});
+    eventually("it is revoked", async || {
+        (call(&knows, "revoke_token", revoke.clone()).await == json!({"result": {}})).then_some(())
+    })
+    .await;
+    server.stop().await;
+    server.roll_back(&before);
+    server.restart().await;
+    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+    eventually("it stands again", async || {
+        let info = operator.request("$JS.API.STREAM.INFO.KV_midplane_revocations", "".into()).await.ok()?;
+        let info: Value = serde_json::from_slice(&info.payload).unwrap();
+        (info["state"]["messages"] == 1).then_some(())
+    })
+    .await;
+    let late = Node::start(&settings(Some(&server))).await;
+    is_turned_away(&late, json!({"sub": "ann", "jti": "first"})).await;
+}
+
+#[tokio::test]
+async fn a_revocation_of_which_a_node_was_not_told_is_found_all_the_same() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings_at(Some(liar.url()))).await);
+    let ann = json!({"sub": "ann", "jti": "first"});
+    let mut there = client(&other, ann.clone()).await;
+    // What is told, and not the word in the description of the bucket.
+    liar.swallow("MSG midplane.registry.revocations.");
+    done(&one, "revoke_token", json!({"uid": "first", "expire_at": at(600)})).await;
+    assert_eq!(there.closed().await.0, 3500);
+    is_turned_away(&other, ann).await;
+}
+
 /// How often the bucket's leader was asked whether there is more than what is listed already.
 fn lists(asked: &mut async_nats::Subscriber) -> usize {
     let mut count = 0;

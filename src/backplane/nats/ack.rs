@@ -7,11 +7,11 @@
 
 use std::time::Duration;
 
-use async_nats::HeaderMap;
+use async_nats::{HeaderMap, HeaderValue};
 use bytes::Bytes;
 use serde::Deserialize;
 
-use super::connection::{ApiError, Link, parse_answer};
+use super::connection::{ApiError, Link, Refusal, parse_answer};
 
 /// A stream's acknowledgement.
 #[derive(Debug, Deserialize)]
@@ -38,6 +38,23 @@ impl Link {
             Ok(ack)
         } else {
             Err(ApiError::Foreign { subject: subject.to_owned(), stream: stream.to_owned(), by: ack.stream })
+        }
+    }
+
+    /// The same, if the last message of `subject` still has the sequence `over`, 0 for none; `None` where somebody was faster.
+    pub async fn store_over(
+        &self,
+        stream: &str,
+        subject: &str,
+        over: u64,
+        mut headers: HeaderMap,
+        body: Bytes,
+        within: Duration,
+    ) -> Result<Option<Ack>, ApiError> {
+        headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(over));
+        match self.store(stream, subject, Some(headers), body, within).await {
+            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => Ok(None),
+            outcome => outcome.map(Some),
         }
     }
 }

@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use async_nats::{HeaderMap, HeaderValue};
+use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::Instant;
 use tracing::debug;
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal};
-use super::get::leader_get;
+use super::generations::{Generations, Standing};
 use super::streams::{Info, StreamError};
 use crate::backplane::Depths;
 use crate::protocol::{Epoch, Offset};
@@ -35,45 +34,49 @@ impl Record {
     pub fn of(self, epoch: &Epoch) -> Depths {
         if self.epoch == epoch.as_str() { self.depths } else { Depths::default() }
     }
+
+    fn to_bytes(&self) -> Bytes {
+        serde_json::to_vec(self).expect("texts and numbers are JSON").into()
+    }
 }
 
 /// Where the depths of one stream are recorded.
 pub struct Ledger {
-    bucket: String,
-    subject: String,
+    /// In the bucket of epochs.
+    key: String,
     /// A depth beyond the recorded one, and since when all copies were in touch that may have it.
     raised: Mutex<Option<(usize, Instant)>>,
 }
 
 impl Ledger {
-    pub fn new(bucket: &str, stream: &str) -> Self {
-        let subject = format!("$KV.{bucket}.{stream}.depth");
-        Self { bucket: format!("KV_{bucket}"), subject, raised: Mutex::default() }
+    pub fn new(stream: &str) -> Self {
+        Self { key: format!("{stream}.depth"), raised: Mutex::default() }
     }
 
     /// What is recorded.
-    pub async fn read(&self, link: &Link) -> Result<Record, StreamError> {
-        Ok(self.recorded(link).await?.0)
+    pub async fn read(&self, bucket: &Generations) -> Result<Record, StreamError> {
+        Ok(self.standing(bucket).await?.value.unwrap_or_default())
     }
 
     /// Records that the stream keeps no more than `depth`, before it does so. Of whichever life.
-    pub async fn lower(&self, link: &Link, depth: usize) -> Result<(), StreamError> {
+    pub async fn lower(&self, bucket: &Generations, depth: usize) -> Result<(), StreamError> {
         loop {
-            let (mut record, revision) = self.recorded(link).await?;
+            let mut standing = self.standing(bucket).await?;
+            let mut record = standing.value.take().unwrap_or_default();
             if record.depths.now() <= depth {
                 return Ok(());
             }
             record.depths.lower(depth);
-            if self.write(link, &record, revision).await? {
+            if bucket.write(&self.key, record.to_bytes(), &standing).await? {
                 return Ok(());
             }
         }
     }
 
     /// Records what the stream's leader says that it keeps. Another node may be faster.
-    pub async fn note(&self, link: &Link, epoch: &Epoch, info: &Info) -> Result<(), StreamError> {
-        let (record, revision) = self.recorded(link).await?;
-        let mut depths = record.of(epoch);
+    pub async fn note(&self, bucket: &Generations, epoch: &Epoch, info: &Info) -> Result<(), StreamError> {
+        let mut standing = self.standing(bucket).await?;
+        let mut depths = standing.value.take().unwrap_or_default().of(epoch);
         let (had, keeps) = (depths.now(), info.depth());
         if keeps < had {
             depths.lower(keeps);
@@ -83,8 +86,8 @@ impl Ledger {
             return Ok(());
         }
         let record = Record { epoch: epoch.as_str().to_owned(), depths };
-        let written = self.write(link, &record, revision).await?;
-        debug!(self.subject, had, keeps, written, "what the stream keeps of a channel");
+        let written = bucket.write(&self.key, record.to_bytes(), &standing).await?;
+        debug!(self.key, had, keeps, written, "what the stream keeps of a channel");
         Ok(())
     }
 
@@ -107,28 +110,7 @@ impl Ledger {
         }
     }
 
-    /// The record, with the revision under which it stands in the bucket.
-    async fn recorded(&self, link: &Link) -> Result<(Record, u64), StreamError> {
-        let question = serde_json::json!({ "last_by_subj": self.subject });
-        let found = leader_get(link, &self.bucket, &question).await.map_err(|error| self.failed(error))?;
-        Ok(found.map_or_else(Default::default, |entry| {
-            (serde_json::from_slice(&entry.stored.data).unwrap_or_default(), entry.stored.offset.0)
-        }))
-    }
-
-    /// Whether nobody else wrote since that revision.
-    async fn write(&self, link: &Link, record: &Record, revision: u64) -> Result<bool, StreamError> {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(revision));
-        let body = serde_json::to_vec(record).map_err(|error| self.failed(error.into()))?;
-        match link.store(&self.bucket, &self.subject, Some(headers), body.into(), API_TIMEOUT).await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => Ok(false),
-            Err(error) => Err(self.failed(error)),
-        }
-    }
-
-    fn failed(&self, source: ApiError) -> StreamError {
-        StreamError::Api { stream: self.bucket.clone(), source }
+    async fn standing(&self, bucket: &Generations) -> Result<Standing<Record>, StreamError> {
+        bucket.read(&self.key, |data| serde_json::from_slice(data).ok()).await
     }
 }

@@ -1,12 +1,12 @@
-//! The bucket in which each stream's generation stands, the same for all nodes: written under the revision that was read,
-//! and made again where somebody deleted it.
+//! The bucket of epochs: each stream's generation, and how deep it was (`depth`), the same for all nodes. Both are written
+//! under the revision that was read, and the bucket is made again where somebody deleted it.
 
 use std::sync::Arc;
 
-use async_nats::{HeaderMap, HeaderValue};
+use async_nats::HeaderMap;
 use bytes::Bytes;
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal};
+use super::connection::{API_TIMEOUT, ApiError, Link};
 use super::get::leader_get;
 use super::shared::SharedStream;
 use super::streams::{Plan, StreamError, epochs_bucket};
@@ -22,11 +22,15 @@ pub struct Generations {
 }
 
 /// What the bucket says of a stream.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Standing {
+#[derive(Debug)]
+pub struct Standing<T> {
     /// `None` where it says nothing: each is written before anybody is told an epoch, so it was lost, or the stream is new.
-    pub generation: Option<u64>,
+    pub value: Option<T>,
     revision: u64,
+}
+
+impl<T> Standing<T> {
+    const NOTHING: Self = Self { value: None, revision: 0 };
 }
 
 impl Generations {
@@ -36,27 +40,24 @@ impl Generations {
         Self { stream, stored, link }
     }
 
-    /// What stands of a stream now, by the bucket's leader.
-    pub async fn read(&self, stream: &str) -> Result<Standing, StreamError> {
-        let question = serde_json::json!({ "last_by_subj": format!("{}{stream}", self.stored) });
+    /// What stands under `key` now, by the bucket's leader.
+    pub async fn read<T>(&self, key: &str, parse: fn(&[u8]) -> Option<T>) -> Result<Standing<T>, StreamError> {
+        let question = serde_json::json!({ "last_by_subj": format!("{}{key}", self.stored) });
         match leader_get(&self.link, &self.stream.plan.name, &question).await {
-            Ok(found) => Ok(found.map_or_else(Standing::default, |entry| Standing {
-                generation: std::str::from_utf8(&entry.stored.data).ok().and_then(|text| text.parse().ok()),
+            Ok(found) => Ok(found.map_or(Standing::NOTHING, |entry| Standing {
+                value: parse(&entry.stored.data),
                 revision: entry.stored.offset.0,
             })),
-            Err(error) if self.stream.restored_after(&error).await.is_some() => Ok(Standing::default()),
+            Err(error) if self.stream.restored_after(&error).await.is_some() => Ok(Standing::NOTHING),
             Err(error) => Err(self.failed(error)),
         }
     }
 
-    /// Writes a stream's generation over what was read; false where that is no longer what stands.
-    pub async fn write(&self, stream: &str, generation: u64, over: Standing) -> Result<bool, StreamError> {
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(over.revision));
-        let (subject, body) = (format!("{}{stream}", self.stored), Bytes::from(generation.to_string()));
-        match self.link.store(&self.stream.plan.name, &subject, Some(headers), body, API_TIMEOUT).await {
-            Ok(_) => Ok(true),
-            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => Ok(false),
+    /// Writes over what was read; false where that is no longer what stands.
+    pub async fn write<T>(&self, key: &str, body: Bytes, over: &Standing<T>) -> Result<bool, StreamError> {
+        let (stream, subject) = (&self.stream.plan.name, format!("{}{key}", self.stored));
+        match self.link.store_over(stream, &subject, over.revision, HeaderMap::new(), body, API_TIMEOUT).await {
+            Ok(written) => Ok(written.is_some()),
             Err(error) if self.stream.restored_after(&error).await.is_some() => Ok(false),
             Err(error) => Err(self.failed(error)),
         }

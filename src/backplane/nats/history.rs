@@ -218,7 +218,7 @@ impl History for Nats {
 
     async fn bounds(&self, namespace: &str) -> Result<Bounds, HistoryError> {
         let keep = self.keep(namespace)?;
-        let (described, recorded) = tokio::join!(self.described(keep), keep.depths.read(&self.link));
+        let (described, recorded) = tokio::join!(self.described(keep), keep.depths.read(&self.generations));
         let (info, epoch) = described?;
         let last = Offset(info.state.last_seq);
         let first = if info.state.messages == 0 { last.next() } else { Offset(info.state.first_seq) };

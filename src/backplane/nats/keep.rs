@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use async_nats::HeaderMap;
+use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tokio::time::{Instant, timeout_at};
 use tracing::{info, warn};
 
-use super::connection::{ApiError, Link, Refusal};
+use super::connection::{ApiError, Link};
 use super::depth::Ledger;
 use super::epoch::{Evidence, Life, Witnesses, examine, last_of, next_generation};
 use super::generations::Generations;
-use super::streams::{Info, Plan, StreamError, epochs_bucket};
+use super::streams::{Info, Plan, StreamError};
 use super::subjects::Subjects;
 use super::vigil::is_gone;
 use crate::backplane::message;
@@ -78,7 +79,7 @@ impl Keep {
         let epoch = life.epoch(&plan.name);
         Self {
             namespace: Arc::clone(namespace),
-            depths: Ledger::new(&epochs_bucket(&options.prefix), &plan.name),
+            depths: Ledger::new(&plan.name),
             plan,
             clock: StoreClock::new(),
             probe: Subjects::new(&options.prefix).probe(namespace),
@@ -103,10 +104,10 @@ impl Keep {
     }
 
     /// Makes the stream exist as planned.
-    pub async fn ensure(&self, link: &Link) -> Result<Info, StreamError> {
+    pub async fn ensure(&self, link: &Link, generations: &Generations) -> Result<Info, StreamError> {
         // On what it has less of already, or will in a moment, nobody may count from now on.
         match self.plan.info(link).await {
-            Ok(info) => self.depths.lower(link, info.depth().min(self.plan.will_keep(&info))).await?,
+            Ok(info) => self.depths.lower(generations, info.depth().min(self.plan.will_keep(&info))).await?,
             Err(error) if is_gone(&error) => {}
             Err(error) => return Err(self.failed(error)),
         }
@@ -155,14 +156,9 @@ impl Keep {
         }
         // Twice as many subjects as live at a time: the one that was here before has gone.
         let subject = subjects.mark(&self.namespace, part % (2 * MARKS));
-        let mut headers = HeaderMap::new();
-        headers.insert("Nats-Expected-Last-Subject-Sequence", "0");
-        match link.store(&self.plan.name, &subject, Some(headers), Default::default(), MARK_PATIENCE).await {
-            Ok(ack) => self.acknowledged(ack.seq),
-            // Another node was faster.
-            Err(ApiError::Refused(refusal))
-                if matches!(refusal.err_code, Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {}
-            Err(error) => return Err(error),
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
+        if let Some(ack) = link.store_over(&self.plan.name, &subject, 0, headers, body, MARK_PATIENCE).await? {
+            self.acknowledged(ack.seq);
         }
         self.marked.store(part, Ordering::Relaxed);
         Ok(())
@@ -304,8 +300,8 @@ impl Keep {
         let stream = &self.plan.name;
         let goes_on = info.created == known.created;
         loop {
-            let standing = generations.read(stream).await?;
-            let next = match standing.generation {
+            let standing = generations.read(stream, generation).await?;
+            let next = match standing.value {
                 // Another life, whoever found it.
                 Some(generation) if !goes_on || generation > known.generation => return Ok(generation),
                 Some(generation) if generation == known.generation && evidence != Evidence::Broken => {
@@ -315,8 +311,8 @@ impl Keep {
                 // A lower one says that the bucket was rolled back.
                 Some(_) | None => next_generation(known.generation),
             };
-            if generations.write(stream, next, standing).await? {
-                self.tell_of(known, standing.generation, next, evidence);
+            if generations.write(stream, next.to_string().into(), &standing).await? {
+                self.tell_of(known, standing.value, next, evidence);
                 return Ok(next);
             }
         }
@@ -369,4 +365,8 @@ impl Keep {
         self.seen.store(info.state.last_seq, Ordering::Relaxed);
         self.life.store(Arc::new((life, epoch)));
     }
+}
+
+fn generation(data: &[u8]) -> Option<u64> {
+    std::str::from_utf8(data).ok()?.parse().ok()
 }

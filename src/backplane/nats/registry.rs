@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, HeaderValue};
@@ -12,7 +13,7 @@ use bytes::Bytes;
 use serde_json::json;
 use tracing::debug;
 
-use super::connection::{API_TIMEOUT, ApiError, Link, Refusal, Unanswered};
+use super::connection::{API_TIMEOUT, ApiError, Link, Unanswered};
 use super::get::{Found, Reader, leader_get};
 use super::headers::Envelope;
 use super::shared::{Found as Life, SharedStream};
@@ -38,6 +39,39 @@ pub struct Shelf {
     link: Link,
     reader: Arc<Reader>,
     watchers: Watchers,
+    told: Told,
+}
+
+/// Up to where watchers were told of everything, or told that they may have missed something.
+#[derive(Debug, Default)]
+struct Told {
+    up_to: AtomicU64,
+    /// Where the bucket ended when it was looked at last.
+    end: AtomicU64,
+}
+
+impl Told {
+    /// Takes note of what is told now; whether something between was not.
+    fn tell(&self, revision: u64) -> bool {
+        let before = self.up_to.fetch_max(revision, Ordering::Relaxed);
+        revision > before + 1
+    }
+
+    /// Takes note that the bucket ends at `end` now; whether something before its last end has not been told since.
+    fn look(&self, end: u64) -> bool {
+        let before = self.end.swap(end, Ordering::Relaxed);
+        self.up_to.fetch_max(before, Ordering::Relaxed) < before
+    }
+
+    fn up_to(&self) -> u64 {
+        self.up_to.load(Ordering::Relaxed)
+    }
+
+    /// Everything before `end` was told, as far as it can be.
+    fn begin(&self, end: u64) {
+        self.up_to.store(end, Ordering::Relaxed);
+        self.end.store(end, Ordering::Relaxed);
+    }
 }
 
 impl Shelf {
@@ -57,7 +91,7 @@ impl Shelf {
             Bucket::Scaling => SharedState::Scaling,
         };
         let stream = SharedStream::new(plan, link.clone(), holds, telemetry);
-        Self { stream, root, stored, link, reader, watchers: Watchers::default() }
+        Self { stream, root, stored, link, reader, watchers: Watchers::default(), told: Told::default() }
     }
 
     /// Where its changes are heard.
@@ -71,25 +105,37 @@ impl Shelf {
         let key = std::str::from_utf8(subject).ok().and_then(|subject| decoded(subject.strip_prefix(&*self.root)?));
         let (Some(key), true) = (key, envelope.stream == Some(&*self.stream.plan.name)) else { return };
         let value = (!envelope.removed).then_some(value);
-        self.watchers.tell(&Change::Entry { key, value, revision: Revision(envelope.sequence()) });
+        let revision = Revision(envelope.sequence());
+        self.watchers.tell(&Change::Entry { key, value, revision });
+        if self.told.tell(revision.0) {
+            self.missed();
+        }
     }
 
-    /// Makes the bucket exist.
+    /// Makes the bucket exist. Whoever watches lists it afterwards.
     pub async fn ensure(&self) -> Result<(), StreamError> {
-        self.tell_of(self.stream.ensure().await?);
+        let told = self.told.up_to();
+        let life = self.stream.ensure().await?;
+        let end = self.stream.last();
+        self.told.begin(end);
+        // A store that was rolled back ends before what it told.
+        self.tell_of(if told > end { Life::Anew } else { life });
         Ok(())
     }
 
-    /// Looks whether the bucket is there and the same.
+    /// Looks whether the bucket is there and the same, and whether everything in it was told.
     pub async fn look(&self) -> Result<(), ApiError> {
         self.tell_of(self.stream.look().await?);
+        if self.told.look(self.stream.last()) {
+            self.missed();
+        }
         Ok(())
     }
 
     fn tell_of(&self, life: Life) {
-        match life {
-            Life::Same => {}
-            Life::Anew => self.watchers.tell(&Change::Lost),
+        if life == Life::Anew {
+            self.told.begin(self.stream.last());
+            self.watchers.tell(&Change::Lost);
         }
     }
 
@@ -147,16 +193,16 @@ impl Shelf {
         subject: &str,
         value: Bytes,
         expected: Option<u64>,
-        mut headers: HeaderMap,
+        headers: HeaderMap,
     ) -> Result<Revision, RegistryError> {
-        if let Some(expected) = expected {
-            headers.insert("Nats-Expected-Last-Subject-Sequence", HeaderValue::from(expected));
-        }
-        match self.link.store(&self.stream.plan.name, subject, Some(headers), value, API_TIMEOUT).await {
-            Ok(ack) => Ok(Revision(ack.seq)),
-            Err(error) if matches!(error.code(), Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT) => {
-                Err(RegistryError::Conflict(String::new()))
-            }
+        let (link, stream) = (&self.link, &self.stream.plan.name);
+        let stored = match expected {
+            Some(over) => link.store_over(stream, subject, over, headers, value, API_TIMEOUT).await,
+            None => link.store(stream, subject, Some(headers), value, API_TIMEOUT).await.map(Some),
+        };
+        match stored {
+            Ok(Some(ack)) => Ok(Revision(ack.seq)),
+            Ok(None) => Err(RegistryError::Conflict(String::new())),
             Err(error) => {
                 self.restore_if_gone(&error).await;
                 Err(unwritten(&error))
@@ -306,6 +352,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn what_was_not_told_is_noticed_by_what_comes_after_it_or_at_the_second_look() {
+        let told = Told::default();
+        told.begin(7);
+        assert!(!told.tell(8));
+        assert!(told.tell(10), "9 is missing");
+        assert!(!told.tell(9) && !told.tell(11), "late, and next");
+        assert!(!told.look(12), "it may be on its way");
+        assert!(told.look(12), "12 had its time");
+        assert!(!told.look(13) && !told.tell(13) && !told.look(13));
+    }
 
     #[test]
     fn names_of_nodes_are_their_own_keys() {

@@ -2,6 +2,7 @@
 //! learns that what it held is gone.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use tracing::warn;
@@ -17,6 +18,8 @@ pub struct SharedStream {
     holds: SharedState,
     /// When the one that this node knows was created. Another time says that everything in it was lost.
     created: Mutex<Option<String>>,
+    /// The last sequence that its leader spoke of.
+    last: AtomicU64,
     /// One at a time makes it again.
     restoring: tokio::sync::Mutex<()>,
     telemetry: Arc<Telemetry>,
@@ -32,7 +35,13 @@ pub enum Found {
 
 impl SharedStream {
     pub fn new(plan: Plan, link: Link, holds: SharedState, telemetry: Arc<Telemetry>) -> Self {
-        Self { plan, link, holds, created: Mutex::default(), restoring: tokio::sync::Mutex::default(), telemetry }
+        let (created, last, restoring) = Default::default();
+        Self { plan, link, holds, created, last, restoring, telemetry }
+    }
+
+    /// The last sequence that its leader spoke of.
+    pub fn last(&self) -> u64 {
+        self.last.load(Ordering::Relaxed)
     }
 
     /// Makes it exist as planned.
@@ -56,6 +65,7 @@ impl SharedStream {
 
     fn compare(&self, info: Info) -> Found {
         self.plan.compare(&info, &self.telemetry);
+        self.last.store(info.state.last_seq, Ordering::Relaxed);
         let before = self.created.lock().replace(info.created.clone());
         if before.is_none_or(|before| before == info.created) {
             return Found::Same;

@@ -169,7 +169,7 @@ impl Vigil {
         }
         self.generations.stream.ensure().await?;
         let checks = self.keeps.values().map(async |keep| {
-            keep.ensure(&self.link).await?;
+            keep.ensure(&self.link, &self.generations).await?;
             self.check(keep).await?;
             let marked = keep.mark(&self.link, &self.subjects).await;
             marked.map_err(|source| StreamError::Api { stream: keep.plan.name.clone(), source })?;
@@ -250,7 +250,7 @@ impl Vigil {
         };
         let info = info?;
         keep.plan.compare(&info, &self.telemetry);
-        keep.depths.note(&self.link, &keep.epoch(), &info).await
+        keep.depths.note(&self.generations, &keep.epoch(), &info).await
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.
