@@ -136,10 +136,14 @@ pub(super) async fn run(presence: Arc<Presence>) {
     };
     loop {
         let (topic, heard) = tokio::select! {
-            Some(question) = questions.recv() => (Topic::Question, vouching.hear_question(&question, &presence.life())),
-            Some(answer) = answered.recv() => (Topic::Answer, vouching.hear_answer(&answer)),
-            else => return,
+            question = questions.recv() => {
+                let heard = question.map(|question| vouching.hear_question(&question, &presence.life()));
+                (Topic::Question, heard)
+            }
+            answer = answered.recv() => (Topic::Answer, answer.map(|answer| vouching.hear_answer(&answer))),
         };
+        // Without either nobody can be believed, or answered.
+        let Some(heard) = heard else { return };
         if heard.is_err() {
             presence.telemetry.cluster.not_understood(topic);
         }
