@@ -1,14 +1,20 @@
 //! `midplane doctor`: what it finds, what it says to do, and that it leaves everything as it was.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 
+use midplane::backplane::nats::examine::{Act, examine};
+use midplane::canary;
+use midplane::settings::Settings;
 use serde_json::{Value, json};
 use tokio::process::Command;
 use tokio::time::timeout;
 
 use crate::support::PATIENCE;
 use crate::support::nats_server::{NatsCluster, NatsServer};
+use crate::support::node::Node;
 use crate::support::process::Process;
 
 /// Namespaces with and without history, and presence: everything that a node does.
@@ -250,4 +256,56 @@ async fn people_read_the_same_as_machines() {
     assert!(text.starts_with("ok       settings     in order\n"), "{text}");
     assert!(text.trim_end().lines().last().unwrap().starts_with("0 failed, "), "{text}");
     assert!(Path::new("/proc/self/limits").exists() == text.contains("soft limit"), "{text}");
+}
+
+/// Whether the doctor's subject is what a node has subscribed to, as far as it names no channel, node or key.
+fn is_tried_by(need: &str, heard: &str) -> bool {
+    let stands_for_any = |token: &str| matches!(token, "*" | ">" | "_") || token.starts_with('%');
+    let (mut needs, mut hears) = (need.split('.'), heard.split('.'));
+    loop {
+        match (needs.next(), hears.next()) {
+            (Some(need), Some(_)) if stands_for_any(need) => return true,
+            (Some(need), Some(heard)) if need == heard => {}
+            (need, heard) => return need.is_none() && heard.is_none(),
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_subject_that_a_node_hears_is_tried_and_no_other() {
+    let server = NatsServer::start().await;
+    let toml = format!(
+        r#"nats.servers = ["{}"]
+        nats.replicas = 1
+        client.allow_anonymous_connect_without_token = true
+        channel.without_namespace = {{ allow_subscribe_for_client = true, allow_subscribe_for_anonymous = true }}
+        channel.namespaces = [{{ name = "kept", history_size = 10, history_ttl = "1h", presence = true, join_leave = true,
+            force_push_join_leave = true, allow_subscribe_for_client = true, allow_subscribe_for_anonymous = true }}]
+        socketio.namespaces = [{{ name = "/" }}]"#,
+        server.url()
+    );
+    let node = Node::start(&toml).await;
+    let mut client = node.client().await;
+    for (id, channel) in [(2, "plain"), (3, "kept:a")] {
+        let told = client.ask(json!({"id": id, "subscribe": {"channel": channel}})).await;
+        assert!(told["subscribe"].is_object(), "{told}");
+    }
+    let page = server.monitor("/connz?subs=true&limit=100").await.unwrap();
+    let page: Value = serde_json::from_str(&page).unwrap();
+    let connections = page["connections"].as_array().unwrap().iter();
+    let heard: BTreeSet<_> = connections
+        .filter_map(|connection| connection["subscriptions_list"].as_array())
+        .flatten()
+        .filter_map(|subject| subject.as_str().map(str::to_owned))
+        .collect();
+
+    let settings = Settings::from_toml(&toml).unwrap();
+    let mut namespaces = settings.channel.namespaces.clone();
+    namespaces.0.insert(canary::NAMESPACE.to_owned(), Arc::new(canary::namespace()));
+    let found = examine(&settings.nats.unwrap(), &namespaces).await.unwrap();
+    let tried: BTreeSet<_> =
+        found.needs.into_iter().filter(|(need, _)| need.act == Act::Subscribe).map(|(need, _)| need.subject).collect();
+    let untried: Vec<_> = heard.iter().filter(|heard| !tried.iter().any(|need| is_tried_by(need, heard))).collect();
+    let unheard: Vec<_> = tried.iter().filter(|need| !heard.iter().any(|heard| is_tried_by(need, heard))).collect();
+    assert!(untried.is_empty() && unheard.is_empty(), "untried: {untried:?}, unheard: {unheard:?}, heard: {heard:#?}");
 }

@@ -125,6 +125,8 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
         ("control", "orders of backends"),
         ("watch", "what operators watch"),
         ("api.*", "calls of the server API"),
+        ("sio-emit", "what other nodes' sockets are told"),
+        ("sio-ack.%doctor", "acknowledgements of other nodes' sockets"),
         ("node.%doctor.emulation", "what clients on streams say elsewhere"),
         ("node.%doctor.engineio", "what clients of Socket.IO ask elsewhere"),
     ] {
@@ -150,6 +152,9 @@ fn presence(needs: &mut Needs, subjects: &Subjects) {
     let channel = Channel::parse(NOBODY, usize::MAX).expect("a name");
     let below = subjects.below(">");
     needs.subscribe(subjects.live_records_of(&channel), &below, "who comes and goes");
+    for topic in ["presence.ask", "presence.vouched.%doctor"] {
+        needs.subscribe(subjects.below(topic), &below, "whose records of presence are right");
+    }
     let occupant = Occupant { node: Arc::from(NOBODY), channel, client: uuid::Uuid::nil() };
     needs.publish(subjects.record(&occupant), &below, "recording who is there").stored = true;
 }
@@ -180,7 +185,12 @@ fn jetstream(needs: &mut Needs, options: &settings::Nats, plan: &Plan) {
         let need = needs.publish(format!("$JS.API.{verb}.{name}"), &grant, what_for);
         need.body = if verb == "STREAM.PURGE" { purge_of_nothing(options) } else { Bytes::from_static(NO_JSON) };
     }
-    let advisories: &[_] = if holds_history { &["LEADER_ELECTED", "QUORUM_LOST"] } else { &["LEADER_ELECTED"] };
+    let advisories: &[_] = match name {
+        _ if holds_history => &["LEADER_ELECTED", "QUORUM_LOST"],
+        // Nothing of it is republished that an election could lose.
+        _ if *name == format!("KV_{}", epochs_bucket(&options.prefix)) => &[],
+        _ => &["LEADER_ELECTED"],
+    };
     for advisory in advisories {
         let subject = format!("$JS.EVENT.ADVISORY.STREAM.{advisory}.{name}");
         let grant = format!("$JS.EVENT.ADVISORY.STREAM.{advisory}.*");
