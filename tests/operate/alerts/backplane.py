@@ -5,6 +5,10 @@ from alerts import fires, quiet
 BUCKET = 'midplane_backplane_publish_duration_seconds_bucket{instance="a",kind="%s",le="%s"}'
 
 
+TAKEN_BACK = 'midplane_backplane_subscriptions_taken_back{instance="%s"}'
+LOST = 'midplane_backplane_state_losses_total{instance="%s",state="%s"}'
+
+
 def acknowledged(kind, within_a_second, within_five):
     return {BUCKET % (kind, "1"): within_a_second, BUCKET % (kind, "5"): within_five, BUCKET % (kind, "+Inf"): within_five}
 
@@ -59,5 +63,14 @@ CASES = {
         fires("copies were taken away", "10m", short("0x5 6x60"), limit="replicas"),
         quiet("somebody gave them back", "10m", short("0x5 6x5 0x60")),
         quiet("all is as wanted", "10m", short("0x60")),
+    ],
+    "MidplaneSubscriptionsTakenBack": [
+        fires("two of one node", "3m", {TAKEN_BACK % "a": "0x4 2x20", TAKEN_BACK % "b": "0x24"}, instance="a"),
+        quiet("granted again at once", "3m", {TAKEN_BACK % "a": "0x4 2 0x20"}),
+    ],
+    "MidplaneSharedStateLost": [
+        fires("every node finds it, once", "6m", {LOST % ("a", "nodes"): "0x10 1x60", LOST % ("b", "nodes"): "0x10 1x60"}, state="nodes"),
+        quiet("long ago", "20m", {LOST % ("a", "nodes"): "0x4 1x100"}),
+        quiet("never", "10m", {LOST % ("a", "nodes"): "0x60", LOST % ("a", "presence"): "0x60"}),
     ],
 }
