@@ -188,6 +188,22 @@ pub enum Entry {
         order: Order,
     },
 
+    /// A node accepted a token of this user, which is taken back sooner or later.
+    LetIn {
+        user: String,
+        node: String,
+        connection: u64,
+    },
+    /// That connection is over.
+    SentAway {
+        connection: u64,
+        code: u32,
+    },
+    /// A node said that all tokens of this user are taken back.
+    Revoked {
+        user: String,
+    },
+
     NodeStarted {
         node: String,
         life: u32,
@@ -237,7 +253,8 @@ const fn file_of(entry: &Entry) -> usize {
         | Entry::PublishUnknown { .. }
         | Entry::PublishRefused { .. }
         | Entry::OrderBegan { .. }
-        | Entry::OrderAcked { .. } => 0,
+        | Entry::OrderAcked { .. }
+        | Entry::Revoked { .. } => 0,
         Entry::Snapshot { .. } | Entry::Expected { .. } | Entry::Joined { .. } | Entry::Left { .. } => 2,
         Entry::NodeStarted { .. }
         | Entry::NodeEnded { .. }
@@ -252,6 +269,8 @@ const fn file_of(entry: &Entry) -> usize {
         | Entry::SubscribeFailed { .. }
         | Entry::Unsubscribed { .. }
         | Entry::Received { .. }
+        | Entry::LetIn { .. }
+        | Entry::SentAway { .. }
         | Entry::Broken { .. } => 1,
     }
 }

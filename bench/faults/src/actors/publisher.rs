@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use async_nats::jetstream::{self, context::PublishErrorKind};
@@ -104,6 +104,24 @@ impl Backend {
         let answer = request(node, call, &headers, &body.to_string(), ATTEMPT).await;
         let answer = answer.ok().and_then(|(_, body)| serde_json::from_str::<Value>(&body).ok());
         answer.is_some_and(|answer| answer["result"].is_object())
+    }
+
+    /// Has all tokens of a user taken back that were issued by now; whether a node said that it is done.
+    pub async fn invalidate(&self, rng: &mut ChaCha8Rng, user: &str) -> bool {
+        // By the clock of this machine, which issued them: that of the node may be off.
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let body = json!({"user": user, "issued_before": now + 1}).to_string();
+        let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
+        let begun = Instant::now();
+        while begun.elapsed() < TRIED {
+            let node = self.nodes[rng.random_range(0..self.nodes.len())];
+            let answer = request(node, "POST /api/invalidate_user_tokens", &headers, &body, ATTEMPT).await;
+            if answer.is_ok_and(|(status, body)| status == 200 && matches!(of_api(&body), Answer::Stored { .. })) {
+                return true;
+            }
+            sleep(PAUSE).await;
+        }
+        false
     }
 
     async fn by_http(&self, rng: &mut ChaCha8Rng, channel: &str, id: &str, data: &Value) -> Answer {

@@ -3,6 +3,7 @@
 //! What is promised stands in `docs/guarantees.md`; each verdict here is a promise that was broken.
 
 mod aftermath;
+mod deaths;
 mod deliveries;
 mod epochs;
 mod hole;
@@ -12,6 +13,7 @@ mod orders;
 mod plain;
 mod publications;
 mod resources;
+mod revoked;
 mod told;
 mod troubles;
 
@@ -45,6 +47,8 @@ pub enum Verdict {
     LostInCalm,
     /// An order of a backend was not carried out while all was well.
     Unheard,
+    /// A token that was taken back let somebody in, or kept somebody there.
+    Unrevoked,
     /// Clients were told of a loss and no counter moved.
     Uncounted,
     /// A history that held everything was refused.
@@ -59,6 +63,8 @@ pub enum Verdict {
     Broken,
     /// A node ended by itself.
     Crashed,
+    /// A node was taken for dead while it was not broken.
+    FalseDeath,
     /// Memory, descriptors or connections stayed behind.
     Leaked,
 }
@@ -128,6 +134,8 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     deliveries::judge(manifest, lines, &publications, &mut report);
     plain::judge(lines, &publications, &troubles, &mut report);
     orders::judge(lines, &mut report);
+    revoked::judge(lines, &mut report);
+    deaths::judge(lines, &troubles, &mut report);
     told::judge(lines, &mut report);
     occupants::judge(lines, &troubles, &mut report);
     liveness::judge(manifest, lines, &publications, &mut report);

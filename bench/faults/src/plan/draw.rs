@@ -70,7 +70,9 @@ fn draw(rng: &mut ChaCha8Rng, clients: usize) -> Fault {
         82..88 => Fault::Clock { node: rng.random_range(0..NODES), seconds: seconds_off(rng) },
         _ => {
             let prey = *Prey::ALL.choose(rng).expect("not empty");
-            Fault::Swallow { node: rng.random_range(0..NODES), prey, count: rng.random_range(1..20) }
+            // Two nodes send four heartbeats a second: as long as the fault lasts.
+            let count = if prey == Prey::Heartbeats { 40 } else { rng.random_range(1..20) };
+            Fault::Swallow { node: rng.random_range(0..NODES), prey, count }
         }
     }
 }

@@ -49,6 +49,8 @@ pub enum Prey {
     Presence,
     /// Heartbeats, and what changes in registries. Promised: nobody is taken for dead, nothing stays unknown.
     Membership,
+    /// Heartbeats of others alone, for longer than a node may be silent. Promised: whatever is promised while all is well.
+    Heartbeats,
     /// Answers to what the node asked: acknowledgements, history, questions. Promised: it asks again, or says that it does
     /// not know.
     Answers,
@@ -57,8 +59,8 @@ pub enum Prey {
 }
 
 impl Prey {
-    pub const ALL: [Self; 6] =
-        [Self::Stored, Self::Plain, Self::Presence, Self::Membership, Self::Answers, Self::Words];
+    pub const ALL: [Self; 7] =
+        [Self::Stored, Self::Plain, Self::Presence, Self::Membership, Self::Heartbeats, Self::Answers, Self::Words];
 
     /// What a delivery on this subject is of.
     pub fn of(subject: &str) -> Self {
@@ -67,8 +69,19 @@ impl Prey {
             Some("live") => Self::Stored,
             Some("pub") => Self::Plain,
             Some("preslive") => Self::Presence,
-            Some("hb" | "registry") => Self::Membership,
+            Some("hb") => Self::Heartbeats,
+            Some("registry") => Self::Membership,
             _ => Self::Words,
+        }
+    }
+
+    /// Whether it takes a delivery on this subject to the node that sends its own heartbeats to `own`.
+    pub fn takes(self, subject: &str, own: &str) -> bool {
+        let delivered = Self::of(subject);
+        match self {
+            Self::Membership => matches!(delivered, Self::Membership | Self::Heartbeats),
+            Self::Heartbeats => delivered == Self::Heartbeats && subject != own,
+            _ => delivered == self,
         }
     }
 }
@@ -114,9 +127,10 @@ impl Fault {
         }
     }
 
-    /// Whether anything that is promised only while all is well may fail because of it. Clocks of nodes are not among that.
+    /// Whether anything that is promised only while all is well may fail because of it. Clocks of nodes are not among that, nor
+    /// heartbeats that do not come: whoever writes its entry is alive.
     pub const fn is_trouble(&self) -> bool {
-        !matches!(self, Self::Clock { .. })
+        !matches!(self, Self::Clock { .. } | Self::Swallow { prey: Prey::Heartbeats, .. })
     }
 }
 

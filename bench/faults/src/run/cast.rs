@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep};
 
-use crate::actors::{Backend, Client, Control, Operator, Publisher, Sdk, Status};
+use crate::actors::{Backend, Client, Control, Guest, Operator, Pass, Publisher, Sdk, Status};
 use crate::journal::{Journal, Order, Via};
 use crate::plan::{Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
@@ -37,6 +37,8 @@ pub struct Cast {
     all: Vec<Sees>,
     publishing: watch::Sender<bool>,
     publishers: Vec<JoinHandle<()>>,
+    guest: Option<Guest>,
+    visiting: Option<JoinHandle<Guest>>,
     backend: Backend,
     scene: Scene,
     journal: Arc<Journal>,
@@ -78,7 +80,9 @@ impl Cast {
         for server in 0..SERVERS {
             servers.push(world.links.lay(Party::Backend, Party::Server(server), world.server_addresses[server]).await?);
         }
-        let backend = Backend::new(nodes, &servers).await?;
+        let backend = Backend::new(nodes.clone(), &servers).await?;
+        let passes = passes(world, scene).await?;
+        let guest = Guest::new(passes, nodes, backend.clone(), Arc::clone(journal), seed);
         let mut all: Vec<Sees> = clients.iter().map(|actor| actor.sees.clone()).collect();
         let mut sdk = None;
         if !scene.sdk.is_empty() {
@@ -99,6 +103,8 @@ impl Cast {
             all,
             publishing: watch::channel(false).0,
             publishers: Vec::new(),
+            guest: Some(guest),
+            visiting: None,
             backend,
             scene: scene.clone(),
             journal: Arc::clone(journal),
@@ -129,6 +135,7 @@ impl Cast {
             }
         }
         self.publishers.push(tokio::spawn(self.operator().run(self.publishing.subscribe())));
+        self.visiting = self.guest.take().map(|guest| tokio::spawn(guest.run(self.publishing.subscribe())));
         self.control_all(|control| control.publishing = true);
     }
 
@@ -138,6 +145,16 @@ impl Cast {
         self.control_all(|control| control.publishing = false);
         for publisher in self.publishers.drain(..) {
             let _ = publisher.await;
+        }
+        if let Some(visiting) = self.visiting.take() {
+            self.guest = visiting.await.ok();
+        }
+    }
+
+    /// Has tokens taken back with everything healed, and tries all that ever were.
+    pub async fn revoke(&mut self) {
+        if let Some(guest) = self.guest.take() {
+            guest.come_a_last_time().await;
         }
     }
 
@@ -262,9 +279,17 @@ async fn token_of(world: &World, listener: &Listener) -> anyhow::Result<Option<S
     Ok(Some(world.nodes[0].lock().await.token(user)?))
 }
 
+/// Tokens of users who are nobody else: one for every five seconds, and for each node at the end.
+async fn passes(world: &World, scene: &Scene) -> anyhow::Result<Vec<Pass>> {
+    let node = world.nodes[0].lock().await;
+    let users = (0..scene.seconds.div_ceil(5) as usize + NODES).map(|number| format!("guest-{number}"));
+    users.map(|user| Ok(Pass { token: node.token(&user)?, user })).collect()
+}
+
 impl Drop for Cast {
     fn drop(&mut self) {
         self.publishers.iter().for_each(JoinHandle::abort);
+        self.visiting.iter().for_each(JoinHandle::abort);
         self.clients.iter().for_each(|actor| actor.running.abort());
     }
 }

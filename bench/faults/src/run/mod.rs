@@ -73,6 +73,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     cast.barriers(patience).await;
     cast.order_users(Order::Disconnect, ORDERS).await;
     cast.order_users(Order::Unsubscribe, ORDERS).await;
+    cast.revoke().await;
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
     let clients = scene.everybody().count();
     wait(patience, async || looking::only_so_many(&world, clients).await).await;

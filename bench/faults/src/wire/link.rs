@@ -52,8 +52,17 @@ struct Wire {
     /// The worst of them.
     worst: watch::Sender<Option<Harm>>,
     kind: Kind,
-    /// Which, and how many, are still to be taken out.
-    swallow: Mutex<Option<(Prey, u32)>>,
+    /// What is still to be taken out.
+    swallow: Mutex<Option<Swallow>>,
+}
+
+/// Deliveries of one kind, so many.
+#[derive(Debug, Clone)]
+pub struct Swallow {
+    pub prey: Prey,
+    pub left: u32,
+    /// Where the node that they are for sends its own heartbeats.
+    pub own: String,
 }
 
 impl Link {
@@ -89,7 +98,7 @@ impl Link {
     }
 
     /// Takes the next so many deliveries of a kind out; `None` leaves the rest alone.
-    pub fn swallow(&self, what: Option<(Prey, u32)>) {
+    pub fn swallow(&self, what: Option<Swallow>) {
         *self.wire.swallow.lock().expect("nobody panics while counting") = what;
     }
 
@@ -180,7 +189,7 @@ async fn carry(
         match &mut sieve {
             None => to.write_all(&buffer[..length]).await?,
             Some(sieve) => {
-                let left = sieve.sift(&buffer[..length], |prey| wire.takes(prey));
+                let left = sieve.sift(&buffer[..length], |subject| wire.takes(subject));
                 to.write_all(&left).await?;
             }
         }
@@ -198,11 +207,11 @@ impl Wire {
     }
 
     /// Whether a delivery is to be taken out; then one fewer is.
-    fn takes(&self, delivered: Prey) -> bool {
+    fn takes(&self, subject: &str) -> bool {
         let mut swallow = self.swallow.lock().expect("nobody panics while counting");
         match &mut *swallow {
-            Some((prey, left)) if *prey == delivered && *left > 0 => {
-                *left -= 1;
+            Some(swallow) if swallow.left > 0 && swallow.prey.takes(subject, &swallow.own) => {
+                swallow.left -= 1;
                 true
             }
             _ => false,

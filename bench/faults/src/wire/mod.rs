@@ -6,7 +6,7 @@ mod sieve;
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-pub use link::{Address, Kind, Link};
+pub use link::{Address, Kind, Link, Swallow};
 
 use crate::plan::{Fault, Harm, Party, Target, link_name};
 
@@ -40,7 +40,8 @@ impl Links {
             link.harm(step, harm);
         }
         if let Fault::Swallow { node, prey, count } = fault {
-            self.of_node(*node).for_each(|link| link.swallow(Some((*prey, *count))));
+            let swallow = Swallow { prey: *prey, left: *count, own: format!("midplane.hb.node-{node}") };
+            self.of_node(*node).for_each(|link| link.swallow(Some(swallow.clone())));
         }
     }
 

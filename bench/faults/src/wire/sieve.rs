@@ -1,7 +1,5 @@
 //! Takes single deliveries out of what a NATS server says, and leaves the rest as it is.
 
-use crate::plan::Prey;
-
 /// What is not whole yet.
 #[derive(Default)]
 pub struct Sieve {
@@ -9,13 +7,13 @@ pub struct Sieve {
 }
 
 impl Sieve {
-    /// What is left of what the server said, as far as it is whole. `takes` is asked for each delivery.
-    pub fn sift(&mut self, said: &[u8], mut takes: impl FnMut(Prey) -> bool) -> Vec<u8> {
+    /// What is left of what the server said, as far as it is whole. `takes` is asked for the subject of each delivery.
+    pub fn sift(&mut self, said: &[u8], mut takes: impl FnMut(&str) -> bool) -> Vec<u8> {
         self.rest.extend_from_slice(said);
         let mut left = Vec::with_capacity(self.rest.len());
         let mut at = 0;
-        while let Some((length, prey)) = next(&self.rest[at..]) {
-            if !prey.is_some_and(&mut takes) {
+        while let Some((length, subject)) = next(&self.rest[at..]) {
+            if !subject.is_some_and(&mut takes) {
                 left.extend_from_slice(&self.rest[at..at + length]);
             }
             at += length;
@@ -25,23 +23,24 @@ impl Sieve {
     }
 }
 
-/// The length of the operation that stands first, and what it delivers, if it is a delivery.
-fn next(said: &[u8]) -> Option<(usize, Option<Prey>)> {
+/// The length of the operation that stands first, and its subject, if it is a delivery.
+fn next(said: &[u8]) -> Option<(usize, Option<&str>)> {
     let line = said.windows(2).position(|pair| pair == b"\r\n")? + 2;
     let mut words = said[..line - 2].split(|byte| *byte == b' ');
     let operation = words.next()?;
     if operation != b"MSG" && operation != b"HMSG" {
         return Some((line, None));
     }
-    let prey = Prey::of(std::str::from_utf8(words.next()?).unwrap_or_default());
+    let subject = std::str::from_utf8(words.next()?).unwrap_or_default();
     let size: usize = std::str::from_utf8(words.next_back()?).ok()?.parse().ok()?;
     let whole = line + size + 2;
-    (said.len() >= whole).then_some((whole, Some(prey)))
+    (said.len() >= whole).then_some((whole, Some(subject)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::Prey;
 
     const SAID: &[u8] = b"INFO {}\r\nPING\r\nMSG midplane.live.kept.a 1 5\r\nhello\r\nMSG other 2 2\r\n\r\n\r\n\
         HMSG midplane.live.kept.a 1 12 14\r\nNATS/1.0\r\n\r\nhi\r\n+OK\r\n";
@@ -57,7 +56,7 @@ mod tests {
 
     #[test]
     fn only_deliveries_of_the_kind_that_is_wanted_are_taken() {
-        let left = Sieve::default().sift(SAID, |prey| prey == Prey::Stored);
+        let left = Sieve::default().sift(SAID, |subject| Prey::Stored.takes(subject, ""));
         assert_eq!(left, b"INFO {}\r\nPING\r\nMSG other 2 2\r\n\r\n\r\n+OK\r\n");
     }
 
@@ -67,14 +66,24 @@ mod tests {
             ("midplane.live.kept.a", Prey::Stored),
             ("midplane.pub.plain.a", Prey::Plain),
             ("midplane.preslive.n~1.room.a.b", Prey::Presence),
-            ("midplane.hb.node-1", Prey::Membership),
+            ("midplane.hb.node-1", Prey::Heartbeats),
             ("midplane.registry.nodes.node-1", Prey::Membership),
             ("midplane.epoch.kept", Prey::Words),
             ("midplane.api.publish", Prey::Words),
             ("_INBOX.x.y", Prey::Answers),
         ] {
             let said = format!("MSG {subject} 1 0\r\n\r\n");
-            assert_eq!(next(said.as_bytes()), Some((said.len(), Some(prey))), "{subject}");
+            assert_eq!(next(said.as_bytes()), Some((said.len(), Some(subject))));
+            assert_eq!(Prey::of(subject), prey, "{subject}");
+        }
+    }
+
+    #[test]
+    fn of_heartbeats_alone_those_of_others_are_taken_and_with_membership_all() {
+        let own = "midplane.hb.node-1";
+        for (prey, taken) in [(Prey::Heartbeats, [false, true, false]), (Prey::Membership, [true, true, true])] {
+            let subjects = [own, "midplane.hb.node-2", "midplane.registry.nodes.node-2"];
+            assert_eq!(subjects.map(|subject| prey.takes(subject, own)), taken, "{prey:?}");
         }
     }
 }

@@ -4,6 +4,7 @@ mod deliveries;
 mod kinds;
 mod orders;
 mod others;
+mod revoked;
 
 use super::{Report, Verdict, judge};
 use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};

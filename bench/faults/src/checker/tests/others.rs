@@ -1,7 +1,7 @@
 //! Everything but the deliveries of channels with recovery.
 
 use super::*;
-use crate::plan::Fault;
+use crate::plan::{Fault, Prey, Target};
 
 const PLAIN: &str = "plain:c0";
 
@@ -336,5 +336,19 @@ fn more_than_those_who_are_there_need_is_a_leak() {
         history.scrape(Phase::Healed, 0, &gauges).phase(Phase::Gone);
         let found = history.judged_with(vec![ada.clone()]).kinds().contains(&Verdict::Leaked);
         assert_eq!(found, leaked, "{connections} {subscriptions} {channels}");
+    }
+}
+
+#[test]
+fn a_node_that_is_taken_for_dead_while_nothing_is_broken_is_found() {
+    const REJOINS: &str = "midplane_cluster_rejoins_total";
+    let heartbeats = Fault::Swallow { node: 0, prey: Prey::Heartbeats, count: 40 };
+    for (fault, kinds) in [(heartbeats, vec![Verdict::FalseDeath]), (Fault::Pause(Target::Node(0)), vec![])] {
+        let mut history = History::of(PLAIN);
+        history.steps.push(Step { at_ms: 0, for_ms: 0, fault });
+        history.scrape(Phase::Faults, 1, &[]);
+        history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+        history.scrape(Phase::Faults, 1, &[(REJOINS, 1.0)]).scrape(Phase::Faults, 1, &[(REJOINS, 1.0)]);
+        assert_eq!(history.judged().kinds(), kinds);
     }
 }

@@ -1,0 +1,69 @@
+//! Tokens that were taken back; each entry comes half a second after the one before.
+
+use super::*;
+
+fn let_in(history: &mut History, connection: u64) {
+    history.add(Entry::LetIn { user: "eve".to_owned(), node: "one".to_owned(), connection });
+}
+
+fn sent_away(history: &mut History, connection: u64) {
+    history.add(Entry::SentAway { connection, code: 3500 });
+}
+
+fn revoked(history: &mut History) {
+    history.add(Entry::Revoked { user: "eve".to_owned() });
+}
+
+fn seconds(history: &mut History, seconds: u64) {
+    for _ in 0..seconds * 2 {
+        history.add(Entry::FaultEnded { index: 0 });
+    }
+}
+
+#[test]
+fn who_is_sent_away_at_once_and_not_let_in_again_is_good() {
+    let mut history = History::of(ROOM);
+    history.phase(Phase::Healed);
+    let_in(&mut history, 1);
+    revoked(&mut history);
+    sent_away(&mut history, 1);
+    assert_eq!(history.judged().kinds(), []);
+}
+
+#[test]
+fn who_stays_is_found() {
+    let mut history = History::of(ROOM);
+    let_in(&mut history, 1);
+    assert_eq!(history.judged().kinds(), [], "nobody took the token back");
+    revoked(&mut history);
+    assert_eq!(history.judged().kinds(), [Verdict::Unrevoked]);
+    history.phase(Phase::Healed);
+    sent_away(&mut history, 1);
+    assert_eq!(history.judged().kinds(), [], "in trouble it may take until everything is healed");
+}
+
+#[test]
+fn who_stays_for_long_while_all_is_well_is_found() {
+    let mut history = History::of(ROOM);
+    history.phase(Phase::Healed);
+    let_in(&mut history, 1);
+    revoked(&mut history);
+    seconds(&mut history, 6);
+    sent_away(&mut history, 1);
+    assert_eq!(history.judged().kinds(), [Verdict::Unrevoked]);
+}
+
+#[test]
+fn who_is_let_in_again_is_found_at_once_while_all_is_well_and_later_in_trouble() {
+    for (phase, after) in [(Phase::Healed, 6), (Phase::Faults, 46)] {
+        for (seconds_later, kinds) in [(1, vec![]), (after, vec![Verdict::Unrevoked])] {
+            let mut history = History::of(ROOM);
+            history.phase(phase);
+            revoked(&mut history);
+            seconds(&mut history, seconds_later);
+            let_in(&mut history, 1);
+            sent_away(&mut history, 1);
+            assert_eq!(history.judged().kinds(), kinds, "{phase:?}, {seconds_later} s");
+        }
+    }
+}
