@@ -1,6 +1,7 @@
 //! Presence on several nodes: what each sees, and what those who listen are told, whatever becomes of nodes and servers.
 
 mod losses;
+mod many;
 mod seen;
 
 use std::sync::Arc;
