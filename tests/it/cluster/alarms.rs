@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::{Fellow, agree, heartbeats, no_alarm};
 use crate::support::eventually;
+use crate::support::liar::Liar;
 use crate::support::nats_server::{NatsCluster, NatsServer};
 use crate::support::nats_settings::nats;
 
@@ -90,4 +91,17 @@ async fn a_nats_that_hangs_makes_nobody_dead() {
     server.resume();
     heartbeats(all[0], 60).await;
     no_alarm(&all);
+}
+
+#[tokio::test]
+async fn a_node_whose_heartbeats_do_not_come_through_lives_as_long_as_it_writes_its_entry() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let ada = Fellow::join_slow(&nats([server.url()], 1), "ada").await;
+    let bob = Fellow::join_slow(&nats([liar.url()], 1), "bob").await;
+    agree(&[&ada, &bob], &[("ada", Up), ("bob", Up)]).await;
+    liar.swallow("midplane.hb.ada");
+    // Longer than two timeouts.
+    heartbeats(&ada, 25).await;
+    no_alarm(&[&ada, &bob]);
 }

@@ -87,11 +87,26 @@ impl Fellow {
     }
 
     async fn join_with(nats: &settings::Nats, name: &str, reaper: Reaper) -> Self {
+        Self::join_as(nats, name, reaper, &options()).await
+    }
+
+    /// At a pace that a busy machine keeps up with.
+    async fn join_slow(nats: &settings::Nats, name: &str) -> Self {
+        let heartbeat_interval = INTERVAL * 5;
+        let options = settings::Cluster { heartbeat_interval, failure_detection_timeout: TIMEOUT * 5, ..options() };
+        Self::join_as(nats, name, Reaper::default(), &options).await
+    }
+
+    async fn join_as(nats: &settings::Nats, name: &str, reaper: Reaper, options: &settings::Cluster) -> Self {
         let make = async |feed| connect(nats, &registry([]), feed).await.unwrap() as Arc<dyn Backplane>;
-        Self::on(Member::start(make).await.backplane, name, reaper).await
+        Self::live(Member::start(make).await.backplane, name, reaper, options).await
     }
 
     async fn on(backplane: Arc<dyn Backplane>, name: &str, reaper: Reaper) -> Self {
+        Self::live(backplane, name, reaper, &options()).await
+    }
+
+    async fn live(backplane: Arc<dyn Backplane>, name: &str, reaper: Reaper, options: &settings::Cluster) -> Self {
         let telemetry = Telemetry::new(&registry([]));
         let introduction = Introduction {
             name: name.to_owned(),
@@ -99,9 +114,8 @@ impl Fellow {
             version: "1.2.3".to_owned(),
             capacity: Some(10),
         };
-        let options = options();
         let work = || Work { clients: 7, ..Work::default() };
-        let joining = Cluster::join(Arc::clone(&backplane), &options, introduction, work, Arc::clone(&telemetry));
+        let joining = Cluster::join(Arc::clone(&backplane), options, introduction, work, Arc::clone(&telemetry));
         let cluster = joining.await.unwrap();
         let (stop, reaper) = (CancellationToken::new(), Arc::new(reaper));
         let speaker = Arc::new(Speaker(name.to_owned()));

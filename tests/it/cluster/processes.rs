@@ -88,7 +88,7 @@ async fn rubbish_among_nodes_is_counted_and_told_a_few_times() {
 }
 
 #[tokio::test]
-async fn an_outage_and_a_bucket_that_cannot_be_made_again_do_not_flood_the_log() {
+async fn an_outage_is_told_once_however_often_what_needs_nats_is_tried_meanwhile() {
     let mut server = NatsServer::start().await;
     let ada = Process::start("ada", &options(&server)).await;
     server.kill();
