@@ -126,6 +126,17 @@ files_allowed() {
     echo "$hard"
 }
 
+# Docker would say that a file is missing, and not what makes it.
+check_certificates() {
+    local directory file missing=()
+    case ":$(written COMPOSE_FILE):" in *:compose/nats-tls.yaml:*) ;; *) return 0 ;; esac
+    directory="$(setting SECRETS_DIR)"
+    for file in nats_ca nats_certificate nats_key; do
+        [ -s "$directory/$file" ] || missing+=("$directory/$file")
+    done
+    [ ${#missing[@]} = 0 ] || fail "compose/nats-tls.yaml needs certificates, and there is no ${missing[*]}: SECRETS_DIR=$directory scripts/nats-certificates.sh makes them"
+}
+
 choose_monitoring() {
     local answer
     [ "$monitoring" = ask ] || return 0
@@ -172,6 +183,7 @@ export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 [ -e "$ENV_FILE" ] || make_environment
 complete_environment
 make_secrets
+check_certificates
 choose_monitoring
 laid="$(written COMPOSE_FILE)"
 files=()

@@ -30,6 +30,7 @@ function folder(written = undefined) {
   const read = path => readFileSync(join(root, path), 'utf8');
   return {
     read,
+    path: path => join(root, path),
     mode: path => (statSync(join(root, path)).mode & 0o777).toString(8),
     names: path => readdirSync(join(root, path)),
     link: path => readlinkSync(join(root, path)),
@@ -76,6 +77,17 @@ describe('start-cluster.sh', { timeout: 60_000 }, () => {
       await assert.rejects(made.start(), /JWT_SECRET is shorter than the 32 bytes/);
       assert.ok(!made.read('notes').includes('up -d'), 'nothing is started');
     }
+  });
+
+  test('starts nothing with encrypted connections to NATS before their certificates are there', async () => {
+    const made = folder();
+    const refused = made.start(['-f', 'compose/nats-tls.yaml']);
+    await assert.rejects(refused, /no \.\/secrets\/nats_ca .*nats_key: SECRETS_DIR=\.\/secrets scripts\/nats-certificates\.sh makes them/);
+    assert.ok(!made.read('notes').includes('up -d'), 'nothing is started');
+    copyFileSync(join(project, 'scripts/nats-certificates.sh'), made.path('scripts/nats-certificates.sh'));
+    await run(made.path('scripts/nats-certificates.sh'));
+    await made.start();
+    assert.deepEqual(made.started(), ['compose.yaml', 'compose/nats-tls.yaml']);
   });
 
   test('keeps what is laid over it, until another choice is made', async () => {
