@@ -1,8 +1,18 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt as _;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::state::State;
+use super::{Canary, LOOK, NAMESPACE, Options, namespace};
+use crate::backplane::embedded::Embedded;
+use crate::backplane::{Backplane, Delivery, Feed, Health, feed};
+use crate::cluster::{Cluster, Introduction, Work};
+use crate::lifecycle::Readiness;
+use crate::settings::{Namespaces, Settings};
+use crate::telemetry::Telemetry;
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -67,4 +77,70 @@ fn a_node_that_spoke_and_is_not_heard_any_more_is_silent_until_it_is() {
     state.heard_peer("p", begun + SECOND * 30);
     assert!(state.silent_peers(&up, SECOND * 5, begun + SECOND * 31).is_empty());
     assert!(state.silent_peers(&[], SECOND * 5, begun + SECOND * 99).is_empty(), "gone");
+}
+
+/// A node alone with its canary, whose deliveries the test passes on, or does not.
+struct Aviary {
+    canary: Arc<Canary>,
+    readiness: Arc<Readiness>,
+    feed: Feed,
+}
+
+impl Aviary {
+    /// With the defaults of every node.
+    fn open() -> Self {
+        let settings = Settings::from_toml("").unwrap();
+        let namespaces = Namespaces([(NAMESPACE.to_owned(), Arc::new(namespace()))].into());
+        let telemetry = Telemetry::new(&namespaces);
+        let (sender, mut feeds) = feed::open(1);
+        let backplane: Arc<dyn Backplane> = Embedded::new(&namespaces, 1 << 20, sender);
+        let introduction = Introduction {
+            name: "ada".to_owned(),
+            address: "here".to_owned(),
+            version: "1".to_owned(),
+            capacity: None,
+        };
+        let joining = Cluster::join(
+            Arc::clone(&backplane),
+            &settings.cluster,
+            introduction,
+            Work::default,
+            Arc::clone(&telemetry),
+        );
+        let cluster = joining.now_or_never().expect("the embedded backplane never waits").unwrap();
+        let readiness = Arc::new(Readiness::default());
+        let canary = Canary::new(backplane, cluster, Arc::clone(&readiness), settings.canary, telemetry);
+        Self { canary, readiness, feed: feeds.remove(0) }
+    }
+
+    /// Delivers the next word that the store has.
+    async fn hear(&mut self) {
+        match self.feed.next().await {
+            Some(Delivery::Message(word)) => self.canary.hear(&word),
+            other => panic!("no word: {other:?}"),
+        }
+    }
+}
+
+/// What operators are promised of `/ready`, by a clock that only the configured intervals move.
+#[tokio::test(start_paused = true)]
+async fn a_node_is_not_ready_within_ten_seconds_of_the_last_delivery_and_is_again_with_the_next() {
+    let mut aviary = Aviary::open();
+    let Options { interval, fail_after, .. } = aviary.canary.options;
+    assert!(interval + fail_after + LOOK <= SECOND * 10, "a word is spoken, waited for, and missed at the next look");
+    let (told, mut ready) = watch::channel(true);
+    tokio::spawn(aviary.readiness.watch(move |ready| {
+        told.send_replace(ready);
+    }));
+    tokio::spawn(Arc::clone(&aviary.canary).run());
+    for _ in 0..10 {
+        aviary.hear().await;
+    }
+    let last_delivery = Instant::now();
+    ready.wait_for(|ready| !ready).await.unwrap();
+    assert!(last_delivery.elapsed() <= SECOND * 10, "{:?}", last_delivery.elapsed());
+    assert!(last_delivery.elapsed() >= fail_after, "one that is late is none that is lost");
+    assert_eq!(*aviary.canary.backplane.health().borrow(), Health::Ready, "nothing is cut but deliveries");
+    aviary.hear().await;
+    ready.wait_for(|ready| *ready).await.unwrap();
 }
