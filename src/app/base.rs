@@ -11,7 +11,7 @@ use super::member::{join, work};
 use super::routes::{Served, waiting};
 use super::stop::{CLOSE_AT_LEAST, LEAVE_WITHIN, close};
 use super::watching::measure;
-use super::{BACKPLANE, TASK_LOST, verifier};
+use super::{BACKPLANE, TASK_LOST};
 use crate::backplane::embedded::Embedded;
 use crate::backplane::nats::Nats;
 use crate::backplane::{Backplane, FeedSender, feed};
@@ -29,6 +29,7 @@ use crate::telemetry::Telemetry;
 pub(super) struct Base {
     pub(super) settings: Settings,
     pub(super) doors: Doors,
+    /// Takes the API key: who else may come in is not known before revocations are.
     pub(super) keeper: Keeper,
     /// What is served until the node is built.
     pub(super) waiting: Served,
@@ -54,8 +55,7 @@ impl Base {
         let readiness = Arc::new(Readiness::default());
         readiness.hold(BACKPLANE, "not connected yet");
         let tasks = supervised(&readiness, &telemetry);
-        let operators = verifier(settings.console.token.as_deref(), "console.token")?;
-        let keeper = Keeper::new(&settings.http_api, operators);
+        let keeper = Keeper::new(&settings.http_api);
         let waiting = waiting(&settings, &keeper, &readiness, &telemetry);
         let joining = Box::pin(open_backplane(&settings, sender.clone(), &telemetry, &tasks));
         let backplane = doors.serve_while(&waiting, joining).await?;

@@ -34,7 +34,7 @@ use crate::cluster::patiently;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
 use crate::hooks::Hooks;
-use crate::http::{Edge, Server};
+use crate::http::{Edge, Keeper, Server};
 use crate::hub::Connections;
 use crate::operate::Operate;
 use crate::presence::Presence;
@@ -152,7 +152,8 @@ impl Rooms {
             None => None,
         };
         let clients = clients(settings, &edge, &emulation, services, sockets);
-        let operated = Operated { api, operate: operate(base).await?, watch: Arc::clone(&watch) };
+        let keeper = keeper(base, &revocations)?;
+        let operated = Operated { api, operate: operate(base).await?, watch: Arc::clone(&watch), keeper };
         canary(base);
         let served = served(base, &edge, clients, operated);
         // Revocations were listed since: whoever comes as soon as the address is told is let in.
@@ -255,6 +256,15 @@ async fn operate(base: &Base) -> anyhow::Result<Arc<Operate>> {
     tasks.run("orders to drain", Arc::clone(&operate).obey(orders));
     tasks.run("advice on scaling", Arc::clone(&operate).advise());
     Ok(operate)
+}
+
+/// Who lets in operators and backends.
+fn keeper(base: &Base, revocations: &Arc<Revocations>) -> anyhow::Result<Keeper> {
+    let keeper = base.keeper.clone();
+    Ok(match verifier(base.settings.console.token.as_deref(), "console.token")? {
+        Some(tokens) => keeper.with_operators(tokens, Arc::clone(revocations)),
+        None => keeper,
+    })
 }
 
 fn node_info(settings: &Settings) -> NodeInfo {

@@ -121,16 +121,17 @@ pub(super) struct Operated {
     pub(super) api: Arc<Api>,
     pub(super) operate: Arc<Operate>,
     pub(super) watch: Arc<Lookout>,
+    pub(super) keeper: Keeper,
 }
 
 pub(super) fn served(base: &Base, edge: &Edge, clients: axum::Router, operated: Operated) -> Served {
-    let Base { settings, keeper, readiness, telemetry, .. } = base;
-    let Operated { api, operate, watch } = operated;
-    let api = http::api::routes(api, &settings.http_api, keeper, settings.http.body_limit);
-    let operating = http::cluster::routes(&operate, &settings.http_api, keeper);
-    let console = http::console::routes(settings, keeper, &watch);
+    let Base { settings, readiness, telemetry, .. } = base;
+    let Operated { api, operate, watch, keeper } = operated;
+    let api = http::api::routes(api, &settings.http_api, &keeper, settings.http.body_limit);
+    let operating = http::cluster::routes(&operate, &settings.http_api, &keeper);
+    let console = http::console::routes(settings, &keeper, &watch);
     let called = rate::limited([api, operating, console], AddressLimit::Calls, settings.http_api.rate, &edge.proxies);
-    let probed = || http::health::routes(probes(settings, keeper, readiness));
+    let probed = || http::health::routes(probes(settings, &keeper, readiness));
     let mut operators = vec![http::health::metrics(telemetry, settings.http.metrics_token.as_ref())];
     operators.extend(called);
     let mut public = vec![clients];

@@ -21,6 +21,12 @@ pub struct OperatorGrant {
     /// Who it is (`sub`).
     pub operator: String,
     pub access: Access,
+    /// Unix seconds. May lie in the past by as much as the leeway.
+    pub expires_at: u64,
+    /// `jti`, for revocation.
+    pub token_id: Option<String>,
+    /// `iat`, for revocation: Unix seconds.
+    pub issued_at: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -28,12 +34,11 @@ struct Claims {
     operator: Option<Access>,
 }
 
-/// What the token with these claims grants. One that never expires could not be taken back.
+/// What the token with these claims grants. One that never expires would outlive every record of its revocation.
 pub(super) fn grant(payload: &[u8], registered: Registered) -> Result<OperatorGrant, TokenError> {
     let claims: Claims = serde_json::from_slice(payload).map_err(TokenError::Claims)?;
     let access = claims.operator.ok_or_else(|| TokenError::Claim("operator".to_owned(), "it is missing"))?;
-    if registered.expires_at.is_none() {
-        return Err(TokenError::Claim("exp".to_owned(), "it is missing"));
-    }
-    Ok(OperatorGrant { operator: registered.user, access })
+    let expires_at = registered.expires_at.ok_or_else(|| TokenError::Claim("exp".to_owned(), "it is missing"))?;
+    let Registered { user, token_id, issued_at, .. } = registered;
+    Ok(OperatorGrant { operator: user, access, expires_at, token_id, issued_at })
 }

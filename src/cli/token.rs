@@ -7,6 +7,7 @@ use clap::Args;
 use midplane::auth::issue::hmac_connection_token;
 use midplane::settings::{Settings, TokenKeys};
 use serde_json::{Map, Value};
+use uuid::Uuid;
 
 /// A connection token, with a channel a subscription token, or an operator token.
 #[derive(Debug, Args)]
@@ -86,6 +87,7 @@ impl Token {
         }
         if let Some(access) = &self.operator {
             claim("operator", access.clone().into());
+            claim("jti", Uuid::new_v4().to_string().into());
         }
         if !self.subscribe.is_empty() {
             claim("channels", self.subscribe.clone().into());
@@ -137,6 +139,7 @@ mod tests {
         let made = token(&["--operator", "read"]).make(&settings).unwrap();
         let grant = verifier.operator(&made).await.unwrap();
         assert_eq!((grant.operator.as_str(), grant.access), ("ada", Access::Read));
+        assert!(grant.token_id.is_some(), "one that is lost can be revoked");
         let connection = token(&[]).make(&settings).unwrap();
         assert!(verifier.operator(&connection).await.is_err(), "a client is no operator");
         let clients = Verifier::new(settings.client.token.as_ref().unwrap()).unwrap();

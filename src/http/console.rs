@@ -75,6 +75,7 @@ fn page(settings: &Settings, keeper: &Keeper) -> Router {
 fn session(node: &str, api: &HttpApi) -> Router {
     let (node, open) = (node.to_owned(), api.insecure);
     let greet = async move |Extension(Admitted { access, operator }): Extension<Admitted>| {
+        let operator = operator.map(|operator| operator.name);
         Json(Greeting { server_id: node, version: env!("CARGO_PKG_VERSION"), open, access, operator })
     };
     Router::new().route("/console/session", get(greet))
@@ -96,7 +97,7 @@ mod tests {
     async fn fetch(settings: &str, path: &str, key: &str) -> (StatusCode, String, String) {
         let settings = Settings::from_toml(settings).unwrap();
         let router = match settings.console.enabled {
-            true => page(&settings, &Keeper::new(&settings.http_api, None)),
+            true => page(&settings, &Keeper::new(&settings.http_api)),
             false => Router::new(),
         };
         let request = Request::get(path).header("x-api-key", key).body(Body::empty()).unwrap();

@@ -15,13 +15,21 @@ use tracing::{debug, info};
 use super::json::refused;
 use crate::api::Method;
 use crate::auth::{Access, OperatorGrant, Verifier};
+use crate::clock::unix_seconds;
+use crate::revocation::{Revocations, Token};
 use crate::settings::HttpApi;
 
 /// Lets in who may come in.
 #[derive(Clone)]
 pub struct Keeper {
     key: Key,
-    operators: Option<Arc<Verifier>>,
+    operators: Option<Arc<Operators>>,
+}
+
+/// Whose tokens are taken in place of the key, as long as they are not revoked.
+struct Operators {
+    tokens: Verifier,
+    revocations: Arc<Revocations>,
 }
 
 #[derive(Clone)]
@@ -33,21 +41,54 @@ enum Key {
 }
 
 /// How far somebody may go, and who it is where a token says so.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Admitted {
     pub(super) access: Access,
-    pub(super) operator: Option<String>,
+    pub(super) operator: Option<Operator>,
+}
+
+/// An operator who came with a token.
+#[derive(Clone)]
+pub(super) struct Operator {
+    pub(super) name: String,
+    expires_at: u64,
+    token: Token,
+    revocations: Arc<Revocations>,
+}
+
+impl Operator {
+    fn new(grant: OperatorGrant, revocations: &Arc<Revocations>) -> Self {
+        let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
+        let (name, expires_at) = (grant.operator, grant.expires_at);
+        Self { name, expires_at, token, revocations: Arc::clone(revocations) }
+    }
+
+    fn is_revoked(&self) -> bool {
+        self.revocations.refuses(&self.token, &self.name, "")
+    }
+
+    /// Whether the token has expired since, or was revoked.
+    pub(super) fn is_over(&self) -> bool {
+        self.expires_at <= unix_seconds() || self.is_revoked()
+    }
 }
 
 impl Keeper {
+    /// One that takes the API key alone.
     #[must_use]
-    pub fn new(settings: &HttpApi, operators: Option<Verifier>) -> Self {
+    pub fn new(settings: &HttpApi) -> Self {
         let key = match &settings.key {
             _ if settings.insecure => Key::Everybody,
             Some(key) if !key.expose_secret().is_empty() => Key::Known(digest(key.expose_secret())),
             _ => Key::Nobody,
         };
-        Self { key, operators: operators.map(Arc::new) }
+        Self { key, operators: None }
+    }
+
+    /// The same, for whom operator tokens are good too.
+    #[must_use]
+    pub fn with_operators(self, tokens: Verifier, revocations: Arc<Revocations>) -> Self {
+        Self { operators: Some(Arc::new(Operators { tokens, revocations })), ..self }
     }
 
     /// Stands in front of `routes`.
@@ -68,11 +109,18 @@ impl Keeper {
         in_headers(headers).is_some_and(|given| is_key(key, given))
     }
 
-    /// What the operator token in a request grants, if there is one and it is good.
-    async fn operator(&self, headers: &HeaderMap) -> Option<OperatorGrant> {
-        let operators = self.operators.as_ref()?;
+    /// Who shows an operator token in a request, if there is one and it is good.
+    async fn operator(&self, headers: &HeaderMap) -> Option<Admitted> {
+        let Operators { tokens, revocations } = &**self.operators.as_ref()?;
         let token = authorization(headers, "bearer")?;
-        operators.operator(token).await.inspect_err(|error| debug!("operator token refused: {error}")).ok()
+        let grant = tokens.operator(token).await.inspect_err(|error| debug!("operator token refused: {error}")).ok()?;
+        let access = grant.access;
+        let operator = Operator::new(grant, revocations);
+        if operator.is_revoked() {
+            debug!(operator = operator.name, "operator token refused: it is revoked");
+            return None;
+        }
+        Some(Admitted { access, operator: Some(operator) })
     }
 }
 
@@ -82,7 +130,7 @@ async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) 
     } else {
         let headers = request.headers().clone();
         match keeper.operator(&headers).await {
-            Some(OperatorGrant { operator, access }) => Admitted { access, operator: Some(operator) },
+            Some(admitted) => admitted,
             None => return StatusCode::UNAUTHORIZED.into_response(),
         }
     };
@@ -91,7 +139,7 @@ async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) 
         return refused(StatusCode::FORBIDDEN, "this operator token is good for looking only".to_owned());
     }
     if let (Access::Full, Some(operator)) = (needed, &admitted.operator) {
-        info!(operator, path = request.uri().path(), "an operator changes something");
+        info!(operator = operator.name, path = request.uri().path(), "an operator changes something");
     }
     request.extensions_mut().insert(admitted);
     next.run(request).await

@@ -119,7 +119,8 @@ impl Live {
         None
     }
 
-    fn end(&mut self, why: &str) -> Bytes {
+    /// Ends it; returns the last line, which says why.
+    pub fn end(&mut self, why: &str) -> Bytes {
         self.ended = true;
         self.membership = None;
         line(&json!({ "end": why }))

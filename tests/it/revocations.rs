@@ -142,6 +142,50 @@ async fn a_user_s_older_tokens_are_revoked_on_all_nodes_within_a_second() {
     assert_eq!(newer.closed().await.0, 3500);
 }
 
+/// What a node answers to somebody with this token who asks for something that any operator may see.
+async fn shown(node: &Node, token: &str) -> reqwest::StatusCode {
+    let url = format!("http://{}/console/session", node.address);
+    reqwest::Client::new().get(url).bearer_auth(token).send().await.unwrap().status()
+}
+
+#[tokio::test]
+async fn operator_tokens_are_revoked_on_all_nodes_and_what_their_bearers_watch_ends() {
+    const OPERATORS: &str = "another secret of the tests, for operators";
+    let server = NatsServer::start().await;
+    let rest = settings(Some(&server)).replace("insecure = true", "key = \"a key of the tests, 32 bytes or more\"");
+    let settings = format!("console.token.hmac_secret_key = \"{OPERATORS}\"\n{rest}");
+    let (one, other) = (Node::start(&settings).await, Node::start(&settings).await);
+    let operator = |claims: Value| {
+        let mut all = json!({"operator": "full", "exp": at(600)});
+        all.as_object_mut().unwrap().extend(claims.as_object().unwrap().clone());
+        signed(OPERATORS, &all)
+    };
+    let revoke = async |method: &str, body: Value, by: &str| {
+        let url = format!("http://{}/api/{method}", one.address);
+        let answer = reqwest::Client::new().post(url).bearer_auth(by).body(body.to_string()).send().await.unwrap();
+        assert_eq!(answer.text().await.unwrap(), r#"{"result":{}}"#, "{method}");
+    };
+    let by_id = operator(json!({"sub": "olga", "jti": "lost"}));
+    let by_age = operator(json!({"sub": "oleg", "iat": at(-100)}));
+    let spared = operator(json!({"sub": "olga", "jti": "kept", "iat": at(0)}));
+    for token in [&by_id, &by_age, &spared] {
+        assert_eq!(shown(&other, token).await, 200);
+    }
+    let url = format!("http://{}/console/watch", other.address);
+    let watched = reqwest::Client::new().post(url).bearer_auth(&by_id).body(r#"{"user":"ann"}"#).send().await.unwrap();
+
+    revoke("revoke_token", json!({"uid": "lost"}), &by_age).await;
+    revoke("invalidate_user_tokens", json!({"user": "oleg"}), &spared).await;
+    for node in [&one, &other] {
+        for token in [&by_id, &by_age] {
+            eventually("it is refused", async || (shown(node, token).await == 401).then_some(())).await;
+        }
+        assert_eq!(shown(node, &spared).await, 200);
+    }
+    let lines = watched.text().await.unwrap();
+    assert!(lines.ends_with("{\"end\":\"the operator token is over\"}\n"), "{lines}");
+}
+
 #[tokio::test]
 async fn subscription_tokens_are_revoked_without_the_connection() {
     let node = Node::start(&settings(None)).await;

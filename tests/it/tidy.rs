@@ -86,6 +86,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "engineio",
             "operate",
             "protocol",
+            "revocation",
             "session",
             "settings",
             "socket",

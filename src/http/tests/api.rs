@@ -1,5 +1,6 @@
 //! The server API's routes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -19,7 +20,7 @@ const KEY: &str = "a key for the tests";
 const LIMIT: usize = 4096;
 
 fn router(stage: &Stage, settings: &HttpApi) -> Router {
-    let keeper = Keeper::new(settings, None);
+    let keeper = Keeper::new(settings);
     compose([api::routes(stage.api.clone(), settings, &keeper, LIMIT)], &stage.telemetry)
 }
 
@@ -99,7 +100,8 @@ async fn shown(claims: Value, ttl: Option<Duration>, path: &str, body: &'static 
     let stage = Stage::set();
     let secret = SecretString::from("a secret for operators, 32 bytes long".to_owned());
     let keys = TokenKeys { hmac_secret: Some(secret.clone()), ..TokenKeys::default() };
-    let keeper = Keeper::new(&stage.settings.http_api, Some(Verifier::new(&keys).unwrap()));
+    let revocations = Arc::clone(&stage.api.revocations);
+    let keeper = Keeper::new(&stage.settings.http_api).with_operators(Verifier::new(&keys).unwrap(), revocations);
     let Value::Object(claims) = claims else { unreachable!("claims are an object") };
     let token = hmac_connection_token(&secret, "olga", ttl, claims).unwrap();
     let routes = api::routes(stage.api.clone(), &stage.settings.http_api, &keeper, LIMIT);

@@ -24,7 +24,7 @@ fn whose() -> health::Whose {
     let settings = r#"http.trusted_proxies = ["127.0.0.1"]
         http_api.key = "the key of these tests""#;
     let settings = crate::settings::Settings::from_toml(settings).unwrap();
-    health::Whose::new(&Keeper::new(&settings.http_api, None), settings.http.trusted_proxies)
+    health::Whose::new(&Keeper::new(&settings.http_api), settings.http.trusted_proxies)
 }
 
 async fn serve_routes(more: Router) -> Served {
