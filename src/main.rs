@@ -17,7 +17,7 @@ async fn main() -> ExitCode {
     if let Some(code) = cli::run(&args).await {
         return code;
     }
-    let settings = match cli::load(args.config.as_deref()) {
+    let settings = match cli::load(args.config().as_deref()) {
         Ok(settings) => settings,
         Err(refusals) => return cli::refuse(&refusals),
     };

@@ -26,9 +26,9 @@ const FENCED: u8 = 79;
 #[derive(Debug, Parser)]
 #[command(version, about)]
 pub struct Args {
-    /// Options in TOML; the environment goes over them
-    #[arg(long, value_name = "FILE", global = true, env = settings::CONFIG_FILE)]
-    pub config: Option<PathBuf>,
+    /// Options in TOML, also named by MIDPLANE_CONFIG; the environment goes over them
+    #[arg(long, value_name = "FILE", global = true)]
+    config: Option<PathBuf>,
 
     #[command(subcommand)]
     command: Option<Command>,
@@ -36,6 +36,13 @@ pub struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+impl Args {
+    /// The file of options that the command line or the environment names.
+    pub fn config(&self) -> Option<PathBuf> {
+        self.config.clone().or_else(settings::config_file)
+    }
+}
+
     /// Run a node (the default)
     Serve,
     /// Say everything that is wrong with the settings, or what they come to
@@ -64,7 +71,8 @@ enum Command {
 
 /// Does what `args` ask for, unless that is to serve.
 pub async fn run(args: &Args) -> Option<ExitCode> {
-    let file = args.config.as_deref();
+    let file = args.config();
+    let file = file.as_deref();
     let code = match &args.command {
         None | Some(Command::Serve) => return None,
         Some(Command::Check) => with_settings(file, |settings| print(&check::summary(settings))),

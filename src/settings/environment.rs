@@ -14,7 +14,7 @@ use super::section::{Findings, Table};
 use super::shown::SECRETS;
 
 /// Names the file of options, in place of `--config`.
-pub const CONFIG_FILE: &str = "MIDPLANE_CONFIG";
+const CONFIG_FILE: &str = "MIDPLANE_CONFIG";
 
 const PREFIX: &str = "MIDPLANE_";
 const LEVELS: &str = "__";
@@ -47,6 +47,13 @@ const WITHOUT_EFFECT: [(&str, &str); 5] = [
     ("SUPABASE_ANON_KEY", "tokens are checked with the project's public keys (SUPABASE_URL)"),
     ("SUPABASE_SERVICE_ROLE_KEY", "nodes ask nothing of the project; take this secret away from here"),
 ];
+
+/// The file of options that the environment of this process names.
+#[must_use]
+#[expect(clippy::disallowed_methods, reason = "this is settings")]
+pub fn config_file() -> Option<PathBuf> {
+    std::env::var_os(CONFIG_FILE).filter(|path| !path.is_empty()).map(PathBuf::from)
+}
 
 /// What the environment says.
 #[derive(Debug, Clone, Default)]

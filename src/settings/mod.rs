@@ -27,7 +27,7 @@ mod value;
 use std::path::Path;
 
 pub use channels::*;
-pub use environment::CONFIG_FILE;
+pub use environment::config_file;
 pub use explain::explain;
 pub use model::*;
 pub use nats::*;

@@ -81,6 +81,21 @@ async fn a_node_is_healthy_until_it_is_asked_to_stop() {
     assert_eq!(node.exit_code().await, Some(0));
     let (code, _, error) = run(&mut midplane(&["healthcheck", "--url", &url])).await;
     assert_eq!(code, Some(1));
+#[tokio::test]
+async fn the_file_that_the_environment_names_is_read_and_an_empty_variable_names_none() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("midplane.toml");
+    std::fs::write(&file, "[node]\nname = \"from-a-file\"\n").unwrap();
+    let (code, out, error) = run(midplane(&["settings"]).env("MIDPLANE_CONFIG", &file)).await;
+    assert_eq!((code, out.contains("from-a-file")), (Some(0), true), "{error}");
+    let (code, out, error) = run(midplane(&["settings"]).env("MIDPLANE_CONFIG", "")).await;
+    assert_eq!((code, error.as_str(), out.contains("from-a-file")), (Some(0), "", false));
+    // Whoever asks for a file on the command line means one.
+    let (code, _, error) = run(midplane(&["check", "--config", ""]).env("MIDPLANE_CONFIG", &file)).await;
+    assert_ne!(code, Some(0), "{error}");
+    assert!(error.contains("--config"), "{error}");
+}
+
     assert!(error.contains(&url), "{error}");
 }
 
