@@ -36,6 +36,7 @@
 //! - `settings`: everything that can be configured
 //! - `tasks`: background tasks, none of which ends unnoticed
 //! - `telemetry`: metrics and the log
+//! - `watchdog`: ends a process that does nothing any more
 
 pub mod api;
 pub mod app;
@@ -65,3 +66,4 @@ pub mod socketio;
 pub mod tasks;
 pub mod telemetry;
 pub mod watch;
+pub mod watchdog;

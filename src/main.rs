@@ -2,11 +2,11 @@
 
 mod cli;
 
-use std::process::ExitCode;
+use std::process::{self, ExitCode};
 
 use clap::Parser;
 use midplane::app::{App, Ending};
-use midplane::{lifecycle, telemetry};
+use midplane::{lifecycle, telemetry, watchdog};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -22,6 +22,9 @@ async fn main() -> ExitCode {
         Err(refusals) => return cli::refuse(&refusals),
     };
     telemetry::logging::install(&settings.log);
+    if let Some(patience) = settings.node.stall_timeout {
+        watchdog::watch(patience, || process::exit(cli::STALLED.into()));
+    }
     tokio::spawn(lifecycle::ignored());
     for note in &settings.notes {
         tracing::warn!("{note}");

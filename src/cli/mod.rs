@@ -21,6 +21,8 @@ pub use announce::announce;
 const EX_CONFIG: u8 = 78;
 /// Another process has joined under this node's name. Just behind what sysexits.h defines.
 const FENCED: u8 = 79;
+/// Nothing has moved in the process for too long.
+pub const STALLED: u8 = 80;
 
 /// A realtime gateway on NATS: any client, any node, nothing lost.
 #[derive(Debug, Parser)]
@@ -34,8 +36,6 @@ pub struct Args {
     command: Option<Command>,
 }
 
-#[derive(Debug, Subcommand)]
-enum Command {
 impl Args {
     /// The file of options that the command line or the environment names.
     pub fn config(&self) -> Option<PathBuf> {
@@ -43,6 +43,8 @@ impl Args {
     }
 }
 
+#[derive(Debug, Subcommand)]
+enum Command {
     /// Run a node (the default)
     Serve,
     /// Say everything that is wrong with the settings, or what they come to

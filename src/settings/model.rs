@@ -45,6 +45,8 @@ pub struct Node {
     pub shutdown_timeout: Duration,
     /// Clients per second that each other node can take while this one drains.
     pub drain_rate: usize,
+    /// How long nothing may move before the process ends itself; for ever without it.
+    pub stall_timeout: Option<Duration>,
 }
 
 /// How nodes watch each other.

@@ -1,10 +1,15 @@
 //! What scripts and process managers rely on: exit codes, signals, what stands on which output.
 
+use std::io::Write as _;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
+use futures_util::SinkExt as _;
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::PATIENCE;
 
@@ -29,9 +34,11 @@ struct Process {
 
 impl Process {
     async fn serve() -> Self {
-        let mut command = midplane(&[]);
-        command.env("PORT", "0").stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap();
+        Self::start(midplane(&[]).stderr(Stdio::piped())).await
+    }
+
+    async fn start(command: &mut Command) -> Self {
+        let mut child = command.env("PORT", "0").stdout(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let address = loop {
             let line = timeout(PATIENCE, lines.next_line()).await.expect("says where it listens").unwrap();
@@ -39,7 +46,10 @@ impl Process {
                 break rest.split('/').next().unwrap().to_owned();
             }
         };
-        let log: Box<dyn AsyncRead + Unpin + Send> = Box::new(child.stderr.take().unwrap());
+        let log: Box<dyn AsyncRead + Unpin + Send> = match child.stderr.take() {
+            Some(log) => Box::new(log),
+            None => Box::new(tokio::io::empty()),
+        };
         Self { child, address, log: BufReader::new(log).lines() }
     }
 
@@ -72,16 +82,6 @@ async fn settings_that_are_refused_end_every_command_with_78() {
 }
 
 #[tokio::test]
-async fn a_node_is_healthy_until_it_is_asked_to_stop() {
-    let mut node = Process::serve().await;
-    let url = format!("http://{}", node.address);
-    let (code, _, error) = run(&mut midplane(&["health", "--url", &url])).await;
-    assert_eq!((code, error.as_str()), (Some(0), ""));
-    node.signal("-INT").await;
-    assert_eq!(node.exit_code().await, Some(0));
-    let (code, _, error) = run(&mut midplane(&["healthcheck", "--url", &url])).await;
-    assert_eq!(code, Some(1));
-#[tokio::test]
 async fn the_file_that_the_environment_names_is_read_and_an_empty_variable_names_none() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("midplane.toml");
@@ -96,6 +96,16 @@ async fn the_file_that_the_environment_names_is_read_and_an_empty_variable_names
     assert!(error.contains("--config"), "{error}");
 }
 
+#[tokio::test]
+async fn a_node_is_healthy_until_it_is_asked_to_stop() {
+    let mut node = Process::serve().await;
+    let url = format!("http://{}", node.address);
+    let (code, _, error) = run(&mut midplane(&["health", "--url", &url])).await;
+    assert_eq!((code, error.as_str()), (Some(0), ""));
+    node.signal("-INT").await;
+    assert_eq!(node.exit_code().await, Some(0));
+    let (code, _, error) = run(&mut midplane(&["healthcheck", "--url", &url])).await;
+    assert_eq!(code, Some(1));
     assert!(error.contains(&url), "{error}");
 }
 
@@ -111,6 +121,29 @@ async fn a_second_signal_does_not_wait_for_anybody() {
         node.signal(signal).await;
         assert_eq!(node.exit_code().await, Some(expected));
     }
+}
+
+#[tokio::test]
+async fn a_node_whose_runtime_stands_still_ends_by_itself() {
+    let (_unread, log) = UnixStream::pair().unwrap();
+    let full = log.try_clone().unwrap();
+    let mut command = midplane(&[]);
+    command.envs([
+        ("TOKIO_WORKER_THREADS", "1"),
+        ("MIDPLANE_LOG__LEVEL", "debug"),
+        ("MIDPLANE_NODE__STALL_TIMEOUT", "5s"),
+    ]);
+    let mut node = Process::start(command.stderr(OwnedFd::from(log))).await;
+    full.set_nonblocking(true).unwrap();
+    for size in [4096, 1] {
+        while (&full).write(&vec![b' '; size]).is_ok_and(|written| written > 0) {}
+    }
+    full.set_nonblocking(false).unwrap();
+    // The only thread that runs tasks has something to say of this, and waits for room in the log for ever.
+    let url = format!("ws://{}/connection/websocket", node.address);
+    let (mut client, _) = tokio_tungstenite::connect_async(url).await.unwrap();
+    client.send(Message::text("nonsense")).await.unwrap();
+    assert_eq!(node.exit_code().await, Some(80));
 }
 
 #[tokio::test]

@@ -1,11 +1,15 @@
 //! The node itself, and whether it is in development mode.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::super::model::Node;
 use super::super::section::{Findings, Section, Table};
 use super::super::value::{FromValue, Switch};
 use super::{at, client};
+
+/// A runtime may be late by less than this without hanging.
+const SHORTEST_STALL: Duration = Duration::from_secs(5);
 
 /// Whether development mode holds: as `node.development` says, or where nothing tells clients apart and only this
 /// machine can reach the node.
@@ -34,8 +38,12 @@ pub(super) fn read(section: &Section<'_>) -> Node {
     if drain_rate == 0 {
         section.refuse("drain_rate", "nobody would ever be sent away (try 200)");
     }
+    let stall_timeout = Some(section.take("stall_timeout")).filter(|timeout: &Duration| !timeout.is_zero());
+    if stall_timeout.is_some_and(|timeout| timeout < SHORTEST_STALL) {
+        section.refuse("stall_timeout", "a busy machine can be as slow as that (try \"30s\", or \"0s\" for never)");
+    }
     let shutdown_timeout = section.take("shutdown_timeout");
-    Node { name: name.unwrap_or_else(generated_name), shutdown_timeout, drain_rate }
+    Node { name: name.unwrap_or_else(generated_name), shutdown_timeout, drain_rate, stall_timeout }
 }
 
 /// Unique without asking anybody: two nodes of one name would speak for each other.

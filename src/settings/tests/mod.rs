@@ -184,6 +184,14 @@ fn clustering_can_be_demanded_and_declined() {
 }
 
 #[test]
+fn a_process_that_stands_still_is_given_time_and_may_be_left_alone() {
+    let of = |timeout| Settings::from_toml(&format!("node.stall_timeout = \"{timeout}\""));
+    assert_eq!(of("5s").expect("valid").node.stall_timeout, Some(Duration::from_secs(5)));
+    assert_eq!(of("0s").expect("valid").node.stall_timeout, None);
+    assert!(refused(of("4s")).contains("node.stall_timeout"));
+}
+
+#[test]
 fn values_are_read_as_what_people_write() {
     let settings = Settings::from_toml(
         r#"
