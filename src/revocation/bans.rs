@@ -40,7 +40,7 @@ impl Ban {
 }
 
 impl Bans {
-    /// Takes a record; whether it is news.
+    /// Takes a record; whether it says anything new.
     pub fn take(&mut self, key: &str, record: &Record, revision: Revision) -> bool {
         if record.key() != key {
             return false;
@@ -60,9 +60,11 @@ impl Bans {
             // Revisions begin anew where the registry was lost: what counts then is what refuses more.
             ban.issued_before = ban.issued_before.max(known.issued_before);
             ban.expires_at = later(ban.expires_at, known.expires_at);
-            if (ban.issued_before, ban.expires_at) == (known.issued_before, known.expires_at) {
-                return false;
-            }
+        }
+        let same = |known: &Ban| (known.issued_before, known.expires_at) == (ban.issued_before, ban.expires_at);
+        if let Some(known) = bans.get_mut(&digest).filter(|known| same(known)) {
+            known.revision = known.revision.max(revision);
+            return false;
         }
         bans.insert(digest, ban);
         true
@@ -182,6 +184,17 @@ mod tests {
         assert!(!bans.refuse(&issued(200), "ann", ""));
         assert!(take(&mut bans, &record(300, None), 3));
         assert!(bans.refuse(&issued(299), "ann", ""));
+    }
+
+    #[test]
+    fn what_is_written_again_unchanged_is_no_news_and_outdates_older_word() {
+        let mut bans = Bans::default();
+        let record = Record::user("ann", "", 100, None);
+        assert!(take(&mut bans, &record, 1));
+        assert!(!take(&mut bans, &record, 5));
+        bans.lift(&record.key(), Revision(4));
+        assert_eq!(bans.len(), 1);
+        assert!(take(&mut bans, &Record::user("ann", "", 200, None), 6));
     }
 
     #[test]

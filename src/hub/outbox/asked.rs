@@ -17,7 +17,7 @@ impl Outbox {
     /// Whether the session was asked to look at its tokens again.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
-        self.state.lock().is_asked(|control| matches!(control, Control::Obey(order) if **order == Order::Recheck))
+        self.state.lock().is_asked(is_recheck)
     }
 
     /// Takes back that a channel's deliveries were lost: its subscription has ended by itself.
@@ -29,6 +29,8 @@ impl Outbox {
     pub fn request(&self, control: Control) {
         let mut state = self.state.lock();
         let is_news = match &control {
+            // It looks at everything that is revoked by then.
+            control if is_recheck(control) => !state.is_asked(is_recheck),
             // They count each time: they may undo one another.
             Control::Obey(_) => true,
             // The first says how it ends, also to whom more is asked than can wait.
@@ -64,6 +66,10 @@ impl Outbox {
         }
         (controls, std::mem::take(&mut state.due))
     }
+}
+
+fn is_recheck(control: &Control) -> bool {
+    matches!(control, Control::Obey(order) if **order == Order::Recheck)
 }
 
 impl State {

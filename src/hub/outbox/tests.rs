@@ -145,6 +145,18 @@ fn of_whom_more_is_asked_than_can_wait_the_connection_ends_and_nothing_more_is_k
 }
 
 #[test]
+fn to_look_at_tokens_again_is_asked_once_however_many_are_revoked() {
+    let (outbox, _) = outbox(100, &Narrow::new(0, 1));
+    let recheck = || Control::Obey(Arc::new(Order::Recheck));
+    for _ in 0..2 * CONTROLS {
+        outbox.request(recheck());
+    }
+    assert_eq!(outbox.take_requests().0, [recheck()]);
+    outbox.request(recheck());
+    assert_eq!(outbox.take_requests().0, [recheck()], "what is revoked after that is looked at anew");
+}
+
+#[test]
 fn an_end_for_good_is_not_forgotten_for_all_else_that_is_asked() {
     let (outbox, _) = outbox(100, &Narrow::new(0, 1));
     for _ in 0..2 * CONTROLS {
