@@ -1,6 +1,6 @@
 //! Subscriptions that NATS takes back: permissions may change while nodes run, and change again.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub struct Refusals {
 
 #[derive(Default)]
 struct Subjects {
-    refused: BTreeSet<String>,
+    /// With the server's word on each.
+    refused: BTreeMap<String, Arc<str>>,
     /// Those of the connection that asks anew.
     again: BTreeSet<String>,
 }
@@ -43,13 +44,11 @@ impl Refusals {
     /// Notes an error of the server; whether it takes a subscription back.
     pub fn note(&self, error: &str) -> bool {
         let Some(subject) = refused_subject(error) else { return false };
-        let count = {
-            let mut subjects = self.subjects.lock();
-            subjects.again.insert(subject.to_owned());
-            subjects.refused.insert(subject.to_owned());
-            subjects.refused.len()
-        };
-        self.standing.send_replace(TakenBack { count, why: error.into() });
+        let why: Arc<str> = error.into();
+        let mut subjects = self.subjects.lock();
+        subjects.again.insert(subject.to_owned());
+        subjects.refused.insert(subject.to_owned(), Arc::clone(&why));
+        self.stand(&subjects, why);
         true
     }
 
@@ -60,7 +59,7 @@ impl Refusals {
 
     /// The server's word where it refuses `subject`.
     pub fn of(&self, subject: &str) -> Option<String> {
-        self.subjects.lock().refused.contains(subject).then(|| self.standing.borrow().why.to_string())
+        self.subjects.lock().refused.get(subject).map(ToString::to_string)
     }
 
     fn begin(&self) {
@@ -69,13 +68,17 @@ impl Refusals {
 
     /// Only what was refused since it began is refused still.
     fn settle(&self) -> usize {
-        let count = {
-            let mut subjects = self.subjects.lock();
-            subjects.refused = subjects.again.clone();
-            subjects.refused.len()
-        };
-        self.standing.send_modify(|standing| standing.count = count);
-        count
+        let mut subjects = self.subjects.lock();
+        let Subjects { refused, again } = &mut *subjects;
+        refused.retain(|subject, _| again.contains(subject));
+        let why = refused.values().next().cloned().unwrap_or_default();
+        self.stand(&subjects, why);
+        subjects.refused.len()
+    }
+
+    /// Tells how it stands. With the subjects locked: what is told last has to be what holds.
+    fn stand(&self, subjects: &Subjects, why: Arc<str>) {
+        self.standing.send_replace(TakenBack { count: subjects.refused.len(), why });
     }
 }
 
@@ -104,7 +107,7 @@ pub async fn keep_subscribed(link: Link, nobodys_subject: String) {
 
 /// Says what NATS has taken back.
 pub fn tell_of(why: &str, left_out: u64) {
-    warn!(left_out, "NATS takes subscriptions back, and is asked for them again: {why}");
+    warn!(left_out, "NATS has revoked subscriptions; asking for them again: {why}");
 }
 
 /// The subject in `Permissions Violation for Subscription to "a.b" using queue "q"`.
@@ -128,7 +131,7 @@ mod tests {
         assert_eq!(refusals.standing().borrow().count, 2);
         refusals.begin();
         assert!(refusals.note(A));
-        assert!(refusals.of("b").is_some(), "not known yet");
+        assert!(refusals.of("b").is_some_and(|why| why.contains("\"b\"")), "not known yet, and in its own words");
         assert_eq!(refusals.settle(), 1);
         assert_eq!((refusals.of("a.*").is_some(), refusals.of("b")), (true, None));
         refusals.begin();
