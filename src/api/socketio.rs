@@ -95,10 +95,10 @@ impl Api {
             return written(&Empty {});
         };
         let until = Instant::now() + within;
-        let awaiting = socketio.wait_for_acks().map_err(|error| ApiError::TooMany(error.to_string()))?;
+        let mut awaiting = socketio.wait_for_acks().map_err(|error| ApiError::TooMany(error.to_string()))?;
         let asking = Asking { call: awaiting.call(), node: self.cluster.name() };
         let question = Question { call: params, asking: Some(asking) };
-        let counts = self.survey::<usize>(Method::SocketIoEmit.name(), &question).await?;
+        let counts = awaiting.during(self.survey::<usize>(Method::SocketIoEmit.name(), &question)).await?;
         let asked = counts.into_iter().flat_map(BTreeMap::into_values).sum();
         let (acks, complete) = awaiting.collect(asked, until).await;
         written(&Acknowledged { asked, acks, complete })

@@ -4,6 +4,7 @@
 //! node's own, one for all whom it asks at a time, so that an event is encoded once.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -53,9 +54,18 @@ struct Passed {
     acked: Acked,
 }
 
+/// What became of an acknowledgement that a node passed on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Given {
+    Told,
+    /// Nobody waits for it any more.
+    Late,
+    NoRoom,
+}
+
 /// Too many wait for acknowledgements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("{CALLS} calls wait for acknowledgements of clients")]
+#[error("{CALLS} calls are waiting for acknowledgements of clients already; try again later")]
 pub struct TooManyCalls;
 
 /// Acknowledgements under way, both those that are awaited here and those that are owed.
@@ -83,10 +93,13 @@ struct Owed {
 
 /// A call that waits for acknowledgements; forgotten on drop.
 pub struct Awaiting {
-    shared: Arc<SocketIo>,
+    shared: Arc<Acks>,
     call: u64,
     acks: mpsc::Receiver<Acked>,
     overflown: Arc<AtomicBool>,
+    taken: Vec<Acked>,
+    /// What those hold.
+    bytes: usize,
 }
 
 impl Default for Acks {
@@ -97,6 +110,32 @@ impl Default for Acks {
 }
 
 impl Acks {
+    /// Begins to wait for acknowledgements of clients on all nodes.
+    fn wait(self: &Arc<Self>) -> Result<Awaiting, TooManyCalls> {
+        let mut awaited = self.awaited.lock();
+        if awaited.len() >= CALLS {
+            return Err(TooManyCalls);
+        }
+        let call = self.next.fetch_add(1, Ordering::Relaxed);
+        let (sender, acks) = mpsc::channel(WAITING);
+        let overflown = Arc::new(AtomicBool::new(false));
+        awaited.insert(call, Asker { acks: sender, overflown: Arc::clone(&overflown) });
+        Ok(Awaiting { shared: Arc::clone(self), call, acks, overflown, taken: Vec::new(), bytes: 0 })
+    }
+
+    /// Gives an acknowledgement to the call that waits for it.
+    fn give(&self, Passed { call, acked }: Passed) -> Given {
+        let Some(asker) = self.awaited.lock().get(&call).cloned() else { return Given::Late };
+        match asker.acks.try_send(acked) {
+            Ok(()) => Given::Told,
+            Err(mpsc::error::TrySendError::Closed(_)) => Given::Late,
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                asker.overflown.store(true, Ordering::Release);
+                Given::NoRoom
+            }
+        }
+    }
+
     /// Notes that `by` owe an acknowledgement; returns its number.
     pub(super) fn owe(&self, call: u64, node: &str, by: HashSet<Uuid>, within: Duration) -> Result<u64, TooManyCalls> {
         let now = Instant::now();
@@ -112,10 +151,13 @@ impl Acks {
 
     /// Lets those go who were not asked after all.
     pub(super) fn release(&self, id: u64, not_asked: &[Uuid]) {
-        if let Some(owed) = self.owed.lock().get_mut(&id) {
-            not_asked.iter().for_each(|socket| {
-                owed.by.remove(socket);
-            });
+        let mut all = self.owed.lock();
+        let Some(owed) = all.get_mut(&id) else { return };
+        not_asked.iter().for_each(|socket| {
+            owed.by.remove(socket);
+        });
+        if owed.by.is_empty() {
+            all.remove(&id);
         }
     }
 
@@ -150,32 +192,20 @@ impl SocketIo {
     ///
     /// # Errors
     /// When too many calls do.
-    pub fn wait_for_acks(self: &Arc<Self>) -> Result<Awaiting, TooManyCalls> {
-        let mut awaited = self.acks.awaited.lock();
-        if awaited.len() >= CALLS {
-            return Err(TooManyCalls);
-        }
-        let call = self.acks.next.fetch_add(1, Ordering::Relaxed);
-        let (sender, acks) = mpsc::channel(WAITING);
-        let overflown = Arc::new(AtomicBool::new(false));
-        awaited.insert(call, Asker { acks: sender, overflown: Arc::clone(&overflown) });
-        Ok(Awaiting { shared: Arc::clone(self), call, acks, overflown })
+    pub fn wait_for_acks(&self) -> Result<Awaiting, TooManyCalls> {
+        self.acks.wait()
     }
 
     /// An acknowledgement that a node passed on.
     pub(super) fn acked(&self, message: &Bytes) {
-        let Ok(Passed { call, acked }) = serde_json::from_slice(message) else {
+        let Ok(passed) = serde_json::from_slice(message) else {
             self.services.telemetry.cluster.not_understood(Topic::Ack);
             return;
         };
-        let asker = self.acks.awaited.lock().get(&call).cloned();
-        match asker.map(|asker| (asker.acks.try_send(acked), asker.overflown)) {
-            Some((Err(mpsc::error::TrySendError::Full(_)), overflown)) => {
-                self.services.telemetry.queues.overflows.of(Overflow::Acks).increment(1);
-                overflown.store(true, Ordering::Release);
-            }
-            None | Some((Err(mpsc::error::TrySendError::Closed(_)), _)) => self.count_ack(AckResult::Late),
-            Some((Ok(()), _)) => self.count_ack(AckResult::Told),
+        match self.acks.give(passed) {
+            Given::Told => self.count_ack(AckResult::Told),
+            Given::Late => self.count_ack(AckResult::Late),
+            Given::NoRoom => self.services.telemetry.queues.overflows.of(Overflow::Acks).increment(1),
         }
     }
 
@@ -191,23 +221,47 @@ impl Awaiting {
         self.call
     }
 
+    /// What `work` comes to; takes what is acknowledged meanwhile.
+    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                done = &mut work => return done,
+                Some(acked) = self.acks.recv(), if self.bytes <= LARGEST => self.take(acked),
+            }
+        }
+    }
+
     /// What `asked` clients answer until then, and whether that is all.
     pub async fn collect(mut self, asked: usize, until: Instant) -> (Vec<Acked>, bool) {
-        let mut acks = Vec::new();
-        let mut bytes = 0;
-        while acks.len() < asked && bytes <= LARGEST && !self.overflown.load(Ordering::Acquire) {
+        while self.wants_more(asked) && !self.overflown.load(Ordering::Acquire) {
             let Ok(Some(acked)) = timeout_at(until, self.acks.recv()).await else { break };
-            bytes += acked.args.get().len() + acked.attachments.iter().map(String::len).sum::<usize>();
-            acks.push(acked);
+            self.take(acked);
         }
+        // Where one found no room, not all will come: but those that wait have.
+        while self.wants_more(asked)
+            && let Ok(acked) = self.acks.try_recv()
+        {
+            self.take(acked);
+        }
+        let acks = std::mem::take(&mut self.taken);
         let complete = acks.len() == asked;
         (acks, complete)
+    }
+
+    const fn wants_more(&self, asked: usize) -> bool {
+        self.taken.len() < asked && self.bytes <= LARGEST
+    }
+
+    fn take(&mut self, acked: Acked) {
+        self.bytes += acked.args.get().len() + acked.attachments.iter().map(String::len).sum::<usize>();
+        self.taken.push(acked);
     }
 }
 
 impl Drop for Awaiting {
     fn drop(&mut self) {
-        self.shared.acks.awaited.lock().remove(&self.call);
+        self.shared.awaited.lock().remove(&self.call);
     }
 }
 
@@ -267,8 +321,48 @@ mod tests {
         let id = acks.owe(7, "node-1", [ada, bob].into(), WITHIN).unwrap();
         acks.release(id, &[bob]);
         assert_eq!(acks.settle(id, bob), None);
-        assert!(acks.settle(id, ada).is_some());
+        acks.release(id, &[ada]);
         assert!(acks.owed.lock().is_empty(), "nobody owes anything any more");
+    }
+
+    fn passed(call: u64) -> Passed {
+        let args = RawValue::from_string("[]".to_owned()).unwrap();
+        Passed { call, acked: Acked { socket: Uuid::new_v4(), user: String::new(), args, attachments: Vec::new() } }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_asks_takes_what_is_acknowledged_while_it_asks() {
+        let acks = Arc::new(Acks::default());
+        let mut awaiting = acks.wait().unwrap();
+        let call = awaiting.call();
+        // Nodes answer while others are still being asked, and their clients are quicker than those.
+        let asking = async {
+            for _ in 0..3 * WAITING {
+                assert_eq!(acks.give(passed(call)), Given::Told);
+                tokio::task::yield_now().await;
+            }
+            3 * WAITING + 1
+        };
+        let asked = awaiting.during(asking).await;
+        assert_eq!(acks.give(passed(call)), Given::Told);
+        let (all, complete) = awaiting.collect(asked, Instant::now() + WITHIN).await;
+        assert_eq!((all.len(), complete), (asked, true));
+        assert_eq!(acks.give(passed(call)), Given::Late, "nobody waits any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn where_one_finds_no_room_the_others_are_told_and_that_they_are_not_all() {
+        let acks = Arc::new(Acks::default());
+        let awaiting = acks.wait().unwrap();
+        let call = awaiting.call();
+        for _ in 0..WAITING {
+            assert_eq!(acks.give(passed(call)), Given::Told);
+        }
+        assert_eq!(acks.give(passed(call)), Given::NoRoom);
+        let began = Instant::now();
+        let (all, complete) = awaiting.collect(WAITING + 1, began + WITHIN).await;
+        assert_eq!((all.len(), complete), (WAITING, false));
+        assert_eq!(Instant::now(), began, "the one that is missing is not waited for");
     }
 
     #[tokio::test(start_paused = true)]

@@ -44,7 +44,7 @@ pub struct SocketIo {
     connect_timeout: Duration,
     max_payload: usize,
     sockets: Arc<Sockets>,
-    acks: Acks,
+    acks: Arc<Acks>,
     services: Arc<Services>,
     backplane: Arc<dyn Backplane>,
 }
@@ -61,7 +61,7 @@ impl SocketIo {
             connect_timeout: settings.connect_timeout,
             max_payload: settings.max_payload,
             sockets: Sockets::new(names(), Arc::clone(&services.connections)),
-            acks: Acks::default(),
+            acks: Arc::default(),
             services,
             backplane,
         })
