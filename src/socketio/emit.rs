@@ -7,7 +7,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, MissedTickBehavior, interval, timeout_at};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 use tracing::debug;
 use uuid::Uuid;
 
@@ -171,43 +171,38 @@ impl SocketIo {
     }
 
     /// Puts sockets into rooms or out of them, or sends them away; returns how many, once their sessions have done it,
-    /// or were given the time for it.
+    /// or were given the time for it: half a second, and the first thousand of them.
     pub async fn order(&self, call: &Call) -> usize {
         let chosen = self.sockets.select(&call.target);
         let count = chosen.len();
         let orders = match &call.what {
             What::Join(rooms) => each(rooms, |room| Order::Subscribe(Box::new(Placement::plain(room)))),
             What::Leave(rooms) => each(rooms, |room| Order::Unsubscribe(Some(room))),
-            What::Disconnect { close } => {
-                for Chosen { id, outbox } in chosen {
-                    outbox.request(match close {
-                        true => Control::Close(DisconnectCode::ForceNoReconnect.into()),
-                        false => Control::Obey(Arc::new(Order::Dismiss(id))),
-                    });
-                }
-                return count;
-            }
+            What::Disconnect { .. } => Vec::new(),
             What::Emit(_) | What::Sockets => return 0,
         };
         // A connection tells of each of its sockets.
-        let room = count.min(WAITED_FOR) * self.namespaces.len();
-        let (sender, mut obeyed) = mpsc::channel(room.max(1));
+        let (sender, mut obeyed) = mpsc::channel((count.min(WAITED_FOR) * self.namespaces.len()).max(1));
         let done = Arc::new(Order::Describe(Asker(sender)));
-        for (index, Chosen { outbox, .. }) in chosen.iter().enumerate() {
+        for (index, Chosen { id, outbox }) in chosen.into_iter().enumerate() {
+            if let What::Disconnect { close } = call.what {
+                outbox.request(match close {
+                    true => Control::Close(DisconnectCode::ForceNoReconnect.into()),
+                    false => Control::Obey(Arc::new(Order::Dismiss(id))),
+                });
+            }
             for order in orders.iter().chain((index < WAITED_FOR).then_some(&done)) {
                 outbox.request(Control::Obey(Arc::clone(order)));
             }
+            if index % YIELD_EVERY == YIELD_EVERY - 1 {
+                tokio::task::yield_now().await;
+            }
         }
-        // Sessions that end drop their orders.
+        // Sessions drop their orders when they have done them, or end.
         drop((done, orders));
-        let mut waited_for: HashSet<Uuid> = chosen.into_iter().take(WAITED_FOR).map(|chosen| chosen.id).collect();
-        let deadline = Instant::now() + PATIENCE;
-        while !waited_for.is_empty() {
-            let Ok(Some(description)) = timeout_at(deadline, obeyed.recv()).await else { break };
-            waited_for.remove(&description.client);
-        }
-        if !waited_for.is_empty() {
-            debug!(sockets = waited_for.len(), "sessions have not come yet to what a backend asks");
+        let all_done = async { while obeyed.recv().await.is_some() {} };
+        if timeout(PATIENCE, all_done).await.is_err() {
+            debug!("sessions have not come yet to what a backend asks");
         }
         count
     }
