@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::SocketIo;
-use super::events::Acks;
+use super::events::Answers;
 use super::relaying::Relaying;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
@@ -28,8 +28,8 @@ pub struct Connection {
     decoder: Decoder,
     /// Exactly as many as there are.
     pub(super) sockets: Vec<Socket>,
-    /// Acknowledgements of services that have not come. Most connections wait for none.
-    pub(super) acks: Option<Box<Acks>>,
+    /// What services have not answered yet. Most connections wait for nothing.
+    pub(super) answers: Option<Box<Answers>>,
     /// Events on their way into rooms. Most connections have none.
     pub(super) relaying: Option<Box<Relaying>>,
     /// Of its handshake, those that the connect hook wants.
@@ -72,7 +72,7 @@ impl Connection {
             shared,
             outbox,
             sockets: Vec::new(),
-            acks: None,
+            answers: None,
             relaying: None,
             headers,
             event_rate,
@@ -135,10 +135,10 @@ impl Handler for Connection {
     }
 
     async fn progress(&mut self) -> Result<(), CloseReason> {
-        let Self { acks, relaying, .. } = self;
-        let acked = async {
-            match acks {
-                Some(acks) => acks.next().await,
+        let Self { answers, relaying, .. } = self;
+        let answered = async {
+            match answers {
+                Some(answers) => answers.next().await,
                 None => pending().await,
             }
         };
@@ -150,11 +150,11 @@ impl Handler for Connection {
         };
         let packet = tokio::select! {
             packet = relayed => packet,
-            acked = acked => {
-                if acked.is_none() {
-                    self.acks = None;
+            answered = answered => {
+                if answered.is_none() {
+                    self.answers = None;
                 }
-                acked.flatten()
+                answered.flatten()
             }
         };
         self.acknowledge(packet);

@@ -1,6 +1,8 @@
 //! What becomes of events: services get them, unless a rule sends them into a room.
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -17,8 +19,8 @@ use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Arguments, Body, Packet};
 use crate::telemetry::{EventResult, LimitScope};
 
-/// Acknowledgements that one connection may wait for. Beyond that its next event waits for one of them.
-const ACKS: usize = 32;
+/// Answers of services that one connection may wait for. Beyond that its next event waits for one of them.
+const ANSWERS: usize = 32;
 
 /// Who emits, and what. Empty for anonymous users.
 const USER: &str = "Midplane-User";
@@ -30,8 +32,8 @@ const META: &str = "Midplane-Meta";
 /// Lengths of the attachments, which stand behind the JSON in a body: `12,3`.
 const ATTACHMENTS: &str = "Midplane-Attachments";
 
-/// Acknowledgements that have not come; each is a packet, or nothing where none came.
-pub(super) type Acks = FuturesUnordered<BoxFuture<'static, Option<Packet>>>;
+/// What services have not answered yet; each becomes an acknowledgement, or nothing where none came.
+pub(super) type Answers = FuturesUnordered<BoxFuture<'static, Option<Packet>>>;
 
 impl Connection {
     pub(super) async fn event(
@@ -76,21 +78,36 @@ impl Connection {
         let namespace = Arc::clone(&of.namespace);
         let shared = Arc::clone(&self.shared);
         let Some(id) = id else {
-            return event.tell(&shared).await;
+            return self.while_others_go_on(event.tell(&shared)).await;
         };
-        let mut ack = async move {
+        let mut answer = async move {
             let arguments = event.ask(&shared, namespace.ack_timeout).await?;
             Some(Packet { namespace: namespace.name.to_string().into(), body: Body::Ack { id, arguments } })
         }
         .boxed();
         // What is asked first goes out first.
-        if let std::task::Poll::Ready(packet) = poll!(&mut ack) {
+        self.while_others_go_on(async {}).await;
+        if let Poll::Ready(packet) = poll!(&mut answer) {
             packet.iter().for_each(|packet| self.send(packet));
             return;
         }
-        self.acks.get_or_insert_default().push(ack);
-        while let Some(acks) = self.acks.as_mut().filter(|acks| acks.len() > ACKS) {
-            let packet = acks.next().await.flatten();
+        self.answers.get_or_insert_default().push(answer);
+        while let Some(answers) = self.answers.as_mut().filter(|answers| answers.len() > ANSWERS) {
+            let packet = answers.next().await.flatten();
+            self.acknowledge(packet);
+        }
+    }
+
+    /// Does `work`; whatever was asked before goes first, where it still waits for room on its way out.
+    async fn while_others_go_on(&mut self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        loop {
+            let Some(answers) = self.answers.as_mut().filter(|answers| !answers.is_empty()) else { return work.await };
+            let packet = tokio::select! {
+                biased;
+                packet = answers.next() => packet.flatten(),
+                () = &mut work => return,
+            };
             self.acknowledge(packet);
         }
     }
