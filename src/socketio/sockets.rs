@@ -28,7 +28,8 @@ struct Space {
 struct Present {
     outbox: Arc<Outbox>,
     user: Arc<str>,
-    rooms: Vec<Channel>,
+    /// Shared with whoever looks at it, so that looking copies nothing while joins and leaves wait.
+    rooms: Arc<Vec<Channel>>,
 }
 
 /// A socket that was selected.
@@ -41,7 +42,7 @@ pub(super) struct Chosen {
 pub(super) struct Known {
     pub(super) id: Uuid,
     pub(super) user: Arc<str>,
-    pub(super) rooms: Vec<Channel>,
+    pub(super) rooms: Arc<Vec<Channel>>,
 }
 
 /// A socket's entry; leaves on drop, and its rooms with it.
@@ -69,7 +70,7 @@ impl Sockets {
         user: &Arc<str>,
         outbox: &Arc<Outbox>,
     ) -> Arc<Entry> {
-        let present = Present { outbox: Arc::clone(outbox), user: Arc::clone(user), rooms: Vec::new() };
+        let present = Present { outbox: Arc::clone(outbox), user: Arc::clone(user), rooms: Arc::default() };
         if let Some(space) = self.spaces.get(namespace) {
             space.lock().sockets.insert(id, present);
         }
@@ -83,7 +84,11 @@ impl Sockets {
 
     /// What is known of them.
     pub(super) fn describe(&self, target: &Target) -> Vec<Known> {
-        self.each(target, |id, present| Known { id, user: Arc::clone(&present.user), rooms: present.rooms.clone() })
+        self.each(target, |id, present| Known {
+            id,
+            user: Arc::clone(&present.user),
+            rooms: Arc::clone(&present.rooms),
+        })
     }
 
     fn each<T>(&self, target: &Target, of: impl Fn(Uuid, &Present) -> T) -> Vec<T> {
@@ -133,8 +138,9 @@ impl Entry {
             let mut space = space.lock();
             let room = membership.channel();
             if let Some(present) = space.sockets.get_mut(&self.id) {
-                present.rooms.reserve_exact(1);
-                present.rooms.push(room.clone());
+                let rooms = Arc::make_mut(&mut present.rooms);
+                rooms.reserve_exact(1);
+                rooms.push(room.clone());
             }
             let members = space.rooms.entry(room.clone()).or_default();
             members.insert(self.id);
@@ -148,7 +154,7 @@ impl Entry {
         let Some(space) = self.sockets.spaces.get(&self.namespace) else { return false };
         let mut space = space.lock();
         if let Some(present) = space.sockets.get_mut(&self.id) {
-            present.rooms.retain(|other| other != room);
+            Arc::make_mut(&mut present.rooms).retain(|other| other != room);
         }
         space.leave(room, self.id)
     }
