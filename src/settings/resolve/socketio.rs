@@ -129,6 +129,8 @@ fn check_rooms(section: &Section<'_>, options: &Options, rooms: bool, max_length
         ("relay", !relay.is_empty()),
         ("join_on", !join_on.is_empty()),
         ("leave_on", !leave_on.is_empty()),
+        ("may_join", !may_join.is_empty()),
+        ("may_join_claim", !may_join_claim.is_empty()),
     ];
     for (key, _) in wanted.into_iter().filter(|(_, wanted)| *wanted && !rooms) {
         section.refuse(key, "there are no rooms (set rooms to a namespace of channels)");
@@ -143,6 +145,10 @@ fn check_rooms(section: &Section<'_>, options: &Options, rooms: bool, max_length
     }
     if !join_on.is_empty() && may_join.is_empty() && may_join_claim.is_empty() {
         section.refuse("join_on", "no room may be joined (set may_join or may_join_claim)");
+    }
+    let allowed = [("may_join", !may_join.is_empty()), ("may_join_claim", !may_join_claim.is_empty())];
+    for (key, _) in allowed.into_iter().filter(|(_, allowed)| *allowed && rooms && join_on.is_empty()) {
+        section.refuse(key, "no event joins a room (set join_on)");
     }
     let events = [("join_on", join_on), ("leave_on", leave_on)];
     for (key, event) in events.into_iter().filter(|(_, event)| !event.is_empty()) {

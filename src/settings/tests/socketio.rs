@@ -62,6 +62,18 @@ fn what_cannot_work_is_refused() {
             "socketio.namespaces[0].join_on = \"join\": no room may be joined (set may_join or may_join_claim)",
         ),
         (
+            "{ name = \"/\", may_join = [\"public-*\"] }",
+            "socketio.namespaces[0].may_join = [\"public-*\"]: there are no rooms (set rooms to a namespace of channels)",
+        ),
+        (
+            "{ name = \"/\", may_join_claim = \"rooms\" }",
+            "socketio.namespaces[0].may_join_claim = \"rooms\": there are no rooms (set rooms to a namespace of channels)",
+        ),
+        (
+            "{ name = \"/\", rooms = \"chat\", may_join = [\"public-*\"] }",
+            "socketio.namespaces[0].may_join = [\"public-*\"]: no event joins a room (set join_on)",
+        ),
+        (
             "{ name = \"/\", rooms = \"chat\", leave_on = \"say\", relay = { say = \"{1}\" } }",
             "socketio.namespaces[0].leave_on = \"say\": relay sends this event to a room",
         ),
