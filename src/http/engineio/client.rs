@@ -11,7 +11,9 @@ use crate::http::files::JAVASCRIPT;
 use crate::http::gzip;
 
 /// Of `socket.io-client`; as servers of this protocol do it, the version is the tag.
-const TAG: HeaderValue = HeaderValue::from_static("\"4.8.4\"");
+const VERSION: &str = "\"4.8.4\"";
+/// Weak, since it stands for the compressed file as well (RFC 9110, 8.8.1).
+const TAG: HeaderValue = HeaderValue::from_static("W/\"4.8.4\"");
 const SCRIPT: &str = concat!("/*!\n", include_str!("client/LICENSE"), "*/\n", include_str!("client/socket.io.min.js"));
 const MODULE: &str =
     concat!("/*!\n", include_str!("client/LICENSE"), "*/\n", include_str!("client/socket.io.esm.min.js"));
@@ -28,8 +30,7 @@ pub fn routes(path: &str) -> Router {
 }
 
 fn answer(asked: &HeaderMap, text: &'static str) -> Response {
-    let known = asked.get(header::IF_NONE_MATCH).is_some_and(|tags| tags.as_bytes().ends_with(TAG.as_bytes()));
-    let mut response = match known {
+    let mut response = match is_known(asked) {
         true => StatusCode::NOT_MODIFIED.into_response(),
         false => {
             let mut response = gzip::answer(asked, Bytes::from_static(text.as_bytes()), Some(COMPRESS_FROM));
@@ -40,6 +41,15 @@ fn answer(asked: &HeaderMap, text: &'static str) -> Response {
     response.headers_mut().insert(header::ETAG, TAG);
     response.headers_mut().insert(header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
     response
+}
+
+/// Whether whoever asks has this version: tags are a list, and compared without regard to weakness (RFC 9110, 13.1.2).
+fn is_known(asked: &HeaderMap) -> bool {
+    let lists = asked.get_all(header::IF_NONE_MATCH).into_iter().filter_map(|tags| tags.to_str().ok());
+    lists.flat_map(|tags| tags.split(',')).map(str::trim).any(|tag| {
+        let opaque = tag.strip_prefix("W/").unwrap_or(tag);
+        opaque == VERSION || tag == "*"
+    })
 }
 
 #[cfg(test)]
@@ -62,12 +72,17 @@ mod tests {
             assert_eq!(response.headers()[header::ETAG], TAG);
             let text = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             let head = String::from_utf8_lossy(&text[..2000]).into_owned();
-            let version = TAG.to_str().unwrap().trim_matches('"').to_owned();
+            let version = VERSION.trim_matches('"');
             assert!(
                 head.contains(&format!("Socket.IO v{version}")) && head.contains("Permission is hereby granted"),
                 "{head}"
             );
-            assert_eq!(ask("W/\"4.8.4\"").await.unwrap().status(), StatusCode::NOT_MODIFIED);
+            for tags in ["W/\"4.8.4\"", "\"4.8.4\"", "\"4.0.0\", W/\"4.8.4\" , \"5.0.0\"", "*"] {
+                assert_eq!(ask(tags).await.unwrap().status(), StatusCode::NOT_MODIFIED, "{tags}");
+            }
+            for tags in ["x\"4.8.4\"", "\"4.0.0\", \"5.0.0\"", ""] {
+                assert_eq!(ask(tags).await.unwrap().status(), StatusCode::OK, "{tags}");
+            }
         }
     }
 }
