@@ -2,21 +2,16 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot, watch};
-use tokio::time::sleep;
 use uuid::Uuid;
 
 use super::Presence;
 use crate::backplane::Word;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
-
-/// How often it is looked whether certain clients are recorded.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// One client of this node in one channel.
 pub(super) type Key = (Channel, Uuid);
@@ -150,17 +145,19 @@ impl Roster {
     }
 
     /// Returns once these are recorded, whoever else is not: on a busy node there is always somebody.
-    pub(super) async fn recorded(&self, mut keys: Vec<Key>) {
-        loop {
-            {
-                let state = self.state.lock();
-                keys.retain(|key| state.queued.contains(key) || state.writing.contains_key(key));
+    pub(super) async fn recorded(&self, keys: Vec<Key>) {
+        let mut changes = self.owed.subscribe();
+        for key in &keys {
+            while self.is_owed(key) {
+                // The sender lives in self.
+                let _ = changes.changed().await;
             }
-            if keys.is_empty() {
-                return;
-            }
-            sleep(LOOK).await;
         }
+    }
+
+    fn is_owed(&self, key: &Key) -> bool {
+        let state = self.state.lock();
+        state.queued.contains(key) || state.writing.contains_key(key)
     }
 
     /// What is not known to be recorded.
@@ -282,16 +279,18 @@ mod tests {
         assert!(told.now_or_never().is_some_and(|told| told.is_err()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn those_who_are_waited_for_are_recorded_while_others_are_not() {
-        let (roster, ann) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+    #[test]
+    fn those_who_are_waited_for_are_recorded_while_others_are_not() {
+        let (roster, ann, bob) = (Roster::default(), (channel("a"), Uuid::from_u128(1)), channel("b"));
         roster.enter(&ann.0, ann.1, &info("ann"));
-        roster.enter(&channel("b"), Uuid::from_u128(2), &info("bob"));
-        assert!(roster.recorded(vec![ann.clone()]).now_or_never().is_none());
+        roster.enter(&bob, Uuid::from_u128(2), &info("bob"));
+        let mut recorded = Box::pin(roster.recorded(vec![ann.clone()]));
+        assert!((&mut recorded).now_or_never().is_none());
         let (taken, _) = roster.take().expect("to be written");
-        assert!(roster.recorded(vec![ann.clone()]).now_or_never().is_none(), "it is only under way");
+        assert!((&mut recorded).now_or_never().is_none(), "it is only under way");
         roster.written(taken, Some(1));
-        assert!(roster.recorded(vec![ann]).now_or_never().is_some());
+        assert!((&mut recorded).now_or_never().is_some());
+        assert_eq!(roster.owed(), 1, "bob is not recorded yet");
     }
 
     #[test]
