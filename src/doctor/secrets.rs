@@ -157,7 +157,22 @@ mod tests {
     #[cfg(unix)]
     fn what_a_container_engine_laid_there_is_not_for_others() {
         assert!(!is_reached_by_others(Path::new("/run/secrets/jwt_secret")));
-        assert!(is_reached_by_others(Path::new("/")));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_folder_on_the_way_keeps_others_away_or_lets_them_through() {
+        use std::fs::{Permissions, set_permissions, write};
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("key");
+        write(&file, "a secret").unwrap();
+        let way_there = is_reached_by_others(folder.path());
+        let with_mode = |mode| {
+            set_permissions(folder.path(), Permissions::from_mode(mode)).unwrap();
+            is_reached_by_others(&file)
+        };
+        assert_eq!([0o700, 0o750, 0o711, 0o755].map(with_mode), [false, false, way_there, way_there]);
     }
 
     #[test]

@@ -100,7 +100,7 @@ async fn a_node_whose_answers_nats_takes_back_asks_again_once_it_may() {
     let kept = channel("kept:a");
     node.store(&kept, "before").await;
     change(&server, &[], &["_INBOX.>"]);
-    is_lost(&node, "").await;
+    is_lost(&node, "_INBOX").await;
     change(&server, &[], &[]);
     node.ready().await;
     node.store(&kept, "after").await;

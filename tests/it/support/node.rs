@@ -138,10 +138,20 @@ impl Socket {
 
     /// The code and reason of the close that must come now, after whatever else still comes.
     pub async fn closed(&mut self) -> (u16, String) {
+        self.said_until_closed().await.1
+    }
+
+    /// What is said until the connection is closed, but for pings, and how that ends it.
+    pub async fn said_until_closed(&mut self) -> (Vec<String>, (u16, String)) {
+        let mut said = Vec::new();
         loop {
-            if let Message::Close(frame) = self.frame().await {
-                let CloseFrame { code, reason } = frame.expect("a close with a code");
-                return (code.into(), reason.to_string());
+            match self.frame().await {
+                Message::Close(frame) => {
+                    let CloseFrame { code, reason } = frame.expect("a close with a code");
+                    return (said, (code.into(), reason.to_string()));
+                }
+                Message::Text(text) if text != "{}" => said.push(text.to_string()),
+                _ => {}
             }
         }
     }
