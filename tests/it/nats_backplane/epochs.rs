@@ -36,15 +36,20 @@ async fn all_nodes_see_one_epoch_and_a_restart_does_not_change_it() {
     assert!(one.gaps().iter().all(|gap| gap.cause != GapCause::EpochChanged));
 }
 
-#[tokio::test]
-async fn a_deposed_leader_that_does_not_know_it_makes_nobody_start_over() {
+/// A node whose server is made to lie, with five messages in `kept:a`.
+async fn behind_a_liar() -> (NatsServer, Liar, Member) {
     let server = NatsServer::start().await;
     let liar = Liar::before(server.port()).await;
     let node = join(&nats([liar.url()], 1)).await;
-    let kept = channel("kept:a");
     for _ in 0..5 {
-        node.store(&kept, "x").await;
+        node.store(&channel("kept:a"), "x").await;
     }
+    (server, liar, node)
+}
+
+#[tokio::test]
+async fn a_deposed_leader_that_does_not_know_it_makes_nobody_start_over() {
+    let (_server, liar, node) = behind_a_liar().await;
     let before = epoch(&node).await;
     // As one says that was cut off from its fellows before the last three were stored.
     liar.lie("\"last_seq\":6", "\"last_seq\":3");
@@ -57,13 +62,8 @@ async fn a_deposed_leader_that_does_not_know_it_makes_nobody_start_over() {
 
 #[tokio::test]
 async fn what_a_deposed_leader_takes_for_the_newest_message_is_not_believed() {
-    let server = NatsServer::start().await;
-    let liar = Liar::before(server.port()).await;
-    let node = join(&nats([liar.url()], 1)).await;
+    let (_server, liar, node) = behind_a_liar().await;
     let kept = channel("kept:a");
-    for _ in 0..5 {
-        node.store(&kept, "x").await;
-    }
     let before = node.history().top(&kept).await.expect("a top");
     assert_eq!(before.newest, Some(Offset(6)));
     // It answers both questions, and only what it says of the stream shows that it is behind. A mark may be the last message.

@@ -7,9 +7,12 @@ use std::sync::atomic::Ordering;
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::faults::{Faults, Faulty};
 use midplane::backplane::{Backplane, Occupant, Word, feed};
+use midplane::presence::Stay;
+use midplane::protocol::Channel;
+use midplane::settings::Nats;
 use uuid::Uuid;
 
-use super::{Node, registry};
+use super::{Listener, Node, registry};
 use crate::support::eventually;
 use crate::support::member::channel;
 use crate::support::nats_server::{NatsCluster, NatsServer};
@@ -118,12 +121,17 @@ async fn who_left_while_a_store_stepped_back_is_gone_on_every_node() {
     assert_eq!((at_a.told().len(), at_b.told().len()), (8, 8), "each was told once, and nobody who is there left");
 }
 
-#[tokio::test]
-async fn changes_that_did_not_arrive_are_found_by_the_audit() {
+/// A node on a backplane that fails as it is told to.
+fn faulty() -> (Node, Arc<Faulty>, Arc<Faults>) {
     let (sender, feeds) = feed::open(1);
     let faults = Arc::new(Faults::default());
     let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
-    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    (Node::on(Arc::clone(&faulty) as _, feeds, "a~1"), faulty, faults)
+}
+
+#[tokio::test]
+async fn changes_that_did_not_arrive_are_found_by_the_audit() {
+    let (node, faulty, faults) = faulty();
     let room = channel("room");
     let listener = node.listen(&room).await;
     let ann = node.enter(&room, 1, "ann");
@@ -150,10 +158,7 @@ async fn changes_that_did_not_arrive_are_found_by_the_audit() {
 
 #[tokio::test]
 async fn who_comes_while_it_is_not_known_yet_who_is_there_is_in_the_answer_or_told() {
-    let (sender, feeds) = feed::open(1);
-    let faults = Arc::new(Faults::default());
-    let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
-    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    let (node, _, faults) = faulty();
     let room = channel("room");
     let _ann = node.enter(&room, 1, "ann");
     node.presence.settled().await;
@@ -170,10 +175,7 @@ async fn who_comes_while_it_is_not_known_yet_who_is_there_is_in_the_answer_or_to
 
 #[tokio::test]
 async fn what_no_replica_knows_is_asked_of_the_authority() {
-    let (sender, feeds) = feed::open(1);
-    let faults = Arc::new(Faults::default());
-    let (faulty, feeds) = Faulty::around(Embedded::new(&registry(), 1 << 20, sender), feeds, Arc::clone(&faults));
-    let node = Node::on(Arc::clone(&faulty) as _, feeds, "a~1");
+    let (node, faulty, faults) = faulty();
     let room = channel("room");
     let left_behind = Occupant { node: "dead~1".into(), channel: room.clone(), client: Uuid::from_u128(9) };
     let records = faulty.presences().unwrap();
@@ -186,38 +188,49 @@ async fn what_no_replica_knows_is_asked_of_the_authority() {
     assert_eq!(listener.is_told(1).await, ["-dan"]);
 }
 
+/// Two nodes with ann and bob, whose records somebody has deleted, and who is told at the second.
+struct Deleted {
+    settings: Nats,
+    room: Channel,
+    nodes: (Node, Node),
+    at_b: Listener,
+    _server: NatsServer,
+    _stays: [Stay; 2],
+}
+
+impl Deleted {
+    async fn records() -> Self {
+        let server = NatsServer::start().await;
+        let settings = nats([server.url()], 1);
+        let (a, b) = Node::pair(&settings).await;
+        let room = channel("room");
+        let at_b = b.listen(&room).await;
+        let stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
+        at_b.is_told(2).await;
+        let operator = async_nats::connect(server.url().as_str()).await.unwrap();
+        operator.request("$JS.API.STREAM.DELETE.MP-presence_midplane", "".into()).await.unwrap();
+        Self { settings, room, nodes: (a, b), at_b, _server: server, _stays: stays }
+    }
+
+    /// A node that starts now sees so many, and nobody was told of more.
+    async fn all_are_seen(&self, clients: usize) {
+        let third = Node::join(&self.settings, "c~1").await;
+        third.sees(&self.room, clients).await;
+        assert_eq!(self.at_b.told().len(), clients, "{:?}", self.at_b.told());
+    }
+}
+
 #[tokio::test]
 async fn records_that_somebody_deleted_are_made_and_written_anew_and_nobody_leaves() {
-    let server = NatsServer::start().await;
-    let settings = nats([server.url()], 1);
-    let (a, b) = Node::pair(&settings).await;
-    let room = channel("room");
-    let at_b = b.listen(&room).await;
-    let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
-    at_b.is_told(2).await;
-    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
-    operator.request("$JS.API.STREAM.DELETE.MP-presence_midplane", "".into()).await.unwrap();
-    let _cay = a.enter(&room, 3, "cay");
-    assert_eq!(at_b.is_told(3).await[2], "+cay");
-    let third = Node::join(&settings, "c~1").await;
-    third.sees(&room, 3).await;
-    assert_eq!(at_b.told().len(), 3, "{:?}", at_b.told());
+    let deleted = Deleted::records().await;
+    let _cay = deleted.nodes.0.enter(&deleted.room, 3, "cay");
+    assert_eq!(deleted.at_b.is_told(3).await[2], "+cay");
+    deleted.all_are_seen(3).await;
 }
 
 #[tokio::test]
 async fn records_that_are_deleted_while_nobody_comes_or_goes_are_written_anew() {
-    let server = NatsServer::start().await;
-    let settings = nats([server.url()], 1);
-    let (a, b) = Node::pair(&settings).await;
-    let room = channel("room");
-    let at_b = b.listen(&room).await;
-    let _stays = [a.enter(&room, 1, "ann"), b.enter(&room, 2, "bob")];
-    at_b.is_told(2).await;
-    let operator = async_nats::connect(server.url().as_str()).await.unwrap();
-    operator.request("$JS.API.STREAM.DELETE.MP-presence_midplane", "".into()).await.unwrap();
-    let third = Node::join(&settings, "c~1").await;
-    third.sees(&room, 2).await;
-    assert_eq!(at_b.told().len(), 2, "{:?}", at_b.told());
+    Deleted::records().await.all_are_seen(2).await;
 }
 
 #[tokio::test]

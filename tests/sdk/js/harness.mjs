@@ -10,6 +10,7 @@ export * from './harness/pace.mjs';
 export * from './harness/publisher.mjs';
 export * from './harness/raw.mjs';
 export * from './harness/sdk.mjs';
+export * from './harness/socketio.mjs';
 export * from './harness/tokens.mjs';
 export * from './harness/topology.mjs';
 export * from './harness/wait.mjs';

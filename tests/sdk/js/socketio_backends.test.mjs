@@ -5,7 +5,7 @@ import { connect } from '@nats-io/transport-node';
 import { io as newest } from 'socket.io-client';
 import { io as oldest } from 'socket.io-client-oldest';
 
-import { NatsServer, Node, eventually, fresh, now, token } from './harness.mjs';
+import { NatsServer, Node, eventually, fresh, now, openSocket, token } from './harness.mjs';
 
 const namespaces = [{ name: '/', rooms: 'chat', join: ['lobby'] }, { name: '/plain' }];
 
@@ -33,18 +33,7 @@ async function call(method, params) {
   return result;
 }
 
-/** A connected socket at a node, with the events that it has heard; closed after the test. */
-async function open(t, node, { path = '/', io = newest, ...options } = {}) {
-  const socket = io(node.url + path, { forceNew: true, transports: ['websocket'], ...options });
-  t.after(() => socket.close());
-  socket.heard = [];
-  socket.onAny((...event) => socket.heard.push(event));
-  await new Promise((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', reject);
-  });
-  return socket;
-}
+const open = (t, node, { path = '/', io = newest, ...options } = {}) => openSocket(t, io, node.url + path, options);
 
 /** The newest client at the first node on a WebSocket, and the oldest at the second by long-polling. */
 const pair = (t, options) => Promise.all([

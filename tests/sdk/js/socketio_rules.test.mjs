@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
 
-import { Node, eventually, fresh, now, token } from './harness.mjs';
+import { Node, eventually, fresh, now, openSocket, token } from './harness.mjs';
 
 let node;
 
@@ -23,18 +23,7 @@ before(async () => {
 
 after(() => node?.stop());
 
-async function open(t, sub, meta) {
-  const auth = sub ? { token: token({ sub, exp: now(60), meta }) } : {};
-  const socket = io(node.url, { forceNew: true, transports: ['websocket'], auth });
-  t.after(() => socket.close());
-  socket.heard = [];
-  socket.onAny((...event) => socket.heard.push(event));
-  await new Promise((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', reject);
-  });
-  return socket;
-}
+const open = (t, sub, meta) => openSocket(t, io, node.url, { auth: sub ? { token: token({ sub, exp: now(60), meta }) } : {} });
 
 const acked = (socket, ...event) => new Promise(resolve => socket.emit(...event, (...args) => resolve(args)));
 const counted = result => node.metric(`midplane_socketio_events_total{result="${result}"}`);

@@ -5,7 +5,7 @@ import { connect } from '@nats-io/transport-node';
 import { io } from 'socket.io-client';
 import { WebSocket } from 'ws';
 
-import { NatsServer, Node, eventually, fresh, now, token } from './harness.mjs';
+import { NatsServer, Node, eventually, fresh, now, openSocket, token } from './harness.mjs';
 
 const everything = ['connect', 'disconnect', 'join', 'leave', 'create', 'delete'];
 const namespaces = [
@@ -33,15 +33,8 @@ after(async () => {
   await nats?.kill();
 });
 
-async function open(t, server, { path = '/', ...options } = {}) {
-  const socket = io(server.url + path, { forceNew: true, transports: ['websocket'], reconnectionDelay: 50, ...options });
-  t.after(() => socket.close());
-  await new Promise((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', reject);
-  });
-  return socket;
-}
+const open = (t, server, { path = '/', ...options } = {}) =>
+  openSocket(t, io, server.url + path, { reconnectionDelay: 50, ...options });
 
 /** What is told of `client` from now on: subjects below the prefix and namespace, and arguments. */
 async function told(t, pattern = 'midplane.sio._.>') {
