@@ -17,7 +17,7 @@ pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, r
     let mut doubled_in_trouble = 0;
     // What came late to another node may come twice to a client that moved there.
     let mut on_this_connection: HashMap<&str, HashSet<&str>> = HashMap::new();
-    let mut order = Order::default();
+    let mut order = Sequence::default();
     for line in lines {
         match &line.entry {
             Entry::Subscribed { client, channel, .. } if is_at_most_once(channel) => {
@@ -85,13 +85,13 @@ pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, r
 
 /// One publisher's are in its order: each was acknowledged before the next one began.
 #[derive(Default)]
-struct Order<'a> {
+struct Sequence<'a> {
     /// The number that came last on a client's connection, of each publisher.
     newest: HashMap<(&'a str, &'a str), u64>,
     disturbed: u64,
 }
 
-impl<'a> Order<'a> {
+impl<'a> Sequence<'a> {
     fn follow(
         &mut self,
         when: u64,
