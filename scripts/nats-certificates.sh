@@ -15,9 +15,9 @@ for name in "$@"; do
     esac
 done
 
-command -v openssl >/dev/null || { echo "nats-certificates: no openssl here" >&2; exit 1; }
+command -v openssl >/dev/null || { echo "nats-certificates: openssl not found" >&2; exit 1; }
 for file in nats_ca nats_certificate nats_key; do
-    [ ! -e "$directory/$file" ] || { echo "nats-certificates: $directory/$file is there already" >&2; exit 1; }
+    [ ! -e "$directory/$file" ] || { echo "nats-certificates: $directory/$file exists already" >&2; exit 1; }
 done
 work="$(mktemp -d)"
 trap 'rm -rf "$work"' EXIT

@@ -152,7 +152,7 @@ impl Presence {
         }
         let sweeps = before.sweeps(sound, now);
         if let Some(sweep) = before.sweep.as_ref().filter(|_| sweeps && !sound) {
-            warn!(lives = ?sweep.unsound, "not everybody says that their records are right; who has none is gone now");
+            warn!(lives = ?sweep.unsound, "some nodes have not confirmed their presence records; clients without a record now count as gone");
         }
         let from = if sweeps { 1 } else { before.roll.last + 1 };
         let to = self.compare(from, roll.last, sweeps).await?;

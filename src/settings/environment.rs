@@ -119,7 +119,7 @@ fn content(name: &str, path: &str, variables: &[(String, String)]) -> Result<Str
     let refused = |why| Refusal { value: Some(format!("{path:?}")), ..Refusal::new(name, why) };
     let content = files::read(Path::new(path)).map_err(refused)?;
     match content.trim_end_matches(['\r', '\n']) {
-        "" => Err(refused(format!("nothing stands in it, and {plain} would not be set"))),
+        "" => Err(refused(format!("the file is empty, so {plain} would not be set"))),
         content => Ok(content.to_owned()),
     }
 }

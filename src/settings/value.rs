@@ -31,7 +31,7 @@ pub(super) trait FromValue: Sized {
 fn text(value: &Value) -> Result<&str, Wrong> {
     match &value.kind {
         ValueKind::String(text) => Ok(text.trim()),
-        ValueKind::Array(_) | ValueKind::Table(_) => Err("one text is wanted here".to_owned()),
+        ValueKind::Array(_) | ValueKind::Table(_) => Err("expected a single string".to_owned()),
         ValueKind::Nil
         | ValueKind::Boolean(_)
         | ValueKind::I64(_)

@@ -85,7 +85,7 @@ pub enum Wrong {
     NoRooms { field: &'static str },
     #[error("{field}: {room:?} cannot be a room's name")]
     Room { field: &'static str, room: String },
-    #[error("rooms: {count}, from 1 to {ROOMS} are wanted")]
+    #[error("rooms: {count} given, 1 to {ROOMS} are allowed")]
     Rooms { count: usize },
     #[error("event: not set (a JSON array, the event's name first)")]
     NoEvent,

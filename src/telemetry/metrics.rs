@@ -311,7 +311,7 @@ impl Cluster {
     pub fn not_understood(&self, topic: Topic) {
         self.malformed.of(topic).increment(1);
         if let Some(left_out) = self.nonsense.due() {
-            warn!(?topic, left_out, "a word among nodes that this node does not understand");
+            warn!(?topic, left_out, "a message from another node could not be parsed");
         }
     }
 }

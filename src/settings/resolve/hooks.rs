@@ -77,7 +77,7 @@ impl FromValue for HeaderMap {
         let header = |(name, value): &(String, String)| {
             let wrong = || {
                 format!(
-                    "{name:?} with its value is no header (letters, digits and \"-\" in the name, one line in the value)"
+                    "{name:?} or its value is not valid in a header (letters, digits and \"-\" in the name, one line in the value)"
                 )
             };
             name.parse::<HeaderName>().ok().zip(value.parse::<HeaderValue>().ok()).ok_or_else(wrong)

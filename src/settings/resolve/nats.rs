@@ -65,7 +65,7 @@ fn check_inboxes(section: &Section<'_>, nats: &Nats) {
     for prefix in &nats.inbox_prefixes {
         if !prefix.split('.').all(is_token) {
             let why =
-                format!("{prefix:?} is no subject of letters, digits, \"-\" and \"_\" (try \"inbox_of_backend\")");
+                format!("{prefix:?} is not a subject: use letters, digits, \"-\" and \"_\" (try \"inbox_of_backend\")");
             section.refuse("inbox_prefixes", why);
         } else if prefix.split('.').next() == Some(&nats.prefix) {
             section.refuse("inbox_prefixes", format!("{prefix:?} is below nats.prefix, where channels are"));

@@ -70,7 +70,7 @@ fn secret(section: &Section<'_>, key: &'static str, development: bool) -> Option
         let lower = text.to_ascii_lowercase();
         if text.len() < SHORTEST_SECRET {
             let why = format!(
-                "{} bytes, at least {SHORTEST_SECRET} are wanted outside development mode (try openssl rand -hex 32)",
+                "{} bytes; at least {SHORTEST_SECRET} are required outside development mode (try openssl rand -hex 32)",
                 text.len()
             );
             section.refuse(key, why);

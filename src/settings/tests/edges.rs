@@ -14,9 +14,9 @@ fn what_others_could_not_hold_or_use_is_refused() {
         ),
         (
             "[nats]\ninbox_prefixes = [\"$JS.API\"]",
-            "nats.inbox_prefixes = [\"$JS.API\"]: \"$JS.API\" is no subject of letters, digits, \"-\" and \"_\" (try \"inbox_of_backend\")",
+            "nats.inbox_prefixes = [\"$JS.API\"]: \"$JS.API\" is not a subject: use letters, digits, \"-\" and \"_\" (try \"inbox_of_backend\")",
         ),
-        ("[nats.tls]\nca_file = \"/tmp\"", "nats.tls.ca_file = \"/tmp\": a directory, and no file"),
+        ("[nats.tls]\nca_file = \"/tmp\"", "nats.tls.ca_file = \"/tmp\": a directory, not a file"),
         (
             "[client.token]\nsupabase_url = \"ftp://a\"",
             "client.token.supabase_url = \"ftp://a\": neither http nor https",
@@ -38,10 +38,13 @@ fn what_others_could_not_hold_or_use_is_refused() {
 #[test]
 fn a_file_that_has_no_end_or_is_none_is_refused() {
     let why = |path: &str| refused(Settings::load(Some(path.as_ref()), environment(&[])));
-    assert_eq!(why("/dev/zero"), "--config /dev/zero: more than 1 MiB, which is none of our files");
-    assert_eq!(why("/"), "--config /: a directory, and no file");
+    assert_eq!(why("/dev/zero"), "--config /dev/zero: larger than 1 MiB, the limit for files of settings and secrets");
+    assert_eq!(why("/"), "--config /: a directory, not a file");
     let secret = load(&[("JWT_SECRET_FILE", "/dev/zero")]);
-    assert_eq!(refused(secret), "JWT_SECRET_FILE = \"/dev/zero\": more than 1 MiB, which is none of our files");
+    assert_eq!(
+        refused(secret),
+        "JWT_SECRET_FILE = \"/dev/zero\": larger than 1 MiB, the limit for files of settings and secrets"
+    );
     Settings::load(Some("/dev/null".as_ref()), environment(&[])).expect("it ends at once");
 }
 
@@ -58,7 +61,7 @@ fn a_secret_that_is_none_ends_the_start_and_never_brings_development_mode() {
         ["JWT_SECRET_FILE", "MIDPLANE_HTTP_API__KEY_FILE"].iter().flat_map(|v| empty.each_ref().map(|p| (v, p)))
     {
         let plain = variable.trim_end_matches("_FILE");
-        let expected = format!("{variable} = {path:?}: nothing stands in it, and {plain} would not be set");
+        let expected = format!("{variable} = {path:?}: the file is empty, so {plain} would not be set");
         assert_eq!(refused(load(&[(variable, path)])), expected);
     }
     let spaces = " ".repeat(40);
@@ -91,7 +94,7 @@ fn a_header_that_is_none_is_refused_without_its_value() {
         let toml =
             format!("[hooks.connect]\nendpoint = \"https://a/\"\nstatic_headers = {{ \"{name}\" = \"{value}\" }}");
         let expected = format!(
-            "hooks.connect.static_headers = {{ {name} = \"***\" }}: {name:?} with its value is no header \
+            "hooks.connect.static_headers = {{ {name} = \"***\" }}: {name:?} or its value is not valid in a header \
              (letters, digits and \"-\" in the name, one line in the value)"
         );
         assert_eq!(refused(Settings::from_toml(&toml)), expected);

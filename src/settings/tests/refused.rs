@@ -246,7 +246,7 @@ fn short_and_copied_secrets_are_for_development_only() {
     let short = refused(load(&[("JWT_SECRET", "secret")]));
     assert_eq!(
         short,
-        "client.token.hmac_secret_key = \"***\" (from JWT_SECRET): 6 bytes, at least 32 are wanted outside development \
+        "client.token.hmac_secret_key = \"***\" (from JWT_SECRET): 6 bytes; at least 32 are required outside development \
          mode (try openssl rand -hex 32)"
     );
     let copied = refused(load(&[("JWT_SECRET", "your_jwt_secret_here_at_least_32_characters_long")]));

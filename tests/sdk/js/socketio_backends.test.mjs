@@ -205,7 +205,7 @@ test('what makes no sense is refused, and what is wrong is named', async () => {
     ['socketio_emit', { event: ['a'], too: {} }, /^unknown field `too`/],
     ['socketio_emit', { event: ['a'], ack_timeout_ms: 60_000 }, 'ack_timeout_ms: 60000, at most 20000 is allowed'],
     ['socketio_emit', { event: ['a'], namespace: '/plain', to: { rooms: ['r'] } }, 'to.rooms: the namespace has no rooms (socketio.namespaces, rooms)'],
-    ['socketio_join', { rooms: [] }, 'rooms: 0, from 1 to 100 are wanted'],
+    ['socketio_join', { rooms: [] }, 'rooms: 0 given, 1 to 100 are allowed'],
     ['socketio_leave', { rooms: ['a\u0000'] }, /^rooms: .* cannot be a room's name$/],
   ]) {
     const { error } = await nodes[0].api(method, params);

@@ -17,7 +17,10 @@ impl Plan {
         let stream = &self.name;
         for deviation in news {
             if !deviation.is_less() {
-                warn!(stream, "{deviation}: the stream keeps more, and goes on to; nats.shrink_streams would lower it");
+                warn!(
+                    stream,
+                    "{deviation}: the stream keeps more, and is left as it is; nats.shrink_streams would lower it"
+                );
             } else if self.provision {
                 warn!(
                     stream,
