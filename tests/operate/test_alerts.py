@@ -6,7 +6,7 @@ import re
 import pytest
 
 from alerts import backends, backplane, cluster, connections, delivery, nodes
-from rules import ALERTS, FILE_OF, FILES, FOLDER, PROJECT, RECORDINGS, declared, metrics_in
+from rules import ALERTS, FILE_OF, FILES, FOLDER, PROJECT, RECORDINGS, declared, groups, metrics_in
 from tools import promtool
 
 MODULES = (nodes, cluster, connections, delivery, backplane, backends)
@@ -28,7 +28,7 @@ def rendered(text, labels):
     return re.sub(r"{{ \$labels\.(\w+) }}", lambda found: labels.get(found[1], ""), text)
 
 
-def unit_test(alert, case):
+def unit_test(alert, case, scraped="15s"):
     """The case in promtool's form."""
     rule = ALERTS[alert]
     labels = {"job": "midplane", **rule["labels"], **case.labels}
@@ -36,21 +36,33 @@ def unit_test(alert, case):
     expected = [{"exp_labels": labels, "exp_annotations": annotations}] if case.fires else []
     return {
         "name": f"{alert}: {case.what}",
-        "interval": "15s",
+        "interval": scraped,
         "input_series": case.series,
         "alert_rule_test": [{"eval_time": case.at, "alertname": alert, "exp_alerts": expected}],
     }
 
 
+def promtool_is_content(tests, module, evaluated, folder):
+    own = module.__name__.split(".")[1]
+    rules = [str(file) for file in FILES if file.stem in (own, "recording", "expectations")]
+    file = folder / "tests.yml"
+    file.write_text(json.dumps({"rule_files": rules, "evaluation_interval": evaluated, "tests": tests}))
+    verdict = promtool("test", "rules", file)
+    assert verdict is None, verdict
+
+
 @pytest.mark.parametrize("module", MODULES, ids=lambda module: module.__name__.split(".")[1])
 def test_each_fires_when_it_should_and_only_then(module, tmp_path):
     tests = [unit_test(alert, case) for alert, cases in module.CASES.items() for case in cases]
-    own = module.__name__.split(".")[1]
-    rules = [str(file) for file in FILES if file.stem in (own, "recording", "expectations")]
-    file = tmp_path / "tests.yml"
-    file.write_text(json.dumps({"rule_files": rules, "evaluation_interval": "30s", "tests": tests}))
-    verdict = promtool("test", "rules", file)
-    assert verdict is None, verdict
+    promtool_is_content(tests, module, "30s", tmp_path)
+
+
+def test_the_tenth_second_without_a_delivery_is_an_alarm(tmp_path):
+    """With a word every two seconds, scraped and evaluated as configured; test_together.py holds the intervals together."""
+    alert = "MidplaneDeliveryCanaryFailing"
+    group = next(group for _, group in groups() for rule in group["rules"] if rule.get("alert") == alert)
+    tests = [unit_test(alert, case, scraped="3s") for case in delivery.SILENCE]
+    promtool_is_content(tests, delivery, group["interval"], tmp_path)
 
 
 @pytest.mark.parametrize("alert", ALERTS)

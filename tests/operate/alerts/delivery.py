@@ -25,6 +25,10 @@ def took(within_a_second, within_five):
     return {CANARY % "1": within_a_second, CANARY % "5": within_five, CANARY % "+Inf": within_five}
 
 
+# A word every two seconds, the last one delivered at 30 s, and what a scrape every three sees of that.
+LAST = {HEARD: "1 2 6 8 12 14 18 20 24 26 30x20", STOPPING: "0x30"}
+SILENCE = [quiet("nine seconds", "39s", LAST), fires("ten seconds", "40s", LAST, instance="a")]
+
 CASES = {
     "MidplaneDeliveryCanaryFailing": [
         fires("none since 30 s", "1m", {HEARD: "1 15 30x10", STOPPING: "0x20"}, instance="a"),
