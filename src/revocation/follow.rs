@@ -1,6 +1,9 @@
 //! Keeps this node's revocations those of all.
 
+use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::sync::watch;
@@ -15,15 +18,15 @@ use crate::backplane::{Change, Health, RegistryError, SubscribeError, Watch};
 const SWEEP: Duration = Duration::from_secs(60);
 /// Before a list is tried again.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Before it is tried again to write what the registry lacks.
+const AGAIN: Duration = Duration::from_secs(5);
 
 /// What ends the heeding of changes.
 enum Heard {
     /// How the backplane stands has changed.
     Health,
-    /// Changes may be missing.
+    /// Changes may be missing, or the registry lacks something.
     Missed,
-    /// The registry was lost.
-    Lost,
     /// The backplane is closed.
     End,
 }
@@ -37,17 +40,23 @@ impl Revocations {
         self.registry().watch().await
     }
 
-    /// Heeds everything that is recorded by now.
+    /// Heeds everything that is recorded by now, and writes again what this node knows and the registry does not: it was lost,
+    /// or rolled back.
     ///
     /// # Errors
     /// When the registry cannot be read.
     pub async fn load(&self) -> Result<(), RegistryError> {
+        let mut listed = HashMap::new();
         for entry in self.registry().list().await? {
             match Record::parse(&entry.value) {
-                Some(record) => self.take(&entry.key, record, entry.revision),
+                Some(record) => {
+                    self.take(&entry.key, record.clone(), entry.revision);
+                    listed.insert(entry.key, (record, entry.revision));
+                }
                 None => warn!(key = entry.key, "a revocation that this node does not understand"),
             }
         }
+        self.write_again(&listed).await;
         Ok(())
     }
 
@@ -64,23 +73,13 @@ impl Revocations {
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut known = !health.has_changed().unwrap_or(true);
-        let (mut shut, mut lost) = (false, false);
+        let mut shut = false;
         loop {
             if let Some(why) = why_lost(&mut health) {
                 (known, shut) = (false, true);
                 report(Err(why));
             } else {
                 if !known {
-                    if lost {
-                        match self.write_again().await {
-                            Ok(()) => lost = false,
-                            Err(error) => {
-                                debug!(%error, "revocations not written again yet");
-                                sleep(PAUSE).await;
-                                continue;
-                            }
-                        }
-                    }
                     watch.begin_list();
                     let untold = |error| {
                         if shut {
@@ -99,7 +98,6 @@ impl Revocations {
                 Heard::Health => {}
                 // While the backplane is away nothing can be listed; afterwards everything is.
                 Heard::Missed => known = false,
-                Heard::Lost => (known, lost) = (false, true),
                 Heard::End => return,
             }
         }
@@ -107,13 +105,13 @@ impl Revocations {
 
     /// Heeds changes until something else is heard.
     async fn heed(&self, watch: &mut Watch, health: &mut watch::Receiver<Health>, sweep: &mut Interval) -> Heard {
+        let mut again = pin!(sleep(AGAIN));
         loop {
             tokio::select! {
                 changed = health.changed() => return if changed.is_ok() { Heard::Health } else { Heard::End },
                 change = watch.next() => match change {
                     None => return Heard::End,
-                    Some(Change::Missed) => return Heard::Missed,
-                    Some(Change::Lost) => return Heard::Lost,
+                    Some(Change::Missed | Change::Lost) => return Heard::Missed,
                     Some(Change::Entry { key, value: None, revision }) => self.bans.write().lift(&key, revision),
                     Some(Change::Entry { key, value: Some(value), revision }) => {
                         if let Some(record) = Record::parse(&value) {
@@ -122,6 +120,7 @@ impl Revocations {
                     }
                 },
                 _ = sweep.tick() => self.sweep(),
+                () = &mut again, if self.unwritten.load(Ordering::Relaxed) => return Heard::Missed,
             }
         }
     }

@@ -11,13 +11,14 @@ mod follow;
 mod record;
 mod token;
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use parking_lot::RwLock;
-use tracing::warn;
+use tracing::{debug, warn};
 
 pub use token::Token;
 
@@ -45,6 +46,8 @@ pub struct Revocations {
     connections: Arc<Connections>,
     bearers: Arc<Bearers>,
     bans: RwLock<Bans>,
+    /// The registry lacks something that this node knows, and could not be given it.
+    unwritten: AtomicBool,
     telemetry: Arc<Telemetry>,
 }
 
@@ -63,7 +66,8 @@ impl Revocations {
     #[must_use]
     pub fn new(backplane: Arc<dyn Backplane>, connections: Arc<Connections>, telemetry: Arc<Telemetry>) -> Arc<Self> {
         let bearers = Arc::default();
-        Arc::new(Self { backplane, connections, bearers, bans: RwLock::default(), telemetry })
+        let (bans, unwritten) = Default::default();
+        Arc::new(Self { backplane, connections, bearers, bans, unwritten, telemetry })
     }
 
     /// Revokes the token with this id until then (Unix seconds), or for ever. Returns once it is recorded and this node
@@ -145,22 +149,31 @@ impl Revocations {
         }
     }
 
-    /// Writes everything that this node knows, after the registry was lost. What another has written already stays.
-    async fn write_again(&self) -> Result<(), RegistryError> {
-        self.load().await?;
-        let listed: HashSet<String> = self.registry().list().await?.into_iter().map(|entry| entry.key).collect();
+    /// Writes what this node knows and what was `listed` lacks. What another has written already stays.
+    async fn write_again(&self, listed: &HashMap<String, (Record, Revision)>) {
         let records = self.bans.read().records();
-        let missing = records.into_iter().filter(|record| !listed.contains(&record.key()));
-        let written = stream::iter(missing).map(|record| async move {
-            match self.registry().put(&record.key(), record.to_json(), Guard::Absent, record.remaining()).await {
+        let missing = records.into_iter().filter_map(|record| match listed.get(&record.key()) {
+            None => Some((record, Guard::Absent)),
+            Some((stands, revision)) if record.refuses_more_than(stands) => {
+                Some((record.merged_with(Some(stands.clone())), Guard::Revision(*revision)))
+            }
+            Some(_) => None,
+        });
+        let written = stream::iter(missing).map(|(record, guard)| async move {
+            match self.registry().put(&record.key(), record.to_json(), guard, record.remaining()).await {
                 Err(RegistryError::Conflict(_)) => Ok(0),
                 outcome => outcome.map(|_| 1),
             }
         });
-        let written: usize =
-            written.buffer_unordered(AT_A_TIME).try_fold(0, |sum, one| async move { Ok(sum + one) }).await?;
-        warn!(written, "the registry of revocations was lost: what this node knew is written again");
-        Ok(())
+        let written = written.buffer_unordered(AT_A_TIME).try_fold(0, |sum, one| async move { Ok(sum + one) }).await;
+        self.unwritten.store(written.is_err(), Ordering::Relaxed);
+        match written {
+            Ok(0) => {}
+            Ok(written) => {
+                warn!(written, "the registry of revocations lacked what this node knew: it is written again")
+            }
+            Err(error) => debug!(%error, "the registry of revocations lacks what this node knows: not written yet"),
+        }
     }
 
     fn registry(&self) -> &dyn Registry {

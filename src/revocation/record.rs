@@ -80,6 +80,15 @@ impl Record {
         merged
     }
 
+    /// Whether it refuses anything that `other`, below the same key, does not.
+    pub fn refuses_more_than(&self, other: &Self) -> bool {
+        let age = |record: &Self| match record {
+            Self::Token { .. } => u64::MAX,
+            Self::User { issued_before, .. } | Self::Digest { issued_before, .. } => *issued_before,
+        };
+        age(self) > age(other) || later(self.expires_at(), other.expires_at()) != other.expires_at()
+    }
+
     pub const fn expires_at(&self) -> u64 {
         match self {
             Self::Token { expires_at, .. } | Self::User { expires_at, .. } | Self::Digest { expires_at, .. } => {
@@ -145,6 +154,16 @@ mod tests {
         assert_eq!(after, before);
         let longer = Record::token("a", Some(9)).merged_with(Some(Record::token("a", Some(5))));
         assert_eq!(longer, Record::token("a", Some(9)));
+    }
+
+    #[test]
+    fn what_is_older_or_ends_sooner_refuses_less() {
+        let user = |before, until| Record::user("ann", "", before, until);
+        assert!(user(100, None).refuses_more_than(&user(99, None)));
+        assert!(user(99, None).refuses_more_than(&user(100, Some(7))));
+        assert!(!user(99, Some(7)).refuses_more_than(&user(100, None)));
+        assert!(!Record::token("a", Some(7)).refuses_more_than(&Record::token("a", Some(7))));
+        assert!(Record::token("a", Some(8)).refuses_more_than(&Record::token("a", Some(7))));
     }
 
     #[test]

@@ -290,34 +290,44 @@ async fn a_token_stays_revoked_for_nodes_that_start_after_the_bucket_was_deleted
 #[tokio::test]
 async fn a_token_stays_revoked_for_nodes_that_start_after_a_store_was_rolled_back() {
     let mut server = NatsServer::start().await;
-    let knows = Node::start(&settings(Some(&server))).await;
+    let liar = Liar::before(server.port()).await;
+    let knows = Node::start(&settings_at(Some(liar.url()))).await;
     server.stop().await;
     let before = server.snapshot();
     server.restart().await;
-    let revoke = json!({"uid": "first", "expire_at": at(600)});
-    eventually("it is revoked", async || {
-        (call(&knows, "revoke_token", revoke.clone()).await == json!({"result": {}})).then_some(())
-    })
-    .await;
+    let is_done = async |node: &Node, uid: &str| {
+        let answer = call(node, "revoke_token", json!({"uid": uid, "expire_at": at(600)})).await;
+        (answer == json!({"result": {}})).then_some(())
+    };
+    eventually("it is revoked", async || is_done(&knows, "first").await).await;
     server.stop().await;
+    liar.cut();
     server.roll_back(&before);
     server.restart().await;
+    // What comes next takes the place of what was lost.
+    let next = Node::start(&settings(Some(&server))).await;
+    eventually("another is revoked", async || is_done(&next, "second").await).await;
+    liar.mend();
     let operator = async_nats::connect(server.url().as_str()).await.unwrap();
-    eventually("it stands again", async || {
+    eventually("both stand", async || {
         let info = operator.request("$JS.API.STREAM.INFO.KV_midplane_revocations", "".into()).await.ok()?;
         let info: Value = serde_json::from_slice(&info.payload).unwrap();
-        (info["state"]["messages"] == 1).then_some(())
+        (info["state"]["messages"] == 2).then_some(())
     })
     .await;
     let late = Node::start(&settings(Some(&server))).await;
-    is_turned_away(&late, json!({"sub": "ann", "jti": "first"})).await;
+    for node in [&next, &late] {
+        is_turned_away(node, json!({"sub": "ann", "jti": "first"})).await;
+    }
 }
 
 #[tokio::test]
 async fn a_revocation_of_which_a_node_was_not_told_is_found_all_the_same() {
     let server = NatsServer::start().await;
     let liar = Liar::before(server.port()).await;
-    let (one, other) = (Node::start(&settings(Some(&server))).await, Node::start(&settings_at(Some(liar.url()))).await);
+    let one = Node::start(&settings(Some(&server))).await;
+    // Its client does not answer pings.
+    let other = Node::start(&format!("client.ping_interval = \"2m\"\n{}", settings_at(Some(liar.url())))).await;
     let ann = json!({"sub": "ann", "jti": "first"});
     let mut there = client(&other, ann.clone()).await;
     // What is told, and not the word in the description of the bucket.
