@@ -98,6 +98,7 @@ describe('the operator console', { timeout: 300_000 }, () => {
       const page = await enter(node);
       await shows(cell(page, 'left', 'Connections'), '2 of 50');
       await shows(cell(page, 'right', 'Connections'), '1 of 50');
+      for (const each of nodes) await shows(cell(page, each.name, 'Node'), each.address);
       await shows(page.locator('.facts'), '3 of 100');
       for (const width of [1200, 1280]) {
         await page.setViewportSize({ width, height: 800 });
@@ -160,6 +161,12 @@ describe('the operator console', { timeout: 300_000 }, () => {
     await page.fill('#to', 'nowhere:x');
     await page.press('#data', 'Control+Enter');
     await page.getByText('Not published: unknown channel (102)').waitFor();
+    await page.fill('#data', '{"text": ');
+    await page.press('#data', 'Control+Enter');
+    await eventually('only the latest trouble is told', async () => (await page.getByText('Not published').count()) === 0);
+    await page.evaluate(() => (location.hash = '#/channel/nowhere%3Ax'));
+    await page.getByText('unknown channel (102)').waitFor();
+    for (const claim of ['Nobody is there.', 'The namespace keeps no history.']) assert.equal(await page.getByText(claim).isVisible(), false, claim);
   });
 
   test('finds a user on all nodes and disconnects them, after it was asked whether it should', async () => {

@@ -26,12 +26,13 @@ export class Facts {
     this.known = new Map();
   }
 
+  /** Each entry is a term, what it is, and where that is not plain, what the term means. */
   draw(entries) {
-    for (const [term, value] of entries) {
+    for (const [term, value, about] of entries) {
       if (!this.known.has(term)) {
         const definition = h('dd');
         this.known.set(term, definition);
-        this.element.append(h('div', {}, h('dt', {}, term), definition));
+        this.element.append(h('div', { title: about }, h('dt', {}, term), definition));
       }
       write(this.known.get(term), value);
     }

@@ -3,14 +3,14 @@ import { h } from './dom.js';
 
 export class Table {
   /**
-   * `columns`: `{ title, cell, number }`, where `cell(row)` is a text, an element or null. `keyOf(row)` tells rows apart.
+   * `columns`: `{ title, cell, number, about }`, where `cell(row)` is a text, an element or null. `keyOf(row)` tells rows apart.
    * On narrow screens each row is a card; the first cell is its title.
    */
   constructor(label, columns, keyOf, empty) {
     this.columns = columns;
     this.keyOf = keyOf;
     this.rows = new Map();
-    const titles = columns.map(({ title, number }) => h('th', { scope: 'col', role: 'columnheader', class: number && 'number' }, title));
+    const titles = columns.map(({ title, number, about }) => h('th', { scope: 'col', role: 'columnheader', class: number && 'number', title: about }, title));
     this.body = h('tbody', { role: 'rowgroup' });
     this.table = h('table', { role: 'table', 'aria-label': label },
       h('thead', { role: 'rowgroup' }, h('tr', { role: 'row' }, titles)), this.body);

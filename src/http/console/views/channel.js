@@ -28,6 +28,8 @@ export function channel({ argument: name }) {
   const absent = h('p', { class: 'empty' }, 'The namespace does not record who is there.');
   const published = new Table('Latest publications', PUBLISHED, it => String(it.offset), 'Nothing is stored.');
   const unkept = h('p', { class: 'empty' }, 'The namespace keeps no history.');
+  // Until the node has answered nothing is known, and nothing is said.
+  for (const part of [present.element, absent, published.element, unkept]) part.hidden = true;
   return {
     title: name,
     elements: [

@@ -28,10 +28,10 @@ function summary(cluster) {
   return [
     ['Serving', plural(cluster.totalServers, 'node')],
     ['Connections', of(cluster.totalConnections, cluster.totalCapacity)],
-    ['Users', count(cluster.totalUsers)],
+    ['Users', count(cluster.totalUsers), 'On each node; anonymous clients of a node count as one.'],
     ['Deliveries', `${rate(cluster.messagesPerSecond)} /s`],
     ['Load', percent(cluster.averageLoad)],
-    ['Advice', `${cluster.recommendedAction.replace('_', ' ')} (${cluster.recommendedInstances}${wanted})`],
+    ['Advice', `${cluster.recommendedAction.replace('_', ' ')} (${cluster.recommendedInstances}${wanted})`, 'What there should be fewer or more of, and how many nodes that makes.'],
   ];
 }
 
@@ -41,21 +41,25 @@ const living = cell => node => (lives(node) ? cell(node) : '–');
 
 function columns(refresh) {
   return [
-    { title: 'Node', cell: node => h('strong', { title: `${node.address}, midplane ${node.version}` }, node.serverId) },
+    { title: 'Node', cell: name },
     { title: 'State', cell: node => h('span', { class: `state ${node.status}` }, node.status) },
     { title: 'Load', number: true, cell: living(load) },
     { title: 'Connections', number: true, cell: living(node => of(node.connections, node.capacity)) },
-    { title: 'Users', number: true, cell: living(node => count(node.users)) },
+    { title: 'Users', number: true, about: 'Anonymous clients count as one.', cell: living(node => count(node.users)) },
     { title: 'Channels', number: true, cell: living(node => count(node.channels)) },
     { title: 'Subscriptions', number: true, cell: living(node => count(node.subscriptions)) },
     { title: 'Deliveries/s', number: true, cell: living(node => rate(node.messagesPerSecond)) },
     { title: 'Processor', number: true, cell: living(node => percent(node.cpu / 100)) },
     { title: 'Memory', number: true, cell: living(node => bytes(node.memory)) },
-    { title: 'Waiting', number: true, cell: living(node => bytes(node.queueBytes)) },
+    { title: 'Waiting', number: true, about: 'Not yet read by slow clients.', cell: living(node => bytes(node.queueBytes)) },
     { title: 'Up for', number: true, cell: living(node => lasting(node.uptime)) },
-    { title: 'Silent for', number: true, cell: node => lasting(node.silentFor) },
+    { title: 'Silent for', number: true, about: 'Since its last sign of life, where this node has seen one.', cell: node => (node.silentFor === null ? '–' : lasting(node.silentFor)) },
     { title: '', cell: node => (node.status === 'up' ? drainButton(node.serverId, refresh) : null) },
   ];
+}
+
+function name(node) {
+  return h('span', { title: `midplane ${node.version}` }, h('strong', {}, node.serverId), h('small', {}, node.address));
 }
 
 function load(node) {

@@ -28,9 +28,9 @@ export function publish({ argument }) {
   const submit = async event => {
     event.preventDefault();
     const to = channel.value.trim();
+    outcome.replaceChildren();
     if (!check() || send.disabled) return;
     send.disabled = true;
-    outcome.replaceChildren();
     try {
       outcome.replaceChildren(...done(to, await order(to, data.value, skip.checked)));
     } catch (error) {
