@@ -103,7 +103,10 @@ describe('the demo page', { timeout: 300_000 }, () => {
       const ada = await open(node.url);
       await ada.page.fill('#channel', 'nowhere:x');
       await ada.page.click('#join button');
-      await ada.page.getByText('cannot join nowhere:x: unknown channel (102)', { exact: true }).waitFor();
+      const refused = 'cannot join nowhere:x: unknown channel (102)';
+      await ada.page.locator('#problem', { hasText: refused }).waitFor();
+      await ada.page.locator('#events li', { hasText: refused }).waitFor();
+      assert.equal(await ada.page.textContent('#channel-title'), 'No channel');
       assert.equal(await ada.page.locator('#empty').isVisible(), false, 'nobody knows whether anything was said there');
       await ada.page.fill('#channel', 'chat:elsewhere');
       await ada.page.click('#join button');
@@ -111,10 +114,24 @@ describe('the demo page', { timeout: 300_000 }, () => {
       assert.equal(await ada.page.locator('#problem').isVisible(), false);
     });
 
-    test('a tab that is disconnected for good says so, and connects again when it is asked to', async () => {
-      const ada = await open(`${node.url}/?name=Ada&channel=plain`); // a channel that takes more than JSON
+    test('a text that is too long is kept, and said to be', async () => {
+      const ada = await open(`${node.url}/?name=Ada&channel=chat:long`);
+      const text = 'x'.repeat(2001);
+      await say(ada.page, text);
+      await ada.page.getByText('not sent: 2001 characters, at most 2000 are taken', { exact: true }).waitFor();
+      assert.equal(await ada.page.inputValue('#text'), text);
+      await say(ada.page, text.slice(1));
+      await sees(ada.page, [text.slice(1)]);
+    });
+
+    test('a tab that is disconnected for good says so, and connects again when it is asked to', async t => {
+      // A channel that takes more than JSON.
+      const everything = Object.fromEntries(['subscribe', 'publish'].flatMap(what => ['client', 'anonymous'].map(who => [`allow_${what}_for_${who}`, true])));
+      const node = await Node.start('careless', { MIDPLANE_CHANNEL__NAMESPACES: JSON.stringify([{ name: 'plain', ...everything }]) }, { development: true });
+      t.after(() => node.stop());
+      const ada = await open(`${node.url}/?name=Ada&channel=plain:a`);
       await ada.page.locator('#send:enabled').waitFor();
-      await node.api('publish', { channel: 'plain', b64data: Buffer.from('no JSON').toString('base64') });
+      await node.api('publish', { channel: 'plain:a', b64data: Buffer.from('no JSON').toString('base64') });
       await ada.page.getByText(/^disconnected for good: .* \(3506\)$/).first().waitFor();
       await picture(ada.page, 'demo-disconnected');
       assert.equal(await ada.page.getByText('reconnecting').count(), 0);

@@ -3,6 +3,7 @@
 
 const CUT_MILLISECONDS = 4000;
 const HISTORY_LIMIT = 50;
+const LONGEST_TEXT = 2000;
 
 const query = new URLSearchParams(location.search);
 const here = `${location.protocol === 'https:' ? 'wss' : 'ws'}://${location.host}`;
@@ -43,11 +44,16 @@ function cutTheLine() {
 
 // ---- What the page shows.
 
+/** Says what happened; what happens again and again stays one line. */
 function tell(text) {
-  const item = document.createElement('li');
+  const last = element('events').firstElementChild;
+  const again = last?.dataset.text === text;
+  const item = again ? last : document.createElement('li');
+  const times = again ? Number(item.dataset.times) + 1 : 1;
+  Object.assign(item.dataset, { text, times });
   const time = document.createElement('time');
   time.textContent = new Date().toLocaleTimeString([], { hour12: false });
-  item.append(time, text);
+  item.replaceChildren(time, times > 1 ? `${text} (${times} times)` : text);
   element('events').prepend(item);
   while (element('events').children.length > 100) element('events').lastElementChild.remove();
 }
@@ -86,7 +92,7 @@ function messageItem(publication, recovered) {
   item.classList.toggle('recovered', recovered);
   if (publication.offset) item.dataset.offset = publication.offset;
   part('who', data.name || publication.info?.user || 'a backend');
-  part('offset', [recovered && 'recovered', publication.offset && `#${publication.offset}`].filter(Boolean).join(' '));
+  part('again', recovered ? 'recovered' : '');
   part('what', typeof data.text === 'string' ? data.text : JSON.stringify(publication.data));
   return item;
 }
@@ -130,7 +136,7 @@ client.on('connected', context => {
   tell(`connected to ${element('node').textContent}`);
 });
 client.on('connecting', ({ code, reason }) => {
-  if (connects > 0) tell(`connection lost (${code} ${reason})`);
+  if (connects > 0) tell(`connection lost: ${reason} (${code})`);
 });
 client.on('disconnected', ({ code, reason }) => {
   const text = `disconnected for good: ${reason} (${code})`;
@@ -192,7 +198,10 @@ function join(channel) {
   joined.on('unsubscribed', ({ code, reason }) => {
     showReadiness();
     if (code === 0) return;
-    complain(`${first ? 'cannot join' : 'left'} ${channel}: ${reason} (${code})`);
+    const text = `${first ? 'cannot join' : 'left'} ${channel}: ${reason} (${code})`;
+    tell(text);
+    complain(text);
+    if (first) element('channel-title').textContent = 'No channel';
     element('empty').classList.toggle('unknown', first);
   });
   joined.on('error', ({ error }) => tell(`${channel}: ${error.message} (${error.code})`));
@@ -255,6 +264,7 @@ element('compose').addEventListener('submit', async event => {
   const name = element('name').value.trim();
   localStorage.setItem('midplane-name', name);
   complain('');
+  if (text.length > LONGEST_TEXT) return complain(`not sent: ${text.length} characters, at most ${LONGEST_TEXT} are taken`);
   sending = true;
   showReadiness();
   try {
