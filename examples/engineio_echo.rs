@@ -6,6 +6,8 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use midplane::backplane::embedded::Embedded;
+use midplane::backplane::feed;
 use midplane::engineio::{CloseReason, Engine, Handler, Layer, Options};
 use midplane::http::engineio::Answers;
 use midplane::http::{self, Edge, Server};
@@ -73,7 +75,10 @@ async fn main() -> anyhow::Result<()> {
         max_payload: 1_000_000,
         queue_max_size: 1 << 20,
     };
-    let engine = Engine::new(options, Connections::new(), pulse, Arc::clone(&telemetry));
+    // Alone: nobody else has sessions, and nothing is published.
+    let (sender, _feeds) = feed::open(1);
+    let alone = Embedded::new(&settings.channel.namespaces, 1 << 20, sender);
+    let engine = Engine::new(options, alone, Connections::new(), pulse, Arc::clone(&telemetry));
     let connects = Turnstile::new(64, 64, Duration::from_secs(5));
     let edge = Edge::new(&settings, Arc::new(connects));
     let routes = http::engineio::routes("/engine.io/", &edge, &engine, &Arc::new(EchoLayer), None, &Answers::default());
