@@ -199,6 +199,8 @@ pub enum Entry {
         connection: u64,
         code: u32,
     },
+    /// Every node is ready again: from now on tokens are taken back while all is well.
+    LastVisits,
     /// A node said that all tokens of this user are taken back.
     Revoked {
         user: String,
@@ -271,6 +273,7 @@ const fn file_of(entry: &Entry) -> usize {
         | Entry::Received { .. }
         | Entry::LetIn { .. }
         | Entry::SentAway { .. }
+        | Entry::LastVisits
         | Entry::Broken { .. } => 1,
     }
 }

@@ -71,6 +71,7 @@ impl Guest {
     /// With everything healed: once at each node, then with every token that was ever taken back at every node; and waits
     /// until nobody is left.
     pub async fn come_a_last_time(mut self) {
+        self.journal.write(Entry::LastVisits);
         for node in 0..self.nodes.len() {
             self.come_and_go(node).await;
         }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use super::{Report, Verdict, at};
-use crate::journal::{Entry, Line, Phase};
+use crate::journal::{Entry, Line};
 
 /// The second that is promised, on a busy machine.
 const AT_ONCE: u64 = 5_000_000;
@@ -24,7 +24,7 @@ pub fn judge(lines: &[Line], report: &mut Report) {
     let mut healed = u64::MAX;
     for line in lines {
         match &line.entry {
-            Entry::PhaseBegan { phase: Phase::Healed } => healed = line.at,
+            Entry::LastVisits => healed = line.at,
             Entry::LetIn { user, node, connection } => {
                 stays.insert(*connection, Stay { user, node, since: line.at, until: None });
             }

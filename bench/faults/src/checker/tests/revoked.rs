@@ -23,7 +23,7 @@ fn seconds(history: &mut History, seconds: u64) {
 #[test]
 fn who_is_sent_away_at_once_and_not_let_in_again_is_good() {
     let mut history = History::of(ROOM);
-    history.phase(Phase::Healed);
+    history.add(Entry::LastVisits);
     let_in(&mut history, 1);
     revoked(&mut history);
     sent_away(&mut history, 1);
@@ -37,7 +37,7 @@ fn who_stays_is_found() {
     assert_eq!(history.judged().kinds(), [], "nobody took the token back");
     revoked(&mut history);
     assert_eq!(history.judged().kinds(), [Verdict::Unrevoked]);
-    history.phase(Phase::Healed);
+    history.add(Entry::LastVisits);
     sent_away(&mut history, 1);
     assert_eq!(history.judged().kinds(), [], "in trouble it may take until everything is healed");
 }
@@ -45,7 +45,7 @@ fn who_stays_is_found() {
 #[test]
 fn who_stays_for_long_while_all_is_well_is_found() {
     let mut history = History::of(ROOM);
-    history.phase(Phase::Healed);
+    history.add(Entry::LastVisits);
     let_in(&mut history, 1);
     revoked(&mut history);
     seconds(&mut history, 6);
@@ -55,15 +55,17 @@ fn who_stays_for_long_while_all_is_well_is_found() {
 
 #[test]
 fn who_is_let_in_again_is_found_at_once_while_all_is_well_and_later_in_trouble() {
-    for (phase, after) in [(Phase::Healed, 6), (Phase::Faults, 46)] {
+    for (healed, after) in [(true, 6), (false, 46)] {
         for (seconds_later, kinds) in [(1, vec![]), (after, vec![Verdict::Unrevoked])] {
             let mut history = History::of(ROOM);
-            history.phase(phase);
+            if healed {
+                history.add(Entry::LastVisits);
+            }
             revoked(&mut history);
             seconds(&mut history, seconds_later);
             let_in(&mut history, 1);
             sent_away(&mut history, 1);
-            assert_eq!(history.judged().kinds(), kinds, "{phase:?}, {seconds_later} s");
+            assert_eq!(history.judged().kinds(), kinds, "{healed}, {seconds_later} s");
         }
     }
 }
