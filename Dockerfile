@@ -7,7 +7,7 @@ WORKDIR /src
 COPY . .
 # Kept between builds; the binary is copied out of the cache at once.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --bin midplane && cp target/release/midplane /midplane
+    cargo build --release --locked --features redis --bin midplane && cp target/release/midplane /midplane
 
 FROM ${RUNTIME_IMAGE}
 # What JWKS endpoints, hooks and NATS over TLS are trusted by.

@@ -5,8 +5,8 @@ default:
 # Format, lints and unit tests: before every commit.
 check:
     cargo fmt --all --check
-    cargo clippy --workspace --all-targets --locked -- -D warnings
-    cargo test --locked --lib
+    cargo clippy --features midplane/redis --workspace --all-targets --locked -- -D warnings
+    cargo test --features redis --locked --lib
 
 # Everything, as CI does; `just test rust`, `just test js`, `just test python`, `just test browser`, `just test operate` for one suite.
 test suite="all":

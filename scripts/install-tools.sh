@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Prometheus,
+# Puts what the tests need into .tools/ of this checkout: a pinned nats-server, nginx, Redis, Prometheus,
 # Python and Node packages, Docker Compose, cargo-deny, Chromium.
-# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [deny] [nats] [clock] [nginx] [prometheus] [compose] [node] [python] [browser]
+# Says nothing where all is there. Usage: scripts/install-tools.sh [rust] [deny] [nats] [clock] [nginx] [redis] [prometheus] [compose] [node] [python] [browser]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -107,6 +107,17 @@ install_nginx() {
     "$TOOLS/bin/nginx" -v >/dev/null 2>&1 || fail "$home/usr/sbin/nginx does not run"
 }
 
+# Debian has the server in redis-tools, under another name; the package redis-server would start one.
+install_redis() {
+    local found
+    "$TOOLS/bin/redis-server" --version >/dev/null 2>&1 && return
+    command -v redis-server >/dev/null || command -v redis-check-rdb >/dev/null || apt_install redis-tools
+    found="$(command -v redis-server || command -v redis-check-rdb)"
+    mkdir -p "$TOOLS/bin"
+    ln -sfn "$found" "$TOOLS/bin/redis-server"
+    "$TOOLS/bin/redis-server" --version >/dev/null || fail "$found does not run as redis-server"
+}
+
 # What lets a test set the clock of one process. Tests do without it.
 install_clock() {
     local home="$TOOLS/libfaketime" found
@@ -207,10 +218,10 @@ install_browser() {
 
 mkdir -p "$TOOLS"
 PATH="$TOOLS/bin:$PATH"
-[ $# -gt 0 ] || set -- rust deny nats clock nginx prometheus compose node python browser
+[ $# -gt 0 ] || set -- rust deny nats clock nginx redis prometheus compose node python browser
 for part in "$@"; do
     case "$part" in
-        rust | deny | nats | clock | nginx | prometheus | compose | node | python | browser) "install_$part" ;;
+        rust | deny | nats | clock | nginx | redis | prometheus | compose | node | python | browser) "install_$part" ;;
         *) fail "unknown part $part" ;;
     esac
 done

@@ -69,7 +69,7 @@ make_secrets() {
     elif [ -n "$given" ] && [ "$given" != "$(cat "$directory/jwt_secret")" ]; then
         say "JWT_SECRET has no effect: $directory/jwt_secret is there and holds another"
     fi
-    for name in jwt_secret api_key nats_gateway_password nats_backend_password nats_system_password nats_route_password grafana_admin_password; do
+    for name in jwt_secret api_key nats_gateway_password nats_backend_password nats_system_password nats_route_password redis_password grafana_admin_password; do
         [ -s "$directory/$name" ] || od -An -N32 -tx1 /dev/urandom | tr -d ' \n' >"$directory/$name"
         chmod 644 "$directory/$name"
     done

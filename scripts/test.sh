@@ -13,9 +13,9 @@ case "${1:-}" in
     *) echo "usage: scripts/test.sh [--only rust|js|python|browser|operate|smoke]" >&2; exit 64 ;;
 esac
 case "$only" in
-    all) parts="rust deny nats clock nginx prometheus compose node python browser" ;;
+    all) parts="rust deny nats clock nginx redis prometheus compose node python browser" ;;
     rust) parts="rust deny nats clock" ;;
-    js) parts="rust nats clock nginx compose node" ;;
+    js) parts="rust nats clock nginx redis compose node" ;;
     python) parts="rust nats python" ;;
     browser) parts="rust nats nginx node browser" ;;
     operate) parts="rust nats prometheus node python browser" ;;
@@ -87,7 +87,10 @@ fuzz_targets() {
 }
 
 at_most="timeout --kill-after=20 30m" # a suite that hangs fails, it does not hold everybody up
-cargo_suite() { $at_most cargo test --quiet --workspace --locked --no-fail-fast; }
+# With the bridge to Redis everywhere, as the image has it; that it can be left out is checked beside.
+features="--features midplane/redis"
+without_redis() { cargo check --quiet --locked; }
+cargo_suite() { $at_most cargo test --quiet $features --workspace --locked --no-fail-fast; }
 js_suite() { (cd tests/sdk/js && $at_most node --test --test-reporter=spec --test-concurrency=3 ./*.test.mjs); }
 browser_suite() { $at_most node --test --test-reporter=spec --test-concurrency=1 tests/browser/*.test.mjs; }
 python_suite() { (cd tests/sdk/python && $at_most ../../../.tools/venv/bin/python -m pytest -q -p no:cacheprovider); }
@@ -98,14 +101,15 @@ operate_suite() { (cd tests/operate && $at_most ../../.tools/venv/bin/python -m 
 check "tools" scripts/install-tools.sh $parts
 if wanted rust; then
     check "format" cargo fmt --all --check
-    check "clippy" cargo clippy --quiet --workspace --all-targets --locked -- -D warnings
+    check "clippy" cargo clippy --quiet $features --workspace --all-targets --locked -- -D warnings
+    check "without the bridge to Redis" without_redis
     check "licences and sources" deny
     check "advisories" advisories
     check "fuzz targets build" fuzz_targets
     cargo_tests "cargo test" cargo_suite
 fi
 if [ "$only" != rust ]; then
-    check "build" cargo build --quiet --locked --bins --examples
+    check "build" cargo build --quiet $features --locked --bins --examples
     export MIDPLANE_BIN="${MIDPLANE_BIN:-$PWD/target/debug/midplane}" # one binary for all suites
 fi
 if wanted js; then node_tests "js SDK" js_suite; fi

@@ -17,6 +17,7 @@
 //! - `presence`: who is in which channel
 //! - `hub`: who listens here, and what waits for each
 //! - `backplane`: carries publications between nodes
+//! - `bridge`: joins them to servers of Socket.IO behind Redis (feature `redis`)
 //!
 //! What operators and backends meet:
 //!
@@ -42,6 +43,8 @@ pub mod api;
 pub mod app;
 pub mod auth;
 pub mod backplane;
+#[cfg(feature = "redis")]
+pub mod bridge;
 pub mod canary;
 pub mod causes;
 pub mod census;

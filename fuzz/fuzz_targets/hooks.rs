@@ -6,8 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use libfuzzer_sys::fuzz_target;
 use midplane::backplane::{
-    Answer, Backplane, Broadcast, Bucket, Health, History, Outgoing, Presences, PublishError, Published, Registry,
-    Request, RequestError, Requests, SubscribeError,
+    Answer, Backplane, Broadcast, Bucket, Delivery, Health, History, Outgoing, Presences, PublishError, Published,
+    Registry, Request, RequestError, Requests, SubscribeError,
 };
 use midplane::hooks::{Caller, Hooks};
 use midplane::protocol::Channel;
@@ -96,6 +96,10 @@ impl Backplane for Service {
     }
 
     fn unsubscribe(&self, _: &Channel) {}
+
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<Delivery>, SubscribeError> {
+        Err(SubscribeError::Unavailable(namespace.to_owned()))
+    }
 
     fn history(&self) -> Option<&dyn History> {
         None

@@ -209,6 +209,37 @@ def rows():
             width=12,
         ),
     )
+    yield row(
+        "The bridge to Redis",
+        graph(
+            "Who is the bridge",
+            "leading: the node that is. connected: it reaches Redis as well. Neither where no node is one.",
+            [
+                ("{{instance}} leading", "midplane_bridge_leading"),
+                ("{{instance}} connected", "midplane_bridge_connected"),
+            ],
+            "short",
+        ),
+        graph(
+            "Events that cross",
+            "What became of them. in: from the servers behind Redis; out: to them. away: Redis was away, and they are lost.",
+            [("{{way}}: {{result}}", rate("midplane_bridge_events_total", "way, result"))],
+            "ops",
+        ),
+        graph(
+            "What servers behind Redis ask",
+            "Whether nodes did it, and it was answered.",
+            [("{{request}}: {{result}}", rate("midplane_bridge_requests_total", "request, result"))],
+            "ops",
+        ),
+        graph(
+            "Losses of a side",
+            "Times that the bridge lost Redis, or may have missed something of NATS.",
+            [("{{side}}", rate("midplane_bridge_interruptions_total", "side"))],
+            "ops",
+            width=12,
+        ),
+    )
 
 
 def board():

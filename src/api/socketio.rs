@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::{Answer, Api, ApiError, Empty, Method, survey, written};
 use crate::backplane::PublishError;
-use crate::socketio::{Acked, Asking, Call, SocketInfo, SocketIo, Verb};
+use crate::socketio::{Acked, Asking, Awaiting, Call, SocketInfo, SocketIo, Verb};
 use crate::telemetry::Source;
 
 /// What nodes are asked: a call as it came.
@@ -72,6 +72,9 @@ impl Api {
             Verb::Emit => self.emit(socketio, &call, params, source).await,
             Verb::Join | Verb::Leave | Verb::Disconnect => {
                 let counts = self.survey::<usize>(method.name(), &question).await?;
+                if source != Source::Bridge {
+                    socketio.tell_order(verb, params).await;
+                }
                 written(&Reached { sockets: counts.into_iter().flat_map(BTreeMap::into_values).sum() })
             }
             Verb::Sockets => {
@@ -95,13 +98,22 @@ impl Api {
             return written(&Empty {});
         };
         let until = Instant::now() + within;
+        let (asked, awaiting) = self.ask_clients(params).await?;
+        let (acks, complete) = awaiting.collect(asked, until).await;
+        written(&Acknowledged { asked, acks, complete })
+    }
+
+    /// Has all nodes emit an event that is to be acknowledged: how many clients were asked, and what brings their answers.
+    ///
+    /// # Errors
+    /// As of `socketio_emit`.
+    pub async fn ask_clients(&self, params: &RawValue) -> Result<(usize, Awaiting), ApiError> {
+        let socketio = self.socketio.as_ref().ok_or(ApiError::NotAvailable)?;
         let mut awaiting = socketio.wait_for_acks().map_err(|error| ApiError::TooMany(error.to_string()))?;
         let asking = Asking { call: awaiting.call(), node: self.cluster.name() };
         let question = Question { call: params, asking: Some(asking) };
         let counts = awaiting.during(self.survey::<usize>(Method::SocketIoEmit.name(), &question)).await?;
-        let asked = counts.into_iter().flat_map(BTreeMap::into_values).sum();
-        let (acks, complete) = awaiting.collect(asked, until).await;
-        written(&Acknowledged { asked, acks, complete })
+        Ok((counts.into_iter().flat_map(BTreeMap::into_values).sum(), awaiting))
     }
 
     /// What this node does of it, and answers.

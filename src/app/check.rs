@@ -1,5 +1,6 @@
 //! What only those can judge of the settings who will use it: keys, certificates, credentials.
 
+use super::bridge;
 use crate::auth;
 use crate::backplane::nats::live;
 use crate::causes::causes;
@@ -24,6 +25,9 @@ pub fn check(settings: &Settings) -> Result<(), Refusals> {
         let auth = live::check_auth(&nats.auth).err().map(|error| Refusal::new("nats", causes(&error)));
         let tls = live::check_tls(&nats.tls).err().map(|error| Refusal::new("nats.tls", causes(&error)));
         refusals.extend(auth.into_iter().chain(tls));
+    }
+    if let Some(redis) = &settings.redis {
+        refusals.extend(bridge::check(redis).err().map(|why| Refusal::new("redis", why)));
     }
     if refusals.is_empty() { Ok(()) } else { Err(Refusals(refusals)) }
 }

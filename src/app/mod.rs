@@ -2,6 +2,7 @@
 //! backplane.
 
 mod base;
+mod bridge;
 mod check;
 mod doors;
 mod drain;
@@ -21,6 +22,7 @@ pub use self::check::check;
 pub use self::stop::Ending;
 
 use self::base::Base;
+use self::bridge::Bridging;
 use self::drain::Drain;
 use self::limits::limits;
 use self::member::Traces;
@@ -67,6 +69,7 @@ struct Rooms {
     presence: Arc<Presence>,
     watch: Arc<Lookout>,
     drain: Drain,
+    bridge: Bridging,
 }
 
 impl App {
@@ -151,6 +154,7 @@ impl Rooms {
             Some(sockets) => Some((sockets, engine(base, &services).await?)),
             None => None,
         };
+        let bridge = Bridging::begin(base, &api)?;
         let clients = clients(settings, &edge, &emulation, services, sockets);
         let keeper = keeper(base, &revocations)?;
         let operated = Operated { api, operate: operate(base).await?, watch: Arc::clone(&watch), keeper };
@@ -174,7 +178,7 @@ impl Rooms {
             telemetry: Arc::clone(telemetry),
             rate: settings.node.drain_rate as f64,
         };
-        Ok(Self { served, calls, presence, watch, drain })
+        Ok(Self { served, calls, presence, watch, drain, bridge })
     }
 }
 

@@ -30,7 +30,7 @@ impl App {
     pub async fn run_until(self, signal: impl Future<Output = ()>) -> Ending {
         let Self { base, rooms } = self;
         let Base { settings, doors, backplane, cluster, tasks, .. } = base;
-        let Rooms { served, calls, presence, watch, drain } = rooms;
+        let Rooms { served, calls, presence, watch, drain, bridge } = rooms;
         let open = doors.open(served);
         let drained_on_request = async {
             drain.readiness.drained().await;
@@ -44,6 +44,8 @@ impl App {
         };
         let deadline = Instant::now() + settings.node.shutdown_timeout;
         drain.run(Some(deadline)).await;
+        // As long as there were clients here it carried what they published.
+        let _ = timeout_at(deadline.max(Instant::now() + LEAVE_WITHIN), bridge.resign()).await;
         // They would hold up the server until it loses patience.
         watch.end();
         open.close(deadline).await;

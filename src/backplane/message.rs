@@ -16,6 +16,8 @@ pub struct Meta {
     pub tombstone: bool,
     /// Its publisher wants it sent as a patch to those who read patches, also where the namespace does not say so.
     pub delta: bool,
+    /// It came over a bridge, and is not passed on over it again. A publisher who says so keeps its own from there.
+    pub bridged: bool,
 }
 
 impl Meta {

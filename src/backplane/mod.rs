@@ -49,6 +49,10 @@ pub trait Backplane: Send + Sync + 'static {
     /// Ends the deliveries of `channel`. A few may still be on their way.
     fn unsubscribe(&self, channel: &Channel);
 
+    /// Everything that is published in a namespace from now on, for whoever passes it on elsewhere; until it is dropped. At
+    /// most once, in the order of each channel: what its reader is too slow for is lost, and counted.
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<Delivery>, SubscribeError>;
+
     /// Stored messages, where this backplane keeps any.
     fn history(&self) -> Option<&dyn History>;
 

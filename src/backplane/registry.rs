@@ -21,7 +21,7 @@ pub enum Bucket {
     Nodes,
     /// Tokens that are refused although nothing is wrong with them.
     Revocations,
-    /// How large somebody wants the cluster, and who is to drain.
+    /// How large somebody wants the cluster, who is to drain, and who is its bridge.
     Scaling,
 }
 

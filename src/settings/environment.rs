@@ -23,7 +23,7 @@ const FROM_FILE: &str = "_FILE";
 const VARIABLE: char = '$';
 
 /// Short names, with the options that they set. `MIDPLANE_…` goes over them.
-pub(super) const STABLE: [(&str, &str); 10] = [
+pub(super) const STABLE: [(&str, &str); 12] = [
     ("PORT", "http.port"),
     ("SERVER_ID", "node.name"),
     ("JWT_SECRET", "client.token.hmac_secret_key"),
@@ -31,6 +31,8 @@ pub(super) const STABLE: [(&str, &str); 10] = [
     ("MAX_CONNECTIONS", "http.max_connections"),
     ("SUPABASE_URL", "client.token.supabase_url"),
     ("NATS_URL", "nats.servers"),
+    ("REDIS_URL", "redis.servers"),
+    ("REDIS_KEY_PREFIX", "redis.key_prefix"),
     ("ENABLE_CLUSTERING", "nats.enabled"),
     ("HEARTBEAT_INTERVAL", "cluster.heartbeat_interval"),
     ("FAILURE_DETECTION_TIMEOUT", "cluster.failure_detection_timeout"),
@@ -40,10 +42,8 @@ pub(super) const STABLE: [(&str, &str); 10] = [
 const MILLISECONDS: [&str; 2] = ["HEARTBEAT_INTERVAL", "FAILURE_DETECTION_TIMEOUT"];
 
 /// Variables of the tier that midplane replaces which set nothing here yet: said at start, never silently ignored.
-const WITHOUT_EFFECT: [(&str, &str); 5] = [
+const WITHOUT_EFFECT: [(&str, &str); 3] = [
     ("NODE_ENV", "node.development says whether this is development mode"),
-    ("REDIS_URL", "nodes are joined by NATS (NATS_URL)"),
-    ("REDIS_KEY_PREFIX", "nodes are joined by NATS (nats.prefix)"),
     ("SUPABASE_ANON_KEY", "tokens are checked with the project's public keys (SUPABASE_URL)"),
     ("SUPABASE_SERVICE_ROLE_KEY", "nodes ask nothing of the project; take this secret away from here"),
 ];

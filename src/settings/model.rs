@@ -10,6 +10,7 @@ use url::Url;
 
 use super::channels::Channels;
 use super::nats::Nats;
+use super::redis::Redis;
 use super::socketio::SocketIo;
 use crate::protocol::websocket::Deflate;
 
@@ -27,6 +28,7 @@ pub struct Settings {
     pub hooks: Hooks,
     pub embedded: Embedded,
     pub nats: Option<Nats>,
+    pub redis: Option<Redis>,
     pub cluster: Cluster,
     pub scaling: Scaling,
     pub canary: Canary,

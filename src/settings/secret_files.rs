@@ -25,13 +25,16 @@ pub fn secret_files(
         let is_set = |key: &&str| at(&values, &key.split('.').collect::<Vec<_>>()).is_some();
         let in_file: Vec<_> = SECRETS.into_iter().filter(is_set).collect();
         // A password may stand in an address.
-        let addresses = at(&values, &["nats", "servers"]).is_some_and(|servers| match &servers.kind {
-            ValueKind::Array(servers) => servers.iter().any(|server| server.to_string().contains('@')),
-            _ => servers.to_string().contains('@'),
-        });
-        if !in_file.is_empty() || addresses {
-            let what = if in_file.is_empty() { "nats.servers".to_owned() } else { in_file.join(", ") };
-            files.push((what, file.to_owned()));
+        let in_addresses = |key: &&str| {
+            at(&values, &key.split('.').collect::<Vec<_>>()).is_some_and(|servers| match &servers.kind {
+                ValueKind::Array(servers) => servers.iter().any(|server| server.to_string().contains('@')),
+                _ => servers.to_string().contains('@'),
+            })
+        };
+        let in_addresses = ["nats.servers", "redis.servers"].into_iter().filter(in_addresses);
+        let secrets: Vec<_> = in_file.into_iter().chain(in_addresses).collect();
+        if !secrets.is_empty() {
+            files.push((secrets.join(", "), file.to_owned()));
         }
     }
     if let Some(nats) = &settings.nats {
@@ -40,6 +43,8 @@ pub fn secret_files(
         }
         files.extend(nats.tls.key_file.iter().map(|file| ("nats.tls.key_file".to_owned(), file.clone())));
     }
+    let key = settings.redis.as_ref().and_then(|redis| redis.tls.key_file.clone());
+    files.extend(key.map(|file| ("redis.tls.key_file".to_owned(), file)));
     files
 }
 

@@ -6,7 +6,7 @@ use config::{Value, ValueKind};
 pub(super) const MASK: &str = "\"***\"";
 
 /// Options that hold secrets. Their values are never shown, and each can be read from a file (`…_FILE`).
-pub(super) const SECRETS: [&str; 11] = [
+pub(super) const SECRETS: [&str; 12] = [
     "client.token.hmac_secret_key",
     "client.token.hmac_previous_secret_key",
     "client.subscription_token.hmac_secret_key",
@@ -18,6 +18,7 @@ pub(super) const SECRETS: [&str; 11] = [
     "nats.password",
     "nats.token",
     "nats.nkey",
+    "redis.password",
 ];
 
 /// `value` of the option `key`, fit for a terminal: secrets and passwords in addresses are masked.

@@ -47,6 +47,14 @@ pub struct Acked {
     pub attachments: Vec<String>,
 }
 
+impl Acked {
+    /// Its attachments.
+    #[must_use]
+    pub fn buffers(&self) -> Vec<Bytes> {
+        self.attachments.iter().filter_map(|text| BASE64_STANDARD.decode(text).ok()).map(Bytes::from).collect()
+    }
+}
+
 /// The same on its way to the node that was asked.
 #[derive(Serialize, Deserialize)]
 struct Passed {
@@ -230,6 +238,17 @@ impl Awaiting {
                 Some(acked) = self.acks.recv(), if self.bytes <= LARGEST => self.take(acked),
             }
         }
+    }
+
+    /// The next that comes until then; `None` also where one found no room and no other waits, for then not all will come.
+    pub async fn next(&mut self, until: Instant) -> Option<Acked> {
+        if let Some(acked) = self.taken.pop() {
+            return Some(acked);
+        }
+        if self.overflown.load(Ordering::Acquire) {
+            return self.acks.try_recv().ok();
+        }
+        timeout_at(until, self.acks.recv()).await.ok()?
     }
 
     /// What `asked` clients answer until then, and whether that is all.

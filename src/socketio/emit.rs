@@ -24,7 +24,9 @@ use crate::protocol::socketio::{Body, Packet};
 use crate::telemetry::{EmitResult, Topic};
 
 /// The topic on which events are told to all nodes.
-const EMITS: &str = "sio-emit";
+pub(super) const EMITS: &str = "sio-emit";
+/// The same for what another cluster tells: the bridge to there does not hear it.
+pub(super) const EMITS_FROM_ABROAD: &str = "sio-emit-abroad";
 /// Outboxes that are written one after another before other tasks get their turn.
 const YIELD_EVERY: usize = 256;
 /// How long sessions may take to do what is asked: less than whoever asks this node waits.
@@ -55,6 +57,7 @@ pub struct SocketInfo {
 /// What nodes tell each other of sockets.
 pub struct Told {
     emits: mpsc::Receiver<Bytes>,
+    abroad: mpsc::Receiver<Bytes>,
     acks: mpsc::Receiver<Bytes>,
 }
 
@@ -65,8 +68,9 @@ impl SocketIo {
     /// When the backplane does not accept the subscription.
     pub async fn hear(backplane: &dyn Backplane, node: &str) -> Result<Told, SubscribeError> {
         let emits = backplane.broadcast().hear(EMITS).await?;
+        let abroad = backplane.broadcast().hear(EMITS_FROM_ABROAD).await?;
         let acks = backplane.broadcast().hear(&acks::topic(node)).await?;
-        Ok(Told { emits, acks })
+        Ok(Told { emits, abroad, acks })
     }
 
     /// Does what other nodes tell, until they do no longer.
@@ -76,6 +80,10 @@ impl SocketIo {
         loop {
             tokio::select! {
                 message = told.emits.recv() => match message {
+                    Some(message) => self.emit_told(&message).await,
+                    None => return,
+                },
+                message = told.abroad.recv() => match message {
                     Some(message) => self.emit_told(&message).await,
                     None => return,
                 },

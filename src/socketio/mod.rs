@@ -5,6 +5,7 @@
 //! into a **room**. A room is a channel: whoever is in it listens to the channel, and every publication there is an event
 //! (`rooms`). So what is published is encoded once, and whoever else publishes or listens there takes part.
 
+mod abroad;
 mod acks;
 mod call;
 mod choose;
@@ -23,6 +24,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub use abroad::{Abroad, CallAbroad, OrderAbroad, Ordered};
 pub use acks::{Acked, Awaiting, TooManyCalls};
 pub use call::{Call, Verb, Wrong};
 pub use connection::Connection;

@@ -94,7 +94,25 @@ labels! {
     Outcome("result") { Ok = "ok", Error = "error", Disconnect = "disconnect" }
 
     /// Who published.
-    Source("source") { Client = "client", Http = "http", Nats = "nats" }
+    Source("source") { Client = "client", Http = "http", Nats = "nats", Bridge = "bridge" }
+
+    /// Which way something goes over the bridge: into this cluster, or out of it.
+    Way("way") { In = "in", Out = "out" }
+
+    /// What became of an event on its way over the bridge: passed on, no message of the other side, nothing that this or the
+    /// other side can carry, refused or unanswered where it was to go, or lost while the other side was away.
+    Crossing("result") {
+        Passed = "passed", Malformed = "malformed", Unfit = "unfit", Failed = "failed", Away = "away",
+    }
+
+    /// What a server behind Redis asks of all others.
+    BridgeRequest("request") {
+        Sockets = "sockets", Rooms = "rooms", Join = "join", Leave = "leave", Disconnect = "disconnect", Fetch = "fetch",
+        ServerSide = "server_side", Broadcast = "broadcast",
+    }
+
+    /// A side of the bridge.
+    Shore("side") { Redis = "redis", Backplane = "backplane" }
 
     /// Why a publication was not acknowledged.
     PublishFailure("reason") {
@@ -115,10 +133,12 @@ labels! {
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
     /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
     /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
-    /// something, a session of which too much is asked connects anew, word of other nodes that finds none is lost.
+    /// something, a session of which too much is asked connects anew, word of other nodes that finds none is lost, and what finds none on its
+    /// way over a bridge does not come to the other side.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
         Watch = "watch", Acks = "acks", Word = "word", Controls = "controls",
+        Bridge = "bridge",
     }
 
     /// How a recovery ended.

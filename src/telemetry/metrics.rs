@@ -316,6 +316,29 @@ impl Cluster {
     }
 }
 
+/// The bridge to servers behind Redis.
+pub struct Bridge {
+    pub enabled: Gauge,
+    pub leading: Gauge,
+    pub connected: Gauge,
+    pub events: Counters<(Way, Crossing)>,
+    pub requests: Counters<(BridgeRequest, Crossing)>,
+    pub interruptions: Counters<Shore>,
+}
+
+impl Bridge {
+    pub(super) fn new(registry: &Registry) -> Self {
+        Self {
+            enabled: registry.one(&names::BRIDGE_ENABLED),
+            leading: registry.one(&names::BRIDGE_LEADING),
+            connected: registry.one(&names::BRIDGE_CONNECTED),
+            events: registry.family(&names::BRIDGE_EVENTS),
+            requests: registry.family(&names::BRIDGE_REQUESTS),
+            interruptions: registry.family(&names::BRIDGE_INTERRUPTIONS),
+        }
+    }
+}
+
 /// Bounded queues.
 pub struct Queues {
     pub bytes: Gauges<Queue>,

@@ -23,7 +23,7 @@ use metrics_process::Collector;
 use tokio::time::MissedTickBehavior;
 
 pub use self::labels::*;
-pub use self::metrics::{Backplane, Clients, Cluster, Http, Node, Presence, Queues, Relay};
+pub use self::metrics::{Backplane, Bridge, Clients, Cluster, Http, Node, Presence, Queues, Relay};
 pub use self::pace::Pace;
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
@@ -43,6 +43,7 @@ pub struct Telemetry {
     pub presence: Presence,
     pub backplane: Backplane,
     pub cluster: Cluster,
+    pub bridge: Bridge,
     pub queues: Queues,
     registry: Registry,
     process: Collector,
@@ -66,6 +67,7 @@ impl Telemetry {
             presence: Presence::new(&registry),
             backplane: Backplane::new(&registry, &stored),
             cluster: Cluster::new(&registry),
+            bridge: Bridge::new(&registry),
             queues: Queues::new(&registry),
             registry,
             process,

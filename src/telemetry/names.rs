@@ -97,6 +97,12 @@ metrics! {
     SOCKETIO_EMITS: Counter "midplane_socketio_emits_total" Count, "Events of backends for clients of Socket.IO, by what became of them at each client.";
     SOCKETIO_NOTICES: Counter "midplane_socketio_notices_total" Count, "What services were told of sockets of Socket.IO, and were not.";
     SOCKETIO_ACKS: Counter "midplane_socketio_acks_total" Count, "Acknowledgements of clients of Socket.IO, by what became of them.";
+    BRIDGE_ENABLED: Gauge "midplane_bridge_enabled" Count, "1 where this node may be the bridge to the servers behind Redis.";
+    BRIDGE_LEADING: Gauge "midplane_bridge_leading" Count, "1 while this node is the bridge of its cluster.";
+    BRIDGE_CONNECTED: Gauge "midplane_bridge_connected" Count, "1 while it is, and is connected to Redis.";
+    BRIDGE_EVENTS: Counter "midplane_bridge_events_total" Count, "Events on their way over the bridge, by what became of them.";
+    BRIDGE_REQUESTS: Counter "midplane_bridge_requests_total" Count, "What servers behind Redis asked of all others, by whether it was done and answered.";
+    BRIDGE_INTERRUPTIONS: Counter "midplane_bridge_interruptions_total" Count, "Times that the bridge lost one of its sides: what was sent meanwhile did not cross.";
     RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
     RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";
 

@@ -107,7 +107,7 @@ fn a_namespace_costs_as_many_series_as_operators_are_told() {
         let text = of_namespaces(&(0..namespaces).map(namespace).collect::<String>()).render();
         text.lines().filter(|line| !line.starts_with('#') && !line.is_empty()).count()
     };
-    assert_eq!(series(11) - series(1), 10 * 24);
+    assert_eq!(series(11) - series(1), 10 * 25);
 }
 
 #[test]

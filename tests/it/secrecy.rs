@@ -19,7 +19,7 @@ use crate::support::process::Process;
 use crate::support::token::{at, signed};
 
 /// Settings that hold secrets, each with one that stands nowhere else.
-const SECRETS: [(&str, &str); 11] = [
+const SECRETS: [(&str, &str); 12] = [
     ("client.token.hmac_secret_key", "s3cr3t-of-connection-tokens-0123456789"),
     ("client.token.hmac_previous_secret_key", "s3cr3t-of-older-connection-tokens-0123"),
     ("client.subscription_token.hmac_secret_key", "s3cr3t-of-subscription-tokens-012345"),
@@ -30,6 +30,7 @@ const SECRETS: [(&str, &str); 11] = [
     ("http.metrics_token", "s3cr3t-of-the-metrics-0123456789abcd"),
     ("nats.password", "s3cr3t-password-of-nats"),
     ("nats.token", "s3cr3t-token-of-nats"),
+    ("redis.password", "s3cr3t-password-of-redis"),
     ("nats.nkey", "SUAKYRHVIOREXV7EUZTBHUHL7NUMHPMAS7QMDU3GTIUWEI5LDNOXD43IZY"),
 ];
 /// What else is secret: passwords in addresses, headers of hooks.
@@ -75,8 +76,14 @@ fn environment(directory: &TempDir, more: &[(&'static str, String)]) -> Vec<(&'s
             "MIDPLANE_CHANNEL__NAMESPACES",
             r#"[{"name": "kept", "history_size": 10, "history_ttl": "1h", "presence": true}]"#.to_owned(),
         ),
+        ("MIDPLANE_REDIS__PASSWORD_FILE", file("redis.password")),
+        ("MIDPLANE_SOCKETIO__NAMESPACES", r#"[{"name": "/", "rooms": "kept"}]"#.to_owned()),
         ("MIDPLANE_LOG__LEVEL", "trace".to_owned()),
     ];
+    if cfg!(feature = "redis") {
+        // Nobody is there either.
+        variables.push(("REDIS_URL", "redis://127.0.0.1:1".to_owned()));
+    }
     variables.extend(more.iter().cloned());
     variables
 }

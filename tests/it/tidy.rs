@@ -76,6 +76,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
+    ("bridge", &["api", "backplane", "cluster", "protocol", "settings", "socketio", "telemetry"]),
     ("doctor", &["backplane", "canary", "http", "settings"]),
     (
         "http",

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
-from alerts import backends, backplane, cluster, connections, delivery, nodes
+from alerts import backends, backplane, bridge, cluster, connections, delivery, nodes
 from rules import ALERTS, FILE_OF, FILES, FOLDER, PROJECT, RECORDINGS, declared, groups, metrics_in
 from tools import promtool
 
-MODULES = (nodes, cluster, connections, delivery, backplane, backends)
+MODULES = (nodes, cluster, connections, delivery, backplane, backends, bridge)
 CASES = {alert: cases for module in MODULES for alert, cases in module.CASES.items()}
 
 

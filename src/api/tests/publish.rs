@@ -129,6 +129,13 @@ impl Backplane for Failing {
 
     fn unsubscribe(&self, _: &Channel) {}
 
+    async fn overhear(
+        &self,
+        _: &str,
+    ) -> Result<tokio::sync::mpsc::Receiver<crate::backplane::Delivery>, SubscribeError> {
+        unreachable!("nobody overhears here")
+    }
+
     fn history(&self) -> Option<&dyn History> {
         None
     }

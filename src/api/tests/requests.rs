@@ -68,6 +68,10 @@ impl Backplane for Outside {
         self.inner.unsubscribe(channel);
     }
 
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<crate::backplane::Delivery>, SubscribeError> {
+        self.inner.overhear(namespace).await
+    }
+
     fn history(&self) -> Option<&dyn History> {
         self.inner.history()
     }

@@ -23,8 +23,8 @@ use self::stream::Stream;
 use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
-    Backplane, Bounds, Broadcast, Bucket, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer, Outgoing,
-    Page, Presences, PublishError, Published, Registry, Requests, SubscribeError, Top,
+    Backplane, Bounds, Broadcast, Bucket, Delivery, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer,
+    Outgoing, Page, Presences, PublishError, Published, Registry, Requests, SubscribeError, Top,
 };
 use crate::protocol::{Channel, Epoch, Offset};
 use crate::settings::Namespaces;
@@ -33,6 +33,8 @@ use crate::settings::Namespaces;
 const TURNS: usize = 64;
 /// Signals that wait for whoever hears them; beyond it the teller waits.
 const SIGNALS: usize = 256;
+/// Publications that wait for whoever overhears a namespace; beyond it publishers wait.
+const OVERHEARD: usize = 1024;
 /// How often what has aged is let go of in namespaces where nothing happens.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -46,6 +48,8 @@ pub struct Embedded {
     turns: Vec<tokio::sync::Mutex<()>>,
     health: watch::Sender<Health>,
     ears: Mutex<Vec<(String, mpsc::Sender<Bytes>)>>,
+    /// Who overhears a namespace.
+    overhearers: Mutex<Vec<(String, mpsc::Sender<Delivery>)>>,
     shelves: [Shelf; Bucket::ALL.len()],
     records: Records,
 }
@@ -71,6 +75,7 @@ impl Embedded {
             turns: (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect(),
             health: watch::channel(Health::Ready).0,
             ears: Mutex::default(),
+            overhearers: Mutex::default(),
             shelves: Default::default(),
             records: Records::default(),
         });
@@ -80,6 +85,21 @@ impl Embedded {
 
     fn stream(&self, namespace: &str) -> Result<&Mutex<Stream>, HistoryError> {
         self.streams.get(namespace).ok_or_else(|| HistoryError::Absent(namespace.to_owned()))
+    }
+
+    /// A place with each of those who overhear the namespace.
+    async fn places_of_overhearers(&self, namespace: &str) -> Vec<mpsc::OwnedPermit<Delivery>> {
+        let senders: Vec<_> = {
+            let mut overhearers = self.overhearers.lock();
+            overhearers.retain(|(_, sender)| !sender.is_closed());
+            overhearers.iter().filter(|(name, _)| name == namespace).map(|(_, sender)| sender.clone()).collect()
+        };
+        let mut places = Vec::with_capacity(senders.len());
+        for sender in senders {
+            // Whoever has gone needs none.
+            places.extend(sender.reserve_owned().await);
+        }
+        places
     }
 
     /// Stores where there is history, and says what to deliver; `None` when the publication is suppressed.
@@ -122,14 +142,16 @@ impl Backplane for Embedded {
         // A caller may give up while it waits for room: nothing must be stored then that is not delivered.
         let place = self.feed.reserve(channel, message.data.len()).await;
         let place = place.map_err(|closed| PublishError::Unavailable(closed.to_string()))?;
+        let overheard = self.places_of_overhearers(channel.namespace()).await;
         let (published, incoming) = self.store(channel, &message);
         if let Some(key) = key {
             self.recent.lock().insert(key, published.position.clone());
         }
-        if let Some(incoming) = incoming
-            && self.subscribed.lock().contains(channel)
-        {
-            place.send(incoming);
+        if let Some(incoming) = incoming {
+            overheard.into_iter().for_each(|place| drop(place.send(Delivery::Message(incoming.clone()))));
+            if self.subscribed.lock().contains(channel) {
+                place.send(incoming);
+            }
         }
         Ok(published)
     }
@@ -141,6 +163,12 @@ impl Backplane for Embedded {
 
     fn unsubscribe(&self, channel: &Channel) {
         self.subscribed.lock().remove(channel);
+    }
+
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<Delivery>, SubscribeError> {
+        let (sender, receiver) = mpsc::channel(OVERHEARD);
+        self.overhearers.lock().push((namespace.to_owned(), sender));
+        Ok(receiver)
     }
 
     fn history(&self) -> Option<&dyn History> {

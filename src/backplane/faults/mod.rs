@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use parking_lot::Mutex;
-use tokio::sync::{Notify, watch};
+use tokio::sync::{Notify, mpsc, watch};
 
 use registry::FaultyRegistry;
 
@@ -178,6 +178,10 @@ impl Backplane for Faulty {
 
     fn unsubscribe(&self, channel: &Channel) {
         self.inner.unsubscribe(channel);
+    }
+
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<Delivery>, SubscribeError> {
+        self.inner.overhear(namespace).await
     }
 
     fn history(&self) -> Option<&dyn History> {

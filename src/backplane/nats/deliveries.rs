@@ -13,6 +13,7 @@ use tracing::{debug, warn};
 use super::headers::{Envelope, number};
 use super::keep::Keep;
 use super::live::{Live, LiveEvent, LiveSubscribeError, Sid};
+use super::overheard::Ear;
 use super::presences::Records;
 use super::refusals;
 use super::registry::Shelf;
@@ -28,6 +29,8 @@ use crate::telemetry::{Pace, Telemetry};
 pub enum Target {
     /// A channel's messages; with its keep where the namespace has history.
     Channel(Channel, Option<Arc<Keep>>),
+    /// All messages of a namespace.
+    Overheard(Ear),
     /// What publishers say was stored but may not have come out.
     Nudges(Arc<Keep>),
     /// The advisory that the stream has a new leader.
@@ -122,6 +125,16 @@ impl Interests {
         Some(sid)
     }
 
+    /// Tells those who overhear that they may have missed something.
+    fn miss_overheard(&self, cause: GapCause) {
+        let table = self.table.read();
+        let ears = table
+            .targets
+            .values()
+            .filter_map(|target| if let Target::Overheard(ear) = target { Some(ear) } else { None });
+        ears.for_each(|ear| ear.miss(cause));
+    }
+
     fn target(&self, sid: Sid) -> Option<Target> {
         self.table.read().targets.get(&sid).cloned()
     }
@@ -179,6 +192,7 @@ impl Pump {
             LiveEvent::Connected { server } => {
                 debug!(server, "live connection established");
                 self.signals.live_up();
+                self.interests.miss_overheard(GapCause::Reconnect);
                 self.shelves.iter().for_each(|shelf| shelf.missed());
                 Ok(())
             }
@@ -201,6 +215,7 @@ impl Pump {
                 let scope = Scope::Channel { channel, up_to: Offset::NONE };
                 return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
             }
+            Target::Overheard(ear) => ear.miss(GapCause::Dropped),
             Target::Nudges(keep) => {
                 let scope = Scope::Namespace(Arc::clone(&keep.namespace));
                 return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
@@ -221,9 +236,17 @@ impl Pump {
                 let incoming = self.incoming(channel, keep.as_deref(), headers, data);
                 self.feed.send(Delivery::Message(incoming)).await
             }
+            Target::Overheard(ear) => {
+                let channel = std::str::from_utf8(subject).ok();
+                if let Some(channel) = channel.and_then(|subject| self.subjects.channel(ear.purpose, subject)) {
+                    ear.hear(Delivery::Message(self.incoming(channel, ear.keep.as_deref(), headers, data)));
+                }
+                Ok(())
+            }
             Target::Nudges(keep) => self.nudge(&keep, subject, &data).await,
             Target::Leader(keep) => {
                 self.signals.leader_elected(&keep.namespace);
+                self.interests.miss_overheard(GapCause::LeaderElected);
                 Ok(())
             }
             Target::QuorumLost(keep) => {

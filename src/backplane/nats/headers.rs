@@ -20,6 +20,8 @@ const TAG: &str = "Midplane-Tag-";
 const TOMBSTONE: &str = "Midplane-Tombstone";
 /// "1" or "true" where patches are to be sent.
 const DELTA: &str = "Midplane-Delta";
+/// Marks what came over a bridge.
+const BRIDGED: &str = "Midplane-Bridged";
 const VERSION: &str = "Midplane-Version";
 const VERSION_EPOCH: &str = "Midplane-Version-Epoch";
 /// The names that Centrifugo's own consumers use for the same things.
@@ -51,6 +53,7 @@ pub struct Envelope<'a> {
     info: Option<&'a str>,
     tombstone: bool,
     delta: bool,
+    bridged: bool,
     /// In a bucket: that the key has no value any more.
     pub removed: bool,
     tags: Vec<(&'a str, &'a str)>,
@@ -90,6 +93,7 @@ impl<'a> Envelope<'a> {
             "Nats-Marker-Reason" => self.removed = true,
             _ if is(name, INFO) => self.info = Some(value),
             _ if is(name, TOMBSTONE) => self.tombstone = true,
+            _ if is(name, BRIDGED) => self.bridged = true,
             _ if is(name, DELTA) || is(name, FOREIGN_DELTA) => {
                 self.delta = value == "1" || value.eq_ignore_ascii_case("true");
             }
@@ -141,7 +145,7 @@ impl<'a> Envelope<'a> {
         self.malformed += u64::from(info.is_none() && self.info.is_some()) + u64::from(self.tags.len() > MAX_TAGS);
         let tags = self.tags.iter().take(MAX_TAGS).map(|(name, value)| (decoded(name), decoded(value))).collect();
         let info = info.map(|info| Bytes::copy_from_slice(info.as_bytes()));
-        Meta { info, tags, tombstone: self.tombstone, delta: self.delta }
+        Meta { info, tags, tombstone: self.tombstone, delta: self.delta, bridged: self.bridged }
     }
 }
 
@@ -159,6 +163,9 @@ pub fn write(headers: &mut HeaderMap, meta: &Meta, version: Option<&Version>) {
     }
     if meta.delta {
         headers.insert(DELTA, "1");
+    }
+    if meta.bridged {
+        headers.insert(BRIDGED, "1");
     }
     for (name, value) in &meta.tags {
         let name = format!("{TAG}{}", utf8_percent_encode(name, NAME));
@@ -301,7 +308,7 @@ mod tests {
         ) {
             let mut tags: Vec<_> = tags.into_iter().collect();
             tags.sort();
-            let meta = Meta { info: Some(Bytes::from_static(b"{\"user\":\"ada\",\n\"client\":\"1\"}")), tags, tombstone: true, delta: true };
+            let meta = Meta { info: Some(Bytes::from_static(b"{\"user\":\"ada\",\n\"client\":\"1\"}")), tags, tombstone: true, delta: true, bridged: true };
             let version = Version { number, epoch };
             let mut headers = HeaderMap::new();
             write(&mut headers, &meta, Some(&version));
@@ -311,7 +318,7 @@ mod tests {
             let mut read = envelope.meta();
             read.tags.sort();
             prop_assert_eq!(read.tags, meta.tags);
-            prop_assert!(read.tombstone);
+            prop_assert!(read.tombstone && read.bridged);
             prop_assert_eq!(envelope.version(), Some(version));
             prop_assert!(read.info.is_some_and(|info| !info.contains(&b'\n')));
         }

@@ -20,6 +20,7 @@ mod headers;
 mod history;
 mod keep;
 pub mod live;
+mod overheard;
 mod patience;
 mod presences;
 mod publish;
@@ -57,6 +58,7 @@ use self::generations::Generations;
 use self::get::{Reader, ReaderError};
 use self::keep::Keep;
 use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
+use self::overheard::Ear;
 use self::patience::Patience;
 use self::presences::Records;
 use self::publish::Publisher;
@@ -67,8 +69,8 @@ use self::signals::Signals;
 use self::turns::Turns;
 use self::vigil::Vigil;
 use super::{
-    Backplane, Broadcast, Bucket, FeedSender, Health, History, Outgoing, Presences, PublishError, Published, Registry,
-    Requests, SubscribeError,
+    Backplane, Broadcast, Bucket, Delivery, FeedSender, Health, History, Outgoing, Presences, PublishError, Published,
+    Registry, Requests, SubscribeError,
 };
 use crate::protocol::Channel;
 use crate::settings::{self, Namespaces};
@@ -322,6 +324,21 @@ impl Backplane for Nats {
         if let Some(sid) = self.interests.remove(channel) {
             self.live.unsubscribe(sid);
         }
+    }
+
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<Delivery>, SubscribeError> {
+        let keep = self.keeps.get(namespace).cloned();
+        let purpose = if keep.is_some() { Purpose::Live } else { Purpose::Publish };
+        let subject = self.subjects.all(purpose, namespace);
+        let (ear, heard) = Ear::new(purpose, keep, Arc::clone(&self.vigil.telemetry));
+        let sid = self.interests.subscribe(&self.live, &subject, Target::Overheard(ear.clone())).await?;
+        let (live, interests) = (self.live.clone(), Arc::clone(&self.interests));
+        tokio::spawn(async move {
+            ear.closed().await;
+            interests.forget(sid);
+            live.unsubscribe(sid);
+        });
+        Ok(heard)
     }
 
     fn history(&self) -> Option<&dyn History> {

@@ -155,6 +155,10 @@ impl Backplane for NatsBackend {
         self.rest.unsubscribe(channel);
     }
 
+    async fn overhear(&self, namespace: &str) -> Result<mpsc::Receiver<crate::backplane::Delivery>, SubscribeError> {
+        self.rest.overhear(namespace).await
+    }
+
     fn history(&self) -> Option<&dyn History> {
         self.rest.history()
     }

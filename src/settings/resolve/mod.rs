@@ -7,6 +7,7 @@ mod hooks;
 mod http;
 mod nats;
 mod node;
+mod redis;
 mod scaling;
 mod socketio;
 mod token;
@@ -48,6 +49,8 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
     let embedded = embedded(&root.section("embedded"));
     let mut channel = channel::read(&root.section("channel"));
     let socketio = socketio::read(&root.section("socketio"), &mut channel);
+    let mut notes_of_redis = Vec::new();
+    let redis = redis::read(&root.section("redis"), &socketio, &mut notes_of_redis);
     check_retries(&root.section("nats"), nats.as_ref(), &channel);
     let hooks = hooks::read(&root.section("hooks"), nats.is_some(), &channel, &findings);
     let client = client::read(&root.section("client"), &channel, development);
@@ -75,6 +78,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         hooks,
         embedded,
         nats,
+        redis,
         cluster,
         scaling: scaling::read(&root.section("scaling")),
         canary: canary(&root.section("canary")),
@@ -82,6 +86,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         development,
         notes: sources.environment.notes.clone(),
     };
+    settings.notes.extend(notes_of_redis);
     settings.notes.extend(notes(&settings));
 
     let mut refusals = findings.into_refusals();
@@ -189,6 +194,11 @@ pub(super) fn at<'a>(values: &'a Table, path: &[&str]) -> Option<&'a Value> {
         }
     }
     table.get(*last).filter(|value| !matches!(&value.kind, ValueKind::String(text) if text.is_empty()))
+}
+
+/// What stands percent-encoded in an address.
+fn decoded(text: &str) -> String {
+    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 /// Notes `why` about the option `key`, which is not set.

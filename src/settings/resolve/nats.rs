@@ -9,6 +9,7 @@ use url::Url;
 use super::super::nats::{Nats, NatsAuth, NatsTls};
 use super::super::section::Section;
 use super::super::value::{Bytes, FromValue, Positive, Switch};
+use super::decoded;
 
 /// With the longest name of a namespace it still fits into the name of a stream, which may have 255 bytes.
 const LONGEST_PREFIX: usize = 64;
@@ -126,10 +127,6 @@ fn without_password(mut url: Url) -> Url {
     // Fails only for addresses that cannot have either.
     let _ = url.set_username("").and_then(|()| url.set_password(None));
     url
-}
-
-fn decoded(text: &str) -> String {
-    percent_encoding::percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
 fn tls(section: &Section<'_>) -> NatsTls {

@@ -1,6 +1,7 @@
 //! What settings promise.
 
 mod edges;
+mod redis;
 mod refused;
 mod socketio;
 
@@ -135,8 +136,10 @@ fn names_of_namespaces_keep_their_case() {
 #[test]
 fn variables_of_the_replaced_tier_that_do_nothing_yet_are_mentioned() {
     let settings = load(&[("REDIS_URL", "redis://a:6379")]).expect("valid");
-    assert_eq!(settings.notes, ["REDIS_URL has no effect: nodes are joined by NATS (NATS_URL)"]);
-    for name in ["NODE_ENV", "REDIS_KEY_PREFIX", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY"] {
+    assert_eq!(settings.notes, ["redis.servers (REDIS_URL) has no effect: there are no socketio.namespaces to bridge"]);
+    let settings = load(&[("REDIS_KEY_PREFIX", "app")]).expect("valid");
+    assert!(settings.notes[0].contains("REDIS_KEY_PREFIX") && settings.redis.is_none(), "{:?}", settings.notes);
+    for name in ["NODE_ENV", "SUPABASE_ANON_KEY", "SUPABASE_SERVICE_ROLE_KEY"] {
         let notes = load(&[(name, "what-may-be-secret")]).expect("valid").notes;
         assert!(notes.iter().any(|note| note.starts_with(&format!("{name} has no effect: "))), "{notes:?}");
         assert!(notes.iter().all(|note| !note.contains("what-may-be-secret")), "{notes:?}");

@@ -100,6 +100,20 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
             "[nats]\nservers = [\"nats://t0k@a:1\"]\nnkey = \"SU\"",
             "nats.servers = [\"nats://***@a:1\"]: a second way to authenticate, beside nats.nkey",
         ),
+        (
+            "[redis]\nservers = [\"nats://a:1\"]",
+            "redis.servers = [\"nats://a:1\"]: not the address of a Redis server (try \"redis://127.0.0.1:6379\")",
+        ),
+        ("[redis]\nusername = \"me\"", "redis.username = \"me\": set without redis.password"),
+        (
+            "[redis]\nservers = [\"redis://:pw@a:1\"]\npassword = \"pw\"",
+            "redis.password = \"***\": a second one, beside that in redis.servers",
+        ),
+        ("[redis]\nnamespaces = [\"/x\"]", "redis.namespaces = [\"/x\"]: \"/x\" is not one of socketio.namespaces"),
+        (
+            "[redis]\nkey_prefix = \"a\\nb\"",
+            "redis.key_prefix = \"a\\nb\": not the beginning of a channel's name (try \"socket.io\")",
+        ),
         ("[nats.tls]\nca_file = \"/nowhere\"", "nats.tls.ca_file = \"/nowhere\": no such file"),
         (
             "[hooks.publish]\nendpoint = \"ftp://a\"",

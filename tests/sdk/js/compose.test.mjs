@@ -10,7 +10,7 @@ import { project } from './harness/process.mjs';
 
 const run = promisify(execFile);
 const pinned = join(project, '.tools/bin/docker-compose');
-const overlays = ['nats3', 'tls', 'scaled', 'nats-tls', 'nats3-tls'];
+const overlays = ['nats3', 'tls', 'scaled', 'nats-tls', 'nats3-tls', 'redis'];
 const files = ['compose.yaml', ...overlays.map(name => `compose/${name}.yaml`)];
 const read = path => readFileSync(join(project, path), 'utf8');
 
@@ -28,10 +28,16 @@ describe('the compose files', { timeout: 60_000 }, () => {
   const members = network => Object.keys(services).filter(name => network in services[name].networks).sort();
 
   test('fit together in every combination', async () => {
-    for (const names of [['nats3'], ['tls'], ['scaled'], ['nats3', 'tls'], ['nats-tls'], ['nats3', 'nats-tls', 'nats3-tls'], overlays]) {
+    for (const names of [['nats3'], ['tls'], ['scaled'], ['nats3', 'tls'], ['nats-tls'], ['nats3', 'nats-tls', 'nats3-tls'], ['redis'], overlays]) {
       const laid = await config({ SECRETS_DIR: './secrets' }, 'compose.yaml', ...names.map(name => `compose/${name}.yaml`));
       const servers = Object.keys(laid.services).filter(name => name.startsWith('nats'));
       assert.equal(servers.length, names.includes('nats3') ? 3 : 1);
+      for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
+        const { environment, secrets } = laid.services[name];
+        assert.equal('REDIS_URL' in environment, names.includes('redis'), name);
+        assert.equal(secrets.some(({ source }) => source === 'redis_password'), names.includes('redis'), name);
+        assert.ok(secrets.some(({ source }) => source === 'jwt_secret'), name);
+      }
       if (!names.includes('nats3')) continue;
       for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
         assert.equal(laid.services[name].environment.MIDPLANE_NATS__REPLICAS, '3');
@@ -52,12 +58,12 @@ describe('the compose files', { timeout: 60_000 }, () => {
 
   test('keep NATS in a network of its own with the nodes, that leads nowhere', () => {
     assert.equal(networks.back.internal, true);
-    assert.deepEqual(members('back'), ['gateway', 'gateway-1', 'gateway-2', 'gateway-3', 'nats', 'nats-2', 'nats-3']);
+    assert.deepEqual(members('back'), ['gateway', 'gateway-1', 'gateway-2', 'gateway-3', 'nats', 'nats-2', 'nats-3', 'redis']);
     assert.deepEqual(members('front'), ['gateway', 'gateway-1', 'gateway-2', 'gateway-3', 'grafana', 'nginx', 'prometheus']);
   });
 
   test('encrypt every connection to NATS where that is chosen', () => {
-    for (const name of members('back')) {
+    for (const name of members('back').filter(name => name !== 'redis')) {
       const { environment, secrets } = services[name];
       const [encrypts, has] = name.startsWith('nats') ? [environment.NATS_TLS, ['nats_ca', 'nats_certificate', 'nats_key']]
         : [environment.MIDPLANE_NATS__TLS__REQUIRED, ['nats_ca']];

@@ -9,6 +9,7 @@ export * from './harness/node.mjs';
 export * from './harness/pace.mjs';
 export * from './harness/publisher.mjs';
 export * from './harness/raw.mjs';
+export * from './harness/redis.mjs';
 export * from './harness/sdk.mjs';
 export * from './harness/socketio.mjs';
 export * from './harness/tokens.mjs';

@@ -126,6 +126,7 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
         ("watch", "what operators watch"),
         ("api.*", "calls of the server API"),
         ("sio-emit", "what other nodes' sockets are told"),
+        ("sio-emit-abroad", "what servers behind Redis emit"),
         ("sio-ack.%doctor", "acknowledgements of other nodes' sockets"),
         ("node.%doctor.emulation", "what clients on streams say elsewhere"),
         ("node.%doctor.engineio", "what clients of Socket.IO ask elsewhere"),

@@ -1,0 +1,31 @@
+use secrecy::ExposeSecret;
+
+use super::*;
+
+const NAMESPACES: &str = "[[channel.namespaces]]\nname = \"chat\"\n[[socketio.namespaces]]\nname = \"/\"\nrooms = \"chat\"\n\
+    [[socketio.namespaces]]\nname = \"/admin\"\n";
+
+#[test]
+fn a_bridge_is_there_where_servers_are_set_and_namespaces_declared() {
+    assert!(Settings::from_toml(NAMESPACES).expect("valid").redis.is_none(), "off by default");
+    let text = format!("redis.servers = [\"redis://me:p%40ss@a:7000\", \"rediss://b\"]\n{NAMESPACES}");
+    let settings = Settings::from_toml(&text).expect("valid");
+    let redis = settings.redis.expect("a bridge");
+    assert_eq!(redis.server_names(), "a:7000, b:6379");
+    assert!(redis.servers.iter().all(|url| url.password().is_none() && url.username().is_empty()));
+    assert_eq!(redis.username.as_deref(), Some("me"));
+    assert_eq!(redis.password.expect("a password").expose_secret(), "p@ss");
+    assert_eq!(redis.namespaces.iter().map(|name| &**name).collect::<Vec<_>>(), ["/", "/admin"]);
+    assert_eq!(redis.key_prefix, "socket.io");
+}
+
+#[test]
+fn some_namespaces_can_be_bridged_and_the_short_names_set_it() {
+    let text = format!("redis.namespaces = [\"/admin\"]\n{NAMESPACES}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text).unwrap();
+    let variables = environment(&[("REDIS_URL", "redis://a,redis://b"), ("REDIS_KEY_PREFIX", "app")]);
+    let redis = Settings::load(Some(file.path()), variables).expect("valid").redis.expect("a bridge");
+    assert_eq!((redis.servers.len(), &*redis.key_prefix), (2, "app"));
+    assert_eq!(redis.namespaces.iter().map(|name| &**name).collect::<Vec<_>>(), ["/admin"]);
+}
