@@ -80,7 +80,7 @@ impl Requests for Service {
         Ok(())
     }
 
-    async fn serve(&self, _: &str) -> Result<mpsc::Receiver<Request>, SubscribeError> {
+    async fn serve(&self, _: &str, _: usize) -> Result<mpsc::Receiver<Request>, SubscribeError> {
         Err(SubscribeError::Unavailable("nobody asks".to_owned()))
     }
 }
