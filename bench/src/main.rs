@@ -1,8 +1,9 @@
 //! Measures midplane against floors that run beside it: a bare write loop, core NATS, fixed answers.
 //!
-//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|survivors|all`. README.md says what the numbers mean.
+//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|survivors|socketio|all`. README.md says what the numbers mean.
 
 mod channels;
+mod dial;
 mod fanout;
 mod floor;
 mod hello;
@@ -15,6 +16,7 @@ mod presence;
 mod process;
 mod publisher;
 mod report;
+mod socketio;
 mod storm;
 mod survivors;
 mod swarm;
@@ -76,6 +78,11 @@ enum What {
         #[arg(long, default_value_t = 10_000)]
         clients: usize,
     },
+    /// Memory of idle clients and CPU of broadcasts, beside a Socket.IO server on Node.js.
+    Socketio {
+        #[arg(long, default_value_t = 5_000)]
+        clients: usize,
+    },
     /// Everything.
     All,
     /// The floor itself; started by the others.
@@ -100,6 +107,7 @@ fn main() -> anyhow::Result<()> {
         What::Presence { clients, channels: 0 | 1 } => presence::run(&programs, clients),
         What::Presence { clients, channels } => channels::run(&programs, clients, channels, rounds),
         What::Survivors { clients } => survivors::run(&programs, clients, rounds),
+        What::Socketio { clients } => socketio::run(&programs, clients, rounds),
         What::All => {
             idle::run(&programs, 10_000)?;
             fanout::run(&programs, 1_000, rounds)?;
@@ -107,7 +115,8 @@ fn main() -> anyhow::Result<()> {
             storm::run(&programs, 4_000, rounds)?;
             presence::run(&programs, 10_000)?;
             channels::run(&programs, 10_000, 100_000, rounds)?;
-            survivors::run(&programs, 10_000, rounds)
+            survivors::run(&programs, 10_000, rounds)?;
+            socketio::run(&programs, 5_000, rounds)
         }
         What::Floor => unreachable!("answered above"),
     }

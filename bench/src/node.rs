@@ -55,7 +55,7 @@ fn build(workspace: &Path) -> anyhow::Result<PathBuf> {
     Ok(workspace.join("target/release/midplane"))
 }
 
-/// Makes the floor write `count` messages, each a frame of `size` bytes that carries `time`, to all its clients.
+/// Makes the floor, or a peer, write `count` messages of `size` bytes that carry `time` to all its clients.
 pub fn write_through(floor: &mut Process, count: u64, size: usize, time: u64) -> anyhow::Result<()> {
     let input = floor.child().stdin.as_mut().context("the floor's input")?;
     Ok(writeln!(input, "{count} {size} {time}")?)
@@ -103,6 +103,13 @@ presence = true
 join_leave = true
 allow_presence_for_client = true
 allow_subscribe_for_client = true
+[[channel.namespaces]]
+name = "sio"
+allow_publish_for_client = true
+[[socketio.namespaces]]
+name = "/"
+rooms = "sio"
+join = ["bench"]
 "#
     );
     if let Some(nats) = nats {
@@ -188,12 +195,25 @@ pub fn nats_server(programs: &Programs) -> anyhow::Result<Server> {
 /// The floor: a process that answers without reading and writes without thinking.
 pub fn floor() -> anyhow::Result<Server> {
     let mut command = Command::new(std::env::current_exe()?);
-    command.arg("floor").stdin(Stdio::piped()).stdout(Stdio::piped());
-    let mut process = Process::start("floor", &mut command)?;
+    writer("floor", command.arg("floor"))
+}
+
+/// A Socket.IO server on Node.js, as its documentation has it, that pings its clients every `ping` milliseconds.
+pub fn socketio_on_node(ping: u64) -> anyhow::Result<Server> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("peers/socketio.mjs");
+    let mut command = Command::new("node");
+    writer("socket.io on Node.js", command.arg(script).arg(ping.to_string()).env("NODE_ENV", "production"))
+}
+
+/// A process that prints its address, and writes to its clients what [`write_through`] says.
+fn writer(name: &str, command: &mut Command) -> anyhow::Result<Server> {
+    let mut process = Process::start(name, command.stdin(Stdio::piped()).stdout(Stdio::piped()))?;
     let output = process.child().stdout.take().context("its output")?;
     let mut line = String::new();
     BufReader::new(output).read_line(&mut line)?;
-    Ok(Server { process, address: line.trim().parse()?, _files: tempfile::tempdir()? })
+    process.check()?;
+    let address = line.trim().parse().with_context(|| format!("{name} says {line:?} where its address is due"))?;
+    Ok(Server { process, address, _files: tempfile::tempdir()? })
 }
 
 fn free_address() -> anyhow::Result<SocketAddr> {

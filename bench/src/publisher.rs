@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::ensure;
 
-use crate::wire;
+use crate::{hello, wire};
 
 pub struct Publisher {
     stream: TcpStream,
@@ -19,7 +19,7 @@ impl Publisher {
         let mut stream = TcpStream::connect(server)?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(&wire::upgrade_request())?;
+        stream.write_all(&wire::upgrade_request(hello::CENTRIFUGE))?;
         let mut answer = [0; 4096];
         let length = stream.read(&mut answer)?;
         ensure!(answer.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&answer[..length]));

@@ -2,16 +2,16 @@
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
-use socket2::{Domain, Socket, Type};
 
+use crate::dial::dial;
 pub use crate::hello::Hello;
+use crate::hello::Means;
 use crate::wire;
 
 /// Handshakes under way at one time.
@@ -196,7 +196,7 @@ impl Swarm {
         // One source address has some 28,000 ports towards one server.
         self.next_source += 1;
         let source = Ipv4Addr::new(127, 0, 1 + (self.next_source % 40) as u8, 1);
-        let mut stream = connect_from(source, self.of(group).address)?;
+        let mut stream = dial(source, self.of(group).address)?;
         let index = self.clients.len();
         self.poll.registry().register(&mut stream, Token(index), Interest::READABLE | Interest::WRITABLE)?;
         self.clients.push(Client {
@@ -223,7 +223,7 @@ impl Swarm {
                 }
                 connected => connected?,
             };
-            stream.write_all(&wire::upgrade_request())?;
+            stream.write_all(&wire::upgrade_request(self.groups[client.group].hello.path()))?;
             client.stage = Stage::Upgrading;
         }
         loop {
@@ -282,9 +282,8 @@ impl Swarm {
 
     fn join(&mut self, index: usize) -> anyhow::Result<()> {
         let client = &mut self.clients[index];
-        let subscribe = self.groups[client.group].hello.subscriptions(index);
-        let hello = wire::hello(&format!("user-{index}"), &subscribe)?;
-        client.awaited = subscribe.len().max(1);
+        let (hello, awaited) = self.groups[client.group].hello.said_by(index)?;
+        client.awaited = awaited;
         client.stage = Stage::Joining;
         if let Some(stream) = &mut client.stream {
             stream.write_all(&hello)?;
@@ -294,28 +293,36 @@ impl Swarm {
 
     fn frame(&mut self, index: usize, payload: &[u8], arrived: u64) -> anyhow::Result<()> {
         for message in payload.split(|byte| *byte == b'\n').filter(|message| !message.is_empty()) {
-            let client = &mut self.clients[index];
-            let group = &mut self.groups[client.group];
-            if message == b"{}" {
-                if let Some(stream) = &mut client.stream {
-                    stream.write_all(&wire::masked_text(b"{}"))?;
+            let group = &mut self.groups[self.clients[index].group];
+            match group.hello.means(message) {
+                Means::Ping(pong) => {
+                    if let Some(stream) = &mut self.clients[index].stream {
+                        stream.write_all(&wire::masked_text(pong))?;
+                    }
                 }
-            } else if let Some(told) = wire::told(message) {
-                group.told.push(told);
-            } else if message.starts_with(b"{\"push\"") {
-                let number = wire::number(message, b"\"n\":")
-                    .with_context(|| format!("a push without its number: {}", String::from_utf8_lossy(message)))?;
-                let expected = client.expected.unwrap_or(number);
-                ensure!(number == expected, "message {number} came where {expected} was due");
-                client.expected = Some(number + 1);
-                group.deliveries += 1;
-                group.frame_size = payload.len();
-                if let Some(scheduled) = wire::number(message, b"\"t\":").filter(|time| *time > 0) {
-                    group.latency.saturating_record(arrived.saturating_sub(scheduled));
+                Means::Presence(told) => group.told.push(told),
+                Means::Delivery => {
+                    group.frame_size = payload.len();
+                    self.delivery(index, message, arrived)?;
                 }
-            } else {
-                self.reply(index, message)?;
+                Means::Reply => self.reply(index, message)?,
+                Means::Nothing => {}
             }
+        }
+        Ok(())
+    }
+
+    fn delivery(&mut self, index: usize, message: &[u8], arrived: u64) -> anyhow::Result<()> {
+        let client = &mut self.clients[index];
+        let group = &mut self.groups[client.group];
+        let number = wire::number(message, b"\"n\":")
+            .with_context(|| format!("a delivery without its number: {}", String::from_utf8_lossy(message)))?;
+        let expected = client.expected.unwrap_or(number);
+        ensure!(number == expected, "message {number} came where {expected} was due");
+        client.expected = Some(number + 1);
+        group.deliveries += 1;
+        if let Some(scheduled) = wire::number(message, b"\"t\":").filter(|time| *time > 0) {
+            group.latency.saturating_record(arrived.saturating_sub(scheduled));
         }
         Ok(())
     }
@@ -343,34 +350,4 @@ impl Swarm {
         }
         Ok(())
     }
-}
-
-fn connect_from(source: Ipv4Addr, server: SocketAddr) -> io::Result<TcpStream> {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None)?;
-    socket.set_nonblocking(true)?;
-    // A reset at the end leaves no TIME_WAIT behind.
-    socket.set_linger(Some(Duration::ZERO))?;
-    socket.set_tcp_nodelay(true)?;
-    // Without it, bind looks for a port that is free towards every server: seconds of CPU for 10,000 sockets.
-    let on: libc::c_int = 1;
-    // SAFETY: the option's value is a live c_int of the size that is given.
-    let failed = unsafe {
-        let size = size_of_val(&on) as libc::socklen_t;
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::IPPROTO_IP,
-            libc::IP_BIND_ADDRESS_NO_PORT,
-            (&raw const on).cast(),
-            size,
-        )
-    };
-    if failed != 0 {
-        return Err(io::Error::last_os_error());
-    }
-    socket.bind(&SocketAddr::from((source, 0)).into())?;
-    match socket.connect(&server.into()) {
-        Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => {}
-        connected => connected?,
-    }
-    Ok(TcpStream::from_std(socket.into()))
 }

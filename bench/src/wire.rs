@@ -8,15 +8,16 @@ use serde_json::{Value, json};
 use crate::node::SECRET;
 
 /// An upgrade request of about the size that a browser sends.
-pub fn upgrade_request() -> Vec<u8> {
-    "GET /connection/websocket HTTP/1.1\r\nHost: realtime.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+pub fn upgrade_request(path: &str) -> Vec<u8> {
+    format!(
+        "GET {path} HTTP/1.1\r\nHost: realtime.example.com\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
      Pragma: no-cache\r\nCache-Control: no-cache\r\nSec-WebSocket-Version: 13\r\n\
      User-Agent: Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/140.0.0.0 Safari/537.36\r\n\
      Accept-Encoding: gzip, deflate, br, zstd\r\nAccept-Language: en-GB,en-US;q=0.9,en;q=0.8\r\n\
      Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\
      Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n\r\n"
-        .as_bytes()
-        .to_vec()
+    )
+    .into_bytes()
 }
 
 /// A token of `user`, valid for an hour.
