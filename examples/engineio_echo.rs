@@ -6,9 +6,12 @@ use std::io::Write;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::{self, BoxStream};
 use midplane::backplane::embedded::Embedded;
 use midplane::backplane::feed;
-use midplane::engineio::{CloseReason, Engine, Handler, Layer, Options};
+use midplane::engineio::{CloseReason, Engine, Handler, Handover, Layer, Options};
 use midplane::http::engineio::Answers;
 use midplane::http::{self, Edge, Server};
 use midplane::hub::{Connections, Order, Outbox, Pulse, Turnstile};
@@ -28,6 +31,10 @@ impl Layer for EchoLayer {
 
     fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Echo {
         Echo(Arc::clone(outbox))
+    }
+
+    fn arrive(&self, outbox: &Arc<Outbox>, _: &[u8]) -> impl Future<Output = Option<Echo>> + Send {
+        ready(Some(Echo(Arc::clone(outbox))))
     }
 }
 
@@ -55,6 +62,19 @@ impl Handler for Echo {
 
     fn on_deadline(&mut self, _: Instant) -> Result<(), CloseReason> {
         Ok(())
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn depart(self) -> impl Future<Output = (Vec<u8>, BoxStream<'static, Bytes>)> + Send {
+        ready((Vec::new(), stream::empty().boxed()))
+    }
+
+    fn settle(&mut self, handover: Handover) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        handover.frames.into_iter().for_each(|frame| self.0.reply(frame));
+        ready(Ok(()))
     }
 
     fn closed(self, _: &CloseReason) -> impl Future<Output = ()> + Send {

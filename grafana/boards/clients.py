@@ -208,6 +208,13 @@ def rows():
             "ops",
             width=12,
         ),
+        graph(
+            "Sessions that move to the node of their WebSocket",
+            "What became of them. refused: the first node did not let go, or was gone; failed: they could not go on. Those clients come again.",
+            [("{{result}}", rate("midplane_socketio_moves_total", "result"))],
+            "ops",
+            width=12,
+        ),
     )
     yield row(
         "The bridge to Redis",

@@ -17,6 +17,16 @@ impl Engine {
         http.connections.of(labels).increment(1.0);
     }
 
+    /// A session came from another node, where it was opened.
+    pub(super) fn count_arrival(&self) {
+        self.telemetry.http.connections.of((FORMAT.into(), FORMAT.into())).increment(1.0);
+    }
+
+    /// A session goes on at another node, where it will be closed.
+    pub(super) fn count_departure(&self) {
+        self.telemetry.http.connections.of((FORMAT.into(), FORMAT.into())).decrement(1.0);
+    }
+
     pub(super) fn count_close(&self, reason: &CloseReason, lasted: Duration) {
         let http = &self.telemetry.http;
         let transport = FORMAT.into();

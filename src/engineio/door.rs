@@ -6,6 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::protocol::socketio::Sid;
 use crate::socket::{RawTransport, RawWire};
@@ -22,6 +24,17 @@ pub(super) enum Ask {
     Probed,
     /// That WebSocket is to be the transport from now on.
     Upgrade(RawTransport, RawWire),
+    /// Another node prepares for the session, and wants to know of it.
+    Pack(oneshot::Sender<Bytes>),
+    /// The session is to go on at another node.
+    Depart(Departure),
+}
+
+/// Where a session goes on.
+pub(super) struct Departure {
+    pub(super) to: Uuid,
+    /// What that node goes on with.
+    pub(super) answer: oneshot::Sender<Bytes>,
 }
 
 /// Where requests of a client reach its session.
@@ -31,10 +44,22 @@ pub struct Door {
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
     /// A request that brings packets is under way.
     posting: AtomicBool,
-    /// A WebSocket wants to be the transport, or is.
-    claimed: AtomicBool,
-    /// That WebSocket has shown that it works.
-    probed: AtomicBool,
+    claim: Mutex<Option<Claim>>,
+}
+
+/// A WebSocket wants to be the transport, or is.
+struct Claim {
+    number: u64,
+    /// It is at another node, which may die before it lets go.
+    until: Option<Instant>,
+    /// It has shown that it works.
+    probed: bool,
+}
+
+impl Claim {
+    fn is_valid(&self) -> bool {
+        self.until.is_none_or(|until| until > Instant::now())
+    }
 }
 
 /// Why the session does not answer.
@@ -64,14 +89,14 @@ pub struct Post {
 /// The WebSocket that may become a session's transport. There is one at a time.
 pub struct Candidate {
     door: Arc<Door>,
+    number: u64,
     /// It is the transport, or about to be.
     taken: bool,
 }
 
 impl Door {
     pub(super) fn new(sid: Sid, asks: mpsc::Sender<Ask>) -> Self {
-        let no = || AtomicBool::new(false);
-        Self { sid, asks: Mutex::new(Some(asks)), posting: no(), claimed: no(), probed: no() }
+        Self { sid, asks: Mutex::new(Some(asks)), posting: AtomicBool::new(false), claim: Mutex::default() }
     }
 
     pub(super) const fn sid(&self) -> Sid {
@@ -110,8 +135,51 @@ impl Door {
     /// Lets a WebSocket try to become the session's transport; `None` where another does, or did.
     #[must_use]
     pub fn claim(self: &Arc<Self>) -> Option<Candidate> {
-        let free = !self.claimed.swap(true, Ordering::AcqRel);
-        free.then(|| Candidate { door: Arc::clone(self), taken: false })
+        let number = rand::random();
+        self.claim_as(number, None).then(|| Candidate { door: Arc::clone(self), number, taken: false })
+    }
+
+    /// The same for a WebSocket of another node, until that moment; whether none other does.
+    pub(super) fn claim_as(&self, number: u64, until: Option<Instant>) -> bool {
+        let mut claim = self.claim.lock();
+        let free = !claim.as_ref().is_some_and(Claim::is_valid);
+        if free {
+            *claim = Some(Claim { number, until, probed: false });
+        }
+        free
+    }
+
+    /// That WebSocket works: requests that wait are ended, so that the client can let go of them.
+    pub(super) async fn probed(&self, number: u64) -> Result<(), Refused> {
+        self.claimed(number, |claim| claim.probed = true)?;
+        self.ask(Ask::Probed).await
+    }
+
+    /// What another node needs to prepare for the session, whose WebSocket it has.
+    pub(super) async fn pack(&self, number: u64) -> Result<Bytes, Refused> {
+        self.claimed(number, |_| ())?;
+        let (answer, packed) = oneshot::channel();
+        self.ask(Ask::Pack(answer)).await?;
+        packed.await.map_err(|_| Refused::Closed)
+    }
+
+    /// Lets the session go on at another node, whose WebSocket is its transport from now on.
+    pub(super) async fn depart(&self, number: u64, to: Uuid) -> Result<Bytes, Refused> {
+        self.claimed(number, |claim| claim.until = None)?;
+        let (answer, handover) = oneshot::channel();
+        self.ask(Ask::Depart(Departure { to, answer })).await?;
+        handover.await.map_err(|_| Refused::Closed)
+    }
+
+    /// Another WebSocket may try from here on.
+    pub(super) fn release(&self, number: u64) {
+        self.claim.lock().take_if(|claim| claim.number == number);
+    }
+
+    fn claimed(&self, number: u64, change: impl FnOnce(&mut Claim)) -> Result<(), Refused> {
+        let mut claim = self.claim.lock();
+        let claim = claim.as_mut().filter(|claim| claim.number == number && claim.is_valid());
+        claim.map(change).ok_or(Refused::Closed)
     }
 
     /// Whether the session has moved to a WebSocket.
@@ -121,7 +189,7 @@ impl Door {
     }
 
     pub(super) fn is_probed(&self) -> bool {
-        self.probed.load(Ordering::Acquire)
+        self.claim.lock().as_ref().is_some_and(|claim| claim.probed && claim.is_valid())
     }
 
     /// From now on the session is on its WebSocket and takes no requests.
@@ -156,8 +224,7 @@ impl Drop for Post {
 impl Candidate {
     /// The WebSocket works: requests that wait are ended, so that the client can let go of them.
     pub(super) async fn probed(&self) -> Result<(), Refused> {
-        self.door.probed.store(true, Ordering::Release);
-        self.door.ask(Ask::Probed).await
+        self.door.probed(self.number).await
     }
 
     /// Makes the WebSocket the transport.
@@ -179,8 +246,7 @@ impl Candidate {
 impl Drop for Candidate {
     fn drop(&mut self) {
         if !self.taken {
-            self.door.probed.store(false, Ordering::Release);
-            self.door.claimed.store(false, Ordering::Release);
+            self.door.release(self.number);
         }
     }
 }

@@ -3,9 +3,11 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 
-use super::CloseReason;
+use super::{CloseReason, Handover};
 use crate::hub::{Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::socketio::Message;
@@ -17,6 +19,10 @@ pub trait Layer: Send + Sync + 'static {
 
     /// For a session that begins. What it has to say goes into the outbox.
     fn open(&self, outbox: &Arc<Outbox>, peer: Peer) -> Self::Handler;
+
+    /// For a session that is about to come from another node, whose handler packed this; `None` where it cannot. What comes
+    /// into the outbox is held back until it is here.
+    fn arrive(&self, outbox: &Arc<Outbox>, packed: &[u8]) -> impl Future<Output = Option<Self::Handler>> + Send;
 }
 
 /// The other side of one session. Its calls come one after another, from the session's own task; while one waits, the client
@@ -39,6 +45,15 @@ pub trait Handler: Send + 'static {
 
     /// What is due at `now`.
     fn on_deadline(&mut self, now: Instant) -> Result<(), CloseReason>;
+
+    /// What another node needs to prepare for the session, which stays here for now.
+    fn pack(&self) -> Vec<u8>;
+
+    /// The session goes on at another node: what that one needs, and frames that come too late to be among what waits.
+    fn depart(self) -> impl Future<Output = (Vec<u8>, BoxStream<'static, Bytes>)> + Send;
+
+    /// The session has come from another node.
+    fn settle(&mut self, handover: Handover) -> impl Future<Output = Result<(), CloseReason>> + Send;
 
     /// The session is over.
     fn closed(self, reason: &CloseReason) -> impl Future<Output = ()> + Send;

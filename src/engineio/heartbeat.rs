@@ -26,6 +26,19 @@ impl Heartbeat {
         Self { interval, timeout, state: State::Resting { ping_at: now + interval } }
     }
 
+    /// One whose first ping comes earlier: others came before, from another node.
+    pub(super) fn resumed(self, ping_at: Instant) -> Self {
+        Self { state: State::Resting { ping_at }, ..self }
+    }
+
+    /// When another node would ping next: at once where a pong is due, which it could not tell from any other.
+    pub(super) const fn ping_at(&self) -> Instant {
+        match self.state {
+            State::Resting { ping_at } => ping_at,
+            State::Pinged { at, .. } => at,
+        }
+    }
+
     /// When something is due next.
     pub(super) const fn next(&self) -> Instant {
         match self.state {

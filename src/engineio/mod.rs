@@ -5,15 +5,20 @@
 //! whose frames are those of a WebSocket on either transport. What the messages mean is the [`Handler`]'s business.
 //!
 //! A session's id names the node that owns it, by a name that is new at every start. What a client sends to another node is
-//! passed on to that one ([`Remote`]), as requests over the backplane.
+//! passed on to that one ([`Remote`]), as requests over the backplane. A WebSocket that comes to another node takes the
+//! session there with it (`departure`, `arrival`).
 //!
 //! In: packets of WebSocket frames, and of bodies that `http` has read. Out: what waits in the outbox, and one answer to
 //! each request.
 
+mod arrival;
 mod close;
 mod counted;
+mod departure;
 mod door;
+mod farewell;
 mod handler;
+mod handover;
 mod heartbeat;
 mod owner;
 mod polling;
@@ -32,9 +37,11 @@ use bytes::Bytes;
 pub use self::close::CloseReason;
 pub use self::door::{Candidate, Door, Refused};
 pub use self::handler::{Handler, Layer};
-pub use self::remote::Remote;
+pub use self::handover::Handover;
+pub use self::remote::{Claim, Remote};
 pub use self::way::{Post, Way};
 
+use self::arrival::Arrivals;
 use self::owner::Held;
 use self::polling::Polling;
 use self::run::{Link, Session};
@@ -66,6 +73,7 @@ pub struct Engine {
     options: Options,
     sessions: Arc<Sessions>,
     held: Held,
+    arrivals: Arrivals,
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     pulse: Arc<Pulse>,
@@ -85,6 +93,7 @@ impl Engine {
             options,
             sessions: Sessions::new(),
             held: Held::default(),
+            arrivals: Arrivals::default(),
             backplane,
             connections,
             pulse,

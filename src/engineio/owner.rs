@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
 use super::Engine;
@@ -32,6 +32,14 @@ pub(super) struct Held(Mutex<HashMap<(Uuid, u64), mpsc::Sender<More>>>);
 enum More {
     BrokenOff,
     Rest(oneshot::Sender<Bytes>),
+}
+
+/// What is asked of a session that is here.
+struct Asked {
+    verb: Verb,
+    number: u64,
+    body: Bytes,
+    room: usize,
 }
 
 /// A request that waits; it is known as long as this lives.
@@ -90,7 +98,8 @@ impl Engine {
 
     async fn answer_one(&self, request: Request) {
         let Request { headers, body, room, reply, .. } = request;
-        let word = Word::read(&headers).filter(|_| body.len() <= self.options.max_payload);
+        let fits = |word: &Word| word.verb != Verb::Post || body.len() <= self.options.max_payload;
+        let word = Word::read(&headers).filter(fits);
         let Some(Word { session, verb, number }) = word else {
             return self.telemetry.cluster.not_understood(Topic::Session);
         };
@@ -102,15 +111,19 @@ impl Engine {
             }
             Verb::Check => known(self.held.has(session, number)),
             Verb::BreakOff => known(self.held.pass(session, number, More::BrokenOff)),
-            Verb::Poll | Verb::Post | Verb::Misuse => {
+            Verb::Say => known(self.arrivals.say(session, body)),
+            Verb::Poll
+            | Verb::Post
+            | Verb::Misuse
+            | Verb::Claim
+            | Verb::Probed
+            | Verb::Release
+            | Verb::Pack
+            | Verb::Depart => {
+                let asked = Asked { verb, number, body, room };
                 match self.sessions.find(Sid { node: self.sessions.node(), session }) {
+                    Some(door) => return self.at(&door, asked, reply).await,
                     None => Said::Unknown,
-                    Some(door) if verb == Verb::Poll => return self.hold(&door, number, room, reply).await,
-                    Some(door) if verb == Verb::Post => done(post(&door, body).await),
-                    Some(door) => {
-                        door.misuse().await;
-                        Said::Closed
-                    }
                 }
             }
         };
@@ -118,19 +131,55 @@ impl Engine {
         let _ = reply.send(said.encode());
     }
 
-    /// Lets a request wait as one of this node would, and answers in parts of what fits into `room`.
-    async fn hold(&self, door: &Arc<Door>, number: u64, room: usize, reply: oneshot::Sender<Bytes>) {
+    /// What is asked of a session that is here.
+    async fn at(&self, door: &Arc<Door>, asked: Asked, reply: oneshot::Sender<Bytes>) {
+        let Asked { verb, number, body, room } = asked;
+        let said = match verb {
+            Verb::Poll => return self.hold(door, number, room, reply, door.poll()).await,
+            Verb::Pack => return self.hold(door, number, room, reply, door.pack(number)).await,
+            Verb::Depart => match Uuid::from_slice(&body) {
+                Ok(to) => return self.hold(door, number, room, reply, door.depart(number, to)).await,
+                Err(_) => Said::Closed,
+            },
+            Verb::Post => done(post(door, body).await),
+            Verb::Probed => done(door.probed(number).await),
+            Verb::Claim => {
+                let until = Instant::now() + self.options.upgrade_timeout + PATIENCE;
+                if door.claim_as(number, Some(until)) { Said::Done(Bytes::new()) } else { Said::Closed }
+            }
+            Verb::Release => {
+                door.release(number);
+                Said::Done(Bytes::new())
+            }
+            Verb::Misuse => {
+                door.misuse().await;
+                Said::Closed
+            }
+            Verb::Check | Verb::BreakOff | Verb::Rest | Verb::Say => Said::Unknown,
+        };
+        let _ = reply.send(said.encode());
+    }
+
+    /// Lets a request wait for its `answer` as one of this node would, and gives that in parts of what fits into `room`.
+    async fn hold(
+        &self,
+        door: &Arc<Door>,
+        number: u64,
+        room: usize,
+        reply: oneshot::Sender<Bytes>,
+        answer: impl Future<Output = Result<Bytes, Refused>>,
+    ) {
         let Some(mut holding) = self.held.hold(door.sid().session, number) else {
             let _ = reply.send(Said::Closed.encode());
             return;
         };
-        let polled = tokio::select! {
+        let answered = tokio::select! {
             biased;
-            polled = door.poll() => polled,
+            answered = answer => answered,
             _ = holding.more.recv() => Err(Refused::Closed),
         };
         let mut reply = reply;
-        let mut rest = match polled {
+        let mut rest = match answered {
             Ok(body) => body,
             Err(refused) => {
                 let _ = reply.send(Said::from(refused).encode());

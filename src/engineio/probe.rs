@@ -7,7 +7,7 @@ use bytes::Bytes;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::door::Candidate;
+use super::door::{Candidate, Refused};
 use crate::hub::Wire;
 use crate::protocol::socketio::EnginePacket;
 use crate::protocol::websocket::{Opcode, close_frame, server_frame};
@@ -23,7 +23,7 @@ const FAREWELL: Duration = Duration::from_secs(5);
 pub(super) async fn run(mut transport: RawTransport, wire: RawWire, candidate: Candidate, within: Duration) -> Upgrade {
     let trial = async {
         tokio::select! {
-            works = attempt(&mut transport, &wire, &candidate) => works,
+            works = attempt(&mut transport, &wire, candidate.probed()) => works,
             () = candidate.deserted() => false,
         }
     };
@@ -52,15 +52,19 @@ pub(super) async fn close(mut transport: RawTransport, wire: RawWire) {
     let _ = timeout(FAREWELL, farewell).await;
 }
 
-/// Whether the client says everything that it has to.
-async fn attempt(transport: &mut RawTransport, wire: &RawWire, candidate: &Candidate) -> bool {
+/// Whether the client says everything that it has to. `probed` tells the session that the WebSocket works.
+pub(super) async fn attempt(
+    transport: &mut RawTransport,
+    wire: &RawWire,
+    probed: impl Future<Output = Result<(), Refused>>,
+) -> bool {
     if !matches!(next(transport, wire).await, Some(EnginePacket::Ping(data)) if data == PROBE) {
         return false;
     }
     let answer = EnginePacket::Pong(Bytes::from_static(PROBE)).frame();
     // The first that is written to a new connection: there is room.
     let written = wire.try_write_vectored(&[IoSlice::new(&answer)]);
-    if !written.is_ok_and(|written| written == answer.len()) || candidate.probed().await.is_err() {
+    if !written.is_ok_and(|written| written == answer.len()) || probed.await.is_err() {
         return false;
     }
     matches!(next(transport, wire).await, Some(EnginePacket::Upgrade))

@@ -7,6 +7,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt;
 use tokio::time::sleep;
+use uuid::Uuid;
 
 use super::Engine;
 use super::door::Refused;
@@ -112,6 +113,14 @@ impl Remote {
         let _ = self.ask(Verb::Misuse, 0, Bytes::new(), MARGIN).await;
     }
 
+    /// Says something to the client, whose session has gone to the other node.
+    pub(super) async fn say(&self, frames: Bytes) -> Result<(), Refused> {
+        match self.ask(Verb::Say, 0, frames, MARGIN).await? {
+            Said::Done(_) => Ok(()),
+            Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed => Err(Refused::Unknown),
+        }
+    }
+
     async fn ask(&self, verb: Verb, number: u64, body: Bytes, within: Duration) -> Result<Said, Refused> {
         let requests = self.engine.backplane.requests().ok_or(Refused::NoNode)?;
         let headers = Word { session: self.sid.session, verb, number }.headers();
@@ -135,6 +144,64 @@ impl Remote {
             Err(Refused::Unavailable) => Forwarded::Unavailable,
         };
         self.engine.telemetry.clients.forwarded.of(result).increment(1);
+    }
+}
+
+/// A WebSocket that may take a session of another node here. Dropped before it has, another may try.
+pub struct Claim {
+    remote: Remote,
+    number: u64,
+    kept: bool,
+}
+
+impl Remote {
+    /// Lets a WebSocket of this node try to take the session here; `None` where another does, or did.
+    ///
+    /// # Errors
+    /// See [`Refused`].
+    pub async fn claim(&self) -> Result<Option<Claim>, Refused> {
+        let claim = Claim { remote: self.clone(), number: rand::random(), kept: false };
+        match self.ask(Verb::Claim, claim.number, Bytes::new(), MARGIN).await? {
+            Said::Done(_) => Ok(Some(claim)),
+            Said::Unknown => Err(Refused::Unknown),
+            Said::Part(_) | Said::Moved | Said::Closed => Ok(None),
+        }
+    }
+}
+
+impl Claim {
+    pub(super) const fn session(&self) -> Uuid {
+        self.remote.sid.session
+    }
+
+    pub(super) async fn probed(&self) -> Result<(), Refused> {
+        self.bring(Verb::Probed, Bytes::new()).await.map(drop)
+    }
+
+    pub(super) async fn pack(&self) -> Result<Bytes, Refused> {
+        self.bring(Verb::Pack, Bytes::new()).await
+    }
+
+    /// Takes the session to this node, with what it has.
+    pub(super) async fn depart(mut self) -> Result<Bytes, Refused> {
+        let here = self.remote.engine.sessions.node();
+        let handover = self.bring(Verb::Depart, Bytes::copy_from_slice(here.as_bytes())).await;
+        self.kept = handover.is_ok();
+        handover
+    }
+
+    async fn bring(&self, verb: Verb, body: Bytes) -> Result<Bytes, Refused> {
+        let said = self.remote.ask(verb, self.number, body, MARGIN).await?;
+        self.remote.collect(self.number, said).await
+    }
+}
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if !self.kept {
+            let (remote, number) = (self.remote.clone(), self.number);
+            tokio::spawn(async move { remote.ask(Verb::Release, number, Bytes::new(), MARGIN).await });
+        }
     }
 }
 

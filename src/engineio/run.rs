@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::debug;
 
-use super::door::Ask;
+use super::departure::Leaving;
+use super::door::{Ask, Departure};
+use super::farewell::{close_polling, close_websocket};
 use super::heartbeat::Heartbeat;
 use super::polling::Polling;
 use super::sessions::Entry;
@@ -17,13 +19,8 @@ use crate::hub::{Control, Flushed, Outbox};
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{EnginePacket, Message, payload};
 use crate::protocol::websocket;
-use crate::session::{Event, Inbound, Transport, TransportError, write_out};
+use crate::session::{Event, Inbound, Transport, TransportError};
 use crate::socket::{RawTransport, RawWire};
-
-/// How long a client may take to answer our close, or to come for the last that it is told.
-const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a request may still be on its way that a client sent before the one that closed its session.
-const OVERTAKEN: Duration = Duration::from_millis(250);
 
 /// What carries a session now.
 pub(super) enum Link {
@@ -42,6 +39,18 @@ pub(super) struct Session {
     flush_at: Option<Instant>,
     /// Kept where it has moved.
     moved: Option<Entry>,
+    /// It came from another node.
+    arrived: bool,
+    /// What waited when another node first heard of the session.
+    known: usize,
+    departs: Option<Departure>,
+}
+
+/// How a session ends on this node.
+enum End {
+    Closed(CloseReason),
+    /// It goes on at another one.
+    Departs(Departure),
 }
 
 /// What happened.
@@ -60,7 +69,31 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>, outbox: &Arc<Outbox>, link: Link) -> Self {
         let now = Instant::now();
         let heartbeat = Heartbeat::new(engine.options.ping_interval, engine.options.ping_timeout, now);
-        Self { engine, outbox: Arc::clone(outbox), link, heartbeat, opened: now, flush_at: None, moved: None }
+        Self {
+            engine,
+            outbox: Arc::clone(outbox),
+            link,
+            heartbeat,
+            opened: now,
+            flush_at: None,
+            moved: None,
+            arrived: false,
+            known: 0,
+            departs: None,
+        }
+    }
+
+    /// One that comes from another node.
+    pub(super) fn arrived(
+        engine: Arc<Engine>,
+        outbox: &Arc<Outbox>,
+        transport: RawTransport,
+        ping_in: Duration,
+    ) -> Self {
+        let mut session = Self::new(engine, outbox, Link::WebSocket(transport));
+        session.heartbeat = session.heartbeat.resumed(Instant::now() + ping_in);
+        session.arrived = true;
+        session
     }
 }
 
@@ -68,9 +101,27 @@ impl Session {
 pub(super) async fn run<H: Handler>(mut session: Session, mut handler: H) {
     let engine = Arc::clone(&session.engine);
     let outbox = Arc::clone(&session.outbox);
-    engine.count_open();
+    if session.arrived {
+        engine.count_arrival()
+    } else {
+        engine.count_open()
+    }
     let registered = engine.connections.register(Arc::clone(&outbox));
-    let reason = live(&mut session, &mut handler).await;
+    let reason = match live(&mut session, &mut handler).await {
+        End::Closed(reason) => reason,
+        End::Departs(departure) => {
+            engine.count_departure();
+            let Link::Polling(polling) = session.link else { return };
+            let leaving = Leaving {
+                engine,
+                outbox,
+                entry: polling.leave(),
+                known: session.known,
+                ping_at: session.heartbeat.ping_at(),
+            };
+            return Box::pin(leaving.depart(handler, departure, registered)).await;
+        }
+    };
     debug!(reason = reason.name(), ?reason, "session ends");
     let opened = session.opened;
     // What it held in rooms is let go before its client may come again.
@@ -81,7 +132,7 @@ pub(super) async fn run<H: Handler>(mut session: Session, mut handler: H) {
     drop(registered);
 }
 
-async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> CloseReason {
+async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> End {
     let outbox = Arc::clone(&session.outbox);
     let mut reminder: Option<Instant> = None;
     loop {
@@ -109,8 +160,14 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> CloseReason
             Ok(()) => session.see_to(handler, &mut reminder).await,
             Err(reason) => Err(reason),
         };
-        if let Err(reason) = outcome.and_then(|()| session.flush()) {
-            return reason;
+        if let Err(reason) = outcome {
+            return End::Closed(reason);
+        }
+        if let Some(departure) = session.departs.take() {
+            return End::Departs(departure);
+        }
+        if let Err(reason) = session.flush() {
+            return End::Closed(reason);
         }
     }
 }
@@ -194,6 +251,16 @@ impl Session {
             Ask::Post(body, answer) => self.on_post(&body, answer, handler, reminder).await,
             Ask::Upgrade(transport, wire) => {
                 self.move_to(transport, wire);
+                Ok(())
+            }
+            Ask::Pack(answer) => {
+                self.known = self.outbox.waiting();
+                // Whoever asked may be gone.
+                let _ = answer.send(handler.pack().into());
+                Ok(())
+            }
+            Ask::Depart(departure) => {
+                self.departs = Some(departure);
                 Ok(())
             }
         }
@@ -315,43 +382,4 @@ impl Session {
             Link::WebSocket(transport) => close_websocket(transport, &outbox, &reason).await,
         }
     }
-}
-
-async fn close_polling(mut polling: Polling, outbox: &Outbox, reason: &CloseReason) {
-    if let CloseReason::TransportClose(_) = reason {
-        // Whatever else its client has begun meanwhile, it has closed the session.
-        drop(polling.linger(OVERTAKEN).await);
-        polling.finish(outbox, payload::NOOP);
-        return;
-    }
-    outbox.finish(Some(websocket::close_frame(1000, "")));
-    if let CloseReason::Forced(_) = reason
-        && let Some((transport, wire)) = polling.linger(CLOSE_TIMEOUT).await
-    {
-        outbox.attach(Box::new(wire));
-        drop(polling.leave());
-        return see_off(transport, outbox).await;
-    }
-    polling.finish(outbox, payload::CLOSE);
-}
-
-async fn close_websocket(transport: RawTransport, outbox: &Outbox, reason: &CloseReason) {
-    let code = match reason {
-        CloseReason::TransportError(_) => return,
-        CloseReason::TransportClose(code) => code.unwrap_or(1000),
-        CloseReason::PingTimeout | CloseReason::ParseError { .. } | CloseReason::Forced(_) => reason.code(),
-    };
-    outbox.finish(Some(websocket::close_frame(code, "")));
-    see_off(transport, outbox).await;
-}
-
-/// Writes the last that is said, and waits for the client's answer to that.
-async fn see_off(mut transport: RawTransport, outbox: &Outbox) {
-    if !write_out(&mut transport, outbox).await {
-        return;
-    }
-    outbox.abandon();
-    let farewell = std::future::poll_fn(|cx| transport.poll_farewell(cx));
-    // Whoever does not answer is left all the same.
-    let _ = timeout_at(Instant::now() + CLOSE_TIMEOUT, farewell).await;
 }

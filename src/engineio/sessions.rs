@@ -1,11 +1,13 @@
 //! The sessions of this node that requests may ask for.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use subtle::ConstantTimeEq;
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::door::{Ask, Door};
@@ -13,6 +15,8 @@ use crate::protocol::socketio::Sid;
 
 /// What may wait at a door: a client has one request each way under way, and a WebSocket that wants to take over.
 const ASKS: usize = 4;
+/// How long a session stays known here that went on at another node.
+const REMEMBERED: Duration = Duration::from_secs(60);
 
 /// Every door of this node.
 pub(super) struct Sessions {
@@ -20,17 +24,21 @@ pub(super) struct Sessions {
     node: Uuid,
     /// By half of the session's id; the other half is compared without telling how much of it was right.
     by_half: Mutex<HashMap<u64, Arc<Door>>>,
+    /// Those that went on at other nodes, in order. They stay known for a while, so that what still asks hears that.
+    gone: Mutex<VecDeque<(Instant, u64)>>,
 }
 
 /// A session's entry; leaves on drop.
 pub(super) struct Entry {
     sessions: Arc<Sessions>,
     door: Arc<Door>,
+    /// It went on at another node.
+    gone: bool,
 }
 
 impl Sessions {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { node: Uuid::new_v4(), by_half: Mutex::default() })
+        Arc::new(Self { node: Uuid::new_v4(), by_half: Mutex::default(), gone: Mutex::default() })
     }
 
     pub(super) const fn node(&self) -> Uuid {
@@ -46,8 +54,18 @@ impl Sessions {
     pub(super) fn open(self: &Arc<Self>) -> (Entry, mpsc::Receiver<Ask>) {
         let (asks, mailbox) = mpsc::channel(ASKS);
         let door = Arc::new(Door::new(self.sid(), asks));
+        self.forget_gone(Instant::now());
         self.by_half.lock().insert(half(door.sid()), Arc::clone(&door));
-        (Entry { sessions: Arc::clone(self), door }, mailbox)
+        (Entry { sessions: Arc::clone(self), door, gone: false }, mailbox)
+    }
+
+    fn forget_gone(&self, now: Instant) {
+        let mut gone = self.gone.lock();
+        while gone.front().is_some_and(|(at, _)| now - *at >= REMEMBERED) {
+            if let Some((_, half)) = gone.pop_front() {
+                self.by_half.lock().remove(&half);
+            }
+        }
     }
 
     pub(super) fn find(&self, sid: Sid) -> Option<Arc<Door>> {
@@ -65,6 +83,11 @@ impl Entry {
         self.door.sid()
     }
 
+    /// The session goes on at another node, which has its WebSocket.
+    pub(super) fn retire(mut self) {
+        self.gone = true;
+    }
+
     pub(super) const fn door(&self) -> &Arc<Door> {
         &self.door
     }
@@ -72,7 +95,12 @@ impl Entry {
 
 impl Drop for Entry {
     fn drop(&mut self) {
-        self.sessions.by_half.lock().remove(&half(self.door.sid()));
+        let half = half(self.door.sid());
+        if self.gone {
+            self.sessions.gone.lock().push_back((Instant::now(), half));
+        } else {
+            self.sessions.by_half.lock().remove(&half);
+        }
     }
 }
 

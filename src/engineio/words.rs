@@ -30,10 +30,35 @@ pub(super) enum Verb {
     Post,
     /// The client does what no client may.
     Misuse,
+    /// A WebSocket wants to be the session's transport.
+    Claim,
+    /// It works.
+    Probed,
+    /// It is of no use after all.
+    Release,
+    /// What is needed to prepare for the session.
+    Pack,
+    /// The session is to go on at the node that asks, which is named in the body.
+    Depart,
+    /// Frames for a client whose session has come from the node that asks.
+    Say,
 }
 
 impl Verb {
-    const ALL: [Self; 6] = [Self::Poll, Self::Check, Self::BreakOff, Self::Rest, Self::Post, Self::Misuse];
+    const ALL: [Self; 12] = [
+        Self::Poll,
+        Self::Check,
+        Self::BreakOff,
+        Self::Rest,
+        Self::Post,
+        Self::Misuse,
+        Self::Claim,
+        Self::Probed,
+        Self::Release,
+        Self::Pack,
+        Self::Depart,
+        Self::Say,
+    ];
 
     const fn name(self) -> &'static str {
         match self {
@@ -43,6 +68,12 @@ impl Verb {
             Self::Rest => "rest",
             Self::Post => "post",
             Self::Misuse => "misuse",
+            Self::Claim => "claim",
+            Self::Probed => "probed",
+            Self::Release => "release",
+            Self::Pack => "pack",
+            Self::Depart => "depart",
+            Self::Say => "say",
         }
     }
 }

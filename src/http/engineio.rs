@@ -114,7 +114,7 @@ impl<L: Layer> Service<L> {
             return Err(Fault::Forbidden);
         }
         match (carrier, is_upgrade(&head.headers)) {
-            (Carrier::WebSocket, true) => self.take_over(head, &way),
+            (Carrier::WebSocket, true) => self.take_over(head, &way).await,
             (Carrier::Polling, false) if !way.has_moved() => self.request(head, body, &way).await,
             (Carrier::WebSocket, false) | (Carrier::Polling, _) => Err(Fault::BadRequest),
         }
@@ -160,15 +160,27 @@ impl<L: Layer> Service<L> {
     }
 
     /// A WebSocket for a session on long-polling. One too many is accepted and closed: the session must not hear of it.
-    fn take_over(&self, head: &mut Parts, way: &Way) -> Result<Response, Fault> {
-        let Way::Here(door) = way else { return Err(Fault::UnknownSession) };
+    /// One of another node takes the session here with it.
+    async fn take_over(&self, head: &mut Parts, way: &Way) -> Result<Response, Fault> {
         let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
         let engine = Arc::clone(&self.engine);
         let limit = engine.options().max_payload;
-        let candidate = door.claim();
-        Ok(upgrade.accept(None, limit, (), move |transport, wire| async move {
-            Box::pin(engine.probe(transport, wire, candidate)).await;
-        }))
+        match way {
+            Way::Here(door) => {
+                let candidate = door.claim();
+                Ok(upgrade.accept(None, limit, (), move |transport, wire| async move {
+                    Box::pin(engine.probe(transport, wire, candidate)).await;
+                }))
+            }
+            Way::Elsewhere(remote) => {
+                let seat = self.edge.seat().map_err(Fault::Turned)?;
+                let claim = remote.claim().await?;
+                let layer = Arc::clone(&self.layer);
+                Ok(upgrade.accept(None, limit, seat, move |transport, wire| async move {
+                    Box::pin(engine.take_here(&*layer, transport, wire, claim)).await;
+                }))
+            }
+        }
     }
 
     /// A request of a session on long-polling.

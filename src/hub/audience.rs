@@ -97,6 +97,13 @@ impl Audience {
         }
     }
 
+    /// Sends a listener nothing more; returns up to where it had everything when it came.
+    pub fn silence(&mut self, slot: Slot) -> Offset {
+        let Some(seat) = self.seats.get_mut(slot.0 as usize).and_then(Option::as_mut) else { return Offset::NONE };
+        seat.muted = true;
+        seat.floor
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0

@@ -19,7 +19,7 @@ pub mod turnstile;
 
 pub use audience::{Audience, Listener, Slot};
 pub use bearers::{Bearers, Borne};
-pub use connections::{Client, Connections, Known, Profile};
+pub use connections::{Client, Connections, Known, Profile, Registered};
 pub use frames::{Base, Content, Frames, Mark, Shape};
 pub use inbox::{Inbox, Inboxes, NotTaken};
 pub use manner::{Manner, SlowReader};

@@ -7,6 +7,7 @@
 mod asked;
 mod hold;
 mod queue;
+mod removal;
 #[cfg(test)]
 pub(super) mod tests;
 mod words;

@@ -71,7 +71,7 @@ pub enum JoinError {
 
 /// Listening to a channel; ends on drop.
 pub struct Membership {
-    relay: Arc<Relay>,
+    pub(super) relay: Arc<Relay>,
     pub(super) topic: Arc<Topic>,
     pub(super) slot: Slot,
 }

@@ -80,7 +80,7 @@ pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Optio
     let content = Content { data: Some(&message.data), tags: &message.meta.tags };
     let frames = Frames::new(content, move |format, shape| {
         if format == Format::SocketIo {
-            return event_frames(topic, message);
+            return event_frames(&topic.namespace, message);
         }
         if !is_carried(format.encoding(), message) {
             return None;
@@ -92,8 +92,9 @@ pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Optio
 }
 
 /// A message as an event of the room that its channel is; `None` where it is none.
-fn event_frames(topic: &Topic, message: &Stored) -> Option<Bytes> {
-    let namespace = topic.namespace.socketio.as_ref()?.to_string().into();
+#[must_use]
+pub fn event_frames(namespace: &Namespace, message: &Stored) -> Option<Bytes> {
+    let namespace = namespace.socketio.as_ref()?.to_string().into();
     let body = Body::Event { id: None, arguments: Arguments::of_publication(&message.data) };
     Some(Packet { namespace, body }.frames())
 }

@@ -99,6 +99,15 @@ struct Owed {
     until: Instant,
 }
 
+/// What a socket owes that moves to another node.
+#[derive(Serialize, Deserialize)]
+pub(super) struct Owing {
+    id: u64,
+    call: u64,
+    node: String,
+    within: Duration,
+}
+
 /// A call that waits for acknowledgements; forgotten on drop.
 pub struct Awaiting {
     shared: Arc<Acks>,
@@ -166,6 +175,34 @@ impl Acks {
         });
         if owed.by.is_empty() {
             all.remove(&id);
+        }
+    }
+
+    /// Takes off a socket what it owes: it moves to another node.
+    pub(super) fn take_owed(&self, socket: Uuid) -> Vec<Owing> {
+        let now = Instant::now();
+        let mut all = self.owed.lock();
+        let mut taken = Vec::new();
+        all.retain(|id, owed| {
+            if owed.by.remove(&socket) {
+                let within = owed.until.saturating_duration_since(now);
+                taken.push(Owing { id: *id, call: owed.call, node: owed.node.clone(), within });
+            }
+            !owed.by.is_empty()
+        });
+        taken
+    }
+
+    /// Has a socket owe what it owed at another node. Numbers begin anywhere: they are no other call's here.
+    pub(super) fn owe_on(&self, socket: Uuid, owing: Owing) {
+        let Owing { id, call, node, within } = owing;
+        let mut all = self.owed.lock();
+        if all.len() < CALLS || all.contains_key(&id) {
+            let new = || Owed { call, node, by: HashSet::new(), until: Instant::now() + within };
+            let owed = all.entry(id).or_insert_with(new);
+            if owed.call == call {
+                owed.by.insert(socket);
+            }
         }
     }
 

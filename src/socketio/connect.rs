@@ -72,7 +72,8 @@ impl Connection {
             Err(No::NotNow(code)) => return Err(code.into()),
         };
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
-        let profile = Profile { name: "socket.io".into(), connected_at: unix_millis(), ..Profile::default() };
+        let connected_at = unix_millis();
+        let profile = Profile { name: "socket.io".into(), connected_at, ..Profile::default() };
         let user: Arc<str> = grant.user.into();
         let known = services.connections.know(Arc::clone(&user), id, &self.outbox, profile);
         // What is said to it, or in its rooms, comes after it is told that it is in.
@@ -88,6 +89,7 @@ impl Connection {
             expires_at: grant.expires_at.map(moment),
             issued_at: if grant.issued_at.is_some() || grant.token_id.is_some() { token.issued_at } else { u32::MAX },
             borne: token.id.map(|id| services.revocations.bear(id, &self.outbox)),
+            connected_at,
             rooms: Vec::new(),
             known,
             place,

@@ -3,7 +3,9 @@
 use std::future::pending;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use futures_util::StreamExt;
+use futures_util::stream::BoxStream;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -12,7 +14,7 @@ use super::events::Answers;
 use super::relaying::Relaying;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
-use crate::engineio::{CloseReason, Handler};
+use crate::engineio::{CloseReason, Handler, Handover};
 use crate::hub::{Borne, Known, Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
@@ -25,7 +27,7 @@ use crate::telemetry::HookEvent;
 pub struct Connection {
     pub(super) shared: Arc<SocketIo>,
     pub(super) outbox: Arc<Outbox>,
-    decoder: Decoder,
+    pub(super) decoder: Decoder,
     /// Exactly as many as there are.
     pub(super) sockets: Vec<Socket>,
     /// What services have not answered yet. Most connections wait for nothing.
@@ -53,6 +55,8 @@ pub(super) struct Socket {
     /// Unix seconds; `u32::MAX` where no token was needed, so that it is never too old.
     pub(super) issued_at: u32,
     pub(super) borne: Option<Borne>,
+    /// Milliseconds since the Unix epoch.
+    pub(super) connected_at: i64,
     pub(super) rooms: Vec<Room>,
     #[expect(dead_code, reason = "backends find the client as long as it lives")]
     pub(super) known: Known,
@@ -62,10 +66,15 @@ pub(super) struct Socket {
 
 impl Connection {
     pub(super) fn new(shared: Arc<SocketIo>, outbox: Arc<Outbox>, peer: Peer) -> Self {
-        let now = Instant::now();
-        let event_rate = shared.services.client.publish_rate.map(|rate| Bucket::new(rate, now));
         let asks = shared.services.hooks.asks(HookEvent::Connect);
         let headers = if asks { peer.headers } else { Vec::new() };
+        Self::with(shared, outbox, headers)
+    }
+
+    /// One that has no sockets yet.
+    pub(super) fn with(shared: Arc<SocketIo>, outbox: Arc<Outbox>, headers: Vec<(String, String)>) -> Self {
+        let now = Instant::now();
+        let event_rate = shared.services.client.publish_rate.map(|rate| Bucket::new(rate, now));
         Self {
             decoder: Decoder::new(shared.max_payload),
             idle_until: Some(now + shared.connect_timeout),
@@ -111,7 +120,7 @@ impl Connection {
     }
 
     /// A connection is given up that is of no use to its client, or holds half a packet for too long.
-    fn rest(&mut self) {
+    pub(super) fn rest(&mut self) {
         let idle = self.sockets.is_empty() || self.decoder.is_waiting();
         self.idle_until = match (idle, self.idle_until) {
             (false, _) => None,
@@ -183,6 +192,18 @@ impl Handler for Connection {
             return Err(DisconnectCode::Expired.into());
         }
         Ok(())
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        self.packed()
+    }
+
+    async fn depart(self) -> (Vec<u8>, BoxStream<'static, Bytes>) {
+        self.leave_node().await
+    }
+
+    async fn settle(&mut self, handover: Handover) -> Result<(), CloseReason> {
+        self.go_on(handover).await
     }
 
     async fn closed(mut self, reason: &CloseReason) {

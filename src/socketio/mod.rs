@@ -14,6 +14,7 @@ mod connection;
 mod emit;
 mod events;
 mod leave;
+mod moving;
 mod notices;
 mod relaying;
 mod rooms;
@@ -82,5 +83,9 @@ impl Layer for SocketIoLayer {
 
     fn open(&self, outbox: &Arc<Outbox>, peer: Peer) -> Connection {
         Connection::new(Arc::clone(&self.0), Arc::clone(outbox), peer)
+    }
+
+    async fn arrive(&self, outbox: &Arc<Outbox>, packed: &[u8]) -> Option<Connection> {
+        Connection::arrive(Arc::clone(&self.0), Arc::clone(outbox), packed).await
     }
 }

@@ -8,7 +8,7 @@ use super::connection::Socket;
 use super::events::Event;
 use super::sockets::Room;
 use super::{SocketIo, subject};
-use crate::protocol::Channel;
+use crate::protocol::{Channel, Position};
 use crate::settings::SocketIoNotice as Notice;
 use crate::telemetry::NoticeResult;
 
@@ -41,6 +41,24 @@ impl SocketIo {
         self.tell(socket, Notice::Leave, Some(channel.rest())).await;
         if last {
             self.tell(socket, Notice::Delete, Some(channel.rest())).await;
+        }
+    }
+
+    /// A socket leaves a room for another node, where it is in the room as before. Where it stands there; `None` without
+    /// history.
+    pub(super) async fn move_out(&self, socket: &Socket, room: Room) -> Option<Position> {
+        let channel = room.channel().clone();
+        let position = room.end();
+        if room.leave() {
+            self.tell(socket, Notice::Delete, Some(channel.rest())).await;
+        }
+        position
+    }
+
+    /// A socket came with a room from another node, perhaps as the first of this one.
+    pub(super) async fn tell_moved_in(&self, socket: &Socket, room: &Channel, first: bool) {
+        if first {
+            self.tell(socket, Notice::Create, Some(room.rest())).await;
         }
     }
 

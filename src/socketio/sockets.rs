@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::call::{Selection, Target};
 use crate::hub::{Connections, Outbox};
-use crate::protocol::Channel;
+use crate::protocol::{Channel, Position};
 use crate::relay::Membership;
 
 /// Every socket of this node, by namespace.
@@ -172,6 +172,11 @@ impl Room {
     /// The channel that the room is.
     pub(super) fn channel(&self) -> &Channel {
         self.membership.channel()
+    }
+
+    /// Ends what comes from it, and tells where that is; `None` without history.
+    pub(super) fn end(&self) -> Option<Position> {
+        self.membership.end()
     }
 
     /// Leaves it; whether the socket was the last there.

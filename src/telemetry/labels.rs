@@ -215,6 +215,9 @@ labels! {
         UnknownNode = "unknown_node", Timeout = "timeout", Unavailable = "unavailable",
     }
 
+    /// What became of taking a session to the node of its WebSocket. refused: its node did not let it go, or was gone.
+    Moving("result") { Done = "done", Refused = "refused", Failed = "failed" }
+
     /// What a word among nodes is.
     Topic("topic") {
         Heartbeat = "heartbeat", Question = "question", Answer = "answer", Control = "control", Watch = "watch",

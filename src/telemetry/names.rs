@@ -93,6 +93,7 @@ metrics! {
     EMULATION: Counter "midplane_emulation_total" Count, "Posts of clients to sessions on streams, by what became of them.";
     SOCKETIO_UPGRADES: Counter "midplane_socketio_upgrades_total" Count, "WebSockets that were to carry a session on long-polling, by what became of them.";
     SOCKETIO_FORWARDED: Counter "midplane_socketio_forwarded_total" Count, "Requests of long-polling for sessions of other nodes, by what became of them.";
+    SOCKETIO_MOVES: Counter "midplane_socketio_moves_total" Count, "Sessions that were to go on at the node of their WebSocket, by what became of that.";
     SOCKETIO_EVENTS: Counter "midplane_socketio_events_total" Count, "Events of clients of Socket.IO, by what became of them.";
     SOCKETIO_EMITS: Counter "midplane_socketio_emits_total" Count, "Events of backends for clients of Socket.IO, by what became of them at each client.";
     SOCKETIO_NOTICES: Counter "midplane_socketio_notices_total" Count, "What services were told of sockets of Socket.IO, and were not.";

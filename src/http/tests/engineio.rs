@@ -2,6 +2,7 @@
 
 use std::future::{Future, pending, ready};
 
+use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, StreamExt};
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -9,7 +10,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
 use crate::backplane::embedded::Embedded;
-use crate::engineio::{CloseReason, Engine, Handler, Layer, Options};
+use crate::engineio::{CloseReason, Engine, Handler, Handover, Layer, Options};
 use crate::http::limits::Gate;
 use crate::hub::{Connections, Control, Order, Pulse};
 use crate::protocol::Channel;
@@ -29,6 +30,10 @@ impl Layer for EchoLayer {
 
     fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Echo {
         Echo(Arc::clone(outbox))
+    }
+
+    fn arrive(&self, outbox: &Arc<Outbox>, _: &[u8]) -> impl Future<Output = Option<Echo>> + Send {
+        ready(Some(Echo(Arc::clone(outbox))))
     }
 }
 
@@ -59,6 +64,19 @@ impl Handler for Echo {
 
     fn on_deadline(&mut self, _: Instant) -> Result<(), CloseReason> {
         Ok(())
+    }
+
+    fn pack(&self) -> Vec<u8> {
+        Vec::new()
+    }
+
+    fn depart(self) -> impl Future<Output = (Vec<u8>, BoxStream<'static, Bytes>)> + Send {
+        ready((Vec::new(), futures_util::stream::empty().boxed()))
+    }
+
+    fn settle(&mut self, handover: Handover) -> impl Future<Output = Result<(), CloseReason>> + Send {
+        handover.frames.into_iter().for_each(|frame| self.0.reply(frame));
+        ready(Ok(()))
     }
 
     fn closed(self, _: &CloseReason) -> impl Future<Output = ()> + Send {

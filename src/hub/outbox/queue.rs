@@ -30,6 +30,14 @@ impl Queue {
         self.frames.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.frames.len()
+    }
+
+    pub(super) fn into_frames(self) -> impl Iterator<Item = Bytes> {
+        self.frames.into_iter()
+    }
+
     pub(super) fn push(&mut self, frame: Bytes) {
         self.frames.push_back(frame);
     }

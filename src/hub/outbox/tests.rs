@@ -168,3 +168,36 @@ fn an_end_for_good_is_not_forgotten_for_all_else_that_is_asked() {
     let (controls, _) = outbox.take_requests();
     assert_eq!((controls.len(), controls.first()), (CONTROLS + 2, Some(&end)));
 }
+
+#[test]
+fn what_waits_can_be_taken_elsewhere_once_and_whole() {
+    let wire = Narrow::new(0, 1);
+    let (outbox, backlog) = outbox(100, &wire);
+    outbox.deliver("one".into());
+    let hold = outbox.hold();
+    outbox.deliver("three".into());
+    outbox.reply("two".into());
+    assert_eq!(outbox.waiting(), 3);
+    outbox.request(Control::Lost(crate::protocol::Channel::parse("a", 10).unwrap()));
+    assert_eq!(outbox.take_waiting().unwrap(), ["one", "two", "three"]);
+    assert_eq!((outbox.deliver("late".into()), outbox.take_waiting()), (Taken::Closed, None));
+    assert_eq!(outbox.take_requests().0.len(), 1, "what was asked of the session is asked still");
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+    drop(hold);
+}
+
+#[test]
+fn what_came_on_both_ways_is_said_once() {
+    let wire = Narrow::new(100, 100);
+    let (outbox, backlog) = outbox(100, &wire);
+    let hold = outbox.hold();
+    for frame in ["both ", "here ", "both ", "both "] {
+        outbox.deliver(frame.into());
+    }
+    outbox.reply("both both there ".into());
+    outbox.forget_held(&["both ", "both ", "there "].map(Bytes::from));
+    drop(hold);
+    outbox.flush();
+    assert_eq!(wire.got(), b"both both there here both ");
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}

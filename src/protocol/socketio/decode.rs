@@ -23,6 +23,8 @@ pub struct Decoder {
 /// A packet whose attachments have not all come.
 #[derive(Debug)]
 struct Partial {
+    /// As it came.
+    text: Bytes,
     packet: Packet,
     due: usize,
     bytes: usize,
@@ -41,6 +43,18 @@ impl Decoder {
         self.partial.is_some()
     }
 
+    /// The messages of a packet whose attachments have not all come, as they came: whoever takes them stands here too.
+    #[must_use]
+    pub fn half(&self) -> Vec<Message> {
+        let Some(partial) = &self.partial else { return Vec::new() };
+        let attachments = match &partial.packet.body {
+            Body::Event { arguments, .. } | Body::Ack { arguments, .. } => arguments.attachments(),
+            Body::Connect(_) | Body::Disconnect | Body::ConnectError(_) => &[],
+        };
+        let text = std::iter::once(Message::Text(partial.text.clone()));
+        text.chain(attachments.iter().cloned().map(Message::Binary)).collect()
+    }
+
     /// Takes the next message; a packet, if one is whole with it.
     ///
     /// # Errors
@@ -48,11 +62,11 @@ impl Decoder {
     pub fn take(&mut self, message: Message) -> Result<Option<Packet>, PacketError> {
         match (message, self.partial.take()) {
             (Message::Text(text), None) => {
-                let (packet, due) = Reader { text, at: 0 }.packet()?;
+                let (packet, due) = Reader { text: text.clone(), at: 0 }.packet()?;
                 if due == 0 {
                     return Ok(Some(packet));
                 }
-                self.partial = Some(Box::new(Partial { packet, due, bytes: 0 }));
+                self.partial = Some(Box::new(Partial { text, packet, due, bytes: 0 }));
                 Ok(None)
             }
             (Message::Text(_), Some(_)) => Err(PacketError::AttachmentsDue),

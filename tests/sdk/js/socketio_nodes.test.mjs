@@ -176,3 +176,121 @@ for (const [age, io] of Object.entries(clients)) {
     });
   });
 }
+
+/** How many sessions went to the node of their WebSocket. */
+const moved = async (nodes, result) => {
+  const line = `midplane_socketio_moves_total{result="${result}"}`;
+  return (await Promise.all(nodes.map(node => node.metric(line)))).reduce((sum, some) => sum + some, 0);
+};
+
+/** On a WebSocket, wherever it found its session. */
+const upgraded = socket => eventually('it is on a WebSocket', () => socket.io.engine.transport.name === 'websocket');
+
+for (const [age, io] of Object.entries(clients)) {
+  describe(`${age} client that changes to a WebSocket, two nodes`, { timeout: 240_000 }, () => {
+    let nodes, proxy, stop;
+    before(async () => ({ nodes, proxy, stop } = await cluster(['ada', 'bob'])));
+    after(() => stop?.());
+
+    for (const [path, channel, kept] of [['/', 'chat:lobby', true], ['/live', 'plain:lobby', false]]) {
+      test(`nothing is lost or out of order while it does, in rooms ${kept ? 'with' : 'without'} history`, async t => {
+        const event = fresh('say');
+        const said = new Map();
+        await serve(t, event, message => {
+          const [, number] = message.json();
+          const client = message.headers.get('Midplane-Client');
+          said.set(client, [...said.get(client) ?? [], number]);
+          message.respond(JSON.stringify([number]));
+        }, path);
+        const news = fresh('news');
+        let published = 0;
+        let talking = true;
+        // Without history only each publisher's order holds.
+        const talk = (async () => {
+          while (talking) await nodes[kept ? published % 2 : 0].publish(channel, [news, published++]);
+        })();
+        for (let round = 0; round < 20; round += 1) {
+          const socket = await open(t, proxy, io, {}, path);
+          const { id } = socket;
+          const numbers = Array.from({ length: 50 }, (_, number) => number);
+          const answers = [];
+          for (const number of numbers) {
+            answers.push(emitted(socket, event, number));
+            if (number % 5 === 0) await answers.at(-1);
+          }
+          assert.deepEqual((await Promise.all(answers)).flat(), numbers);
+          assert.deepEqual(said.get(id), numbers);
+          await upgraded(socket);
+          const until = published + 20;
+          await eventually('it hears on', () => socket.heard.at(-1)?.[1] >= until);
+          const all = socket.heard.filter(([name]) => name === news).map(([, number]) => number);
+          // Without history nobody can tell one event from the same said twice.
+          const heard = kept ? all : [...new Set(all)];
+          assert.deepEqual(heard, Array.from({ length: heard.length }, (_, index) => heard[0] + index));
+          assert.equal(socket.connects, 1);
+          assert.equal(socket.id, id);
+          socket.close();
+        }
+        talking = false;
+        await talk;
+        assert.ok(await moved(nodes, 'done') > 0, 'some came to another node');
+        assert.equal(await moved(nodes, 'failed'), 0);
+      });
+    }
+
+    test('backends find it where it went, and it acknowledges there', async t => {
+      for (let round = 0; round < 10; round += 1) {
+        const socket = await open(t, proxy, io, {});
+        socket.on('ask', (question, answer) => answer(`${question}!`));
+        const asked = { to: { sockets: [socket.id] }, event: ['ask', 'well'], ack_timeout_ms: 5000 };
+        await upgraded(socket);
+        await eventually('it is at one node', async () => {
+          const held = await Promise.all(nodes.map(node => node.metric('midplane_connections{transport="socketio",protocol="socketio"}')));
+          return held[0] + held[1] === 1;
+        });
+        const { acks, asked: count } = await call(nodes[round % 2], 'socketio_emit', asked);
+        assert.equal(count, 1);
+        assert.deepEqual(acks.map(({ args }) => args), [['well!']]);
+        await call(nodes[0], 'socketio_join', { to: { sockets: [socket.id] }, rooms: ['attic'] });
+        await call(nodes[1], 'socketio_emit', { to: { rooms: ['attic'] }, event: ['up', round] });
+        await eventually('it hears its room', () => socket.heard.some(([name, number]) => name === 'up' && number === round));
+        socket.close();
+        await eventually('it is gone', async () => {
+          const { sockets } = await call(nodes[0], 'socketio_sockets', {});
+          return Object.keys(sockets).length === 0;
+        });
+      }
+    });
+  });
+}
+
+describe('three nodes, one of which is killed', { timeout: 240_000 }, () => {
+  let nodes, proxy, stop;
+  before(async () => ({ nodes, proxy, stop } = await cluster(['ada', 'bob', 'eve'])));
+  after(() => stop?.());
+
+  test('clients come again, and get on', async t => {
+    const event = fresh('sum');
+    await serve(t, event, message => {
+      const [, a, b] = message.json();
+      message.respond(JSON.stringify([a + b]));
+    });
+    const kinds = [['polling'], ['polling', 'websocket']];
+    const sockets = await Promise.all(Array.from({ length: 24 }, (_, index) =>
+      open(t, proxy, index % 2 ? newest : oldest, { transports: kinds[(index >> 1) % 2] })));
+    // A client waits for its own ping timeout where its WebSocket breaks while it leaves long-polling for it.
+    await Promise.all(sockets.map(socket => socket.io.opts.transports.includes('websocket') && upgraded(socket)));
+    await nodes[0].kill();
+    await eventually('all are there', () => sockets.every(socket => socket.connected), 60);
+    for (const [index, socket] of sockets.entries()) {
+      const answer = await eventually('it is answered', async () => {
+        const [sum] = await emitted(socket, event, index, 1);
+        return sum === index + 1;
+      }, 60);
+      assert.ok(answer);
+    }
+    const news = fresh('news');
+    await call(nodes[1], 'socketio_emit', { to: { rooms: ['lobby'] }, event: [news] });
+    await eventually('all hear their room', () => sockets.every(socket => socket.heard.some(([name]) => name === news)), 60);
+  });
+});

@@ -99,3 +99,22 @@ proptest! {
         payload::append(&mut Vec::new(), &frames);
     }
 }
+
+#[test]
+fn half_a_packet_goes_on_where_another_decoder_has_what_came_of_it() {
+    let text =
+        Message::Text("52-/a,7[\"b\",{\"_placeholder\":true,\"num\":1},{\"_placeholder\":true,\"num\":0}]".into());
+    let binary = |data: &'static str| Message::Binary(data.into());
+    let mut first = Decoder::new(LIMIT);
+    assert!(first.half().is_empty());
+    for message in [text, binary("one")] {
+        assert_eq!(first.take(message), Ok(None));
+    }
+    let mut second = Decoder::new(LIMIT);
+    for message in first.half() {
+        assert_eq!(second.take(message), Ok(None));
+    }
+    let whole = second.take(binary("two")).unwrap();
+    assert_eq!(whole, first.take(binary("two")).unwrap());
+    assert!(whole.is_some() && first.half().is_empty());
+}
