@@ -76,6 +76,7 @@ async fn what_travels_beside_the_data_arrives(node: &Member) {
             tags: tags.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
             tombstone: false,
             delta: true,
+            bridged: false,
         };
         let message = Outgoing { meta: meta.clone(), ..outgoing("with") };
         node.backplane.publish(&channel, message).await.unwrap();
