@@ -129,6 +129,12 @@ def rows():
             [("{{instance}}", "midplane_presence_unrecorded")],
         ),
         graph(
+            "Records of presence refused",
+            "For what they say, and for good: others do not see these clients. The log names why.",
+            [("{{instance}}", rate("midplane_presence_records_refused_total", "instance"))],
+            "ops",
+        ),
+        graph(
             "Joins and leaves found late",
             "Those that had not arrived when the node compared what it knows with the records.",
             [("{{instance}}", rate("midplane_presence_healed_total", "instance"))],

@@ -13,6 +13,9 @@ use super::{Overrides, ServerSub};
 /// What others are told of a client goes with each of its publications, as a header, of which a stream takes 64 KiB in all.
 pub const INFO_LIMIT: usize = 8 << 10;
 
+/// A user's id goes with each publication of its clients as well, in their presence and into logs.
+pub const USER_LIMIT: usize = 1 << 10;
+
 /// Why a field cannot be used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Unfit {
@@ -21,6 +24,11 @@ pub enum Unfit {
     #[error("info has {0} bytes, and may have {limit}", limit = INFO_LIMIT)]
     InfoTooLong(usize),
 }
+
+/// A user's id that cannot be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the user's id has {0} bytes, and may have {limit}", limit = USER_LIMIT)]
+pub struct UserTooLong(usize);
 
 /// Options of one subscription as they are written.
 #[derive(Deserialize, Default)]
@@ -108,6 +116,14 @@ pub fn info(json: Option<Box<RawValue>>, base64: Option<String>) -> Result<Optio
         Some(info) if info.len() > INFO_LIMIT => Err(Unfit::InfoTooLong(info.len())),
         info => Ok(info),
     }
+}
+
+/// A user's id.
+///
+/// # Errors
+/// When it is too long.
+pub fn user(id: String) -> Result<String, UserTooLong> {
+    if id.len() > USER_LIMIT { Err(UserTooLong(id.len())) } else { Ok(id) }
 }
 
 /// A payload from its two forms; base64, in the field `name`, counts where both are there.

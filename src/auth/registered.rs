@@ -9,7 +9,7 @@ use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
-use super::TokenError;
+use super::{TokenError, options};
 use crate::clock::unix_seconds;
 use crate::settings::TokenKeys;
 
@@ -83,8 +83,9 @@ impl Demands {
             None => claims.sub.unwrap_or_default().into_owned(),
             Some(name) => user_in(payload, name)?,
         };
+        let claim = || self.user_claim.clone().unwrap_or_else(|| "sub".to_owned());
         Ok(Registered {
-            user,
+            user: options::user(user).map_err(|_| TokenError::Claim(claim(), "it has more than 1 KiB"))?,
             expires_at: claims.exp.map(|date| date.0),
             issued_at: claims.iat.map(|date| date.0),
             token_id: claims.jti,

@@ -106,10 +106,16 @@ pub enum Source {
     Authority,
 }
 
-/// Why records cannot be read or written; trying again may help.
-#[derive(Debug, Clone, thiserror::Error)]
-#[error("presence unavailable: {0}")]
-pub struct PresenceError(pub String);
+/// Why records cannot be read or written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PresenceError {
+    /// Trying again may help.
+    #[error("presence unavailable: {0}")]
+    Unavailable(String),
+    /// This one record will never be taken as it is; others may be.
+    #[error("presence record refused: {0}")]
+    Refused(String),
+}
 
 /// Records who is where.
 #[async_trait]

@@ -185,7 +185,7 @@ impl Wire for ConnectWire {
             }
         }
         let grant = ConnectionGrant {
-            user: self.user.unwrap_or_default(),
+            user: options::user(self.user.unwrap_or_default())?,
             info: options::info(self.info, self.b64info)?,
             meta: self.meta.map(|meta| options::on_one_line(&meta)),
             expires_at: self.expire_at.and_then(options::expiry),

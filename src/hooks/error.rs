@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::auth::options::Unfit;
+use crate::auth::options::{Unfit, UserTooLong};
 use crate::backplane::RequestError;
 use crate::protocol::centrifuge::codes::{ClientError, CodeRefused, ErrorCode};
 use crate::telemetry::HookResult;
@@ -31,6 +31,8 @@ pub enum HookError {
     Answer(#[source] serde_json::Error),
     #[error("the answer is not what it should be")]
     Unfit(#[from] Unfit),
+    #[error("the answer is not what it should be")]
+    User(#[from] UserTooLong),
     #[error("the answer asks for a code that is not its to give")]
     Code(#[source] CodeRefused),
 }
@@ -47,6 +49,7 @@ impl HookError {
             | Self::TooLarge(_)
             | Self::Answer(_)
             | Self::Unfit(_)
+            | Self::User(_)
             | Self::Code(_) => HookResult::BadAnswer,
         }
     }

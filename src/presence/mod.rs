@@ -29,6 +29,7 @@ use std::sync::{Arc, OnceLock};
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 use uuid::Uuid;
 
 pub use self::read::Present;
@@ -44,7 +45,7 @@ use crate::backplane::{Backplane, PresenceError, Presences};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 use crate::tasks::Tasks;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Pace, Telemetry};
 
 /// Who is where.
 pub struct Presence {
@@ -61,6 +62,8 @@ pub struct Presence {
     reads: Reads,
     recorded: Recorded,
     vouching: Vouching,
+    /// Of lines about records that are refused.
+    refusals: Pace,
     telemetry: Arc<Telemetry>,
 }
 
@@ -79,6 +82,7 @@ impl Presence {
             reads: Reads::default(),
             recorded: Recorded::default(),
             vouching: Vouching::default(),
+            refusals: Pace::default(),
             telemetry,
         })
     }
@@ -119,9 +123,17 @@ impl Presence {
         self.writing.cancel();
     }
 
+    /// Counts and tells of a record that will never be written.
+    fn note_refused(&self, channel: &Channel, client: Uuid, why: &str) {
+        self.telemetry.presence.refused.increment(1);
+        if let Some(left_out) = self.refusals.due() {
+            warn!(%channel, %client, why, left_out, "a record of presence is refused for good: it is left out");
+        }
+    }
+
     /// The records, where the backplane keeps any.
     fn records(&self) -> Result<&dyn Presences, PresenceError> {
-        self.backplane.presences().ok_or_else(|| PresenceError("no namespace records it".to_owned()))
+        self.backplane.presences().ok_or_else(|| PresenceError::Unavailable("no namespace records it".to_owned()))
     }
 
     fn life(&self) -> Arc<str> {

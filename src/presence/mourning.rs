@@ -41,7 +41,14 @@ impl Presence {
         stream::iter(left)
             .map(Ok)
             .try_for_each_concurrent(IN_FLIGHT, async |(occupant, info)| {
-                records.record(&occupant, Word::Left(Some(info))).await.map(|_| ())
+                match records.record(&occupant, Word::Left(Some(info))).await {
+                    // It stays as it is; the others are removed all the same.
+                    Err(PresenceError::Refused(why)) => {
+                        self.note_refused(&occupant.channel, occupant.client, &why);
+                        Ok(())
+                    }
+                    outcome => outcome.map(|_| ()),
+                }
             })
             .await?;
         self.recorded.forget(life);
@@ -58,6 +65,6 @@ impl Presence {
         }
         let mut under = self.writes_under.subscribe();
         let switched = timeout(SWITCH_WITHIN, under.wait_for(|under| **under != *life)).await;
-        switched.map(|_| ()).map_err(|_| PresenceError("writes of the last life are still under way".to_owned()))
+        switched.map(|_| ()).map_err(|_| PresenceError::Unavailable("writes of the last life are still under way".to_owned()))
     }
 }

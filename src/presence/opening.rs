@@ -83,7 +83,7 @@ impl Presence {
 
     async fn try_open(&self, view: &Arc<View>) -> Result<(), PresenceError> {
         let watched = self.records()?.watch(&view.channel).await;
-        watched.map_err(|error| PresenceError(error.to_string()))?;
+        watched.map_err(|error| PresenceError::Unavailable(error.to_string()))?;
         let _remembering = self.views.departures.remember();
         self.each_record(Whose::Channel(&view.channel), |record| self.views.known(view, record)).await?;
         view.state.lock().open = true;
@@ -104,7 +104,7 @@ impl Presence {
             }
             let watched = records.watch(&view.channel).await;
             view.state.lock().opening = false;
-            watched.map_err(|error| PresenceError(error.to_string()))?;
+            watched.map_err(|error| PresenceError::Unavailable(error.to_string()))?;
         }
         Ok(())
     }

@@ -102,7 +102,7 @@ impl Presence {
             }
         };
         let read = timeout(PATIENCE, read).await;
-        let mut present = read.map_err(|_| PresenceError(format!("not read within {PATIENCE:?}")))??;
+        let mut present = read.map_err(|_| PresenceError::Unavailable(format!("not read within {PATIENCE:?}")))??;
         present.extend(self.roster.of_channel(channel));
         Ok(Present(present))
     }

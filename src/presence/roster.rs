@@ -133,6 +133,18 @@ impl Roster {
         self.settle(&state);
     }
 
+    /// A record will never be written as it is: nobody waits for it any more, until it changes.
+    pub(super) fn refused(&self, key: Key) {
+        let mut state = self.state.lock();
+        if state.writing.remove(&key).unwrap_or(false) {
+            self.mark(&mut state, key);
+            return;
+        }
+        state.left.remove(&key);
+        state.waiting.remove(&key);
+        self.settle(&state);
+    }
+
     /// Returns when there may be something to write.
     pub(super) async fn wake(&self) {
         self.wake.notified().await;
@@ -262,6 +274,21 @@ mod tests {
         roster.written(key, None);
         assert!(roster.settled().now_or_never().is_none());
         assert!(roster.take().is_some());
+    }
+
+    #[test]
+    fn what_is_refused_for_good_is_neither_owed_nor_waited_for_until_it_changes() {
+        let (roster, key) = (Roster::default(), (channel("a"), Uuid::from_u128(1)));
+        let told = roster.enter_and_tell(&key.0, key.1, &info("ann"));
+        let (taken, _) = roster.take().expect("to be written");
+        roster.refused(taken);
+        assert!(roster.take().is_none() && roster.settled().now_or_never().is_some());
+        assert!(told.now_or_never().is_some_and(|told| told.is_err()));
+        roster.enter(&key.0, key.1, &info("bob"));
+        let (taken, _) = roster.take().expect("to be written");
+        roster.leave(key);
+        roster.refused(taken);
+        assert!(matches!(roster.take(), Some((_, Word::Left(Some(_))))), "it changed meanwhile");
     }
 
     #[test]

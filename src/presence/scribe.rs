@@ -10,7 +10,7 @@ use tracing::{debug, warn};
 
 use super::Presence;
 use super::roster::Key;
-use crate::backplane::{Occupant, Word};
+use crate::backplane::{Occupant, PresenceError, Word};
 use crate::telemetry::Pace;
 
 /// Records that await their acknowledgement at one time.
@@ -34,17 +34,16 @@ pub(super) async fn run(presence: Arc<Presence>) {
             writes.push(write(&presence, Arc::clone(&life), key, word));
         }
         tokio::select! {
-            Some((key, written)) = writes.next(), if !writes.is_empty() => {
-                presence.roster.written(key, written);
-                pause.note(written.is_some());
+            Some((key, outcome)) = writes.next(), if !writes.is_empty() => {
+                take_in(&presence, key, outcome).into_iter().for_each(|written| pause.note(written));
                 presence.telemetry.presence.owed.set(presence.roster.owed() as f64);
             }
             () = presence.roster.wake(), if !paused && writes.len() < IN_FLIGHT => {}
             () = sleep_until(pause.until), if paused => {}
             Ok(()) = lives.changed() => {
                 // Nothing of the life that is over may be written once it is said that none is.
-                while let Some((key, written)) = writes.next().await {
-                    presence.roster.written(key, written);
+                while let Some((key, outcome)) = writes.next().await {
+                    take_in(&presence, key, outcome);
                 }
                 life = Arc::clone(&lives.borrow_and_update());
                 presence.writes_under.send_replace(Arc::clone(&life));
@@ -54,16 +53,34 @@ pub(super) async fn run(presence: Arc<Presence>) {
     }
 }
 
-async fn write(presence: &Presence, life: Arc<str>, key: Key, word: Word) -> (Key, Option<u64>) {
+async fn write(presence: &Presence, life: Arc<str>, key: Key, word: Word) -> (Key, Result<u64, PresenceError>) {
     let occupant = Occupant { node: life, channel: key.0.clone(), client: key.1 };
     let outcome = match presence.records() {
         Ok(records) => records.record(&occupant, word).await,
         Err(error) => Err(error),
     };
-    if let Err(error) = &outcome {
-        debug!(channel = %key.0, client = %key.1, %error, "not recorded yet");
+    (key, outcome)
+}
+
+/// Notes what became of a record; whether records are written now, where that shows it. One that is refused for good does
+/// not: the others go on.
+fn take_in(presence: &Presence, key: Key, outcome: Result<u64, PresenceError>) -> Option<bool> {
+    match outcome {
+        Ok(revision) => {
+            presence.roster.written(key, Some(revision));
+            Some(true)
+        }
+        Err(PresenceError::Refused(why)) => {
+            presence.note_refused(&key.0, key.1, &why);
+            presence.roster.refused(key);
+            None
+        }
+        Err(error @ PresenceError::Unavailable(_)) => {
+            debug!(channel = %key.0, client = %key.1, %error, "not recorded yet");
+            presence.roster.written(key, None);
+            Some(false)
+        }
     }
-    (key, outcome.ok())
 }
 
 /// After a failure the backplane is left in peace for a while.

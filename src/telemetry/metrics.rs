@@ -206,6 +206,8 @@ pub struct Presence {
     pub here: Gauge,
     /// What is not known to be recorded.
     pub owed: Gauge,
+    /// What will never be recorded.
+    pub refused: Counter,
     pub healed: Counter,
 }
 
@@ -214,6 +216,7 @@ impl Presence {
         Self {
             here: registry.one(&names::PRESENCE_MEMBERS),
             owed: registry.one(&names::PRESENCE_UNRECORDED),
+            refused: registry.one(&names::PRESENCE_REFUSED),
             healed: registry.one(&names::PRESENCE_HEALED),
         }
     }

@@ -121,6 +121,7 @@ metrics! {
 
     PRESENCE_MEMBERS: Gauge "midplane_presence_members" Count, "Clients of this node that are recorded in channels, once for each channel.";
     PRESENCE_UNRECORDED: Gauge "midplane_presence_unrecorded" Count, "Changes of presence on this node that are not recorded yet.";
+    PRESENCE_REFUSED: Counter "midplane_presence_records_refused_total" Count, "Records of presence that the store refused for good, for what they say; they are left out.";
     PRESENCE_HEALED: Counter "midplane_presence_healed_total" Count, "Joins and leaves that had not arrived when this node compared what it knows with the records.";
 
     BACKPLANE_CONNECTIONS: Gauge "midplane_backplane_connections" Count, "Connections to the backplane.";

@@ -133,3 +133,14 @@ async fn the_users_id_comes_from_the_claim_that_the_settings_name() {
         assert!(matches!(&refusal, TokenError::Claim(name, _) if name == "uid"), "{claims}: {refusal:?}");
     }
 }
+
+#[tokio::test]
+async fn a_user_whose_id_is_too_long_for_a_record_is_refused_by_the_name_of_the_claim() {
+    let (longest, longer) = ("u".repeat(1 << 10), "u".repeat((1 << 10) + 1));
+    assert_eq!(connection(&json!({ "sub": longest })).await.unwrap().user, longest);
+    let refusal = connection(&json!({ "sub": longer })).await.unwrap_err();
+    assert!(matches!(&refusal, TokenError::Claim(name, why) if name == "sub" && why.contains("1 KiB")), "{refusal:?}");
+    let verifier = Verifier::new(&TokenKeys { user_id_claim: Some("uid".into()), ..hmac_settings() }).unwrap();
+    let refusal = verifier.subscription(&hmac_token(&json!({ "uid": longer, "channel": "news" }))).await.unwrap_err();
+    assert!(matches!(&refusal, TokenError::Claim(name, _) if name == "uid"), "{refusal:?}");
+}

@@ -15,7 +15,7 @@ use crate::protocol::Channel;
 
 impl Faulty {
     fn inner_presences(&self) -> Result<&dyn Presences, PresenceError> {
-        self.inner.presences().ok_or_else(|| PresenceError("not recorded".to_owned()))
+        self.inner.presences().ok_or_else(|| PresenceError::Unavailable("not recorded".to_owned()))
     }
 }
 

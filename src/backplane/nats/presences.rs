@@ -141,7 +141,7 @@ impl Records {
 impl Nats {
     /// Only reached through the capability, which is absent without records.
     fn records(&self) -> Result<&Arc<Records>, PresenceError> {
-        self.records.as_ref().ok_or_else(|| PresenceError("no namespace records it".to_owned()))
+        self.records.as_ref().ok_or_else(|| PresenceError::Unavailable("no namespace records it".to_owned()))
     }
 
     /// A channel's records are looked up by their subjects: a search from message to message passes everybody else's, and
@@ -164,6 +164,30 @@ impl Nats {
         }
         let question = json!({ "seq": from.max(1), "next_by_subj": subject, "batch": limit });
         self.reader.batch(stream, &question, limit).await
+    }
+
+    async fn write_record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError> {
+        let mut headers = HeaderMap::new();
+        let body = match word {
+            Word::Here(info) => info,
+            Word::Left(info) => {
+                headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
+                headers::write(&mut headers, &Meta { info, ..Meta::default() }, None);
+                Bytes::new()
+            }
+        };
+        // A client library keeps what it is given while it is away, and sends it when this node may be somebody else.
+        if !self.link.is_up() {
+            return Err(PresenceError::Unavailable("not connected to NATS".to_owned()));
+        }
+        let (records, subject) = (self.records()?, self.subjects.record(occupant));
+        match self.link.store(&records.stream.plan.name, &subject, Some(headers), body, PATIENCE).await {
+            Ok(ack) => Ok(ack.seq),
+            Err(error) => {
+                records.restore_if_gone(&error).await;
+                Err(unwritten(error))
+            }
+        }
     }
 
     async fn records_from_leader(
@@ -191,26 +215,14 @@ impl Nats {
 #[async_trait]
 impl Presences for Nats {
     async fn record(&self, occupant: &Occupant, word: Word) -> Result<u64, PresenceError> {
-        let mut headers = HeaderMap::new();
-        let body = match word {
-            Word::Here(info) => info,
-            Word::Left(info) => {
-                headers.insert("Nats-TTL", format!("{}s", DEPARTED_FOR.as_secs()));
-                headers::write(&mut headers, &Meta { info, ..Meta::default() }, None);
-                Bytes::new()
+        let leaves = matches!(word, Word::Left(Some(_)));
+        match self.write_record(occupant, word).await {
+            // Who left goes into a header, which holds less than a body: it is the departure that counts.
+            Err(PresenceError::Refused(why)) if leaves => {
+                debug!(channel = %occupant.channel, why, "a departure is recorded without who left");
+                self.write_record(occupant, Word::Left(None)).await
             }
-        };
-        // A client library keeps what it is given while it is away, and sends it when this node may be somebody else.
-        if !self.link.is_up() {
-            return Err(PresenceError("not connected to NATS".to_owned()));
-        }
-        let (records, subject) = (self.records()?, self.subjects.record(occupant));
-        match self.link.store(&records.stream.plan.name, &subject, Some(headers), body, PATIENCE).await {
-            Ok(ack) => Ok(ack.seq),
-            Err(error) => {
-                records.restore_if_gone(&error).await;
-                Err(unavailable(error))
-            }
+            outcome => outcome,
         }
     }
 
@@ -287,5 +299,10 @@ fn end(interests: &Interests, live: &Live, sid: Sid) {
 }
 
 fn unavailable(error: ApiError) -> PresenceError {
-    PresenceError(error.to_string())
+    PresenceError::Unavailable(error.to_string())
+}
+
+/// Why a record was not written.
+fn unwritten(error: ApiError) -> PresenceError {
+    if error.is_too_large() { PresenceError::Refused(error.to_string()) } else { unavailable(error) }
 }

@@ -309,7 +309,7 @@ impl Sending<'_> {
                     Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT if expected_last.is_some() => {
                         return Ok(Outcome::Overtaken);
                     }
-                    Refusal::MESSAGE_TOO_LARGE => return Err(self.too_large(0)),
+                    Refusal::MESSAGE_TOO_LARGE | Refusal::HEADERS_TOO_LARGE => return Err(self.too_large(0)),
                     Refusal::DUPLICATE_IN_PROCESS => may_be_stored = true,
                     _ if refusal.is_transient() => why = refusal.to_string(),
                     _ => return Err(PublishError::Refused(refusal.to_string())),

@@ -162,6 +162,14 @@ async fn codes_that_are_not_a_backends_to_give_are_failures() {
 }
 
 #[tokio::test]
+async fn a_user_whose_id_is_too_long_for_a_record_is_a_failure() {
+    let longest = connect(json!({ "result": { "user": "u".repeat(1 << 10) } })).await;
+    assert!(longest.is_ok(), "{longest:?}");
+    let error = connect(json!({ "result": { "user": "u".repeat((1 << 10) + 1) } })).await.unwrap_err();
+    assert!(matches!(error, HookError::User(_)), "{error:?}");
+}
+
+#[tokio::test]
 async fn base64_that_is_none_is_a_failure() {
     for answer in [
         json!({ "result": { "b64info": "###" } }),

@@ -91,3 +91,37 @@ async fn a_user_who_is_back_in_time_is_not_told_of_where_somebody_has_just_begun
     assert_eq!(fresh.is_told(1).await, ["+bob"]);
     b.sees_users(&room, 2, 2).await;
 }
+
+#[tokio::test]
+async fn a_client_whose_record_is_longer_than_headers_may_be_leaves_and_is_cleaned_up_after() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let long = "u".repeat(70_000);
+    let leaves = a.enter(&room, 1, &long);
+    let _stays = [a.enter(&room, 2, &long), a.enter(&room, 3, "ann")];
+    at_b.is_told(3).await;
+    drop(leaves);
+    assert_eq!(at_b.is_told(4).await[3], format!("-{long}"));
+    a.presence.settled().await;
+    assert_eq!(b.presence.reap("a~1").await.unwrap(), 2);
+    b.sees(&room, 0).await;
+    assert_eq!(at_b.is_told(6).await.len(), 6);
+}
+
+#[tokio::test]
+async fn a_record_that_is_refused_for_good_keeps_nobody_waiting() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    // More than a server takes in one message.
+    let _too_long = a.enter(&room, 1, &"u".repeat(2 << 20));
+    let _stays: Vec<_> = (2..50).map(|client| a.enter(&room, client, "ann")).collect();
+    assert_eq!(at_b.is_told(48).await, vec!["+ann"; 48]);
+    a.presence.settled().await;
+    assert!(a.telemetry.render().contains("midplane_presence_records_refused_total 1\n"), "{}", a.telemetry.render());
+}

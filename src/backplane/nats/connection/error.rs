@@ -85,6 +85,7 @@ impl Refusal {
     pub const WRONG_LAST_IN_FLIGHT: u32 = 10_164;
     pub const DUPLICATE_IN_PROCESS: u32 = 10_158;
     pub const MESSAGE_TOO_LARGE: u32 = 10_054;
+    pub const HEADERS_TOO_LARGE: u32 = 10_097;
     /// Not enough servers are there to hold a stream: a cluster that starts, or a wish for more than it has.
     pub const NO_PEERS: u32 = 10_005;
     pub const JETSTREAM_NOT_ENABLED: u32 = 10_076;
@@ -102,6 +103,12 @@ impl ApiError {
     /// JetStream's error code, 0 if it was not JetStream that refused.
     pub fn code(&self) -> u32 {
         if let Self::Refused(refusal) = self { refusal.err_code } else { 0 }
+    }
+
+    /// Whether one message is more than the server or the stream takes: it stays so, and says nothing of others.
+    pub fn is_too_large(&self) -> bool {
+        matches!(self, Self::Unanswered(Unanswered::TooLarge { .. }))
+            || matches!(self.code(), Refusal::MESSAGE_TOO_LARGE | Refusal::HEADERS_TOO_LARGE)
     }
 }
 
