@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::Presence;
 use super::doubts::Doubting;
+use super::life::Latest;
 use super::reading::Reading;
 use super::views::Finding;
 use crate::backplane::presences::DEPARTED_FOR;
@@ -218,13 +219,18 @@ impl Presence {
     ) -> Result<u64, PresenceError> {
         let mut reading = Reading::new(self.records()?, Whose::Everybody, from, last);
         let mut seen: HashSet<(Channel, Uuid)> = HashSet::new();
+        let mut lives = Latest::default();
         while let Some(page) = reading.page().await? {
+            page.iter().for_each(|record| lives.note(&record.occupant.node));
             for record in page.into_iter().filter(|record| self.views.get(&record.occupant.channel).is_some()) {
                 if sweeps && record.info.is_some() {
                     seen.insert((record.occupant.channel.clone(), record.occupant.client));
                 }
                 let _ = findings.send(Finding::Record(record)).await;
             }
+        }
+        if from == 1 {
+            self.views.keep_lives(&lives);
         }
         let views = if sweeps { self.views.all() } else { Vec::new() };
         for view in views {

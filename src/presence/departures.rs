@@ -1,10 +1,15 @@
 //! Departures that come while records are read: what is read may be older than they.
 
+use std::cmp::Ordering;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use parking_lot::Mutex;
+use uuid::Uuid;
 
+use super::life;
 use crate::backplane::{Occupant, Record};
+use crate::protocol::Channel;
 
 /// Who left since somebody began to read.
 #[derive(Default)]
@@ -15,7 +20,12 @@ struct State {
     /// Those who read.
     readers: usize,
     /// By whom they are of, their last.
-    revisions: HashMap<Occupant, u64>,
+    last: HashMap<(Channel, Uuid), Departure>,
+}
+
+struct Departure {
+    life: Arc<str>,
+    revision: u64,
 }
 
 /// Departures are remembered until this is dropped.
@@ -29,7 +39,23 @@ impl Drop for Remembering<'_> {
 
 impl State {
     fn overtake(&self, record: &Record) -> bool {
-        self.revisions.get(&record.occupant).is_some_and(|departed| *departed >= record.revision)
+        let occupant = &record.occupant;
+        let Some(departed) = self.last.get(&(occupant.channel.clone(), occupant.client)) else { return false };
+        if departed.life == occupant.node {
+            return departed.revision >= record.revision;
+        }
+        // Who has left under a later life of its node is not there under an earlier one.
+        life::compare(&occupant.node, &departed.life) == Some(Ordering::Less)
+    }
+
+    fn note(&mut self, record: &Record) {
+        let Occupant { node, channel, client } = record.occupant.clone();
+        let departure = Departure { life: node, revision: record.revision };
+        let last = self.last.entry((channel, client));
+        let last = last.or_insert_with(|| Departure { life: Arc::clone(&departure.life), revision: 0 });
+        if life::compare(&departure.life, &last.life) != Some(Ordering::Less) {
+            *last = departure;
+        }
     }
 }
 
@@ -49,7 +75,7 @@ impl Departures {
         let mut state = self.0.lock();
         state.readers -= 1;
         if state.readers == 0 {
-            state.revisions = HashMap::new();
+            state.last = HashMap::new();
         }
     }
 
@@ -57,7 +83,7 @@ impl Departures {
     pub(super) fn note(&self, record: &Record) {
         let mut state = self.0.lock();
         if state.readers > 0 && record.info.is_none() {
-            state.revisions.insert(record.occupant.clone(), record.revision);
+            state.note(record);
         }
     }
 
@@ -76,20 +102,21 @@ impl Departures {
 
     /// Revisions begin anew: those that are known say nothing any more.
     pub(super) fn forget(&self) {
-        self.0.lock().revisions = HashMap::new();
+        self.0.lock().last = HashMap::new();
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
-    use crate::protocol::Channel;
 
     fn record(revision: u64, is_there: bool) -> Record {
+        record_of("a~1", revision, is_there)
+    }
+
+    fn record_of(life: &str, revision: u64, is_there: bool) -> Record {
         let channel = Channel::parse("room", 255).expect("a channel");
-        let occupant = Occupant { node: "a~1".into(), channel, client: Uuid::from_u128(1) };
+        let occupant = Occupant { node: life.into(), channel, client: Uuid::from_u128(1) };
         Record { occupant, info: is_there.then(|| "{}".into()), departed: None, revision }
     }
 
@@ -112,5 +139,17 @@ mod tests {
         departures.note(&record(1000, false));
         departures.forget();
         assert!(!departures.overtake(&record(2, true)));
+    }
+
+    #[test]
+    fn who_leaves_under_a_later_life_is_not_brought_back_by_what_is_read_of_an_earlier_one() {
+        let departures = Departures::default();
+        let _remembering = departures.remember();
+        departures.note(&record_of("a~2", 9, false));
+        // The earlier one is cleaned up after.
+        departures.note(&record_of("a~1", 11, false));
+        assert!(departures.overtake(&record_of("a~1", 10, true)));
+        assert!(departures.overtake(&record_of("a~2", 8, true)) && !departures.overtake(&record_of("a~2", 10, true)));
+        assert!(!departures.overtake(&record_of("a~3", 1, true)) && !departures.overtake(&record_of("b~1", 1, true)));
     }
 }

@@ -1,5 +1,6 @@
 //! Who is in a channel, for whoever asks.
 
+use std::cmp::Ordering::Less;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +11,7 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::Presence;
+use super::{Presence, life};
 use crate::backplane::{PresenceError, Whose};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
@@ -135,14 +136,17 @@ impl Presence {
 
     async fn read_others(&self, channel: &Channel) -> Result<BTreeMap<Uuid, Bytes>, PresenceError> {
         let own = self.life();
-        let mut members = BTreeMap::new();
-        self.each_record(Whose::Channel(channel), |record| match record.info {
-            Some(info) if record.occupant.node != own => {
-                members.insert(record.occupant.client, info);
+        let mut last: HashMap<Uuid, (Arc<str>, Option<Bytes>)> = HashMap::new();
+        self.each_record(Whose::Channel(channel), |record| {
+            let life = record.occupant.node;
+            let before = last.get(&record.occupant.client);
+            // Of two lives of one node only what is said of the later one counts.
+            if before.is_none_or(|(before, _)| life::compare(&life, before) != Some(Less)) {
+                last.insert(record.occupant.client, (life, record.info));
             }
-            _ => {}
         })
         .await?;
-        Ok(members)
+        let others = last.into_iter().filter(|(_, (life, _))| *life != own);
+        Ok(others.filter_map(|(client, (_, info))| Some((client, info?))).collect())
     }
 }

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use super::Presence;
 use super::departures::Departures;
+use super::life::Latest;
 use super::view::{Effect, View};
 use crate::backplane::{Presences, Record};
 use crate::hub::{Listener, Manner, Outbox, Reach, Slot};
@@ -37,6 +38,7 @@ pub(super) struct Views {
     pub(super) departures: Departures,
     /// The highest revision that was seen of these records.
     newest: AtomicU64,
+    lives: Mutex<Latest>,
     leaves: Mutex<Leaves>,
     /// There is one more of these.
     leaves_changed: Notify,
@@ -73,6 +75,7 @@ impl Views {
             idle: Mutex::default(),
             departures: Departures::default(),
             newest: AtomicU64::new(0),
+            lives: Mutex::default(),
             leaves: Mutex::default(),
             leaves_changed: Notify::new(),
             opened: Notify::new(),
@@ -152,6 +155,7 @@ impl Views {
     /// Takes what was read for a view that is being opened: nothing of it is told.
     pub(super) fn known(&self, view: &Arc<View>, record: Record) {
         self.newest.fetch_max(record.revision, Ordering::Relaxed);
+        self.lives.lock().note(&record.occupant.node);
         self.departures.unless_overtaken(record, |record| match view.take(record) {
             Effect::Nothing => {}
             Effect::Later(until, user) => self.tell_later(view, until, user),
@@ -159,10 +163,26 @@ impl Views {
         });
     }
 
+    /// Whether it says that somebody is there, of a life after which another one of its node was seen. Who lives on is
+    /// written anew under that one; who has left is known no more, and would be taken for one who comes.
+    fn is_outlived(&self, record: &Record) -> bool {
+        let mut lives = self.lives.lock();
+        lives.note(&record.occupant.node);
+        record.info.is_some() && lives.is_after(&record.occupant.node)
+    }
+
+    /// Forgets the lives of nodes that are not among all those of whom anybody is `recorded`.
+    pub(super) fn keep_lives(&self, recorded: &Latest) {
+        self.lives.lock().keep(recorded);
+    }
+
     /// Takes a change as it comes.
     fn arrived(&self, record: Record, told: &mut Told) {
         self.newest.fetch_max(record.revision, Ordering::Relaxed);
         self.departures.note(&record);
+        if self.is_outlived(&record) {
+            return;
+        }
         if let Some(view) = self.get(&record.occupant.channel) {
             let effect = view.take(record);
             self.cause(&view, effect, told);
@@ -177,7 +197,7 @@ impl Views {
                 return false;
             }
             Finding::Record(record) => {
-                if self.departures.overtake(&record) {
+                if self.departures.overtake(&record) || self.is_outlived(&record) {
                     return false;
                 }
                 let Some(view) = self.get(&record.occupant.channel) else { return false };
@@ -337,5 +357,37 @@ impl Drop for Listening {
             drop(state);
             self.presence.views.idle.lock().push(Arc::clone(&self.view));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Occupant;
+
+    fn record(life: &str, revision: u64, is_there: bool) -> Record {
+        let channel = Channel::parse("room", 255).expect("a channel");
+        let occupant = Occupant { node: life.into(), channel, client: Uuid::from_u128(1) };
+        Record { occupant, info: is_there.then(|| "{}".into()), departed: None, revision }
+    }
+
+    #[test]
+    fn who_left_under_a_later_life_neither_comes_nor_leaves_again_by_what_is_read_of_an_earlier_one() {
+        let (views, mut told) = (Views::new(), Told::default());
+        let channel = record("a~1", 0, true).occupant.channel;
+        let view = Arc::new(View::new(channel.clone(), Duration::ZERO));
+        view.state.lock().open = true;
+        views.views.lock().insert(channel.clone(), view);
+        let members = || views.members(&channel, "").map(|members| members.len());
+        views.arrived(record("a~1", 1, true), &mut told);
+        views.arrived(record("a~2", 2, true), &mut told);
+        assert_eq!(members(), Some(1));
+        views.arrived(record("a~2", 3, false), &mut told);
+        assert_eq!(members(), Some(0));
+        // What a comparison reads: nobody has cleaned up after the earlier life yet.
+        assert!(!views.take_finding(Finding::Record(record("a~1", 1, true)), &mut told), "told as a join");
+        assert_eq!(members(), Some(0));
+        assert!(!views.take_finding(Finding::Record(record("a~2", 3, false)), &mut told), "told as a leave");
+        assert!(views.take_finding(Finding::Record(record("a~2", 4, true)), &mut told), "who comes is told");
     }
 }

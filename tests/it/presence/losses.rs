@@ -256,3 +256,31 @@ async fn a_node_that_goes_on_as_another_life_keeps_its_clients() {
         - told.iter().filter(|word| word.starts_with('-')).count();
     assert_eq!(still_there, 50, "{told:?}");
 }
+
+#[tokio::test]
+async fn who_left_after_its_node_began_another_life_is_seen_by_nobody() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, b) = Node::pair(&settings).await;
+    let room = channel("room");
+    let at_b = b.listen(&room).await;
+    let (ann, _bob) = (a.enter(&room, 1, "ann"), a.enter(&room, 2, "bob"));
+    at_b.is_told(2).await;
+    // Nobody has cleaned up after its first life yet.
+    a.life.send_replace("a~2".into());
+    let _cay = a.enter(&room, 3, "cay");
+    assert_eq!(at_b.is_told(3).await[2], "+cay");
+    a.presence.settled().await;
+    drop(ann);
+    assert_eq!(at_b.is_told(4).await[3], "-ann");
+    // Neither by whoever reads the records only now, nor by its own node.
+    let third = Node::join(&settings, "c~1").await;
+    third.sees(&room, 2).await;
+    a.sees(&room, 2).await;
+    let at_third = third.listen(&room).await;
+    third.sees(&room, 2).await;
+    b.presence.reap("a~1").await.unwrap();
+    let _dan = a.enter(&room, 4, "dan");
+    assert_eq!(at_third.is_told(1).await, ["+dan"]);
+    assert_eq!(at_b.is_told(5).await[4..], ["+dan"]);
+}
