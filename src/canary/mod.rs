@@ -18,8 +18,9 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tracing::{debug, error, info, warn};
+use uuid::Uuid;
 
-use self::state::State;
+use self::state::{Heard, State};
 use crate::backplane::{Backplane, Health, Incoming, Outgoing};
 use crate::clock::unix_time;
 use crate::cluster::{self, Cluster};
@@ -45,6 +46,9 @@ const ACKNOWLEDGED_WITHIN: Duration = Duration::from_secs(5);
 struct Word<'a> {
     process: &'a str,
     number: u64,
+    /// Known to nobody before the word is spoken. Of other nodes' it proves nothing, and those of older versions have none.
+    #[serde(default)]
+    nonce: Uuid,
 }
 
 /// This node's canary.
@@ -57,6 +61,8 @@ pub struct Canary {
     state: Mutex<State>,
     /// Of lines about nodes that are not heard.
     complaints: Pace,
+    /// Of lines about words that this node never spoke.
+    forgeries: Pace,
     telemetry: Arc<Telemetry>,
 }
 
@@ -76,8 +82,9 @@ impl Canary {
         telemetry: Arc<Telemetry>,
     ) -> Arc<Self> {
         let channel = Channel::parse(&format!("{NAMESPACE}:word"), usize::MAX).expect("a channel's name");
-        let (state, complaints) = (Mutex::default(), Pace::default());
-        Arc::new(Self { backplane, cluster, readiness, options, channel, state, complaints, telemetry })
+        let (complaints, forgeries) = (Pace::default(), Pace::default());
+        let state = Mutex::default();
+        Arc::new(Self { backplane, cluster, readiness, options, channel, state, complaints, forgeries, telemetry })
     }
 
     /// Takes a word that came; what is none is left alone. Never blocks.
@@ -91,10 +98,21 @@ impl Canary {
         };
         let now = Instant::now();
         if word.process != self.cluster.process() {
-            self.state.lock().heard_peer(word.process, now);
-        } else if let Some(took) = self.state.lock().heard(word.number, now) {
-            self.telemetry.node.canary_duration.record(took);
-            self.telemetry.node.canary_last_success.set(unix_time().as_secs_f64());
+            return self.state.lock().heard_peer(word.process, now);
+        }
+        let heard = self.state.lock().heard(word.number, word.nonce, now);
+        match heard {
+            Heard::Back(took) => {
+                self.telemetry.node.canary_duration.record(took);
+                self.telemetry.node.canary_last_success.set(unix_time().as_secs_f64());
+            }
+            Heard::Again => {}
+            Heard::NeverSpoken => {
+                self.count(CanaryFailure::Forged);
+                if let Some(left_out) = self.forgeries.due() {
+                    warn!(left_out, "somebody speaks in the name of this node's canary: not believed");
+                }
+            }
         }
     }
 
@@ -118,9 +136,10 @@ impl Canary {
                     }
                 }
             }
-            let word = Word { process: self.cluster.process(), number };
+            let nonce = Uuid::new_v4();
+            let word = Word { process: self.cluster.process(), number, nonce };
             let data = serde_json::to_vec(&word).expect("a word has only fields that JSON knows").into();
-            self.state.lock().speaks(number, Instant::now());
+            self.state.lock().speaks(number, nonce, Instant::now());
             let spoken = self.backplane.publish(&self.channel, Outgoing { data, ..Outgoing::default() });
             match timeout(ACKNOWLEDGED_WITHIN, spoken).await {
                 Ok(Ok(_)) => self.state.lock().acknowledged(number, Instant::now()),

@@ -4,14 +4,15 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
 use tokio::time::Instant;
+use uuid::Uuid;
 
-/// Words whose return is still timed.
-const TIMED: usize = 16;
+/// The last words, which are known when they come back. At the default pace twice as many as the store keeps.
+const REMEMBERED: usize = 64;
 
 #[derive(Default)]
 pub(super) struct State {
-    /// The last words, with when they were said.
-    spoken: VecDeque<(u64, Instant)>,
+    /// The last words, in their order.
+    spoken: VecDeque<Spoken>,
     /// The last word that came back, and when.
     heard: u64,
     heard_at: Option<Instant>,
@@ -21,6 +22,23 @@ pub(super) struct State {
     peers: BTreeMap<String, Peer>,
 }
 
+struct Spoken {
+    number: u64,
+    nonce: Uuid,
+    at: Instant,
+}
+
+/// What a word is that speaks in this node's name.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Heard {
+    /// One that came back, after so long.
+    Back(Duration),
+    /// It, or a later one, had come back already.
+    Again,
+    /// None of the last ones: whoever says it made it up.
+    NeverSpoken,
+}
+
 struct Peer {
     heard: Instant,
     /// It was heard at least once: it may be one that has no canary.
@@ -28,11 +46,11 @@ struct Peer {
 }
 
 impl State {
-    pub(super) fn speaks(&mut self, number: u64, now: Instant) {
-        if self.spoken.len() == TIMED {
+    pub(super) fn speaks(&mut self, number: u64, nonce: Uuid, now: Instant) {
+        if self.spoken.len() == REMEMBERED {
             self.spoken.pop_front();
         }
-        self.spoken.push_back((number, now));
+        self.spoken.push_back(Spoken { number, nonce, at: now });
     }
 
     /// The store has a word; it may have come back already.
@@ -42,16 +60,18 @@ impl State {
         }
     }
 
-    /// A word came back; how long that took, where it is known and no repetition.
-    pub(super) fn heard(&mut self, number: u64, now: Instant) -> Option<Duration> {
+    /// A word came in this node's name. Whoever may publish may say one: only what was spoken counts.
+    pub(super) fn heard(&mut self, number: u64, nonce: Uuid, now: Instant) -> Heard {
+        let Some(spoken) = self.spoken.iter().find(|spoken| spoken.number == number && spoken.nonce == nonce) else {
+            return Heard::NeverSpoken;
+        };
         if number <= self.heard {
-            return None;
+            return Heard::Again;
         }
         self.heard = number;
         self.heard_at = Some(now);
         self.waiting_since = None;
-        let spoken = self.spoken.iter().find(|(spoken, _)| *spoken == number);
-        spoken.map(|(_, at)| now.saturating_duration_since(*at))
+        Heard::Back(now.saturating_duration_since(spoken.at))
     }
 
     /// For how long acknowledged words have not come back.

@@ -4,8 +4,9 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
-use super::state::State;
+use super::state::{Heard, State};
 use super::{Canary, LOOK, NAMESPACE, Options, namespace};
 use crate::backplane::embedded::Embedded;
 use crate::backplane::{Backplane, Delivery, Feed, Health, feed};
@@ -16,48 +17,53 @@ use crate::telemetry::Telemetry;
 
 const SECOND: Duration = Duration::from_secs(1);
 
+/// What only this node knows of a word.
+fn nonce(number: u64) -> Uuid {
+    Uuid::from_u128(u128::from(number))
+}
+
 #[test]
 fn a_word_that_is_acknowledged_is_waited_for_until_one_comes_back() {
     let (mut state, begun) = (State::default(), Instant::now());
-    state.speaks(1, begun);
+    state.speaks(1, nonce(1), begun);
     assert_eq!(state.waits(begun + SECOND * 9), None, "the store has nothing yet");
     state.acknowledged(1, begun + SECOND);
-    state.speaks(2, begun + SECOND * 2);
+    state.speaks(2, nonce(2), begun + SECOND * 2);
     state.acknowledged(2, begun + SECOND * 3);
     assert_eq!(state.waits(begun + SECOND * 9), Some(SECOND * 8));
-    assert_eq!(state.heard(2, begun + SECOND * 9), Some(SECOND * 7));
+    assert_eq!(state.heard(2, nonce(2), begun + SECOND * 9), Heard::Back(SECOND * 7));
     assert_eq!(state.waits(begun + SECOND * 99), None);
-    assert_eq!(state.heard(1, begun + SECOND * 99), None, "late, and no longer news");
+    assert_eq!(state.heard(1, nonce(1), begun + SECOND * 99), Heard::Again, "late, and no longer news");
 }
 
 #[test]
 fn a_word_that_comes_back_before_its_acknowledgement_is_not_waited_for() {
     let (mut state, begun) = (State::default(), Instant::now());
-    state.speaks(1, begun);
-    state.heard(1, begun);
+    state.speaks(1, nonce(1), begun);
+    state.heard(1, nonce(1), begun);
     state.acknowledged(1, begun);
     assert_eq!(state.waits(begun + SECOND), None);
 }
 
 #[test]
-fn only_the_last_words_are_timed() {
+fn only_the_last_words_are_known() {
     let (mut state, begun) = (State::default(), Instant::now());
-    (1..=100).for_each(|number| state.speaks(number, begun));
-    assert_eq!(state.heard(1, begun), None);
-    assert_eq!(state.heard(100, begun + SECOND), Some(SECOND));
+    (1..=100).for_each(|number| state.speaks(number, nonce(number), begun));
+    assert_eq!(state.heard(1, nonce(1), begun), Heard::NeverSpoken);
+    assert_eq!(state.heard(100, nonce(100), begun + SECOND), Heard::Back(SECOND));
 }
 
 #[test]
 fn what_does_not_come_back_is_waited_for_also_when_everybody_gets_time_anew() {
     let (mut state, begun) = (State::default(), Instant::now());
-    state.speaks(1, begun);
+    state.speaks(1, nonce(1), begun);
     state.forgive(begun);
     assert_eq!(state.waits(begun), None);
     state.acknowledged(1, begun);
     state.forgive(begun + SECOND * 5);
     assert_eq!(state.waits(begun + SECOND * 7), Some(SECOND * 2));
     assert!(!state.hears_itself(SECOND, begun));
-    state.heard(1, begun + SECOND * 8);
+    state.heard(1, nonce(1), begun + SECOND * 8);
     assert!(state.hears_itself(SECOND * 2, begun + SECOND * 9));
     assert!(!state.hears_itself(SECOND * 2, begun + SECOND * 10));
 }
@@ -143,4 +149,18 @@ async fn a_node_is_not_ready_within_ten_seconds_of_the_last_delivery_and_is_agai
     assert_eq!(*aviary.canary.backplane.health().borrow(), Health::Ready, "nothing is cut but deliveries");
     aviary.hear().await;
     ready.wait_for(|ready| *ready).await.unwrap();
+}
+
+#[test]
+fn a_word_that_was_forged_neither_ends_the_waiting_nor_stands_for_those_to_come() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    state.speaks(1, nonce(1), begun);
+    state.acknowledged(1, begun);
+    for (number, nonce) in [(u64::MAX, Uuid::nil()), (2, nonce(1)), (1, Uuid::nil()), (1, nonce(2))] {
+        assert_eq!(state.heard(number, nonce, begun + SECOND), Heard::NeverSpoken);
+    }
+    assert_eq!(state.waits(begun + SECOND * 9), Some(SECOND * 9));
+    assert!(!state.hears_itself(SECOND * 10, begun + SECOND));
+    assert_eq!(state.heard(1, nonce(1), begun + SECOND * 9), Heard::Back(SECOND * 9));
+    assert_eq!(state.waits(begun + SECOND * 9), None);
 }

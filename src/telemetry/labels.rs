@@ -181,7 +181,7 @@ labels! {
     }
 
     /// How the delivery canary fails.
-    CanaryFailure("reason") { Unpublished = "unpublished", Undelivered = "undelivered" }
+    CanaryFailure("reason") { Unpublished = "unpublished", Undelivered = "undelivered", Forged = "forged" }
 
     /// An HTTP method.
     Method("method") { Get = "get", Post = "post", Other = "other" }

@@ -54,7 +54,7 @@ metrics! {
     READY: Gauge "midplane_ready" Count, "1 while this node serves, 0 while it does not.";
 
     CANARY_DURATION: Histogram(DELIVERY) "midplane_canary_duration_seconds" Seconds, "From publishing a word to its delivery on the same node, through the store.";
-    CANARY_FAILURES: Counter "midplane_canary_failures_total" Count, "Words not acknowledged, and seconds in which acknowledged ones did not come back.";
+    CANARY_FAILURES: Counter "midplane_canary_failures_total" Count, "Words not acknowledged, seconds in which acknowledged ones did not come back, and words in this node's name that it never spoke.";
     CANARY_SILENT_PEERS: Gauge "midplane_canary_silent_peers" Count, "Nodes that serve and that this node does not hear, although it hears itself.";
     CANARY_LAST_SUCCESS: Gauge "midplane_canary_last_success_timestamp_seconds" Seconds, "When a word of this node was delivered last.";
     DRAIN_REMAINING_CONNECTIONS: Gauge "midplane_drain_remaining_connections" Count, "Connections that a stopping node still waits for.";

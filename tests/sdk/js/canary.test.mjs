@@ -52,6 +52,20 @@ describe('the delivery canary', { timeout: 120_000 }, () => {
     }
   });
 
+  test('a word that somebody forged is not believed, and counted', async () => {
+    const backend = await topology.backend();
+    const word = (process, number) => JSON.stringify({ process, number, nonce: '00000000-0000-0000-0000-000000000000' });
+    const { result } = await topology.first.api('info');
+    for (const { uid } of result.nodes) backend.publish('midplane.pub._canary.word', word(uid, Number.MAX_SAFE_INTEGER));
+    await backend.flush();
+    const heard = 'midplane_canary_last_success_timestamp_seconds';
+    for (const node of topology.nodes) {
+      await eventually('it is counted', async () => (await failures(node, 'forged')) > 0);
+      const before = await node.metric(heard);
+      await eventually('its own words count as before', async () => (await node.metric(heard)) > before);
+    }
+  });
+
   test('its channel is nobody else\'s', async () => {
     const app = await new App('json', topology.first).connect();
     try {

@@ -89,7 +89,8 @@ describe('the NATS accounts of the compose files', { timeout: 120_000 }, () => {
 
   test('a backend may do nothing else', async () => {
     const subjects = ['midplane.live.chat.room', 'midplane.pres.x.chat.room.y', 'midplane.hb.one', 'midplane.node.x.emulation', 'midplane.rpc.sum',
-      '$KV.midplane_nodes.one', '$JS.API.STREAM.DELETE.MP_midplane_chat', '$JS.API.STREAM.INFO.MP_midplane_chat', '_INBOX.gateway.x', 'elsewhere'];
+      '$KV.midplane_nodes.one', '$JS.API.STREAM.DELETE.MP_midplane_chat', '$JS.API.STREAM.INFO.MP_midplane_chat', '_INBOX.gateway.x', 'elsewhere',
+      'midplane.pub._canary.word', 'midplane.nudge._canary.word'];
     for (const subject of subjects) {
       assert.ok(await refused(backend, subject, () => backend.publish(subject, '{}')), `publish to ${subject}`);
     }
