@@ -138,6 +138,13 @@ def rows():
             [("{{limit}}", "max by (limit) (midplane_streams_below_settings)")],
             width=6,
         ),
+        graph(
+            "Altered by hand",
+            "Streams and buckets found altered in what delivery and storing hang on. Standing: nodes may not put it right, and are not ready.",
+            [("{{result}}", rate("midplane_stream_alterations_total", "result"))],
+            "ops",
+            width=6,
+        ),
     )
     yield row(
         "Nodes among each other",

@@ -2,8 +2,8 @@
 //! the others.
 //!
 //! Sockets that are open while nothing is delivered look healthy to everything else. A word that the store acknowledged
-//! and that does not come back takes the node out of service; one that the store does not acknowledge is only counted:
-//! publishers are told of that, and an election of NATS must not close every node at once. The word goes the way of every
+//! and that does not come back takes the node out of service, as one does that the store refuses for good; one that it does
+//! not acknowledge is only counted: publishers are told of that, and an election of NATS must not close every node at once. The word goes the way of every
 //! stored publication as far as the relay's pump; it is in no chain, so what is lost on the way is not healed before
 //! anybody sees it.
 
@@ -21,7 +21,7 @@ use tracing::{debug, error, info, warn};
 use uuid::Uuid;
 
 use self::state::{Heard, State};
-use crate::backplane::{Backplane, Health, Incoming, Outgoing};
+use crate::backplane::{Backplane, Health, Incoming, Outgoing, PublishError};
 use crate::clock::unix_time;
 use crate::cluster::{self, Cluster};
 use crate::lifecycle::Readiness;
@@ -144,6 +144,9 @@ impl Canary {
             match timeout(ACKNOWLEDGED_WITHIN, spoken).await {
                 Ok(Ok(_)) => self.state.lock().acknowledged(number, Instant::now()),
                 Ok(Err(error)) => {
+                    if matches!(error, PublishError::Refused(_) | PublishError::TooLarge { .. }) {
+                        self.state.lock().refused(Instant::now());
+                    }
                     debug!(%error, "a word of the canary is not acknowledged");
                     self.count(CanaryFailure::Unpublished);
                 }
@@ -171,6 +174,8 @@ impl Canary {
                 self.count(CanaryFailure::Undelivered);
                 let waits = waits.unwrap_or_default().as_secs();
                 self.readiness.hold(OBSTACLE, format!("what is published has not been delivered for {waits} s"));
+            } else if self.state.lock().is_refused(self.options.fail_after, now) {
+                self.readiness.hold(OBSTACLE, "the store refuses what is published".to_owned());
             } else {
                 self.readiness.clear(OBSTACLE);
             }

@@ -18,6 +18,8 @@ pub(super) struct State {
     heard_at: Option<Instant>,
     /// When the first word was acknowledged after the last one that came back.
     waiting_since: Option<Instant>,
+    /// Since when the store refuses words for good.
+    refused_since: Option<Instant>,
     /// When each other node was heard last, or first expected, by process.
     peers: BTreeMap<String, Peer>,
 }
@@ -55,9 +57,20 @@ impl State {
 
     /// The store has a word; it may have come back already.
     pub(super) fn acknowledged(&mut self, number: u64, now: Instant) {
+        self.refused_since = None;
         if number > self.heard {
             self.waiting_since.get_or_insert(now);
         }
+    }
+
+    /// The store refuses a word, and would refuse it again.
+    pub(super) fn refused(&mut self, now: Instant) {
+        self.refused_since.get_or_insert(now);
+    }
+
+    /// Whether it has refused all words for as long as `patience`.
+    pub(super) fn is_refused(&self, patience: Duration, now: Instant) -> bool {
+        self.refused_since.is_some_and(|since| now.saturating_duration_since(since) >= patience)
     }
 
     /// A word came in this node's name. Whoever may publish may say one: only what was spoken counts.

@@ -164,3 +164,14 @@ fn a_word_that_was_forged_neither_ends_the_waiting_nor_stands_for_those_to_come(
     assert_eq!(state.heard(1, nonce(1), begun + SECOND * 9), Heard::Back(SECOND * 9));
     assert_eq!(state.waits(begun + SECOND * 9), None);
 }
+
+#[test]
+fn a_store_that_refuses_words_for_good_is_known_until_it_takes_one() {
+    let (mut state, begun) = (State::default(), Instant::now());
+    state.refused(begun);
+    state.refused(begun + SECOND * 2);
+    assert!(!state.is_refused(SECOND * 6, begun + SECOND * 5));
+    assert!(state.is_refused(SECOND * 6, begun + SECOND * 6));
+    state.acknowledged(1, begun + SECOND * 7);
+    assert!(!state.is_refused(SECOND * 6, begun + SECOND * 99));
+}

@@ -113,7 +113,9 @@ impl Census {
     async fn decide(&self, user: &str, client: Uuid, outbox: &Arc<Outbox>) -> Result<Place, NoPlace> {
         let channel = channel_of(user);
         let (place, recorded) = self.take(&channel, user, client, outbox);
-        let revision = recorded.await.map_err(|_| NoPlace::Unknown("it is leaving, or its place cannot be recorded".to_owned()))?;
+        let revision = recorded
+            .await
+            .map_err(|_| NoPlace::Unknown("it is leaving, or its place cannot be recorded".to_owned()))?;
         let most = self.limit.most.get();
         let mut looked = 0;
         loop {

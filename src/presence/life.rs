@@ -19,7 +19,9 @@ impl Latest {
         let Some((name, number)) = parts(life) else { return };
         match self.0.get_mut(name) {
             Some(latest) => *latest = number.max(*latest),
-            None => drop(self.0.insert(name.to_owned(), number)),
+            None => {
+                self.0.insert(name.to_owned(), number);
+            }
         }
     }
 

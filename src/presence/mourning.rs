@@ -65,6 +65,8 @@ impl Presence {
         }
         let mut under = self.writes_under.subscribe();
         let switched = timeout(SWITCH_WITHIN, under.wait_for(|under| **under != *life)).await;
-        switched.map(|_| ()).map_err(|_| PresenceError::Unavailable("writes of the last life are still under way".to_owned()))
+        switched
+            .map(|_| ())
+            .map_err(|_| PresenceError::Unavailable("writes of the last life are still under way".to_owned()))
     }
 }

@@ -150,6 +150,9 @@ labels! {
     /// Where recovered messages came from.
     RecoverySource("source") { Tail = "tail", Stream = "stream" }
 
+    /// What became of a stream that somebody altered.
+    Alteration("result") { PutRight = "put_right", Standing = "standing" }
+
     /// The link to the backplane.
     Link("state") { Connected = "connected", Disconnected = "disconnected" }
 

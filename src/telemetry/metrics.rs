@@ -240,6 +240,7 @@ pub struct Backplane {
     pub stream_bytes_limit: ByNamespace<Gauge>,
     pub stream_messages: ByNamespace<Gauge>,
     pub streams_below_settings: Gauges<StreamLimit>,
+    pub stream_alterations: Counters<Alteration>,
 }
 
 impl Backplane {
@@ -261,6 +262,7 @@ impl Backplane {
             stream_bytes_limit: registry.by_namespace(&names::STREAM_BYTES_LIMIT, stored),
             stream_messages: registry.by_namespace(&names::STREAM_MESSAGES, stored),
             streams_below_settings: registry.family(&names::STREAMS_BELOW_SETTINGS),
+            stream_alterations: registry.family(&names::STREAM_ALTERATIONS),
         }
     }
 

@@ -153,6 +153,7 @@ metrics! {
     STREAM_BYTES: Gauge "midplane_stream_bytes" Bytes, "Bytes of the histories, as this node saw them last.";
     STREAM_BYTES_LIMIT: Gauge "midplane_stream_bytes_limit" Bytes, "Bytes that the histories may take; 0 is without limit.";
     STREAMS_BELOW_SETTINGS: Gauge "midplane_streams_below_settings" Count, "Streams and buckets that keep less than this node's settings say, by what is less.";
+    STREAM_ALTERATIONS: Counter "midplane_stream_alterations_total" Count, "Times that a stream or bucket was found altered in what delivery and storing hang on; standing: it could not be put right, counted at every look.";
     STREAM_MESSAGES: Gauge "midplane_stream_messages" Count, "Messages in the histories, as this node saw them last.";
 
     QUEUE_BYTES: Gauge "midplane_queue_bytes" Bytes, "Bytes in each bounded queue.";

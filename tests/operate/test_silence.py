@@ -72,7 +72,10 @@ def last_delivery(prometheus, node):
 
 @pytest.fixture
 def cluster():
-    topology = Topology(2, [NatsServer().run()])
+    server = NatsServer().run()
+    # Nodes that may change streams would put right at once what is done to them here.
+    Topology(1, [server]).first.stop()
+    topology = Topology(2, [server], {"MIDPLANE_NATS__PROVISION": "false"})
     prometheus = Prometheus(topology.nodes, intervals=None).run()
     yield topology, prometheus
     prometheus.stop()

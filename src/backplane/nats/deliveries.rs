@@ -232,14 +232,17 @@ impl Pump {
 
     async fn message(&self, target: Target, subject: &Bytes, headers: &Bytes, data: Bytes) -> Result<(), FeedClosed> {
         match target {
-            Target::Channel(channel, keep) => {
-                let incoming = self.incoming(channel, keep.as_deref(), headers, data);
-                self.feed.send(Delivery::Message(incoming)).await
-            }
+            Target::Channel(channel, keep) => match self.incoming(&channel, keep.as_deref(), headers, data) {
+                Some(incoming) => self.feed.send(Delivery::Message(incoming)).await,
+                None => self.doubt(Target::Channel(channel, keep)).await,
+            },
             Target::Overheard(ear) => {
                 let channel = std::str::from_utf8(subject).ok();
                 if let Some(channel) = channel.and_then(|subject| self.subjects.channel(ear.purpose, subject)) {
-                    ear.hear(Delivery::Message(self.incoming(channel, ear.keep.as_deref(), headers, data)));
+                    match self.incoming(&channel, ear.keep.as_deref(), headers, data) {
+                        Some(incoming) => ear.hear(Delivery::Message(incoming)),
+                        None => ear.miss(GapCause::Dropped),
+                    }
                 }
                 Ok(())
             }
@@ -277,13 +280,20 @@ impl Pump {
         }
     }
 
-    fn incoming(&self, channel: Channel, keep: Option<&Keep>, headers: &Bytes, data: Bytes) -> Incoming {
+    /// A delivery; `None` where its stream left the body out, so that it is to be read.
+    fn incoming(&self, channel: &Channel, keep: Option<&Keep>, headers: &Bytes, data: Bytes) -> Option<Incoming> {
+        let channel = channel.clone();
         if headers.is_empty() {
-            return Incoming { channel, data, meta: Default::default(), link: None };
+            return Some(Incoming { channel, data, meta: Default::default(), link: None });
         }
         let mut envelope = Envelope::of_block(headers);
         // Only the stream's own republished messages have a place in the chain; elsewhere such headers are a publisher's.
-        let link = keep.filter(|keep| envelope.stream == Some(&*keep.plan.name)).and_then(|keep| {
+        let ours = keep.filter(|keep| envelope.stream == Some(&*keep.plan.name));
+        if let Some(keep) = ours.filter(|_| envelope.is_hollow(&data)) {
+            self.signals.check_epoch(&keep.namespace);
+            return None;
+        }
+        let link = ours.and_then(|keep| {
             let link = envelope.link()?;
             if !keep.delivered(&link) {
                 self.signals.check_epoch(&keep.namespace);
@@ -294,7 +304,7 @@ impl Pump {
         if envelope.malformed > 0 {
             self.interests.telemetry.backplane.malformed_metadata.increment(envelope.malformed);
         }
-        Incoming { channel, data, meta, link }
+        Some(Incoming { channel, data, meta, link })
     }
 
     async fn nudge(&self, keep: &Keep, subject: &Bytes, data: &Bytes) -> Result<(), FeedClosed> {

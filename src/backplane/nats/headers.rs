@@ -48,6 +48,7 @@ pub struct Envelope<'a> {
     pub pending: Option<&'a str>,
     pub up_to: Option<&'a str>,
     pub message_id: Option<&'a str>,
+    size: Option<&'a str>,
     version: Option<&'a str>,
     version_epoch: Option<&'a str>,
     info: Option<&'a str>,
@@ -88,6 +89,7 @@ impl<'a> Envelope<'a> {
             "Nats-Time-Stamp" => self.stored_at = Some(value),
             "Nats-Num-Pending" => self.pending = Some(value),
             "Nats-UpTo-Sequence" => self.up_to = Some(value),
+            "Nats-Msg-Size" => self.size = Some(value),
             "Nats-Msg-Id" => self.message_id = Some(value),
             "KV-Operation" => self.removed |= matches!(value, "DEL" | "PURGE"),
             "Nats-Marker-Reason" => self.removed = true,
@@ -120,6 +122,11 @@ impl<'a> Envelope<'a> {
     /// When the server stored it: nanoseconds since the Unix epoch, 0 if it does not say.
     pub fn stored_at(&self) -> i64 {
         self.stored_at.and_then(nanoseconds).unwrap_or(0)
+    }
+
+    /// Whether the stream passed on the headers alone of a message that has a body: somebody told it to.
+    pub fn is_hollow(&self, body: &[u8]) -> bool {
+        body.is_empty() && number(self.size) > 0
     }
 
     /// Its place in the chain; `None` for what was not stored.

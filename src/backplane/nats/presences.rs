@@ -93,6 +93,7 @@ impl Records {
     fn heed(&self, life: Life) {
         match life {
             Life::Same => {}
+            Life::PutRight => self.doubt_changes(),
             Life::Anew => self.doubt_all(),
         }
     }
@@ -103,6 +104,9 @@ impl Records {
         // Only the stream's own words count; anybody could publish to where they come out.
         if envelope.stream != Some(&*self.stream.plan.name) {
             return;
+        }
+        if envelope.is_hollow(&payload) {
+            return self.doubt_changes();
         }
         let subject = envelope.subject.unwrap_or_default();
         let (stored_at, meta) = (envelope.stored_at(), envelope.meta());

@@ -22,7 +22,7 @@ use super::turns::Turns;
 use crate::backplane::recent::Recent;
 use crate::backplane::{Outgoing, PublishError, Published, Version};
 use crate::protocol::{Channel, Offset, Position};
-use crate::telemetry::{Carriage, Overflow, Telemetry};
+use crate::telemetry::{Carriage, Overflow, Pace, Telemetry};
 
 /// How long the first attempt may take; each further one may take twice as long, up to the longest.
 const ATTEMPT: Duration = Duration::from_secs(1);
@@ -55,6 +55,8 @@ pub struct Publisher {
     patience: Duration,
     /// Keys used for what is not stored, as far as this node knows.
     recent: Mutex<Recent>,
+    /// Of lines about streams that refuse what is published.
+    refused: Pace,
     telemetry: Arc<Telemetry>,
 }
 
@@ -66,7 +68,8 @@ impl Publisher {
         patience: Duration,
         telemetry: Arc<Telemetry>,
     ) -> Self {
-        Self { link, subjects, reader, turns: Turns::default(), patience, recent: Mutex::default(), telemetry }
+        let (turns, recent, refused) = (Turns::default(), Mutex::default(), Pace::default());
+        Self { link, subjects, reader, turns, patience, recent, refused, telemetry }
     }
 
     /// Sends without storing: to the subject where everybody publishes, or past the stream of a namespace that has one.
@@ -312,7 +315,14 @@ impl Sending<'_> {
                     Refusal::MESSAGE_TOO_LARGE | Refusal::HEADERS_TOO_LARGE => return Err(self.too_large(0)),
                     Refusal::DUPLICATE_IN_PROCESS => may_be_stored = true,
                     _ if refusal.is_transient() => why = refusal.to_string(),
-                    _ => return Err(PublishError::Refused(refusal.to_string())),
+                    _ => {
+                        // Of this one or of all: the vigil finds out.
+                        self.keep.stalled();
+                        if let Some(left_out) = self.publisher.refused.due() {
+                            warn!(%refusal, left_out, stream, "the stream refuses publications for good");
+                        }
+                        return Err(PublishError::Refused(refusal.to_string()));
+                    }
                 },
                 Err(ApiError::Malformed(error)) => {
                     return Err(PublishError::Refused(format!("somebody else answers on {subject}: {error}")));

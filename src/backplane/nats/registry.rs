@@ -104,6 +104,9 @@ impl Shelf {
         let envelope = Envelope::of_block(headers);
         let key = std::str::from_utf8(subject).ok().and_then(|subject| decoded(subject.strip_prefix(&*self.root)?));
         let (Some(key), true) = (key, envelope.stream == Some(&*self.stream.plan.name)) else { return };
+        if envelope.is_hollow(&value) {
+            return self.missed();
+        }
         let value = (!envelope.removed).then_some(value);
         let revision = Revision(envelope.sequence());
         self.watchers.tell(&Change::Entry { key, value, revision });
@@ -133,9 +136,13 @@ impl Shelf {
     }
 
     fn tell_of(&self, life: Life) {
-        if life == Life::Anew {
-            self.told.begin(self.stream.last());
-            self.watchers.tell(&Change::Lost);
+        match life {
+            Life::Same => {}
+            Life::PutRight => self.missed(),
+            Life::Anew => {
+                self.told.begin(self.stream.last());
+                self.watchers.tell(&Change::Lost);
+            }
         }
     }
 

@@ -29,6 +29,8 @@ pub struct SharedStream {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Found {
     Same,
+    /// It is the same, and was altered: what it should have told meanwhile may not have come.
+    PutRight,
     /// It was lost, and begun anew.
     Anew,
 }
@@ -46,13 +48,17 @@ impl SharedStream {
 
     /// Makes it exist as planned.
     pub async fn ensure(&self) -> Result<Found, StreamError> {
-        Ok(self.compare(self.plan.ensure(&self.link).await?))
+        Ok(self.compare(&self.plan.ensure(&self.link).await?))
     }
 
     /// Looks whether it is there and the same, and makes it again where it is gone.
     pub async fn look(&self) -> Result<Found, ApiError> {
         match self.plan.info(&self.link).await {
-            Ok(info) => Ok(self.compare(info)),
+            Ok(info) => {
+                let found = self.compare(&info);
+                let put_right = self.plan.put_right(&self.link, &info, &self.telemetry).await;
+                Ok(if put_right && found == Found::Same { Found::PutRight } else { found })
+            }
             Err(error) => self.restored_after(&error).await.ok_or(error),
         }
     }
@@ -60,11 +66,11 @@ impl SharedStream {
     /// What it is now, where `error` came of its being gone and it could be made again.
     pub async fn restored_after(&self, error: &ApiError) -> Option<Found> {
         let _alone = self.restoring.lock().await;
-        Some(self.compare(self.plan.restore_if_gone(&self.link, error).await?))
+        Some(self.compare(&self.plan.restore_if_gone(&self.link, error).await?))
     }
 
-    fn compare(&self, info: Info) -> Found {
-        self.plan.compare(&info, &self.telemetry);
+    fn compare(&self, info: &Info) -> Found {
+        self.plan.compare(info, &self.telemetry);
         self.last.store(info.state.last_seq, Ordering::Relaxed);
         let before = self.created.lock().replace(info.created.clone());
         if before.is_none_or(|before| before == info.created) {

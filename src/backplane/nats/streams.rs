@@ -4,6 +4,7 @@
 //! An answer without an error proves nothing, since old servers ignore fields that they do not know: what counts is the
 //! configuration that the server echoes.
 
+mod altered;
 mod error;
 mod info;
 mod limits;
@@ -19,6 +20,7 @@ pub use self::error::{Difference, StreamError, list};
 pub use self::info::{Copies, Info};
 pub use self::limits::Deviation;
 
+use self::altered::Altered;
 use self::sizes::Sizes;
 use super::connection::{ApiError, Link, Refusal, Unanswered};
 use super::subjects::{Purpose, Subjects, presence_stream_name, stream_name};
@@ -39,6 +41,7 @@ pub struct Plan {
     /// Lower what is more than planned, the first time that it is made to fit. Once: what another node raises later stays.
     shrink: AtomicBool,
     sizes: Sizes,
+    altered: Altered,
     /// Of lines about its being gone.
     unrestored: Pace,
 }
@@ -152,6 +155,7 @@ impl Plan {
             provision: options.provision,
             shrink: options.shrink_streams.into(),
             sizes: Sizes::default(),
+            altered: Altered::default(),
             unrestored: Pace::default(),
         }
     }
@@ -226,13 +230,28 @@ impl Plan {
         let mut config = info.config.clone();
         config.extend(self.target(&info.config));
         if !self.provision {
-            let why = format!("nats.provision is off, so update it with\n  {}", command("UPDATE", &self.name, &config));
-            return self.checked(info, &why);
+            return self.checked(info, &self.for_the_provisioner(&config));
         }
-        match link.ask::<Info>(&format!("STREAM.UPDATE.{}", self.name), &config).await {
+        let updated = self.update(link, &config, differences).await?;
+        self.checked(updated, "the server ignored what it was told")
+    }
+
+    /// What somebody else is to do.
+    fn for_the_provisioner(&self, config: &Map<String, Value>) -> String {
+        format!("nats.provision is off, so update it with\n  {}", command("UPDATE", &self.name, config))
+    }
+
+    /// Has the stream become `config`, because of these `differences`.
+    async fn update(
+        &self,
+        link: &Link,
+        config: &Map<String, Value>,
+        differences: Vec<Difference>,
+    ) -> Result<Info, StreamError> {
+        match link.ask::<Info>(&format!("STREAM.UPDATE.{}", self.name), config).await {
             Ok(updated) => {
                 info!(stream = self.name, changes = list(&differences), "stream updated");
-                self.checked(updated, "the server ignored what it was told")
+                Ok(updated)
             }
             Err(ApiError::Refused(refusal)) if !refusal.is_transient() => Err(StreamError::Different {
                 stream: self.name.clone(),
@@ -242,7 +261,7 @@ impl Plan {
             Err(ApiError::Unanswered(Unanswered::Denied(_))) => Err(StreamError::Different {
                 stream: self.name.clone(),
                 differences,
-                why: format!("no permission to update it; do it with\n  {}", command("UPDATE", &self.name, &config)),
+                why: format!("no permission to update it; do it with\n  {}", command("UPDATE", &self.name, config)),
             }),
             Err(error) => Err(self.explain(error)),
         }

@@ -184,7 +184,7 @@ impl Vigil {
         let namespaces: HashSet<_> = pending.elected.union(&pending.suspect).collect();
         let checks = namespaces.into_iter().filter_map(|namespace| self.keeps.get(namespace)).map(async |keep| {
             match timeout(CHECK_PATIENCE, self.check(keep)).await {
-                Ok(Ok(())) => (keep, Ok(())),
+                Ok(Ok(put_right)) => (keep, Ok(put_right)),
                 Ok(Err(error)) => (keep, Err(error.to_string())),
                 Err(_) => (keep, Err(format!("no answer within {CHECK_PATIENCE:?}"))),
             }
@@ -192,9 +192,13 @@ impl Vigil {
         let mut failed = None;
         for (keep, checked) in join_all(checks).await {
             self.announce_epoch(keep).await?;
-            if let Err(why) = checked {
-                self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
-                failed = Some(format!("the epoch of {} cannot be checked: {why}", keep.plan.name));
+            match checked {
+                Ok(false) => {}
+                Ok(true) => self.gap(Scope::Namespace(Arc::clone(&keep.namespace)), GapCause::Dropped).await?,
+                Err(why) => {
+                    self.signals.pending.lock().suspect.insert(Arc::clone(&keep.namespace));
+                    failed = Some(format!("the epoch of {} cannot be checked: {why}", keep.plan.name));
+                }
             }
         }
         self.note_unchecked(restored, failed);
@@ -237,9 +241,10 @@ impl Vigil {
         }
     }
 
-    /// Checks a stream's epoch, and compares and records how much it keeps. A stream that somebody deleted is made again
-    /// first, and has another.
-    async fn check(&self, keep: &Keep) -> Result<(), StreamError> {
+    /// Checks a stream's epoch, compares and records how much it keeps, and puts right what somebody altered; whether there
+    /// was anything: then it may not have told what it stored. A stream that somebody deleted is made again first, and has
+    /// another epoch.
+    async fn check(&self, keep: &Keep) -> Result<bool, StreamError> {
         let info = match keep.check(&self.link, &self.generations).await {
             Err(StreamError::Api { stream, source })
                 if stream == keep.plan.name && keep.plan.restore_if_gone(&self.link, &source).await.is_some() =>
@@ -250,7 +255,8 @@ impl Vigil {
         };
         let info = info?;
         keep.plan.compare(&info, &self.telemetry);
-        keep.depths.note(&self.generations, &keep.epoch(), &info).await
+        keep.depths.note(&self.generations, &keep.epoch(), &info).await?;
+        Ok(keep.plan.put_right(&self.link, &info, &self.telemetry).await)
     }
 
     /// Tells this node's readers and the other nodes that a namespace has a new epoch, if it has and they were not told.
@@ -287,13 +293,25 @@ impl Vigil {
         let worst = self.keeps.values().find(|keep| keep.stalled_for().is_some_and(|since| since >= STALL_TOLERANCE));
         let unchecked = restored.unchecked.as_ref().filter(|(since, _)| since.elapsed() >= UNCHECKED_TOLERANCE);
         self.say(match (worst, unchecked) {
+            (None, None) => match self.altered() {
+                Some(why) => Health::Lost { why },
+                None => self.heard(),
+            },
             (Some(keep), _) => {
                 let why = why.get(&keep.namespace).map(|why| format!(": {why}")).unwrap_or_default();
                 Health::Lost { why: format!("stream {} takes no writes{why}", keep.plan.name) }
             }
             (None, Some((_, why))) => Health::Lost { why: why.clone() },
-            (None, None) => self.heard(),
         });
+    }
+
+    /// A stream that somebody altered and this node cannot put right.
+    fn altered(&self) -> Option<String> {
+        let shelves = self.shelves.iter().map(|shelf| &shelf.stream.plan);
+        let records = self.records.iter().map(|records| &records.stream.plan);
+        let keeps = self.keeps.values().map(|keep| &keep.plan);
+        let mut plans = shelves.chain(records).chain(keeps).chain([&self.generations.stream.plan]);
+        plans.find_map(|plan| plan.stands_altered())
     }
 
     fn count_taken_back(&self) -> usize {

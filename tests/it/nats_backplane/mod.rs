@@ -1,6 +1,7 @@
 //! What the backplane on NATS promises when servers die, hang, forget, or were set up by somebody else. Every fault here
 //! is a real one.
 
+mod altered;
 mod deletions;
 mod depths;
 mod elections;

@@ -34,6 +34,11 @@ def links(connected, disconnected):
     }
 
 
+def altered(put_right, standing):
+    series = 'midplane_stream_alterations_total{instance="a",result="%s"}'
+    return {series % "put_right": put_right, series % "standing": standing}
+
+
 CASES = {
     "MidplaneBackplaneDisconnected": [
         fires("one of four is down", "2m", links("4x3 3x20", "0x3 1x20"), instance="a", state="disconnected"),
@@ -72,5 +77,11 @@ CASES = {
         fires("every node finds it, once", "6m", {LOST % ("a", "nodes"): "0x10 1x60", LOST % ("b", "nodes"): "0x10 1x60"}, state="nodes"),
         quiet("long ago", "20m", {LOST % ("a", "nodes"): "0x4 1x100"}),
         quiet("never", "10m", {LOST % ("a", "nodes"): "0x60", LOST % ("a", "presence"): "0x60"}),
+    ],
+    "MidplaneStreamAltered": [
+        fires("it was put right", "4m", altered("0x10 1x60", "0x70"), result="put_right"),
+        fires("nodes may not put it right", "10m", altered("0x70", "0x10 1+1x60"), result="standing"),
+        quiet("long ago", "12m", altered("0x10 1x90", "0x100")),
+        quiet("nobody touched it", "10m", altered("0x70", "0x70")),
     ],
 }

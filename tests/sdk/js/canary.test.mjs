@@ -2,12 +2,16 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { App, eventually, fresh, jetstream, streamOf, twoNodes } from './harness.mjs';
+import { App, NatsServer, Node, Topology, eventually, fresh, jetstream, streamOf } from './harness.mjs';
 
 describe('the delivery canary', { timeout: 120_000 }, () => {
   let topology;
   before(async () => {
-    topology = await twoNodes({ MIDPLANE_CANARY__INTERVAL: '500ms', MIDPLANE_CANARY__FAIL_AFTER: '2s' });
+    const nats = await NatsServer.start();
+    // Nodes that may change streams would put right at once what is done to them here.
+    await (await Node.start('provisioner', { NATS_URL: nats.url })).stop();
+    topology = await Topology.start(2, nats,
+      { MIDPLANE_CANARY__INTERVAL: '500ms', MIDPLANE_CANARY__FAIL_AFTER: '2s', MIDPLANE_NATS__PROVISION: 'false' });
   }, { timeout: 60_000 });
   after(() => topology?.stop());
 
