@@ -39,10 +39,10 @@ pub(super) enum Command {
     PresenceStats(PresenceRequest),
 }
 
-/// The body is not the JSON that is wanted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("malformed body")]
-pub(super) struct Malformed;
+/// The body is not the JSON that is wanted, and why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("malformed body: {0}")]
+pub(super) struct Malformed(pub(super) String);
 
 impl Command {
     /// Reads the body of a call to `method`.
@@ -70,7 +70,7 @@ impl Command {
             Method::InvalidateUserTokens => Self::InvalidateUserTokens(decode(body)?),
             Method::Presence => Self::Presence(decode(body)?),
             Method::PresenceStats => Self::PresenceStats(decode(body)?),
-            Method::Batch => return Err(Malformed),
+            Method::Batch => return Err(Malformed("a batch holds calls, and is none".to_owned())),
         })
     }
 
@@ -102,8 +102,10 @@ pub(super) struct Nothing {}
 
 /// Reads an object, and nothing else: serde would take a list for one whose names are left out.
 pub(super) fn decode<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, Malformed> {
-    let is_object = body.trim_ascii_start().starts_with(b"{");
-    serde_json::from_slice(body).ok().filter(|_| is_object).ok_or(Malformed)
+    if !body.trim_ascii_start().starts_with(b"{") {
+        return Err(Malformed("no JSON object".to_owned()));
+    }
+    serde_json::from_slice(body).map_err(|error| Malformed(error.to_string()))
 }
 
 /// For fields whose zero value may be written as `null`.

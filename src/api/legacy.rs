@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::command::{Command, or_null};
+use super::command::{Command, Malformed, or_null};
 use super::{Answer, Api, ApiError, Method};
 use crate::api::error::ErrorBody;
 use crate::telemetry::Source;
@@ -80,7 +80,7 @@ impl Api {
     async fn run_legacy(&self, command: &LegacyCommand, source: Source) -> Answer {
         let method = command.method().ok_or(ApiError::NotFound)?;
         let params = command.params.as_deref().map_or("", RawValue::get);
-        let command = Command::decode(method, params.as_bytes()).map_err(|_| ApiError::BadRequest)?;
+        let command = Command::decode(method, params.as_bytes()).map_err(|Malformed(why)| ApiError::Invalid(why))?;
         self.run(command, source).await
     }
 }

@@ -87,7 +87,7 @@ impl Api {
             Method::Batch => self.call_batch(body, source).await,
             _ => match Command::decode(method, body) {
                 Ok(command) => self.run(command, source).await.into(),
-                Err(Malformed) => Reply::Malformed,
+                Err(Malformed(why)) => Reply::Malformed(why),
             },
         };
         reply.noted(method)
@@ -96,7 +96,7 @@ impl Api {
     async fn call_batch(&self, body: &[u8], source: Source) -> Reply {
         match decode::<BatchRequest>(body) {
             Ok(request) => self.batch(request, source).await.map_or_else(Reply::Error, Reply::Whole),
-            Err(Malformed) => Reply::Malformed,
+            Err(Malformed(why)) => Reply::Malformed(why),
         }
     }
 
@@ -123,7 +123,8 @@ impl Api {
 
     /// The channel of this name, and its namespace.
     fn channel(&self, name: &str) -> Result<(Channel, &Arc<Namespace>), ApiError> {
-        let channel = Channel::parse(name, self.channels.max_length).map_err(|_| ApiError::BadRequest)?;
+        let channel = Channel::parse(name, self.channels.max_length);
+        let channel = channel.map_err(|error| ApiError::Invalid(error.to_string()))?;
         let namespace = self.channels.namespaces.of(&channel).map_err(|_| ApiError::UnknownChannel)?;
         Ok((channel, namespace))
     }

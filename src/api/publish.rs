@@ -80,7 +80,8 @@ impl PublishRequest {
             let text = self.data.as_deref().map_or("", RawValue::get);
             (Bytes::copy_from_slice(text.as_bytes()), Encoding::Json)
         } else {
-            let data = BASE64_STANDARD.decode(&self.b64data).map_err(|_| ApiError::BadRequest)?;
+            let data = BASE64_STANDARD.decode(&self.b64data);
+            let data = data.map_err(|error| ApiError::Invalid(format!("b64data: {error}")))?;
             (data.into(), Encoding::Protobuf)
         };
         let tags = self.tags.iter().map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -107,7 +108,7 @@ impl Api {
         source: Source,
     ) -> Result<BroadcastResult, ApiError> {
         if request.channels.is_empty() {
-            return Err(ApiError::BadRequest);
+            return Err(ApiError::Invalid("channels is empty".to_owned()));
         }
         let content = request.content()?;
         let channels = &request.channels;
@@ -130,7 +131,8 @@ impl Api {
     async fn publish_to(&self, channel: &str, content: &Content, source: Source) -> Result<PublishResult, ApiError> {
         let (channel, namespace) = self.channel(channel)?;
         let data = fitting(namespace.publication_data_format, content.encoding, content.message.data.clone());
-        let message = Outgoing { data: data.ok_or(ApiError::BadRequest)?, ..content.message.clone() };
+        let data = data.ok_or_else(|| unfit(&content.message.data, &namespace.name))?;
+        let message = Outgoing { data, ..content.message.clone() };
         let published = self.relay.publish(&channel, message, source).await;
         let position = published.map_err(|error| refusal(&channel, &error))?.position;
         Ok(position.map_or_else(PublishResult::default, |position| PublishResult {
@@ -140,10 +142,20 @@ impl Api {
     }
 }
 
+/// Data that a namespace does not take.
+fn unfit(data: &Bytes, namespace: &str) -> ApiError {
+    let why = if data.is_empty() {
+        "data is not set".to_owned()
+    } else {
+        format!("data is not what publication_data_format of namespace {namespace:?} says")
+    };
+    ApiError::Invalid(why)
+}
+
 fn refusal(channel: &Channel, error: &PublishError) -> ApiError {
     match error {
         // The caller can do better, the node cannot.
-        PublishError::TooLarge { .. } => return ApiError::BadRequest,
+        PublishError::TooLarge { .. } => return ApiError::Invalid(error.to_string()),
         PublishError::Unavailable(_) | PublishError::Refused(_) | PublishError::Unknown(_) => {}
     }
     warn!(namespace = channel.namespace(), %error, "publication of a backend not acknowledged");

@@ -16,8 +16,8 @@ pub enum Reply {
     /// The whole answer as JSON: a batch's replies stand in no result.
     Whole(Box<RawValue>),
     Error(ApiError),
-    /// The body is not the JSON that the method wants.
-    Malformed,
+    /// The body is not the JSON that the method wants, for this reason.
+    Malformed(String),
 }
 
 /// An answer as it is written: one of the two.
@@ -46,7 +46,7 @@ impl Reply {
             Self::Result(result) => json(&Envelope::from(Ok(result))),
             Self::Whole(whole) => Box::<str>::from(whole).into_boxed_bytes().into_vec().into(),
             Self::Error(error) => json(&Envelope::<()>::from(Err(error))),
-            Self::Malformed => json(&Envelope::<()>::from(Err(ApiError::BadRequest))),
+            Self::Malformed(why) => json(&Envelope::<()>::from(Err(ApiError::Invalid(why)))),
         }
     }
 
@@ -54,7 +54,7 @@ impl Reply {
     pub(super) fn noted(self, method: Method) -> Self {
         match &self {
             Self::Error(error) => debug!(method = method.name(), code = error.code(), %error, "API call refused"),
-            Self::Malformed => debug!(method = method.name(), "API call with a malformed body"),
+            Self::Malformed(why) => debug!(method = method.name(), why, "API call with a malformed body"),
             Self::Result(_) | Self::Whole(_) => {}
         }
         self

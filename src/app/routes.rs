@@ -72,7 +72,24 @@ pub(super) fn clients(
         let [posts] = rate::limited([posts], AddressLimit::Posts, transports.emulation_rate, &edge.proxies);
         streams = streams.merge(posts);
     }
-    websockets.merge(cors::shared(streams.merge(socketio), Arc::clone(&edge.origins)))
+    websockets.merge(cors::shared(streams.merge(socketio).merge(absent(settings)), Arc::clone(&edge.origins)))
+}
+
+/// Where transports would be that are switched off: whoever follows a manual there hears which option it is.
+fn absent(settings: &Settings) -> axum::Router {
+    let transports = &settings.transports;
+    let socketio = !settings.socketio.namespaces.is_empty();
+    let paths = [
+        ("/connection/http_stream", transports.http_stream.enabled, "http_stream.enabled"),
+        ("/connection/sse", transports.sse.enabled, "sse.enabled"),
+        ("/connection/uni_http_stream", transports.uni_http_stream.enabled, "uni_http_stream.enabled"),
+        ("/connection/uni_sse", transports.uni_sse.enabled, "uni_sse.enabled"),
+        ("/connection/uni_websocket", transports.uni_websocket.enabled, "uni_websocket.enabled"),
+        (SOCKETIO, socketio, "socketio.namespaces"),
+        ("/socket.io/{file}", socketio, "socketio.namespaces"),
+    ];
+    let off = paths.into_iter().filter(|(_, served, _)| !served);
+    off.fold(axum::Router::new(), |router, (path, _, option)| router.route(path, any(async || Refusal::Off(option))))
 }
 
 /// The route of Socket.IO, where it has namespaces.

@@ -211,7 +211,7 @@ async fn ask<T: for<'de> Deserialize<'de>>(bridge: &Bridge, method: &str, call: 
     let call = serde_json::to_vec(call).ok()?;
     match bridge.api.call(method, &call, Source::Bridge).await {
         Reply::Result(result) => serde_json::from_str(result.get()).ok(),
-        Reply::Whole(_) | Reply::Malformed => None,
+        Reply::Whole(_) | Reply::Malformed(_) => None,
         Reply::Error(error) => {
             debug!(method, %error, "what a server behind Redis asks could not be done");
             None

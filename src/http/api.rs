@@ -41,8 +41,8 @@ async fn call(State(edge): State<Edge>, Path(method): Path<String>, headers: Hea
     let reply = edge.api.call(&method, &body, Source::Http).await;
     let as_status = edge.transport_errors || headers.get(ERROR_MODE).is_some_and(|mode| mode == "transport");
     match reply {
-        Reply::Malformed if as_status => json(StatusCode::BAD_REQUEST, ApiError::BadRequest.to_json()),
-        Reply::Malformed => malformed(),
+        Reply::Malformed(why) if as_status => json(StatusCode::BAD_REQUEST, ApiError::Invalid(why).to_json()),
+        Reply::Malformed(_) => json(StatusCode::BAD_REQUEST, reply.into_json()),
         Reply::Error(error) if as_status => {
             let status = StatusCode::from_u16(error.status()).expect("the table holds statuses");
             json(status, error.to_json())
@@ -58,14 +58,10 @@ async fn call(State(edge): State<Edge>, Path(method): Path<String>, headers: Hea
 async fn call_legacy(State(edge): State<Edge>, body: Bytes) -> Response {
     match edge.api.call_legacy(&body, Source::Http).await {
         Some(replies) => json(StatusCode::OK, replies),
-        None => malformed(),
+        None => json(StatusCode::BAD_REQUEST, Reply::Error(ApiError::BadRequest).into_json()),
     }
 }
 
 fn json(status: StatusCode, body: Bytes) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
-}
-
-fn malformed() -> Response {
-    json(StatusCode::BAD_REQUEST, Reply::Malformed.into_json())
 }

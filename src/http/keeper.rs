@@ -6,7 +6,7 @@ use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
@@ -109,6 +109,15 @@ impl Keeper {
         in_headers(headers).is_some_and(|given| is_key(key, given))
     }
 
+    /// Why somebody is not let in, whatever was shown.
+    const fn why_not(&self) -> &'static str {
+        match (&self.key, &self.operators) {
+            (Key::Nobody, None) => "closed until http_api.key is set",
+            (_, None) => "no valid API key (X-API-Key)",
+            (_, Some(_)) => "no valid API key (X-API-Key) or operator token",
+        }
+    }
+
     /// Who shows an operator token in a request, if there is one and it is good.
     async fn operator(&self, headers: &HeaderMap) -> Option<Admitted> {
         let Operators { tokens, revocations } = &**self.operators.as_ref()?;
@@ -131,7 +140,7 @@ async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) 
         let headers = request.headers().clone();
         match keeper.operator(&headers).await {
             Some(admitted) => admitted,
-            None => return StatusCode::UNAUTHORIZED.into_response(),
+            None => return refused(StatusCode::UNAUTHORIZED, keeper.why_not().to_owned()),
         }
     };
     let needed = needed(request.uri().path());

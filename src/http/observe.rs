@@ -52,7 +52,11 @@ fn count(http: &telemetry::Http, route: Route, refusal: Refusal) {
         Refusal::Turned(Turned::NotReady) => Rejection::NotReady,
         Refusal::Turned(Turned::Draining) => Rejection::Draining,
         Refusal::Handshake(_) => Rejection::BadRequest,
-        Refusal::TooLarge { .. } | Refusal::NotFound | Refusal::MethodNotAllowed | Refusal::Plain(..) => return,
+        Refusal::TooLarge { .. }
+        | Refusal::NotFound
+        | Refusal::Off(_)
+        | Refusal::MethodNotAllowed
+        | Refusal::Plain(..) => return,
     };
     if matches!(route, Route::Connection | Route::SocketIo) {
         http.handshakes_rejected.of(rejection).increment(1);

@@ -29,6 +29,8 @@ pub enum Refusal {
         limit: usize,
     },
     NotFound,
+    /// What is there once this option says so.
+    Off(&'static str),
     MethodNotAllowed,
     Plain(StatusCode, &'static str),
 }
@@ -53,7 +55,7 @@ impl Refusal {
             Self::Turned(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Handshake(refused) => refused.status(),
             Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::NotFound | Self::Off(_) => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Plain(status, _) => status,
         }
@@ -62,6 +64,7 @@ impl Refusal {
     fn message(self) -> Cow<'static, str> {
         let message = match self {
             Self::Handshake(refused) => return refused.to_string().into(),
+            Self::Off(option) => return format!("not served here (see {option})").into(),
             Self::Origin => "this origin may not connect (see client.allowed_origins)",
             Self::RateLimited { limit, .. } => limit.message(),
             Self::Turned(Turned::Full) => "no place for another connection",

@@ -40,7 +40,7 @@ async fn a_history_that_cannot_be_read_says_why() {
     for (query, code, message) in [
         (r#"{"channel":"live:a"}"#, 108, "not available"),
         (r#"{"channel":"nowhere:a"}"#, 102, "unknown channel"),
-        (r"{}", 107, "bad request"),
+        (r"{}", 107, "bad request: channel name is empty"),
         (r#"{"channel":"chat:a","since":{"offset":0},"reverse":true}"#, 107, "bad request"),
         (r#"{"channel":"chat:a","since":{"offset":1,"epoch":"_"}}"#, 112, "unrecoverable position"),
     ] {

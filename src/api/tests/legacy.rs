@@ -24,7 +24,7 @@ async fn commands_are_answered_line_by_line() {
         r#"{"result":{}}"#,
         r#"{"result":{"presence":{}}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
-        r#"{"id":8,"error":{"code":107,"message":"bad request"}}"#,
+        r#"{"id":8,"error":{"code":107,"message":"bad request: no JSON object"}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
     ];
     assert_eq!(call(&stage, &commands.join("\n")).await.unwrap(), replies.join("\n"));

@@ -32,15 +32,24 @@ async fn a_publication_that_is_not_stored_is_answered_with_an_empty_result() {
 async fn a_call_that_makes_no_sense_is_answered_by_number() {
     let stage = Stage::set();
     for (body, code, message) in [
-        (r#"{"data":1}"#, 107, "bad request"),
-        (r#"{"channel":"chat:a"}"#, 107, "bad request"),
-        (r#"{"channel":"chat:","data":1}"#, 107, "bad request"),
-        (r#"{"channel":"chat:a","b64data":"%%"}"#, 107, "bad request"),
+        (r#"{"data":1}"#, 107, "bad request: channel name is empty"),
+        (r#"{"channel":"chat:a"}"#, 107, "bad request: data is not set"),
+        (r#"{"channel":"chat:","data":1}"#, 107, "bad request: channel name has nothing behind its namespace"),
+        (r#"{"channel":"chat:a","b64data":"%%"}"#, 107, "bad request: b64data: Invalid symbol 37, offset 0."),
         (r#"{"channel":"nowhere:a","data":1}"#, 102, "unknown channel"),
-        (r#"{"channel":"json:a","b64data":"eA=="}"#, 107, "bad request"),
-        (r#"{"channel":"object:a","data":[1]}"#, 107, "bad request"),
-        ("null", 107, "bad request"),
-        ("[1]", 107, "bad request"),
+        (
+            r#"{"channel":"json:a","b64data":"eA=="}"#,
+            107,
+            "bad request: data is not what publication_data_format of namespace \\\"json\\\" says",
+        ),
+        (
+            r#"{"channel":"object:a","data":[1]}"#,
+            107,
+            "bad request: data is not what publication_data_format of namespace \\\"object\\\" says",
+        ),
+        ("null", 107, "bad request: no JSON object"),
+        ("[1]", 107, "bad request: no JSON object"),
+        ("{\"channel\"", 107, "bad request: EOF while parsing an object at line 1 column 10"),
     ] {
         let error = format!(r#"{{"error":{{"code":{code},"message":"{message}"}}}}"#);
         assert_eq!(stage.call("publish", body).await, error, "{body}");
@@ -86,18 +95,23 @@ async fn an_older_version_is_dropped() {
 async fn a_broadcast_answers_for_each_channel_in_its_order() {
     let stage = Stage::set();
     let body = r#"{"channels":["live:a","","nowhere:a","chat:a","object:a"],"data":1}"#;
-    let bad = r#"{"error":{"code":107,"message":"bad request"}}"#;
+    let bad = |why: &str| format!(r#"{{"error":{{"code":107,"message":"bad request: {why}"}}}}"#);
+    let unfit = bad(r#"data is not what publication_data_format of namespace \"object\" says"#);
     let expected = [
         r#"{"result":{}}"#,
-        bad,
+        &bad("channel name is empty"),
         r#"{"error":{"code":102,"message":"unknown channel"}}"#,
         r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#,
-        bad,
+        &unfit,
     ];
     let expected = format!(r#"{{"result":{{"responses":[{}]}}}}"#, expected.join(","));
     assert_eq!(stage.call("broadcast", body).await, expected);
-    for body in [r#"{"data":1}"#, r#"{"channels":[],"data":1}"#, r#"{"channels":["live:a"],"b64data":"%"}"#] {
-        assert_eq!(stage.call("broadcast", body).await, bad, "{body}");
+    for (body, why) in [
+        (r#"{"data":1}"#, "channels is empty"),
+        (r#"{"channels":[],"data":1}"#, "channels is empty"),
+        (r#"{"channels":["live:a"],"b64data":"%"}"#, "b64data: Invalid symbol 37, offset 0."),
+    ] {
+        assert_eq!(stage.call("broadcast", body).await, bad(why), "{body}");
     }
 }
 
@@ -168,7 +182,8 @@ async fn an_unknown_outcome_is_told_apart_from_a_failure() {
     let away = r#"{"error":{"code":100,"message":"backplane unavailable: gone"}}"#;
     let internal = r#"{"error":{"code":100,"message":"internal server error"}}"#;
     let unknown = r#"{"error":{"code":100,"message":"outcome unknown, retry with the same idempotency_key"}}"#;
-    let bad = r#"{"error":{"code":107,"message":"bad request"}}"#;
+    let bad =
+        r#"{"error":{"code":107,"message":"bad request: publication of 2 bytes, the backplane takes at most 1"}}"#;
     for (failure, expected) in [
         (Failing(|| PublishError::Unavailable("gone".to_owned())), away),
         (Failing(|| PublishError::Refused("no".to_owned())), internal),

@@ -119,7 +119,7 @@ async fn requests_are_answered_as_over_http_and_an_empty_body_is_an_empty_object
     for (subject, body, expected) in [
         ("api.publish", r#"{"channel":"chat:a","data":1}"#, r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#),
         ("api.channels", "", r#"{"result":{"channels":{}}}"#),
-        ("api.publish", "rubbish", r#"{"error":{"code":107,"message":"bad request"}}"#),
+        ("api.publish", "rubbish", r#"{"error":{"code":107,"message":"bad request: no JSON object"}}"#),
         ("api.nonsense", "", r#"{"error":{"code":104,"message":"not found"}}"#),
         ("api.batch", r#"{"commands":[]}"#, r#"{"replies":[]}"#),
     ] {

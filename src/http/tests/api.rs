@@ -48,6 +48,7 @@ async fn keyed(path: &str, body: impl Into<Body>) -> (StatusCode, String) {
 async fn the_key_is_taken_from_three_places() {
     let apikey = format!("ApiKey {KEY}");
     let in_query = "/api/publish?api_key=a+key%20for+the+tests";
+    let refused = r#"{"error":{"code":401,"message":"no valid API key (X-API-Key)"}}"#;
     for (path, headers, admitted) in [
         ("/api/publish", vec![("X-API-Key", KEY)], true),
         (in_query, vec![], true),
@@ -61,7 +62,8 @@ async fn the_key_is_taken_from_three_places() {
         ("/api", vec![], false),
     ] {
         let (status, body) = post(path, &headers, r#"{"channel":"live:a","data":1}"#).await;
-        let expected = if admitted { (StatusCode::OK, r#"{"result":{}}"#) } else { (StatusCode::UNAUTHORIZED, "") };
+        let expected =
+            if admitted { (StatusCode::OK, r#"{"result":{}}"#) } else { (StatusCode::UNAUTHORIZED, refused) };
         assert_eq!((status, &*body), expected, "{path} {headers:?}");
     }
 }
@@ -86,7 +88,8 @@ async fn without_a_key_nobody_calls_unless_everybody_may() {
     let stage = Stage::set();
     let request = || Request::post("/api/channels?api_key=").header("X-API-Key", "").body(Body::from("{}")).unwrap();
     let keyless = HttpApi { key: None, ..stage.settings.http_api.clone() };
-    assert_eq!(answer(router(&stage, &keyless), request()).await.0, StatusCode::UNAUTHORIZED);
+    let closed = r#"{"error":{"code":401,"message":"closed until http_api.key is set"}}"#;
+    assert_eq!(answer(router(&stage, &keyless), request()).await, (StatusCode::UNAUTHORIZED, closed.to_owned()));
     let empty = HttpApi { key: Some(String::new().into()), ..keyless.clone() };
     assert_eq!(answer(router(&stage, &empty), request()).await.0, StatusCode::UNAUTHORIZED);
     let insecure = HttpApi { insecure: true, ..keyless.clone() };
@@ -162,9 +165,16 @@ async fn transport_error_mode_can_be_the_default() {
 
 #[tokio::test]
 async fn only_whole_json_objects_are_taken() {
-    let refused = (StatusCode::BAD_REQUEST, r#"{"error":{"code":107,"message":"bad request"}}"#.to_owned());
-    for body in ["", "{", "[]", "1", "{} {}", "\u{feff}{}"] {
-        assert_eq!(keyed("/api/publish", body).await, refused, "{body}");
+    for (body, why) in [
+        ("", "no JSON object"),
+        ("{", "EOF while parsing an object at line 1 column 1"),
+        ("[]", "no JSON object"),
+        ("1", "no JSON object"),
+        ("{} {}", "trailing characters at line 1 column 4"),
+        ("\u{feff}{}", "no JSON object"),
+    ] {
+        let error = format!(r#"{{"error":{{"code":107,"message":"bad request: {why}"}}}}"#);
+        assert_eq!(keyed("/api/publish", body).await, (StatusCode::BAD_REQUEST, error), "{body}");
     }
     assert_eq!(keyed("/api/publish", vec![b'{', 0xff, b'}']).await.0, StatusCode::BAD_REQUEST);
     let deep = "[".repeat(LIMIT - 100);
