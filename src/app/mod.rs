@@ -44,7 +44,7 @@ use crate::revocation::Revocations;
 use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::socketio::SocketIo;
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Pace, Telemetry};
 use crate::watch::{self, Lookout};
 
 /// What stands in the way of being ready while the backplane is away.
@@ -128,6 +128,7 @@ impl Rooms {
             pulse: Arc::clone(&base.pulse),
             watch: Arc::clone(&watch),
             telemetry: Arc::clone(telemetry),
+            unknown: Pace::default(),
         });
         let sockets = socketio(base, &services).await?;
         let api = Arc::new(Api {

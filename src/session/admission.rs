@@ -32,7 +32,12 @@ impl Services {
     pub async fn believe(&self, verifier: &Verifier, token: &str) -> Result<ConnectionGrant, TokenError> {
         let grant = verifier.connection(token).await.and_then(|grant| self.unless_revoked(grant));
         self.counted_token(grant.as_ref().err());
-        grant
+        // Tokens that are over come every day, and clients are told of them in words.
+        grant.inspect_err(|error| {
+            if !error.is_expired() && !error.is_temporary() {
+                self.tell_unknown(error);
+            }
+        })
     }
 
     /// A believed connection token, unless it is revoked.

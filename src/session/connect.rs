@@ -125,13 +125,15 @@ impl Session {
         if self.services.client.allow_anonymous_connect_without_token {
             return Ok(Identity::default());
         }
-        debug!(client = %self.id, "closing: no token, and anonymous clients are not allowed");
+        debug!(client = %self.id, "closing: no token");
+        self.services.tell_unknown("no token (client.allow_anonymous_connect_without_token is false)");
         Err(DisconnectCode::BadRequest.into())
     }
 
     async fn identify_by_token(&self, token: &str) -> Result<Identity, Failure> {
         let Some(verifier) = &self.services.connection_tokens else {
-            debug!(client = %self.id, "closing: a token was sent, and no key is configured to verify it");
+            debug!(client = %self.id, "closing: a token, and no key");
+            self.services.tell_unknown("a token was sent, and no key of client.token is configured to verify it");
             return Err(DisconnectCode::InvalidToken.into());
         };
         let grant = self.services.believe(verifier, token).await.map_err(|error| {

@@ -198,6 +198,12 @@ impl Event {
                 }
             },
             Err(error) => {
+                // While one is developed this is a misspelt name. Clients hear nothing.
+                if let RequestError::NoResponder(subject) = &error
+                    && let Some(left_out) = shared.unserved.due()
+                {
+                    warn!(subject, left_out, "nobody serves an event that a client waits to have acknowledged");
+                }
                 shared.note(&self.subject, Some(error));
                 None
             }

@@ -39,6 +39,7 @@ use crate::engineio::Layer;
 use crate::hub::Outbox;
 use crate::session::{Peer, Services};
 use crate::settings::{SocketIo as Settings, SocketIoNamespace};
+use crate::telemetry::Pace;
 
 /// What all connections share.
 pub struct SocketIo {
@@ -50,6 +51,8 @@ pub struct SocketIo {
     acks: Arc<Acks>,
     services: Arc<Services>,
     backplane: Arc<dyn Backplane>,
+    /// Of lines about events that nobody serves.
+    unserved: Pace,
 }
 
 /// The layer over this node's sessions.
@@ -67,6 +70,7 @@ impl SocketIo {
             acks: Arc::default(),
             services,
             backplane,
+            unserved: Pace::default(),
         })
     }
 }

@@ -6,16 +6,20 @@
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use axum::http::{HeaderMap, header};
+use tracing::warn;
 
 use crate::settings::OriginPattern;
+use crate::telemetry::Pace;
 
 /// The allowed origins.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Origins {
     allowed: Vec<Pattern>,
     /// Pages that come from this machine, any scheme and port. A page's *name* decides: a foreign name that resolves
     /// to loopback is not one of them.
     loopback: bool,
+    /// Of lines about pages that may not come in.
+    foreign: Pace,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -40,7 +44,7 @@ impl Origins {
             "*" => Some(Pattern::Any),
             text => Origin::parse(text.trim_end_matches('/')).map(Pattern::Of),
         });
-        Self { allowed: allowed.collect(), loopback: development }
+        Self { allowed: allowed.collect(), loopback: development, foreign: Pace::default() }
     }
 
     /// Whether a request with these headers may come in.
@@ -49,7 +53,13 @@ impl Origins {
         let mut origins = headers.get_all(header::ORIGIN).iter();
         match (origins.next(), origins.next()) {
             (None, _) => true,
-            (Some(origin), None) => origin.to_str().is_ok_and(|origin| self.allow_origin(origin)),
+            (Some(origin), None) => {
+                let allowed = origin.to_str().is_ok_and(|origin| self.allow_origin(origin));
+                if !allowed && let Some(left_out) = self.foreign.due() {
+                    warn!(?origin, left_out, "a page of this origin is not let in (client.allowed_origins)");
+                }
+                allowed
+            }
             (Some(_), Some(_)) => false,
         }
     }

@@ -2,6 +2,8 @@
 import assert from 'node:assert/strict';
 import { afterEach, beforeEach, describe, test } from 'node:test';
 import { connect } from '@nats-io/transport-node';
+import { io } from 'socket.io-client';
+import WebSocket from 'ws';
 
 import { App, NatsServer, Node, eventually } from './harness.mjs';
 
@@ -69,5 +71,65 @@ describe('a node of a cluster in development mode', { timeout: 200_000 }, () => 
     const told = lines(node, /WARN.*a call to a service failed/);
     assert.equal(told.length, 1, told.join('\n'));
     assert.match(told[0], /sum/);
+  });
+});
+
+describe('a node for those who have a token', { timeout: 120_000 }, () => {
+  const start = async (t, environment = {}) => {
+    const node = await Node.start('strict', { MIDPLANE_CLIENT__ALLOW_ANONYMOUS_CONNECT_WITHOUT_TOKEN: 'false', ...environment });
+    t.after(() => node.stop());
+    return node;
+  };
+  const told = async (node, pattern) => {
+    await eventually(`${pattern} is told`, () => lines(node, pattern).length > 0);
+    assert.equal(lines(node, pattern).length, 1, lines(node, pattern).join('\n'));
+  };
+  /** The code with which a connect is answered. */
+  const refused = (node, connect) => new Promise((resolve, reject) => {
+    const socket = new WebSocket(node.websocket);
+    socket.on('open', () => socket.send(JSON.stringify({ id: 1, connect })));
+    socket.on('close', resolve).on('error', reject);
+  });
+
+  test('says once for all of them that clients bring none', async t => {
+    const node = await start(t);
+    for (let count = 0; count < 5; count += 1) assert.equal(await refused(node, {}), 3501);
+    await told(node, /WARN.*a client is not let in: no token/);
+  });
+
+  test('says what is wrong with the tokens that they bring', async t => {
+    const node = await start(t);
+    for (let count = 0; count < 5; count += 1) assert.equal(await refused(node, { token: 'rubbish' }), 3500);
+    await told(node, /WARN.*a client is not let in: token is not a signed JWT/);
+  });
+
+  test('names the origin of pages that it does not let in, and the setting', async t => {
+    const node = await start(t);
+    for (let count = 0; count < 5; count += 1) {
+      const socket = new WebSocket(node.websocket, { origin: 'https://elsewhere.example' });
+      await assert.rejects(new Promise((resolve, reject) => socket.on('open', resolve).on('error', reject)), /403/);
+    }
+    await told(node, /WARN.*client\.allowed_origins.*https:\/\/elsewhere\.example/);
+  });
+
+  test('names the event that a client of Socket.IO waits for, and nobody serves', async t => {
+    const node = await start(t, { MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify([{ name: '/' }]), MIDPLANE_CLIENT__ALLOW_ANONYMOUS_CONNECT_WITHOUT_TOKEN: 'true' });
+    const socket = io(node.url, { forceNew: true, transports: ['websocket'] });
+    t.after(() => socket.close());
+    for (let count = 0; count < 5; count += 1) socket.emit('mesage', count, () => assert.fail('nobody can have acknowledged it'));
+    await told(node, /WARN.*nobody serves an event.*sio\._\.mesage/);
+    await eventually('all were counted', async () => (await node.metric('midplane_socketio_events_total{result="no_responder"}')) === 5);
+  });
+
+  test('names the option of what it does not serve, to whoever asks for that', async t => {
+    const node = await start(t);
+    for (const [path, option] of [
+      ['/connection/uni_http_stream', 'uni_http_stream.enabled'],
+      ['/socket.io/?EIO=4&transport=polling', 'socketio.namespaces'],
+      ['/socket.io/socket.io.js', 'socketio.namespaces'],
+    ]) {
+      const response = await fetch(node.url + path);
+      assert.deepEqual([response.status, await response.json()], [404, { error: { code: 404, message: `not served here (see ${option})` } }]);
+    }
   });
 });
