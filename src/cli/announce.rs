@@ -2,19 +2,21 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
+use std::path::Path;
 
 use midplane::http::server::here;
 use midplane::settings::{Namespace, RecoveryMode, Settings, TokenKeys};
 
-/// The lines for whoever started a node with `settings`, which listens on `address`, and for operators on `internal`.
+/// The lines for whoever started a node with `settings` (of `file`), which listens on `address`, and for operators on
+/// `internal`.
 #[must_use]
-pub fn announce(settings: &Settings, address: SocketAddr, internal: Option<SocketAddr>) -> String {
+pub fn announce(settings: &Settings, file: Option<&Path>, address: SocketAddr, internal: Option<SocketAddr>) -> String {
     let mut text = headline(settings);
     for (what, value) in facts(settings, here(address), here(internal.unwrap_or(address))) {
         let _ = writeln!(text, "  {what:<12}{value}");
     }
     text.push('\n');
-    text.push_str(&next_steps(settings, here(address)));
+    text.push_str(&next_steps(settings, file, here(address)));
     text
 }
 
@@ -31,9 +33,10 @@ fn facts(settings: &Settings, here: SocketAddr, internal: SocketAddr) -> Vec<(&'
         facts.push(("demo", format!("http://{here}/")));
     }
     facts.push(("clients", format!("ws://{here}/connection/websocket, {}", credentials(settings))));
+    facts.extend(socketio(settings, here).map(|served| ("Socket.IO", served)));
     facts.push(("server API", server_api(settings, internal)));
     if settings.console.enabled {
-        facts.push(("console", format!("http://{internal}/console")));
+        facts.push(("console", console(settings, internal)));
     }
     facts.push(("probes", format!("http://{internal}/ready, /health, /metrics")));
     facts.push(("backplane", backplane(settings)));
@@ -76,6 +79,23 @@ pub(super) fn server_api(settings: &Settings, here: SocketAddr) -> String {
     format!("http://{here}/api, {key}")
 }
 
+fn console(settings: &Settings, here: SocketAddr) -> String {
+    let api = &settings.http_api;
+    let closed = api.key.is_none() && !api.insecure && settings.console.token.is_none();
+    format!("http://{here}/console{}", if closed { ", closed until http_api.key is set" } else { "" })
+}
+
+/// Where clients of Socket.IO connect, and to which namespaces; `None` where none are declared.
+pub(super) fn socketio(settings: &Settings, here: SocketAddr) -> Option<String> {
+    let namespaces = &settings.socketio.namespaces;
+    let named = namespaces.iter().map(|namespace| match &namespace.rooms {
+        Some(rooms) => format!("{} (rooms are {})", namespace.name, rooms.name),
+        None => namespace.name.to_string(),
+    });
+    let named: Vec<_> = named.collect();
+    (!named.is_empty()).then(|| format!("http://{here}, namespaces {}", named.join(", ")))
+}
+
 pub(super) fn backplane(settings: &Settings) -> String {
     let Some(nats) = &settings.nats else {
         return "in this process: the node stands alone, history is gone when it stops".to_owned();
@@ -102,7 +122,7 @@ pub(super) fn described(namespace: &Namespace) -> String {
     format!("{}{keeps}", namespace.name)
 }
 
-fn next_steps(settings: &Settings, here: SocketAddr) -> String {
+fn next_steps(settings: &Settings, file: Option<&Path>, here: SocketAddr) -> String {
     let mut text = String::new();
     if settings.http.demo {
         let _ = writeln!(text, "Open the demo in two tabs.");
@@ -114,11 +134,11 @@ fn next_steps(settings: &Settings, here: SocketAddr) -> String {
         let _ = writeln!(text, "  curl http://{here}/api/publish -H 'content-type: application/json' -d '{data}'");
     }
     if settings.client.token.as_ref().is_some_and(|keys| keys.hmac_secret.is_some()) {
-        let _ = writeln!(text, "Make a token: midplane token --user ada");
+        let file = file.map(|file| format!(" --config {}", file.display())).unwrap_or_default();
+        let _ = writeln!(text, "Make a token: midplane token --user ada{file}");
     }
     if settings.development {
-        let _ =
-            writeln!(text, "Make it serve others: set JWT_SECRET; midplane settings --defaults shows every option.");
+        let _ = writeln!(text, "Make it serve others: README.md, \"Before you go live\".");
     }
     text
 }
@@ -148,9 +168,9 @@ mod tests {
 Open the demo in two tabs.
 Publish to it from a shell:
   curl http://127.0.0.1:8000/api/publish -H 'content-type: application/json' -d '{"channel":"chat:lobby","data":{"text":"hello"}}'
-Make it serve others: set JWT_SECRET; midplane settings --defaults shows every option.
+Make it serve others: README.md, "Before you go live".
 "#;
-        assert_eq!(announce(&settings, "127.0.0.1:8000".parse().unwrap(), None), expected);
+        assert_eq!(announce(&settings, None, "127.0.0.1:8000".parse().unwrap(), None), expected);
     }
 
     #[test]
@@ -166,6 +186,10 @@ Make it serve others: set JWT_SECRET; midplane settings --defaults shows every o
             jwks_public_endpoint = "https://keys.example/jwks"
             [http_api]
             key = "0123456789abcdef"
+            [[channel.namespaces]]
+            name = "chat"
+            [socketio]
+            namespaces = [{ name = "/", rooms = "chat" }, { name = "/admin" }]
             [nats]
             servers = ["nats://me:pw@nats-1:4222", "nats-2"]
             "#,
@@ -174,14 +198,22 @@ Make it serve others: set JWT_SECRET; midplane settings --defaults shows every o
         let expected = r#"midplane 0.1.0, gateway-1
 
   clients     ws://127.0.0.1:3001/connection/websocket, with a token (HMAC), a token (JWKS)
+  Socket.IO   http://127.0.0.1:3001, namespaces / (rooms are chat), /admin
   server API  http://127.0.0.1:3001/api, key in X-API-Key
   console     http://127.0.0.1:3001/console
   probes      http://127.0.0.1:3001/ready, /health, /metrics
   backplane   NATS at nats-1:4222, nats-2:4222, subjects below "midplane"
-  channels    no namespaces
+  channels    namespaces chat
 
-Make a token: midplane token --user ada
+Make a token: midplane token --user ada --config live.toml
 "#;
-        assert_eq!(announce(&settings, "0.0.0.0:3001".parse().unwrap(), None), expected);
+        assert_eq!(announce(&settings, Some(Path::new("live.toml")), "0.0.0.0:3001".parse().unwrap(), None), expected);
+    }
+    #[test]
+    fn a_console_that_nobody_can_enter_says_what_is_missing() {
+        let settings =
+            Settings::from_toml("client.token.hmac_secret_key = \"0123456789abcdef0123456789abcdef\"").unwrap();
+        let said = announce(&settings, None, "127.0.0.1:8000".parse().unwrap(), None);
+        assert!(said.contains("/console, closed until http_api.key is set\n"), "{said}");
     }
 }

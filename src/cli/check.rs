@@ -21,6 +21,9 @@ pub(super) fn summary(settings: &Settings) -> String {
     line("node", settings.node.name.clone());
     line("listens", format!("{}, {reach}", settings.http.bind));
     line("clients", announce::credentials(settings));
+    if let Some(served) = announce::socketio(settings, settings.http.bind) {
+        line("Socket.IO", served);
+    }
     line("server API", announce::server_api(settings, settings.http.internal_bind.unwrap_or(settings.http.bind)));
     line("backplane", announce::backplane(settings));
     for (name, endpoint) in hooks(&settings.hooks) {
@@ -104,6 +107,11 @@ mod tests {
             force_recovery = true
             allow_subscribe_for_client = true
             publish_proxy_enabled = true
+            [[socketio.namespaces]]
+            name = "/"
+            rooms = "chat"
+            join = ["lobby"]
+            relay = { message = "loby" }
             "#,
         )
         .unwrap();
@@ -112,11 +120,13 @@ midplane: settings are in order
   node        gateway-1
   listens     127.0.0.1:8000, this machine only
   clients     with a token (HMAC)
+  Socket.IO   http://127.0.0.1:8000, namespaces / (rooms are chat)
   server API  http://127.0.0.1:8000/api, closed until http_api.key is set
   backplane   in this process: the node stands alone, history is gone when it stops
   hook        publish asks https://backend.example:444/publish
   namespace   chat (recovery), the last 100 of 5m, clients may subscribe, publish if the hook says so
   note        no browser can connect: client.allowed_origins (or FRONTEND_URL) is not set
+  note        relay of socketio namespace \"/\" sends to the room \"loby\", which neither join nor may_join names: who is not in it by token or backend reaches nobody
 ";
         assert_eq!(summary(&settings), expected);
     }

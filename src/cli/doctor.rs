@@ -44,8 +44,10 @@ impl Doctor {
             token: self.token.clone().or_else(|| Token::of("midplane-doctor", TOKEN_FOR).make(&settings).ok()),
         };
         if self.proxy.is_some() && !self.json {
-            let _ =
-                writeln!(io::stderr(), "midplane: holding a socket through the proxy for two pings, up to a minute");
+            let _ = writeln!(
+                io::stderr(),
+                "midplane: trying the proxy; a socket that it lets through is held for two pings, up to a minute"
+            );
         }
         let report = doctor::examine(&settings, &circumstances).await;
         let printed = super::print(&if self.json { report.to_json() } else { report.to_text() });

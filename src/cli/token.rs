@@ -53,7 +53,9 @@ impl Token {
             None => client.token.as_ref(),
         };
         let Some((keys, secret)) = keys.and_then(|keys| keys.hmac_secret.as_ref().map(|secret| (keys, secret))) else {
-            bail!("no HMAC secret to sign with: set JWT_SECRET (client.token.hmac_secret_key)");
+            bail!(
+                "no HMAC secret to sign with: set JWT_SECRET (client.token.hmac_secret_key), or name the node's file by --config"
+            );
         };
         let ttl = (!self.ttl.is_zero()).then_some(self.ttl);
         hmac_connection_token(secret, &self.user, ttl, self.claims(keys)).context("make a token")

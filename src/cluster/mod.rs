@@ -82,8 +82,8 @@ pub struct Member {
     pub load: Option<Load>,
     /// Whether it takes clients, as it told last: not before it was heard.
     pub ready: bool,
-    /// Since when there was no sign of life of it.
-    pub silent_for: Duration,
+    /// How long ago its last sign of life was; `None` where this node has seen none.
+    pub silent_for: Option<Duration>,
 }
 
 impl Member {
@@ -278,7 +278,7 @@ impl Cluster {
                 entry: known.entry.clone(),
                 load: if own { Some(load.clone()) } else { known.load.clone() },
                 ready: if own { ready } else { known.ready },
-                silent_for: known.silent_for(now),
+                silent_for: known.last_seen(now),
             }
         });
         members.collect()

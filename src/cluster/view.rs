@@ -27,6 +27,8 @@ pub(super) struct Known {
     /// The last sign of life of this incarnation: a heartbeat, or that it wrote its entry. Two ways, so that one which is
     /// blocked makes nobody dead.
     sign: Instant,
+    /// The same, where this node has seen one: what it was told of when it came may be long over.
+    seen: Option<Instant>,
     pub(super) load: Option<Load>,
     /// It takes clients, as its last heartbeat said.
     pub(super) ready: bool,
@@ -49,6 +51,11 @@ pub(super) enum Heard {
 impl Known {
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
         now.saturating_duration_since(self.sign)
+    }
+
+    /// How long ago its last sign of life was, where this node has seen any.
+    pub(super) fn last_seen(&self, now: Instant) -> Option<Duration> {
+        self.seen.map(|seen| now.saturating_duration_since(seen))
     }
 }
 
@@ -73,7 +80,8 @@ impl View {
             Some(known) if revision <= known.revision => return false,
             Some(known) => known.update(entry, revision, now),
             None => {
-                let known = Known { entry, revision, sign: now, load: None, ready: false, debts_since: now };
+                let known =
+                    Known { entry, revision, sign: now, seen: None, load: None, ready: false, debts_since: now };
                 self.nodes.insert(known.entry.name.clone(), known);
             }
         }
@@ -119,6 +127,7 @@ impl View {
             std::cmp::Ordering::Equal => {
                 let silence = known.silent_for(now);
                 known.sign = known.sign.max(now);
+                known.seen = Some(now);
                 known.load = Some(beat.load.clone());
                 let turned = std::mem::replace(&mut known.ready, beat.ready) != beat.ready;
                 Heard::Known { silence, agrees: beat.state == known.entry.state, turned }
@@ -199,6 +208,7 @@ impl Known {
         // Others change an entry too, but then its debts, or it is not alive any more.
         if entry.incarnation != self.entry.incarnation || entry.debts == self.entry.debts {
             self.sign = self.sign.max(now);
+            self.seen = Some(now);
         }
         self.entry = entry;
         self.revision = revision;

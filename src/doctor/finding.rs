@@ -92,9 +92,9 @@ impl Report {
                 let _ = writeln!(text, "{:<21} -> {advice}", "");
             }
         }
-        let [failed, warnings, skipped, ok] =
+        let [failed, warned, skipped, ok] =
             [Verdict::Failed, Verdict::Warning, Verdict::Skipped, Verdict::Ok].map(|verdict| self.count(verdict));
-        let _ = writeln!(text, "\n{failed} failed, {warnings} warnings, {ok} ok, {skipped} skipped");
+        let _ = writeln!(text, "\n{failed} failed, {warned} warned, {ok} ok, {skipped} skipped");
         text
     }
 

@@ -137,7 +137,7 @@ fn fraction(usage: Usage) -> f64 {
 fn replicas(options: &Nats, servers: usize) -> Option<Finding> {
     const ABOUT: &str = "replicas";
     let wanted = options.replicas;
-    let found = format!("nats.replicas = {wanted}, and {servers} servers are seen");
+    let found = format!("nats.replicas = {wanted}, servers seen: {servers}");
     Some(match (wanted, servers) {
         (_, 0) => return None,
         (wanted, servers) if wanted > servers => {

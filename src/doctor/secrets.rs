@@ -34,7 +34,7 @@ pub(super) fn kept(settings: &Settings, files: &[(String, PathBuf)]) -> Vec<Find
     if findings.is_empty() {
         let found = match (secrets.len(), files.len()) {
             (0, 0) => "none are set".to_owned(),
-            (secrets, files) => format!("{secrets} are set, long and different; {files} files, closed to others"),
+            (secrets, files) => format!("set, long and different: {secrets}; files closed to others: {files}"),
         };
         findings.push(Finding::ok(ABOUT, found));
     }

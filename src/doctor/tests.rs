@@ -18,7 +18,7 @@ warning  secrets      http_api.key has 6 bytes, fewer than 32
                       -> make one
 skipped  NATS         not used
 
-0 failed, 1 warnings, 1 ok, 1 skipped
+0 failed, 1 warned, 1 ok, 1 skipped
 ";
     assert_eq!(report().to_text(), expected);
     assert!(report().is_well());

@@ -66,8 +66,8 @@ pub struct NodeReport {
     figures: Figures,
     /// Milliseconds.
     uptime: u64,
-    /// Milliseconds since the last sign of life.
-    silent_for: u64,
+    /// Milliseconds since the last sign of life; `null` where this node has seen none.
+    silent_for: Option<u64>,
 }
 
 /// What is said of a node, whoever asks for it.
@@ -186,7 +186,7 @@ impl From<Member> for NodeReport {
             connections: load.work.clients,
             figures,
             uptime: load.uptime * 1000,
-            silent_for: member.silent_for.as_millis() as u64,
+            silent_for: member.silent_for.map(|silence| silence.as_millis() as u64),
         }
     }
 }

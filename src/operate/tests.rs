@@ -37,7 +37,7 @@ fn member(clients: u64, capacity: Option<u64>, cpu: f64, processors: usize) -> M
     };
     let work = Work { clients, ..Work::default() };
     let load = Load { work, cpu, processors, ..Load::default() };
-    Member { entry, load: Some(load), ready: true, silent_for: Duration::ZERO }
+    Member { entry, load: Some(load), ready: true, silent_for: Some(Duration::ZERO) }
 }
 
 fn used(connections: f64, processors: f64) -> Saturation {

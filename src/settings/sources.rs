@@ -81,7 +81,17 @@ fn placed(text: &str) -> Option<String> {
     let before = text.get(..error.span()?.start)?;
     let line = before.lines().count();
     let option = before.lines().next_back()?.split_once('=')?.0.trim();
-    Some(format!("line {line}, {option}: {}", error.message()))
+    let value = text.lines().nth(line - 1)?.split_once('=')?.1.trim();
+    // The value is not shown: it may be a secret.
+    let missing = is_bare_text(value) && !error.message().contains("quote");
+    let hint = if missing { " (put a text in quotes)" } else { "" };
+    Some(format!("line {line}, {option}: {}{hint}", error.message()))
+}
+
+/// Whether a value looks like a text without quotes: there are letters or dots in it, and nothing that TOML begins one with.
+fn is_bare_text(value: &str) -> bool {
+    let is_text = |c: char| c.is_alphabetic() || matches!(c, '.' | ':' | '/');
+    !value.starts_with(['"', '\'', '[', '{']) && value.contains(is_text)
 }
 
 fn compiled_in(toml: &'static str) -> File<config::FileSourceString, FileFormat> {

@@ -64,6 +64,9 @@ fn sorted(table: &Table) -> Vec<(&String, &Value)> {
 }
 
 fn nearest<'a>(key: &str, known: &'a Table) -> Option<&'a str> {
+    // A letter more, less or another is much of a short name.
+    let is_slip = |known: &str| key.len() > 2 && strsim::damerau_levenshtein(key, known) == 1;
     let rated = known.keys().map(|known| (strsim::jaro_winkler(key, known), known.as_str()));
-    rated.filter(|(likeness, _)| *likeness > 0.85).max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
+    let like = rated.filter(|(likeness, known)| *likeness > 0.85 || is_slip(known));
+    like.max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, known)| known)
 }

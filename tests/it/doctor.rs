@@ -214,7 +214,7 @@ async fn looking_leaves_a_cluster_that_serves_as_it_was() {
     said.is("streams", "ok", "7 are there");
     said.is("clock", "ok", "give or take");
     said.is("JetStream", "ok", "streams 7 of no limit, consumers 0 of no limit");
-    said.is("replicas", "ok", "nats.replicas = 1, and 1 servers are seen");
+    said.is("replicas", "ok", "nats.replicas = 1, servers seen: 1");
     said.is("permissions", "ok", "are permitted");
     assert_eq!(said.code, 0, "{}", said.text);
     assert!(!node.log().contains("WARN") && !node.log().contains("ERROR"), "{}", node.log());
@@ -229,14 +229,14 @@ async fn copies_are_weighed_against_the_servers_there_are() {
     let urls: Vec<_> = cluster.urls().iter().map(ToString::to_string).collect();
     let with = |copies: &str| [("NATS_URL", urls.join(",")), ("MIDPLANE_NATS__REPLICAS", copies.to_owned())];
     let said = doctor(&with("3")).await;
-    said.is("replicas", "ok", "nats.replicas = 3, and 3 servers are seen");
+    said.is("replicas", "ok", "nats.replicas = 3, servers seen: 3");
     assert_eq!(said.about("NATS").len(), 3, "{}", said.text);
     doctor(&with("5")).await.is("replicas", "failed", "nats.replicas = 5, and 3 servers");
     doctor(&with("1")).await.is("replicas", "warning", "nats.replicas = 1, and 3 servers");
     cluster.servers[2].kill();
     let said = doctor(&with("3")).await;
     said.is("NATS", "warning", "is not reached");
-    said.is("replicas", "failed", "and 2 servers are seen");
+    said.is("replicas", "failed", "servers seen: 2");
 }
 
 #[tokio::test]

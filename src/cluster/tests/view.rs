@@ -67,6 +67,17 @@ async fn who_is_silent_for_too_long_is_overdue_and_who_is_heard_is_not() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn how_long_somebody_is_silent_is_known_only_of_who_was_heard() {
+    let mut view = view_of(&["a", "b"]);
+    seconds(3).await;
+    view.heard(&beat("b", 1), Instant::now());
+    seconds(2).await;
+    view.forgive(&timing(), Instant::now());
+    let silence = |name: &str| view.get(name).and_then(|known| known.last_seen(Instant::now()));
+    assert_eq!((silence("a"), silence("b")), (None, Some(Duration::from_secs(2))));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_only_peer_is_dead_in_time_and_all_of_several_have_twice_the_time() {
     let pair = view_of(&["me", "ada"]);
     let three = view_of(&["me", "ada", "bob"]);

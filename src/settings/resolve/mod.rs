@@ -180,6 +180,7 @@ fn notes(settings: &Settings) -> Vec<String> {
     if settings.http_api.insecure && !api_at.ip().is_loopback() {
         notes.push("whoever reaches the port may publish everything: http_api.insecure = true".to_owned());
     }
+    notes.extend(settings.socketio.namespaces.iter().flat_map(|namespace| socketio::stray_relays(namespace)));
     notes
 }
 

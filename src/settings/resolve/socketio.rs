@@ -161,6 +161,20 @@ fn check_rooms(section: &Section<'_>, options: &Options, rooms: bool, max_length
     }
 }
 
+/// Rules of a namespace that send events to a room that no other rule leads into, though others lead somewhere.
+pub(super) fn stray_relays(namespace: &SocketIoNamespace) -> impl Iterator<Item = String> {
+    let SocketIoNamespace { name, join, may_join, may_join_claim, relay, .. } = namespace;
+    let open = may_join_claim.is_some() || (join.is_empty() && may_join.is_empty());
+    let named = relay.values().filter_map(|rule| rule.room("", None)).filter(move |_| !open);
+    let stray = named.filter(|room| !join.contains(room) && !may_join.iter().any(|rule| rule.allows(room, "")));
+    stray.map(move |room| {
+        format!(
+            "relay of socketio namespace {name:?} sends to the room {room:?}, which neither join nor may_join names: \
+             who is not in it by token or backend reaches nobody"
+        )
+    })
+}
+
 fn name(section: &Section<'_>) -> String {
     let name = section.value("name").map(|value| match &value.kind {
         ValueKind::String(name) => name.clone(),

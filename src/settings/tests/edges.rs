@@ -89,6 +89,19 @@ fn a_number_that_is_too_large_names_its_option() {
 }
 
 #[test]
+fn quotes_that_are_missing_are_named() {
+    for (toml, place) in [
+        ("http.bind = 0.0.0.0:8010", "line 1, http.bind"),
+        ("[log]\nlevel = debug", "line 2, level"),
+        ("node.name = gateway-1", "line 1, node.name"),
+    ] {
+        let refused = refused(Settings::from_toml(toml));
+        let named = refused.starts_with(&format!("settings: {place}: ")) && refused.contains("quote");
+        assert!(named, "{refused}");
+    }
+}
+
+#[test]
 fn a_header_that_is_none_is_refused_without_its_value() {
     for (name, value) in [("X Key", "k"), ("X-Key", "a\\r\\nb"), ("", "k")] {
         let toml =

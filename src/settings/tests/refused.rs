@@ -37,6 +37,7 @@ fn what_is_wrong_names_its_key_and_what_would_be_right() {
     let with_secret = format!("[client.token]\nhmac_secret_key = \"{SECRET}\"\n");
     for (toml, expected) in [
         ("[http]\nbnd = \"127.0.0.1:1\"", "http.bnd: no such option (did you mean \"bind\"?)"),
+        ("http_api.kee = \"k\"", "http_api.kee: no such option (did you mean \"key\"?)"),
         ("[reddis]\nx = 1", "reddis: no such option (see midplane settings --defaults)"),
         ("http = 5", "http = 5: not a table of options"),
         ("[http]\nbind = \"8000\"", "http.bind = \"8000\": not an address with a port (try \"127.0.0.1:8000\")"),

@@ -1,6 +1,7 @@
 //! Why a stream cannot be used.
 
 use std::fmt;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -16,7 +17,18 @@ pub struct Difference {
 
 impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} is {}, should be {}", self.field, self.has, self.wants)
+        write!(f, "{} is {}, should be {}", self.field, self.shown(&self.has), self.shown(&self.wants))
+    }
+}
+
+impl Difference {
+    /// A value for people: what NATS counts in nanoseconds is a duration.
+    fn shown(&self, value: &Value) -> String {
+        let is_duration = matches!(&*self.field, "max_age" | "duplicate_window" | "subject_delete_marker_ttl");
+        match value.as_u64().filter(|_| is_duration) {
+            Some(nanos) => humantime::format_duration(Duration::from_nanos(nanos)).to_string(),
+            None => value.to_string(),
+        }
     }
 }
 
@@ -55,4 +67,20 @@ impl StreamError {
 /// Several of them on one line.
 pub fn list(differences: &[Difference]) -> String {
     differences.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_difference_is_told_in_units_that_people_read() {
+        let difference = |field: &str, has, wants| Difference { field: field.to_owned(), has, wants }.to_string();
+        let hour = 3_600_000_000_000_u64;
+        assert_eq!(difference("max_age", json!(hour), json!(720 * hour)), "max_age is 1h, should be 30days");
+        assert_eq!(difference("num_replicas", json!(1), json!(3)), "num_replicas is 1, should be 3");
+        assert_eq!(difference("max_age", Value::Null, json!(0)), "max_age is null, should be 0s");
+    }
 }
