@@ -77,13 +77,17 @@ impl App {
     ///
     /// # Errors
     /// When the backplane refuses, a key cannot be used, or the address cannot be had.
-    pub async fn build(settings: Settings) -> anyhow::Result<Self> {
-        let base = Box::pin(Base::lay(settings)).await?;
-        match Box::pin(Rooms::build(&base)).await {
-            Ok(rooms) => Ok(Self { base, rooms }),
-            Err(error) => {
-                base.abandon().await;
-                Err(error)
+    pub fn build(settings: Settings) -> impl Future<Output = anyhow::Result<Self>> {
+        // Boxed before the first await: settings are large, and whoever builds a node would carry them twice.
+        let laying = Box::pin(Base::lay(settings));
+        async move {
+            let base = laying.await?;
+            match Box::pin(Rooms::build(&base)).await {
+                Ok(rooms) => Ok(Self { base, rooms }),
+                Err(error) => {
+                    base.abandon().await;
+                    Err(error)
+                }
             }
         }
     }

@@ -29,3 +29,26 @@ fn some_namespaces_can_be_bridged_and_the_short_names_set_it() {
     assert_eq!((redis.servers.len(), &*redis.key_prefix), (2, "app"));
     assert_eq!(redis.namespaces.iter().map(|name| &**name).collect::<Vec<_>>(), ["/admin"]);
 }
+
+#[test]
+fn what_is_wrong_with_a_bridge_names_its_key() {
+    let with_secret = format!("[client.token]\nhmac_secret_key = \"{SECRET}\"\n");
+    for (toml, expected) in [
+        (
+            "[redis]\nservers = [\"nats://a:1\"]",
+            "redis.servers = [\"nats://a:1\"]: not the address of a Redis server (try \"redis://127.0.0.1:6379\")",
+        ),
+        ("[redis]\nusername = \"me\"", "redis.username = \"me\": set without redis.password"),
+        (
+            "[redis]\nservers = [\"redis://:pw@a:1\"]\npassword = \"pw\"",
+            "redis.password = \"***\": a second one, beside that in redis.servers",
+        ),
+        ("[redis]\nnamespaces = [\"/x\"]", "redis.namespaces = [\"/x\"]: \"/x\" is not one of socketio.namespaces"),
+        (
+            "[redis]\nkey_prefix = \"a\\nb\"",
+            "redis.key_prefix = \"a\\nb\": not the beginning of a channel's name (try \"socket.io\")",
+        ),
+    ] {
+        assert_eq!(refused(Settings::from_toml(&format!("{toml}\n{with_secret}"))), expected, "{toml}");
+    }
+}
