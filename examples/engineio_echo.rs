@@ -13,7 +13,7 @@ use midplane::backplane::embedded::Embedded;
 use midplane::backplane::feed;
 use midplane::engineio::{CloseReason, Engine, Handler, Handover, Layer, Options};
 use midplane::http::engineio::Answers;
-use midplane::http::{self, Edge, Server};
+use midplane::http::{self, Bounds, Edge, Server};
 use midplane::hub::{Connections, Order, Outbox, Pulse, Turnstile};
 use midplane::protocol::Channel;
 use midplane::protocol::socketio::{EnginePacket, Message};
@@ -102,7 +102,7 @@ async fn main() -> anyhow::Result<()> {
     let connects = Turnstile::new(64, 64, Duration::from_secs(5));
     let edge = Edge::new(&settings, Arc::new(connects));
     let routes = http::engineio::routes("/engine.io/", &edge, &engine, &Arc::new(EchoLayer), None, &Answers::default());
-    let server = Server::bind("127.0.0.1:0".parse()?, Duration::from_secs(10))?;
+    let server = Server::bind("127.0.0.1:0".parse()?, Bounds::from(&settings.http), &telemetry)?;
     writeln!(std::io::stdout(), "http://{}", server.address())?;
     server.serve(http::compose([routes], &telemetry), pending()).await;
     Ok(())

@@ -78,6 +78,12 @@ def rows():
             width=6,
         ),
         graph(
+            "HTTP connections cut",
+            "unread: the client read nothing of an answer for http.write_timeout. displaced: it had asked for nothing longest, and all places were taken.",
+            [("{{reason}}", rate("midplane_http_connections_cut_total", "reason"))],
+            "ops",
+        ),
+        graph(
             "Connections and limit",
             "Of each node.",
             [
@@ -196,7 +202,7 @@ def rows():
         ),
         graph(
             "Sessions that change to a WebSocket",
-            "What became of the WebSockets. failed, timeout: the session goes on by long-polling.",
+            "What became of the WebSockets. failed, timeout: the session goes on by long-polling. surplus: it had another.",
             [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],
             "ops",
             width=12,

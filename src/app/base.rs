@@ -47,9 +47,9 @@ pub(super) struct Base {
 impl Base {
     /// Binds the address, opens the backplane, and joins.
     pub(super) async fn lay(settings: Settings) -> anyhow::Result<Self> {
-        let doors = Doors::bind(&settings.http)?;
         let namespaces = &settings.channel.namespaces;
         let telemetry = Telemetry::new(namespaces);
+        let doors = Doors::bind(&settings.http, &telemetry)?;
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
         let (sender, feeds) = feed::open(partitions);
         let readiness = Arc::new(Readiness::default());

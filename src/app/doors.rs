@@ -2,15 +2,16 @@
 
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::time::Duration;
+use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 use tokio_util::sync::CancellationToken;
 
 use super::routes::Served;
-use crate::http::Server;
+use crate::http::{Bounds, Server};
 use crate::settings::Http;
+use crate::telemetry::Telemetry;
 
 /// The listener of clients, and that of operators and backends, where they do not come to the first.
 pub(super) struct Doors {
@@ -25,10 +26,11 @@ pub(super) struct Open {
 }
 
 impl Doors {
-    pub(super) fn bind(http: &Http) -> anyhow::Result<Self> {
+    pub(super) fn bind(http: &Http, telemetry: &Arc<Telemetry>) -> anyhow::Result<Self> {
+        let listen = |key, at, hint| listen(key, at, Bounds::from(http), telemetry, hint);
         let another = format!(" (PORT={} takes another port)", http.bind.port().wrapping_add(1));
-        let public = listen("http.bind", http.bind, http.header_timeout, &another)?;
-        let internal = http.internal_bind.map(|at| listen("http.internal_bind", at, http.header_timeout, ""));
+        let public = listen("http.bind", http.bind, another.as_str())?;
+        let internal = http.internal_bind.map(|at| listen("http.internal_bind", at, ""));
         let internal = internal.transpose()?;
         Ok(Self { public, internal })
     }
@@ -69,8 +71,8 @@ impl Open {
 }
 
 /// A listener at `at`, as `key` says; `hint` is what helps where another process was faster.
-fn listen(key: &str, at: SocketAddr, header_timeout: Duration, hint: &str) -> anyhow::Result<Server> {
-    Server::bind(at, header_timeout).map_err(|error| {
+fn listen(key: &str, at: SocketAddr, bounds: Bounds, telemetry: &Arc<Telemetry>, hint: &str) -> anyhow::Result<Server> {
+    Server::bind(at, bounds, telemetry).map_err(|error| {
         let taken = error.kind() == std::io::ErrorKind::AddrInUse;
         let why = if taken { format!(", taken by another process{hint}") } else { String::new() };
         anyhow::Error::new(error).context(format!("{key} = {at}{why}"))

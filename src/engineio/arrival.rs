@@ -74,7 +74,10 @@ impl Engine {
         wire: RawWire,
         claim: Option<Claim>,
     ) {
-        let Some(claim) = claim else { return probe::close(transport, wire).await };
+        let Some(claim) = claim else {
+            self.telemetry.clients.upgrades.of(Upgrade::Surplus).increment(1);
+            return probe::close(transport, wire);
+        };
         let trial = probe::attempt(&mut transport, &wire, claim.probed());
         let outcome = match timeout(self.options.upgrade_timeout, trial).await {
             Ok(true) => Upgrade::Done,
@@ -85,7 +88,7 @@ impl Engine {
         if outcome != Upgrade::Done {
             // Another may try from here on.
             drop(claim);
-            return probe::close(transport, wire).await;
+            return probe::close(transport, wire);
         }
         let outbox = self.outbox();
         let _arrived = self.arrivals.enter(claim.session(), &outbox);
@@ -109,7 +112,7 @@ impl Engine {
                     Failed::Here(why) => debug!("a session could not go on with its WebSocket: {why}"),
                 }
                 outbox.abandon();
-                probe::close(transport, wire).await;
+                probe::close(transport, wire);
             }
         }
     }

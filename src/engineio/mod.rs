@@ -52,7 +52,7 @@ use crate::protocol::centrifuge::Format;
 use crate::protocol::socketio::{Handshake, Sid};
 use crate::session::Peer;
 use crate::socket::{RawTransport, RawWire};
-use crate::telemetry::Telemetry;
+use crate::telemetry::{Telemetry, Upgrade};
 
 /// How sessions are held.
 #[derive(Debug, Clone)]
@@ -156,8 +156,13 @@ impl Engine {
     /// Lets a WebSocket show that it can be `candidate`'s transport, and hands it over then. One that is no candidate is
     /// closed.
     pub async fn probe(self: Arc<Self>, transport: RawTransport, wire: RawWire, candidate: Option<Candidate>) {
-        let Some(candidate) = candidate else { return probe::close(transport, wire).await };
-        let outcome = probe::run(transport, wire, candidate, self.options.upgrade_timeout).await;
+        let outcome = match candidate {
+            Some(candidate) => probe::run(transport, wire, candidate, self.options.upgrade_timeout).await,
+            None => {
+                probe::close(transport, wire);
+                Upgrade::Surplus
+            }
+        };
         self.telemetry.clients.upgrades.of(outcome).increment(1);
     }
 

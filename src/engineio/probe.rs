@@ -16,8 +16,6 @@ use crate::socket::{RawTransport, RawWire};
 use crate::telemetry::Upgrade;
 
 const PROBE: &[u8] = b"probe";
-/// How long a client may take to answer our close.
-const FAREWELL: Duration = Duration::from_secs(5);
 
 /// Runs until the session has taken the WebSocket, or it is closed.
 pub(super) async fn run(mut transport: RawTransport, wire: RawWire, candidate: Candidate, within: Duration) -> Upgrade {
@@ -40,16 +38,15 @@ pub(super) async fn run(mut transport: RawTransport, wire: RawWire, candidate: C
     debug!(?outcome, "a WebSocket did not become a session's transport");
     // Another may try from here on.
     drop(candidate);
-    close(transport, wire).await;
+    close(transport, wire);
     outcome
 }
 
-/// Closes a WebSocket that is of no use.
-pub(super) async fn close(mut transport: RawTransport, wire: RawWire) {
+/// Closes a WebSocket that is of no use, without waiting for its client's answer: only one that a session may take has a
+/// place among connections, its session's.
+pub(super) fn close(transport: RawTransport, wire: RawWire) {
     let _ = wire.try_write_vectored(&[IoSlice::new(&close_frame(1000, ""))]);
-    drop(wire);
-    let farewell = std::future::poll_fn(|cx| transport.poll_farewell(cx));
-    let _ = timeout(FAREWELL, farewell).await;
+    drop((transport, wire));
 }
 
 /// Whether the client says everything that it has to. `probed` tells the session that the WebSocket works.

@@ -19,6 +19,7 @@ use crate::engineio::{Engine, Layer, Refused, Way};
 use crate::http::connection::{self, Edge};
 use crate::http::gzip;
 use crate::http::limits::{AddressLimit, body, rate};
+use crate::http::places;
 use crate::http::refusal::Refusal;
 use crate::protocol::centrifuge::Format;
 use crate::protocol::socketio::Sid;
@@ -52,8 +53,8 @@ struct Service<L> {
     answers: Answers,
 }
 
-/// The route at `path`, which ends with a slash; without that it is the same. Handshakes have the rate of `edge`, requests
-/// that bring packets `posts`.
+/// The route at `path`, which ends with a slash; without that it is the same. Handshakes have the rate of `edge`, WebSockets
+/// for sessions on long-polling the same once more, and requests that bring packets `posts`.
 pub fn routes<L: Layer>(
     path: &str,
     edge: &Arc<Edge>,
@@ -76,6 +77,8 @@ pub fn routes<L: Layer>(
         })
     };
     let [opening] = connection::limited(edge, [served(service())]);
+    // Buckets of its own: else an address had only half as many sessions.
+    let [upgrading] = connection::limited(edge, [served(service())]);
     let [posting] = rate::limited([served(service())], AddressLimit::Posts, posts, &edge.proxies);
     let polling = served(service());
     let handler = move |request: Request| {
@@ -83,6 +86,7 @@ pub fn routes<L: Layer>(
         let router = match (session, request.method()) {
             (false, _) => opening.clone(),
             (true, &Method::POST) => posting.clone(),
+            (true, _) if is_upgrade(request.headers()) => upgrading.clone(),
             (true, _) => polling.clone(),
         };
         async move { router.oneshot(request).await.unwrap_or_else(|never: Infallible| match never {}) }
@@ -159,8 +163,8 @@ impl<L: Layer> Service<L> {
         }
     }
 
-    /// A WebSocket for a session on long-polling. One too many is accepted and closed: the session must not hear of it.
-    /// One of another node takes the session here with it.
+    /// A WebSocket for a session on long-polling. One too many is accepted, as the protocol has it, and closed at once: the
+    /// session must not hear of it. One of another node takes the session here with it.
     async fn take_over(&self, head: &mut Parts, way: &Way) -> Result<Response, Fault> {
         let upgrade = Upgrade::of(head, None).map_err(|refused| Fault::Turned(Refusal::Handshake(refused)))?;
         let engine = Arc::clone(&self.engine);
@@ -187,7 +191,7 @@ impl<L: Layer> Service<L> {
     async fn request(&self, head: &Parts, body: Body, way: &Way) -> Result<Response, Fault> {
         match head.method {
             Method::GET => {
-                let body = way.poll().await?;
+                let body = places::aside(head, way.poll()).await?;
                 let mut response = gzip::answer(&head.headers, body, self.answers.compress_from);
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
                 Ok(response)

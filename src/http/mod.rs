@@ -15,6 +15,7 @@ mod json;
 pub mod keeper;
 pub mod limits;
 mod observe;
+mod places;
 pub mod refusal;
 pub mod server;
 pub mod streams;
@@ -34,7 +35,7 @@ pub use connection::Edge;
 pub use health::Probes;
 pub use keeper::Keeper;
 pub use refusal::Refusal;
-pub use server::Server;
+pub use server::{Bounds, Server};
 
 use crate::telemetry::Telemetry;
 use observe::Observed;

@@ -1,6 +1,8 @@
-//! The listener and its HTTP/1.1 connections. Unlike `axum::serve` it gives clients a deadline for their request heads.
+//! The listener and its HTTP/1.1 connections. Unlike `axum::serve` it gives clients a deadline for their request heads, and
+//! one for reading what they get.
 
 use std::convert::Infallible;
+use std::error::Error as _;
 use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -19,20 +21,22 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use parking_lot::Mutex;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::Service;
 use tracing::{debug, warn};
 
-use crate::socket::Leave;
+use super::places::{Held, Place, Places};
+use crate::settings;
+use crate::socket::{Leave, Patient};
+use crate::telemetry::{Cut, Pace, Telemetry};
 
 /// HttpConnections the kernel completes before we accept them: a storm of reconnects must not be refused.
 const BACKLOG: u32 = 4096;
 
-/// HttpConnections that speak HTTP at one time, WebSockets not counted. At 16 KB each the worst case stays small; the rest
-/// waits in the backlog.
-const HTTP_CONNECTIONS: usize = 8192;
+/// Connections that speak HTTP at one time; WebSockets, streams and long-polls that wait are not counted, since they are
+/// clients' connections. At 16 KB each the worst case stays small.
+const PLACES: usize = 8192;
 
 /// Bytes of a request's head.
 const HEAD_LIMIT: usize = 32 * 1024;
@@ -51,27 +55,49 @@ pub fn here(address: SocketAddr) -> SocketAddr {
     SocketAddr::new(ip, address.port())
 }
 
+/// What clients may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// How long to send a request's head, or to begin one.
+    pub header_timeout: Duration,
+    /// How long to read nothing of what is written.
+    pub write_timeout: Duration,
+    /// Connections that speak HTTP at one time; beyond it those go that have asked for nothing longest.
+    pub places: usize,
+}
+
+impl From<&settings::Http> for Bounds {
+    fn from(http: &settings::Http) -> Self {
+        Self { header_timeout: http.header_timeout, write_timeout: http.write_timeout, places: PLACES }
+    }
+}
+
 /// A bound listener.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    header_timeout: Duration,
+    bounds: Bounds,
+    places: Arc<Places>,
+    telemetry: Arc<Telemetry>,
+    /// That no connection can be accepted.
+    told: Pace,
 }
 
 impl Server {
-    /// Binds `address`; port 0 takes a free one. A client that takes longer than `header_timeout` to send a request's
-    /// head, or to begin one, is let go.
+    /// Binds `address`; port 0 takes a free one. Who goes beyond `bounds` is let go.
     ///
     /// # Errors
     /// When the address cannot be had.
-    pub fn bind(address: SocketAddr, header_timeout: Duration) -> io::Result<Self> {
+    pub fn bind(address: SocketAddr, bounds: Bounds, telemetry: &Arc<Telemetry>) -> io::Result<Self> {
         let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
         // A restarted node finds its port still in TIME_WAIT.
         socket.set_reuseaddr(true)?;
         socket.bind(address)?;
         let listener = socket.listen(BACKLOG)?;
         let address = listener.local_addr()?;
-        Ok(Self { listener, address, header_timeout })
+        let telemetry = Arc::clone(telemetry);
+        let places = Places::new(bounds.places, Arc::clone(&telemetry));
+        Ok(Self { listener, address, bounds, places, telemetry, told: Pace::default() })
     }
 
     /// The address that it really listens on.
@@ -98,31 +124,38 @@ impl Server {
     async fn accept_until<T>(&self, router: &Router, end: impl Future<Output = T>) -> (T, HttpConnections) {
         let connections = TaskTracker::new();
         let stopping = CancellationToken::new();
-        let places = Arc::new(Semaphore::new(HTTP_CONNECTIONS));
         let mut end = pin!(end);
         loop {
-            let (stream, peer, place) = tokio::select! {
+            let (stream, peer) = tokio::select! {
                 end = &mut end => return (end, HttpConnections { connections, stopping }),
-                accepted = self.accept(&places) => accepted,
+                accepted = self.accept() => accepted,
             };
-            let connection = Connection { peer, router: router.clone(), header_timeout: self.header_timeout };
-            connections.spawn(connection.serve(stream, stopping.clone(), place));
+            let connection = Connection {
+                peer,
+                router: router.clone(),
+                bounds: self.bounds,
+                place: self.places.take(),
+                telemetry: Arc::clone(&self.telemetry),
+            };
+            connections.spawn(connection.serve(stream, stopping.clone()));
         }
     }
 
-    async fn accept(&self, places: &Arc<Semaphore>) -> (TcpStream, SocketAddr, OwnedSemaphorePermit) {
-        let place = Arc::clone(places).acquire_owned().await.expect("the semaphore is never closed");
+    async fn accept(&self) -> (TcpStream, SocketAddr) {
         loop {
             match self.listener.accept().await {
                 Ok((stream, peer)) => {
                     // Fails only on a socket that is gone already.
                     let _ = stream.set_nodelay(true);
-                    return (stream, peer, place);
+                    return (stream, peer);
                 }
                 Err(error) if client_left(&error) => {}
                 Err(error) => {
+                    if let Some(left_out) = self.told.due() {
+                        warn!(%error, left_out, "cannot accept connections");
+                    }
                     // Out of descriptors, most likely: accepting again at once would spin.
-                    warn!(%error, "cannot accept connections");
+                    self.places.make_room();
                     tokio::time::sleep(Duration::from_millis(50)).await;
                 }
             }
@@ -156,25 +189,28 @@ fn client_left(error: &io::Error) -> bool {
 struct Connection {
     peer: SocketAddr,
     router: Router,
-    header_timeout: Duration,
+    bounds: Bounds,
+    place: Arc<Place>,
+    telemetry: Arc<Telemetry>,
 }
 
 impl Connection {
-    async fn serve(self, stream: TcpStream, stopping: CancellationToken, _place: OwnedSemaphorePermit) {
-        let Self { peer, router, header_timeout } = self;
+    async fn serve(self, stream: TcpStream, stopping: CancellationToken) {
+        let Self { peer, router, bounds, place, telemetry } = self;
         let leaving = Leaving::default();
         let service = service_fn({
-            let leaving = leaving.clone();
-            move |request| answer(router.clone(), peer, leaving.clone(), request)
+            let (leaving, place) = (leaving.clone(), Arc::clone(&place));
+            move |request| answer(router.clone(), peer, leaving.clone(), Arc::clone(&place), request)
         });
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(header_timeout)
+            .header_read_timeout(bounds.header_timeout)
             .max_buf_size(HEAD_LIMIT)
-            .serve_connection(TokioIo::new(stream), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, bounds.write_timeout)), service)
             .with_upgrades();
         let outcome = tokio::select! {
             outcome = leaving.or_end(&mut connection) => outcome,
+            () = place.displaced() => return,
             () = stopping.cancelled() => {
                 Pin::new(&mut connection).graceful_shutdown();
                 leaving.or_end(&mut connection).await
@@ -185,14 +221,24 @@ impl Connection {
             Ok(Some((leave, head))) => {
                 // Whatever HTTP held for the connection goes here, before its stream begins.
                 let parts = connection.into_parts().expect("it did not become a WebSocket");
-                let stream = parts.io.into_inner();
-                drop(parts.read_buf);
-                drop(parts.service);
+                let stream = parts.io.into_inner().into_inner();
+                drop((parts.read_buf, parts.service, place));
                 leave.go(head, stream).await;
             }
-            Err(error) => debug!(%peer, %error, "HTTP connection failed"),
+            Err(error) => {
+                if is_unread(&error) {
+                    telemetry.http.cut.of(Cut::Unread).increment(1);
+                }
+                debug!(%peer, %error, "HTTP connection failed");
+            }
         }
     }
+}
+
+/// Whether the client read nothing of its answer for too long.
+fn is_unread(error: &hyper::Error) -> bool {
+    let cause = error.source().and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
 }
 
 /// Where a request's answer says that its connection leaves HTTP. The request, and the connection's task that polls it,
@@ -222,8 +268,11 @@ async fn answer(
     mut router: Router,
     peer: SocketAddr,
     leaving: Leaving,
+    place: Arc<Place>,
     mut request: Request<Incoming>,
 ) -> Result<Response, Infallible> {
+    place.renew();
+    request.extensions_mut().insert(Held(place));
     request.extensions_mut().insert(ConnectInfo(peer));
     let mut response = router.call(request).await?;
     if let Some(leave) = Leave::of(&mut response) {

@@ -97,6 +97,8 @@ pub struct Http {
     pub max_connections: Option<usize>,
     /// How long a client may take to send a request's head.
     pub header_timeout: Duration,
+    /// How long a client may read nothing of an answer.
+    pub write_timeout: Duration,
     /// Bytes in a request body of the server API.
     pub body_limit: usize,
     /// Proxies whose `X-Forwarded-For` is believed, as networks (`10.0.0.0/8`).

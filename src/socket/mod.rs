@@ -7,12 +7,14 @@
 
 mod handshake;
 mod leave;
+mod patient;
 mod raw;
 mod stream;
 mod upgrade;
 
 pub use handshake::Refused;
 pub use leave::Leave;
+pub use patient::Patient;
 pub use raw::{RawTransport, RawWire};
 pub use stream::{StreamTransport, StreamWire};
 pub use upgrade::Upgrade;

@@ -10,6 +10,7 @@ use tokio::net::TcpStream;
 use tracing::{debug, error};
 
 use super::handshake::{self, Refused};
+use super::patient::Patient;
 use super::raw::{RawTransport, RawWire};
 use crate::protocol::centrifuge::Encoding;
 use crate::protocol::websocket::{Deflate, Opcode, Parser, client_frame};
@@ -133,10 +134,10 @@ where
 impl<C> Pending<C> {
     /// Takes the socket out of hyper and lets go of everything else: even an empty read buffer would pin 8 KB.
     async fn open(mut self: Box<Self>) -> Option<(C, RawTransport, RawWire)> {
-        match (&mut self.connection).await.map(Upgraded::downcast::<TokioIo<TcpStream>>) {
+        match (&mut self.connection).await.map(Upgraded::downcast::<TokioIo<Patient<TcpStream>>>) {
             Ok(Ok(parts)) => {
                 let ahead = [&self.first[..], &parts.read_buf].concat().into();
-                let (transport, wire) = RawTransport::open(parts.io.into_inner(), ahead, self.parser);
+                let (transport, wire) = RawTransport::open(parts.io.into_inner().into_inner(), ahead, self.parser);
                 Some((self.connect, transport, wire))
             }
             Ok(Err(_)) => {

@@ -74,7 +74,10 @@ labels! {
     AckResult("result") { Told = "told", Late = "late", Failed = "failed" }
 
     /// What became of a WebSocket that was to carry a session on long-polling.
-    Upgrade("result") { Done = "done", Failed = "failed", Timeout = "timeout" }
+    Upgrade("result") { Done = "done", Failed = "failed", Timeout = "timeout", Surplus = "surplus" }
+
+    /// Why the connection of somebody who speaks HTTP was closed.
+    Cut("reason") { Unread = "unread", Displaced = "displaced" }
 
     /// Why a handshake was turned away.
     Rejection("reason") {

@@ -69,6 +69,7 @@ pub struct Http {
     pub handshake_duration: Histograms<Protocol>,
     pub requests: Counters<(Route, Method, StatusClass)>,
     pub request_duration: Histograms<Route>,
+    pub cut: Counters<Cut>,
     pub rate_limited: Counters<LimitScope>,
 }
 
@@ -85,6 +86,7 @@ impl Http {
             handshake_duration: registry.family(&names::HANDSHAKE_DURATION),
             requests: registry.family(&names::HTTP_REQUESTS),
             request_duration: registry.family(&names::HTTP_REQUEST_DURATION),
+            cut: registry.family(&names::HTTP_CUT),
             rate_limited: registry.family(&names::RATE_LIMITED),
         }
     }

@@ -73,6 +73,7 @@ metrics! {
     HANDSHAKE_DURATION: Histogram(REQUEST) "midplane_handshake_duration_seconds" Seconds, "From the upgrade to the connect reply.";
     HTTP_REQUESTS: Counter "midplane_http_requests_total" Count, "HTTP requests answered.";
     HTTP_REQUEST_DURATION: Histogram(REQUEST) "midplane_http_request_duration_seconds" Seconds, "Time to answer HTTP requests.";
+    HTTP_CUT: Counter "midplane_http_connections_cut_total" Count, "Connections that spoke HTTP, closed for what their clients did not do: read an answer, or ask for anything while others wanted the place.";
     RATE_LIMITED: Counter "midplane_rate_limited_total" Count, "Requests refused for coming too fast.";
 
     COMMANDS: Counter "midplane_commands_total" Count, "Commands of clients.";

@@ -16,6 +16,7 @@ use crate::hub::{Connections, Control, Order, Pulse};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{EnginePacket, Message};
+use crate::settings::Rate;
 
 type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
@@ -87,6 +88,7 @@ impl Handler for Echo {
 struct Stage {
     served: Served,
     edge: Arc<Edge>,
+    telemetry: Arc<Telemetry>,
     connections: Arc<Connections>,
     http: reqwest::Client,
 }
@@ -99,6 +101,10 @@ async fn stage() -> Stage {
 }
 
 async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
+    bounded(ping_interval, upgrade_timeout, open_edge(), bounds()).await
+}
+
+async fn bounded(ping_interval: Duration, upgrade_timeout: Duration, edge: Edge, bounds: Bounds) -> Stage {
     let options = Options {
         ping_interval,
         ping_timeout: Duration::from_secs(60),
@@ -111,12 +117,13 @@ async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
     let connections = Connections::new();
     let (feed, _) = crate::backplane::feed::open(1);
     let backplane = Embedded::new(&Namespaces(HashMap::new()), 1 << 20, feed);
-    let engine = Engine::new(options, backplane, Arc::clone(&connections), pulse, telemetry());
-    let edge = Arc::new(open_edge());
+    let telemetry = telemetry();
+    let engine = Engine::new(options, backplane, Arc::clone(&connections), pulse, Arc::clone(&telemetry));
+    let edge = Arc::new(edge);
     let answers = crate::http::engineio::Answers { compress_from: Some(1024), cookie: Some("io".to_owned()) };
     let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None, &answers);
-    let served = serve_with(open_edge(), DEADLINE, routes).await;
-    Stage { served, edge, connections, http: reqwest::Client::new() }
+    let served = serve_with(open_edge(), bounds, routes).await;
+    Stage { served, edge, telemetry, connections, http: reqwest::Client::new() }
 }
 
 impl Stage {
@@ -323,6 +330,61 @@ async fn a_websocket_that_fails_leaves_the_session_on_long_polling() {
     assert!(is_closed(&mut slow).await, "too slow");
     stage.post(&sid, "4a").await;
     assert_eq!(stage.poll(&sid).await, (200, "4a".to_owned()));
+}
+
+#[tokio::test]
+async fn requests_that_waited_as_they_should_left_no_place_for_anybody_else() {
+    const LONG: Duration = Duration::from_secs(60);
+    let stage = bounded(LONG, LONG, open_edge(), Bounds { places: 8, ..bounds() }).await;
+    let head = |method: &str, sid: &str, length: usize| {
+        let query = polling(sid);
+        format!(
+            "{method} /socket.io/?{query} HTTP/1.1\r\nhost: node\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+        )
+    };
+    let mut waiting = Vec::new();
+    for _ in 0..20 {
+        let sid = stage.open().await;
+        let poll = stage.served.send(head("GET", &sid, 0).as_bytes()).await;
+        waiting.push((sid, poll));
+    }
+    for (sid, poll) in waiting {
+        let posted = read_to_end(stage.served.send(format!("{}4a", head("POST", &sid, 2)).as_bytes()).await).await;
+        assert!(posted.ends_with("ok"), "{posted}");
+        let got = read_to_end(poll).await;
+        assert!(got.starts_with("HTTP/1.1 200") && got.ends_with("\r\n\r\n4a"), "{got}");
+    }
+}
+
+#[tokio::test]
+async fn websockets_that_named_one_session_were_neither_limited_nor_closed() {
+    const LONG: Duration = Duration::from_secs(60);
+    let rate = Rate { per_second: 0.01, burst: 3 };
+    let edge = Edge { admission: Admission::new(Some(1)), handshake_rate: Some(rate), ..open_edge() };
+    let stage = bounded(LONG, LONG, edge, bounds()).await;
+    let sid = stage.open().await;
+    let mut first = stage.websocket_of(&sid).await;
+    for _ in 0..2 {
+        let mut stream = stage.served.send(upgrade_of(&sid).as_bytes()).await;
+        let mut answer = Vec::new();
+        within(stream.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.starts_with(b"HTTP/1.1 101") && answer.ends_with(&[0x88, 2, 0x03, 0xe8]), "{answer:?}");
+    }
+    for _ in 0..2 {
+        let refused = read_head(&mut stage.served.send(upgrade_of(&sid).as_bytes()).await).await;
+        assert!(refused.starts_with("HTTP/1.1 429"), "{refused}");
+    }
+    let counted = stage.telemetry.render();
+    assert!(counted.contains(r#"midplane_socketio_upgrades_total{result="surplus"} 2"#), "{counted}");
+    assert!(stage.served.measured(r#"midplane_rate_limited_total{scope="handshake_ip"} 2"#));
+    first.send(Frame::text("2probe")).await.unwrap();
+    assert_eq!(said(&mut first).await, "3probe", "the first goes on");
+}
+
+/// A request for a WebSocket that takes over a session.
+fn upgrade_of(sid: &str) -> String {
+    let request = String::from_utf8(upgrade_request("")).unwrap();
+    request.replace("/connection/websocket", &format!("/socket.io/?EIO=4&transport=websocket&sid={sid}"))
 }
 
 #[tokio::test]

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::limits::{Admission, Origins, TrustedProxies};
-use super::{Edge, Server, compose, connection};
+use super::{Bounds, Edge, Server, compose, connection};
 use crate::hub::outbox::Backlog;
 use crate::hub::{Flushed, Outbox, Turnstile};
 use crate::session::{Event, Inbound, Peer, Transport};
@@ -71,18 +71,23 @@ pub fn open_edge() -> Edge {
 }
 
 pub async fn serve(edge: Edge) -> Served {
-    serve_with(edge, Duration::from_secs(10), Router::new()).await
+    serve_with(edge, bounds(), Router::new()).await
+}
+
+/// That nobody reaches.
+pub const fn bounds() -> Bounds {
+    Bounds { header_timeout: DEADLINE, write_timeout: DEADLINE, places: 1024 }
 }
 
 #[expect(clippy::unused_async, reason = "must run inside a runtime")]
-pub async fn serve_with(edge: Edge, header_timeout: Duration, more: Router) -> Served {
+pub async fn serve_with(edge: Edge, bounds: Bounds, more: Router) -> Served {
     let edge = Arc::new(edge);
     let (saw, seen) = mpsc::channel(1024);
-    let server = Server::bind("127.0.0.1:0".parse().unwrap(), header_timeout).unwrap();
+    let telemetry = telemetry();
+    let server = Server::bind("127.0.0.1:0".parse().unwrap(), bounds, &telemetry).unwrap();
     let address = server.address();
     let routes = connection::routes(&edge, move |transport, wire, peer| echo(transport, wire, peer, saw.clone()));
     let [routes] = connection::limited(&edge, [routes]);
-    let telemetry = telemetry();
     let router = compose([routes, more], &telemetry);
     let stop = CancellationToken::new();
     let served = tokio::spawn(server.serve(router, stop.clone().cancelled_owned()));

@@ -28,7 +28,7 @@ fn whose() -> health::Whose {
 }
 
 async fn serve_routes(more: Router) -> Served {
-    serve_with(open_edge(), Duration::from_secs(10), more).await
+    serve_with(open_edge(), bounds(), more).await
 }
 
 fn body(answer: &str) -> Value {
@@ -38,8 +38,9 @@ fn body(answer: &str) -> Value {
 #[tokio::test]
 async fn a_request_that_dribbles_in_is_cut_at_the_header_timeout() {
     let timeout = Duration::from_millis(200);
-    let served = serve_with(open_edge(), timeout, probes(vec![])).await;
-    for half in ["GET /health HTTP/1.1\r\nhost: no", "", "GET /health HTTP/1.1\r\nhost: node\r\n\r\nGET /he"] {
+    let served = serve_with(open_edge(), Bounds { header_timeout: timeout, ..bounds() }, probes(vec![])).await;
+    let whole = "GET /health HTTP/1.1\r\nhost: node\r\n\r\n";
+    for half in ["GET /health HTTP/1.1\r\nhost: no", "", whole, &format!("{whole}GET /he")] {
         let begun = Instant::now();
         let mut stream = served.send(half.as_bytes()).await;
         let mut answer = Vec::new();
@@ -47,6 +48,48 @@ async fn a_request_that_dribbles_in_is_cut_at_the_header_timeout() {
         let _ = within(stream.read_to_end(&mut answer)).await;
         assert!(begun.elapsed() >= timeout, "{half:?}");
     }
+}
+
+/// More than any socket has room for.
+fn large() -> Router {
+    let body = Bytes::from(vec![b'x'; 32 << 20]);
+    Router::new().route("/large", get(async move || body.clone()))
+}
+
+const ASK_FOR_IT: &[u8] = b"GET /large HTTP/1.1\r\nhost: node\r\n\r\n";
+
+/// Ends once the server has cut a connection on which nobody reads.
+async fn is_cut(mut stream: TcpStream) {
+    within(async { while stream.write_all(&[b'x'; 64 << 10]).await.is_ok() {} }).await;
+}
+
+#[tokio::test]
+async fn who_read_no_answer_kept_its_connection_for_ever() {
+    let bounds = Bounds { write_timeout: Duration::from_millis(200), ..bounds() };
+    let served = serve_with(open_edge(), bounds, large()).await;
+    is_cut(served.send(ASK_FOR_IT).await).await;
+    assert!(served.measured(r#"midplane_http_connections_cut_total{reason="unread"} 1"#));
+    assert!(served.get("/large", "").await.ends_with('x'), "who reads gets all of it");
+}
+
+#[tokio::test]
+async fn a_node_whose_places_were_all_taken_answered_nobody() {
+    let served = serve_with(open_edge(), Bounds { places: 4, ..bounds() }, probes(vec![]).merge(large())).await;
+    let mut silent = Vec::new();
+    for _ in 0..10 {
+        silent.push(served.send(ASK_FOR_IT).await);
+        silent.push(served.send(b"").await);
+        let health = served.get("/health", "").await;
+        assert!(health.starts_with("HTTP/1.1 200"), "{health}");
+    }
+    for stream in silent.drain(..16) {
+        is_cut(stream).await;
+    }
+    let metrics = served.telemetry.render();
+    let displaced = metrics
+        .lines()
+        .find_map(|line| line.strip_prefix(r#"midplane_http_connections_cut_total{reason="displaced"} "#));
+    assert!(displaced.unwrap().parse::<u32>().unwrap() >= 16, "{displaced:?}");
 }
 
 #[tokio::test]

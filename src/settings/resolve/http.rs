@@ -49,6 +49,7 @@ pub(super) fn read(section: &Section<'_>, development: bool, clients_told_apart:
         metrics_token,
         max_connections: (max_connections > 0).then_some(max_connections),
         header_timeout: section.take::<Positive>("header_timeout").0,
+        write_timeout: section.take::<Positive>("write_timeout").0,
         body_limit: section.take::<Bytes>("body_limit").0,
         trusted_proxies: section.take("trusted_proxies"),
         handshake_rate: section.take::<Limit>("handshake_rate").0,
