@@ -14,14 +14,15 @@ use crate::support::nats_server::NatsServer;
 use crate::support::nats_settings::{self, connect};
 use crate::support::node::Node;
 
-/// A port that nobody listens on.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that nobody listens on, no two the same.
+fn free_ports<const N: usize>() -> [u16; N] {
+    let listeners = [(); N].map(|()| TcpListener::bind("127.0.0.1:0").unwrap());
+    listeners.map(|listener| listener.local_addr().unwrap().port())
 }
 
 #[tokio::test]
 async fn a_node_that_waits_for_nats_lives_and_is_not_ready() {
-    let (http, operators) = (free_port(), free_port());
+    let [http, operators] = free_ports();
     Box::pin(waits_for_nats(http, http, "")).await;
     let internal = format!("http.internal_bind = \"127.0.0.1:{operators}\"\n");
     Box::pin(waits_for_nats(http, operators, &internal)).await;
@@ -29,7 +30,7 @@ async fn a_node_that_waits_for_nats_lives_and_is_not_ready() {
 
 /// Starts a node that finds no NATS, and asks it what clients ask, and operators at their port.
 async fn waits_for_nats(http: u16, operators: u16, settings: &str) {
-    let nats = free_port();
+    let [nats] = free_ports();
     let settings = format!("{settings}http.bind = \"127.0.0.1:{http}\"\nnats.servers = [\"nats://127.0.0.1:{nats}\"]");
     let client = reqwest::Client::builder().timeout(Duration::from_secs(5)).build().unwrap();
     let get = async |port: u16, path: &str| client.get(format!("http://127.0.0.1:{port}{path}")).send().await.ok();

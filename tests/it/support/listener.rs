@@ -96,9 +96,13 @@ fn frames(mut bytes: &[u8]) -> Vec<Value> {
     loop {
         let (length, rest) = match bytes {
             [0x81, 126, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            [0x81, 127, a, b, c, d, e, f, g, h, rest @ ..] => {
+                let length = u64::from_be_bytes([*a, *b, *c, *d, *e, *f, *g, *h]);
+                (usize::try_from(length).expect("a length"), rest)
+            }
             [0x81, length, rest @ ..] if *length < 126 => (usize::from(*length), rest),
             [] => return replies,
-            _ => panic!("nothing but whole frames of moderate size: {bytes:?}"),
+            _ => panic!("nothing but whole frames, not {:?}", &bytes[..bytes.len().min(10)]),
         };
         let (payload, rest) = rest.split_at(length);
         replies.push(serde_json::from_slice(payload).expect("JSON"));
