@@ -71,7 +71,7 @@ async fn a_node_that_stands_alone_is_looked_at_without_nats() {
     said.is("NATS", "skipped", "not used");
     said.is("open files", "ok", "enough for 50 clients");
     said.is("port", "ok", "is free");
-    said.is("secrets", "ok", "1 are set");
+    said.is("secrets", "ok", "set, long and different: 1");
     assert_eq!(said.code, 0, "{}", said.text);
     let said = doctor(&[("MAX_CONNECTIONS", "1000000000".to_owned())]).await;
     said.is("open files", "failed", "wants 1000000256");
@@ -231,8 +231,8 @@ async fn copies_are_weighed_against_the_servers_there_are() {
     let said = doctor(&with("3")).await;
     said.is("replicas", "ok", "nats.replicas = 3, servers seen: 3");
     assert_eq!(said.about("NATS").len(), 3, "{}", said.text);
-    doctor(&with("5")).await.is("replicas", "failed", "nats.replicas = 5, and 3 servers");
-    doctor(&with("1")).await.is("replicas", "warning", "nats.replicas = 1, and 3 servers");
+    doctor(&with("5")).await.is("replicas", "failed", "nats.replicas = 5, servers seen: 3");
+    doctor(&with("1")).await.is("replicas", "warning", "nats.replicas = 1, servers seen: 3");
     cluster.servers[2].kill();
     let said = doctor(&with("3")).await;
     said.is("NATS", "warning", "is not reached");
