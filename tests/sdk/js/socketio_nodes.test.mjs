@@ -193,7 +193,10 @@ for (const [age, io] of Object.entries(clients)) {
     after(() => stop?.());
 
     for (const [path, channel, kept] of [['/', 'chat:lobby', true], ['/live', 'plain:lobby', false]]) {
-      test(`nothing is lost or out of order while it does, in rooms ${kept ? 'with' : 'without'} history`, async t => {
+      const name = kept
+        ? 'nothing is lost or out of order while it does, in rooms with history'
+        : 'nothing is out of order while it does, in rooms without history';
+      test(name, async t => {
         const event = fresh('say');
         const said = new Map();
         await serve(t, event, message => {
@@ -224,9 +227,13 @@ for (const [age, io] of Object.entries(clients)) {
           const until = published + 20;
           await eventually('it hears on', () => socket.heard.at(-1)?.[1] >= until);
           const all = socket.heard.filter(([name]) => name === news).map(([, number]) => number);
-          // Without history nobody can tell one event from the same said twice.
-          const heard = kept ? all : [...new Set(all)];
-          assert.deepEqual(heard, Array.from({ length: heard.length }, (_, index) => heard[0] + index));
+          if (kept) {
+            assert.deepEqual(all, Array.from({ length: all.length }, (_, index) => all[0] + index));
+          } else {
+            // Nobody can tell one event from the same said twice, and what is on its way to the first node is missed.
+            const heard = [...new Set(all)];
+            assert.deepEqual(heard, heard.toSorted((a, b) => a - b));
+          }
           assert.equal(socket.connects, 1);
           assert.equal(socket.id, id);
           socket.close();

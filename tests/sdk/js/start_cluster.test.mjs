@@ -51,7 +51,7 @@ describe('start-cluster.sh', { timeout: 60_000 }, () => {
     assert.deepEqual([made.mode('.env.cluster'), made.mode('secrets'), made.link('.env')], ['600', '700', '.env.cluster']);
     const secrets = () => made.names('secrets').map(name => made.read(`secrets/${name}`));
     const before = secrets();
-    assert.deepEqual([before.length, new Set(before).size], [7, 7]);
+    assert.deepEqual([before.length, new Set(before).size], [8, 8]);
     for (const secret of before) assert.match(secret, /^[0-9a-f]{64}$/);
     for (const name of made.names('secrets')) assert.equal(made.mode(`secrets/${name}`), '644', 'whoever a container runs as reads it');
     const settings = made.read('.env.cluster');
