@@ -6,7 +6,7 @@ import { connect } from '@nats-io/transport-node';
 import { decode } from 'notepack.io';
 import { io } from 'socket.io-client';
 
-import { NatsServer, Node, NodeTier, RedisServer, eventually, fresh } from './harness.mjs';
+import { NatsServer, Node, NodeTier, RedisServer, eventually, fresh, openSocket } from './harness.mjs';
 
 /** Rooms with history and without, and a namespace without any. */
 const spaces = ['/', '/plain', '/none'];
@@ -66,14 +66,7 @@ async function bridged() {
 
 /** A connected socket at a server, with the events that it has heard, in the lobby; closed after the test. */
 async function open(t, server, path = '/') {
-  const socket = io(server.url + path, { forceNew: true, transports: ['websocket'] });
-  t.after(() => socket.close());
-  socket.heard = [];
-  socket.onAny((...event) => socket.heard.push(event));
-  await new Promise((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', reject);
-  });
+  const socket = await openSocket(t, io, server.url + path);
   if (path !== '/none' && server === tier) await socket.emitWithAck('join', 'lobby');
   return socket;
 }
