@@ -4,7 +4,6 @@
 //! node's own, one for all whom it asks at a time, so that an event is encoded once.
 
 use std::collections::{HashMap, HashSet};
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,10 +15,11 @@ use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
 
+use super::awaiting::Awaiting;
 use super::connection::Socket;
 use super::{Connection, SocketIo};
 use crate::protocol::socketio::Arguments;
@@ -29,8 +29,6 @@ use crate::telemetry::{AckResult, Overflow, Topic};
 const CALLS: usize = 256;
 /// Acknowledgements that wait for whoever asked.
 const WAITING: usize = 1024;
-/// Bytes of all acknowledgements of one call.
-const LARGEST: usize = 16 << 20;
 /// JavaScript counts exactly up to twice this.
 const FIRST_IDS: u64 = 1 << 52;
 
@@ -108,17 +106,6 @@ pub(super) struct Owing {
     within: Duration,
 }
 
-/// A call that waits for acknowledgements; forgotten on drop.
-pub struct Awaiting {
-    shared: Arc<Acks>,
-    call: u64,
-    acks: mpsc::Receiver<Acked>,
-    overflown: Arc<AtomicBool>,
-    taken: Vec<Acked>,
-    /// What those hold.
-    bytes: usize,
-}
-
 impl Default for Acks {
     fn default() -> Self {
         let next = AtomicU64::new(rand::random_range(0..FIRST_IDS));
@@ -137,7 +124,12 @@ impl Acks {
         let (sender, acks) = mpsc::channel(WAITING);
         let overflown = Arc::new(AtomicBool::new(false));
         awaited.insert(call, Asker { acks: sender, overflown: Arc::clone(&overflown) });
-        Ok(Awaiting { shared: Arc::clone(self), call, acks, overflown, taken: Vec::new(), bytes: 0 })
+        Ok(Awaiting::new(Arc::clone(self), call, acks, overflown))
+    }
+
+    /// Nobody waits for the acknowledgements of this call any more.
+    pub(super) fn forget(&self, call: u64) {
+        self.awaited.lock().remove(&call);
     }
 
     /// Gives an acknowledgement to the call that waits for it.
@@ -256,68 +248,6 @@ impl SocketIo {
 
     fn count_ack(&self, result: AckResult) {
         self.services.telemetry.clients.acks.of(result).increment(1);
-    }
-}
-
-impl Awaiting {
-    /// What names this call to the nodes that emit.
-    #[must_use]
-    pub const fn call(&self) -> u64 {
-        self.call
-    }
-
-    /// What `work` comes to; takes what is acknowledged meanwhile.
-    pub async fn during<T>(&mut self, work: impl Future<Output = T>) -> T {
-        let mut work = pin!(work);
-        loop {
-            tokio::select! {
-                done = &mut work => return done,
-                Some(acked) = self.acks.recv(), if self.bytes <= LARGEST => self.take(acked),
-            }
-        }
-    }
-
-    /// The next that comes until then; `None` also where one found no room and no other waits, for then not all will come.
-    pub async fn next(&mut self, until: Instant) -> Option<Acked> {
-        if let Some(acked) = self.taken.pop() {
-            return Some(acked);
-        }
-        if self.overflown.load(Ordering::Acquire) {
-            return self.acks.try_recv().ok();
-        }
-        timeout_at(until, self.acks.recv()).await.ok()?
-    }
-
-    /// What `asked` clients answer until then, and whether that is all.
-    pub async fn collect(mut self, asked: usize, until: Instant) -> (Vec<Acked>, bool) {
-        while self.wants_more(asked) && !self.overflown.load(Ordering::Acquire) {
-            let Ok(Some(acked)) = timeout_at(until, self.acks.recv()).await else { break };
-            self.take(acked);
-        }
-        // Where one found no room, not all will come: but those that wait have.
-        while self.wants_more(asked)
-            && let Ok(acked) = self.acks.try_recv()
-        {
-            self.take(acked);
-        }
-        let acks = std::mem::take(&mut self.taken);
-        let complete = acks.len() == asked;
-        (acks, complete)
-    }
-
-    const fn wants_more(&self, asked: usize) -> bool {
-        self.taken.len() < asked && self.bytes <= LARGEST
-    }
-
-    fn take(&mut self, acked: Acked) {
-        self.bytes += acked.args.get().len() + acked.attachments.iter().map(String::len).sum::<usize>();
-        self.taken.push(acked);
-    }
-}
-
-impl Drop for Awaiting {
-    fn drop(&mut self) {
-        self.shared.awaited.lock().remove(&self.call);
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod abroad;
 mod acks;
+mod awaiting;
 mod call;
 mod choose;
 mod connect;
@@ -26,7 +27,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use abroad::{Abroad, CallAbroad, OrderAbroad, Ordered};
-pub use acks::{Acked, Awaiting, TooManyCalls};
+pub use acks::{Acked, TooManyCalls};
+pub use awaiting::Awaiting;
 pub use call::{Call, Verb, Wrong};
 pub use connection::Connection;
 pub use emit::{Asking, SocketInfo, Told};
