@@ -139,8 +139,11 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
       nodes[0].process.signal('SIGSTOP');
       let published = 0;
       await eventually('its clients notice', async () => {
-        await nodes[1].publish(channel, published);
-        published += 1;
+        // Fewer than a recovery may bring: noticing takes as long as it takes.
+        if (published < 200) {
+          await nodes[1].publish(channel, published);
+          published += 1;
+        }
         return apps.filter(({ connecting }) => connecting.length > 1).length === 3;
       }, 60);
       await nodes[0].kill();

@@ -22,6 +22,8 @@ test('what README says of operating a cluster can be pasted', { timeout: 120_000
   const nodes = await Promise.all([1, 2, 3].map(async number => Node.start(`gateway-${number}`, {
     NATS_URL: nats.url, MIDPLANE_HTTP__BIND: `127.0.0.1:${await freePort()}`,
   })));
+  const serving = async node => (await (await fetch(`${node.url}/cluster/metrics`)).json()).totalServers;
+  for (const node of nodes) await eventually('all nodes know that all serve', async () => await serving(node) === nodes.length);
   const nginx = await Nginx.start(nodes);
   const root = temporaryDirectory();
   for (const name of ['bin', 'secrets', 'scripts']) mkdirSync(join(root, name));
