@@ -198,14 +198,18 @@ def rows():
             "What became of those that backends asked for. late: nobody waited any more; failed: NATS was away.",
             [("{{result}}", rate("midplane_socketio_acks_total", "result"))],
             "ops",
-            width=12,
+        ),
+        graph(
+            "Clients that come back",
+            "Whether they have their session again. unknown: its time is over, or nobody has it; doubtful, unproven: a hole was being healed; gone, too_much: what they missed cannot be had.",
+            [("{{result}}", rate("midplane_socketio_returns_total", "result"))],
+            "ops",
         ),
         graph(
             "Sessions that change to a WebSocket",
             "What became of the WebSockets. failed, timeout: the session goes on by long-polling. surplus: it had another.",
             [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],
             "ops",
-            width=12,
         ),
         graph(
             "Requests for sessions of other nodes",

@@ -152,7 +152,7 @@ fn unfit(data: &Bytes, namespace: &str) -> ApiError {
     ApiError::Invalid(why)
 }
 
-fn refusal(channel: &Channel, error: &PublishError) -> ApiError {
+pub(super) fn refusal(channel: &Channel, error: &PublishError) -> ApiError {
     match error {
         // The caller can do better, the node cannot.
         PublishError::TooLarge { .. } => return ApiError::Invalid(error.to_string()),

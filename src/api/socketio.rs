@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use tokio::time::Instant;
 
+use super::publish::refusal;
 use super::{Answer, Api, ApiError, Empty, Method, survey, written};
 use crate::backplane::PublishError;
 use crate::socketio::{Acked, Asking, Awaiting, Call, SocketInfo, SocketIo, Verb};
@@ -87,6 +88,11 @@ impl Api {
     async fn emit(&self, socketio: &Arc<SocketIo>, call: &Call, params: &RawValue, source: Source) -> Answer {
         if let Some((channel, event)) = call.publication() {
             return written(&self.publish_event(channel, event, source).await?);
+        }
+        if let Some((channel, message)) = call.addressed(params.get()) {
+            let published = self.relay.publish(&channel, message, source).await;
+            published.map_err(|error| refusal(&channel, &error))?;
+            return written(&Empty {});
         }
         let Some(within) = call.ack_within() else {
             socketio.tell_emit(params.get()).await.map_err(|error| match error {

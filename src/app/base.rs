@@ -52,6 +52,7 @@ impl Base {
         let doors = Doors::bind(&settings.http, &telemetry)?;
         let partitions = std::thread::available_parallelism().map_or(1, usize::from);
         let (sender, feeds) = feed::open(partitions);
+        let sender = sender.ordering(namespaces.ordered());
         let readiness = Arc::new(Readiness::default());
         readiness.hold(BACKPLANE, "not connected yet");
         let tasks = supervised(&readiness, &telemetry);

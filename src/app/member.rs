@@ -13,6 +13,7 @@ use crate::hub::Connections;
 use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::settings::Settings;
+use crate::socketio::SocketIo;
 use crate::telemetry::Telemetry;
 
 /// Makes this node, which listens on `bound`, a member of the cluster.
@@ -65,17 +66,27 @@ pub(super) fn work(
     }
 }
 
-/// What nodes leave behind: their clients, in presence.
-pub(super) struct Traces(pub(super) Arc<Presence>);
+/// What nodes leave behind: their clients, in presence, and sessions that these may come back to.
+pub(super) struct Traces {
+    pub(super) presence: Arc<Presence>,
+    pub(super) sockets: Option<Arc<SocketIo>>,
+}
 
 #[async_trait]
 impl Reap for Traces {
     async fn reap(&self, life: &str) -> Result<usize, ReapError> {
-        self.0.reap(life).await.map_err(|error| ReapError(error.to_string()))
+        let traces = self.presence.reap(life).await.map_err(|error| ReapError(error.to_string()))?;
+        let Some(sockets) = &self.sockets else { return Ok(traces) };
+        let sessions = sockets.bury(life).await.map_err(|error| ReapError(error.to_string()))?;
+        Ok(traces + sessions)
     }
 
     async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
-        self.0.lives().await.map_err(|error| ReapError(error.to_string()))
+        let mut lives = self.presence.lives().await.map_err(|error| ReapError(error.to_string()))?;
+        if let Some(sockets) = &self.sockets {
+            lives.extend(sockets.lives().await.map_err(|error| ReapError(error.to_string()))?);
+        }
+        Ok(lives)
     }
 }
 

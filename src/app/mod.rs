@@ -146,7 +146,13 @@ impl Rooms {
             revocations: Arc::clone(&revocations),
             socketio: sockets.clone(),
         });
-        cluster.start(Arc::new(Traces(Arc::clone(&presence))), Arc::clone(&api) as _, tasks).await?;
+        cluster
+            .start(
+                Arc::new(Traces { presence: Arc::clone(&presence), sockets: sockets.clone() }),
+                Arc::clone(&api) as _,
+                tasks,
+            )
+            .await?;
         let calls =
             patiently(async || api::requests::serve(&api, tasks).await).await.context("server API over NATS")?;
         let told = patiently(async || backplane.broadcast().hear(api::CONTROL).await)
@@ -206,7 +212,11 @@ async fn socketio(base: &Base, services: &Arc<Services>) -> anyhow::Result<Optio
     if settings.socketio.namespaces.is_empty() {
         return Ok(None);
     }
-    let sockets = SocketIo::new(&settings.socketio, Arc::clone(services), Arc::clone(backplane));
+    let sockets = SocketIo::new(&settings.socketio, Arc::clone(services), Arc::clone(backplane), cluster.incarnation());
+    let wanted = patiently(async || sockets.listen().await).await.context("sessions that other nodes want")?;
+    if let Some(wanted) = wanted {
+        tasks.run("sessions that other nodes want", Arc::clone(&sockets).give_up_all(wanted));
+    }
     let told = patiently(async || SocketIo::hear(&**backplane, cluster.name()).await).await;
     tasks.run("word for sockets", Arc::clone(&sockets).obey(told.context("word for sockets")?));
     Ok(Some(sockets))

@@ -3,6 +3,7 @@
 //! A full feed makes its sender wait; what waits behind it (a socket to the broker, a publishing caller) is thereby
 //! slowed down, and nothing is thrown away here.
 
+use std::collections::HashSet;
 use std::hash::BuildHasher;
 use std::sync::Arc;
 
@@ -101,6 +102,8 @@ pub struct Feed {
 #[derive(Clone)]
 pub struct FeedSender {
     partitions: Arc<[(mpsc::Sender<Weighed>, Arc<Semaphore>)]>,
+    /// Namespaces of which all deliveries take one partition.
+    ordered: Arc<HashSet<Arc<str>>>,
 }
 
 /// The feeds' reader is gone: the node is stopping.
@@ -117,16 +120,34 @@ pub fn open(partitions: usize) -> (FeedSender, Vec<Feed>) {
             ((sender, Arc::new(Semaphore::new(BYTES))), Feed { deliveries: receiver, taken: Vec::new() })
         })
         .unzip();
-    (FeedSender { partitions: senders.into() }, feeds)
+    (FeedSender { partitions: senders.into(), ordered: Arc::default() }, feeds)
 }
 
 /// The partition of `channel` among `partitions`: all deliveries of a channel take the same one, which keeps their order.
-#[must_use]
-pub fn partition_of(channel: &Channel, partitions: usize) -> usize {
+fn partition_of(channel: &Channel, partitions: usize) -> usize {
     (FixedState::with_seed(0).hash_one(channel) % partitions as u64) as usize
 }
 
 impl FeedSender {
+    /// Keeps the order of all deliveries of these namespaces, and not of each channel's alone.
+    #[must_use]
+    pub fn ordering(self, namespaces: impl IntoIterator<Item = Arc<str>>) -> Self {
+        Self { ordered: Arc::new(namespaces.into_iter().collect()), ..self }
+    }
+
+    /// The partition that owns `channel` among `partitions`.
+    pub(super) fn partition(&self, channel: &Channel, partitions: usize) -> usize {
+        if self.ordered.contains(channel.namespace()) {
+            return (FixedState::with_seed(0).hash_one(channel.namespace()) % partitions as u64) as usize;
+        }
+        partition_of(channel, partitions)
+    }
+
+    /// Whether all channels of a namespace are delivered in one order.
+    pub(super) fn orders(&self, namespace: &str) -> bool {
+        self.ordered.contains(namespace)
+    }
+
     /// Queues a delivery in the feed that owns it; waits while that feed is full. A gap that concerns more than one
     /// channel goes to every feed, behind what each already holds.
     ///
@@ -136,12 +157,16 @@ impl FeedSender {
         match delivery {
             Delivery::Message(message) => {
                 let weight = message.data.len() + message.meta.weight() + OVERHEAD;
-                self.send_to(partition_of(&message.channel, self.partitions.len()), Delivery::Message(message), weight)
-                    .await
+                self.send_to(
+                    self.partition(&message.channel, self.partitions.len()),
+                    Delivery::Message(message),
+                    weight,
+                )
+                .await
             }
             Delivery::Gap(gap) => match &gap.scope {
                 Scope::Channel { channel, .. } => {
-                    self.send_to(partition_of(channel, self.partitions.len()), Delivery::Gap(gap), OVERHEAD).await
+                    self.send_to(self.partition(channel, self.partitions.len()), Delivery::Gap(gap), OVERHEAD).await
                 }
                 Scope::Everything | Scope::Namespace(_) => {
                     for partition in 0..self.partitions.len() {
@@ -165,7 +190,7 @@ impl FeedSender {
     /// # Errors
     /// When nobody reads the feed any more.
     pub async fn reserve(&self, channel: &Channel, length: usize) -> Result<Place<'_>, FeedClosed> {
-        let (sender, room) = &self.partitions[partition_of(channel, self.partitions.len())];
+        let (sender, room) = &self.partitions[self.partition(channel, self.partitions.len())];
         let permits = (length + OVERHEAD).min(BYTES) as u32;
         let weight = Arc::clone(room).acquire_many_owned(permits).await.map_err(|_| FeedClosed)?;
         let slot = sender.reserve().await.map_err(|_| FeedClosed)?;

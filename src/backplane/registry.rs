@@ -10,6 +10,7 @@ use bytes::Bytes;
 use tokio::sync::{Notify, mpsc};
 
 use super::SubscribeError;
+use crate::settings::Namespaces;
 
 /// Changes that wait for one watcher; one that is slower lists again.
 const WAITING: usize = 1024;
@@ -23,10 +24,25 @@ pub enum Bucket {
     Revocations,
     /// How large somebody wants the cluster, who is to drain, and who is its bridge.
     Scaling,
+    /// Sessions of Socket.IO that clients may come back to. Nobody watches it.
+    Sessions,
 }
 
 impl Bucket {
-    pub const ALL: [Self; 3] = [Self::Nodes, Self::Revocations, Self::Scaling];
+    pub const ALL: [Self; 4] = [Self::Nodes, Self::Revocations, Self::Scaling, Self::Sessions];
+
+    /// Those that nodes with these namespaces share, in the order of [`ALL`](Self::ALL): without namespaces that are
+    /// delivered in one order nobody comes back to a session.
+    pub fn wanted(namespaces: &Namespaces) -> impl Iterator<Item = Self> + use<> {
+        let sessions = namespaces.ordered().next().is_some();
+        Self::ALL.into_iter().filter(move |bucket| *bucket != Self::Sessions || sessions)
+    }
+
+    /// Whether nodes hear of its changes.
+    #[must_use]
+    pub const fn is_watched(self) -> bool {
+        !matches!(self, Self::Sessions)
+    }
 
     /// As it stands in names of buckets and subjects.
     #[must_use]
@@ -35,6 +51,7 @@ impl Bucket {
             Self::Nodes => "nodes",
             Self::Revocations => "revocations",
             Self::Scaling => "scaling",
+            Self::Sessions => "sessions",
         }
     }
 }

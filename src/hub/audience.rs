@@ -27,6 +27,11 @@ pub struct Listener {
     pub manner: Manner,
 }
 
+impl Listener {
+    /// The floor of one that gets nothing yet.
+    pub const WAITS: Offset = Offset(u64::MAX);
+}
+
 struct Seat {
     outbox: Arc<Outbox>,
     positioned: bool,
@@ -35,6 +40,18 @@ struct Seat {
     floor: Offset,
     /// Boxed: most want nothing special.
     special: Option<Box<Special>>,
+}
+
+impl Seat {
+    /// Something is missing. A client of Socket.IO knows one position for all of its channels: it must not get anything
+    /// more in the others either.
+    fn tell_loss(&mut self, channel: &Channel) {
+        self.muted = true;
+        if self.outbox.format() == Format::SocketIo {
+            self.outbox.take_no_more();
+        }
+        self.outbox.request(Control::Lost(channel.clone()));
+    }
 }
 
 /// Everybody on this node who listens to one channel.
@@ -145,13 +162,15 @@ impl Audience {
         let mark = self.mark(offset);
         let Self { seats, filters, last, .. } = self;
         for seat in seats.iter_mut().flatten() {
-            if seat.muted || (offset != Offset::NONE && offset <= seat.floor) {
+            let waits = seat.floor == Listener::WAITS;
+            if seat.muted || waits || (offset != Offset::NONE && offset <= seat.floor) {
                 continue;
             }
+            let Some(spill) = frames.spill(&seat.outbox) else { continue };
             let format = seat.outbox.format();
             let (taken, bytes) = match &mut seat.special {
                 None => match frames.plain(format) {
-                    Some(frame) => (Some(seat.outbox.deliver(frame.clone())), frame.len()),
+                    Some(frame) => (Some(seat.outbox.offer(frame.clone(), spill)), frame.len()),
                     None => (None, 0),
                 },
                 Some(special) if !special.wants(filters) => continue,
@@ -241,11 +260,20 @@ impl Audience {
         self.last = Offset::NONE;
         self.base = None;
         for seat in self.seats.iter_mut().flatten() {
-            seat.floor = Offset::NONE;
+            if seat.floor != Listener::WAITS {
+                seat.floor = Offset::NONE;
+            }
             if let Some(special) = &mut seat.special {
                 special.parked = None;
                 special.has = special.has.map(|_| Mark::NONE);
             }
+        }
+    }
+
+    /// From now on a listener gets what lies behind `floor`.
+    pub fn let_in(&mut self, slot: Slot, floor: Offset) {
+        if let Some(seat) = self.seats.get_mut(slot.0 as usize).and_then(Option::as_mut) {
+            seat.floor = floor;
         }
     }
 
@@ -257,8 +285,7 @@ impl Audience {
     pub fn lose_one(&mut self, slot: Slot, channel: &Channel) {
         let seat = self.seats.get_mut(slot.0 as usize).and_then(Option::as_mut);
         if let Some(seat) = seat.filter(|seat| !seat.muted) {
-            seat.muted = true;
-            seat.outbox.request(Control::Lost(channel.clone()));
+            seat.tell_loss(channel);
         }
     }
 
@@ -266,8 +293,7 @@ impl Audience {
     pub fn lose(&mut self, channel: &Channel) -> usize {
         let mut told = 0;
         for seat in self.seats.iter_mut().flatten().filter(|seat| seat.positioned && !seat.muted) {
-            seat.muted = true;
-            seat.outbox.request(Control::Lost(channel.clone()));
+            seat.tell_loss(channel);
             told += 1;
         }
         told

@@ -1,9 +1,12 @@
 //! One message, encoded at most once for each format and shape.
 
 use std::cell::OnceCell;
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::outbox::{Outbox, Spill};
 use crate::protocol::centrifuge::{Encoding, Format};
 use crate::protocol::{Offset, fossil};
 
@@ -60,8 +63,16 @@ pub struct Frames<'a> {
     plain: Made,
     shaped: OnceCell<Box<Shaped>>,
     patch: Option<Patch>,
+    to: Option<Addressees>,
     content: Content<'a>,
     encode: Option<Encode<'a>>,
+}
+
+/// Some of those who listen.
+struct Addressees {
+    /// By where they are.
+    outboxes: HashMap<usize, Arc<Outbox>>,
+    volatile: bool,
 }
 
 /// For listeners who get patches.
@@ -90,6 +101,7 @@ impl<'a> Frames<'a> {
             plain: [const { OnceCell::new() }; Format::COUNT],
             shaped: OnceCell::new(),
             patch: None,
+            to: None,
             content: Content { data: None, tags: &[] },
             encode: None,
         }
@@ -103,6 +115,25 @@ impl<'a> Frames<'a> {
             self.patch = patch.map(|patch| Patch { base: base.mark, patch: patch.into() });
         }
         self
+    }
+
+    /// Gives the message to these alone of those who listen; a `volatile` one only where nothing waits.
+    #[must_use]
+    pub fn only(mut self, outboxes: Vec<Arc<Outbox>>, volatile: bool) -> Self {
+        let outboxes = outboxes.into_iter().map(|outbox| (Arc::as_ptr(&outbox).addr(), outbox)).collect();
+        self.to = Some(Addressees { outboxes, volatile });
+        self
+    }
+
+    /// What is done where its reader is too slow; `None` where it is not for this one at all.
+    #[must_use]
+    pub fn spill(&self, outbox: &Arc<Outbox>) -> Option<Spill<'static>> {
+        match &self.to {
+            None => Some(Spill::Close),
+            Some(to) if !to.outboxes.contains_key(&Arc::as_ptr(outbox).addr()) => None,
+            Some(to) if to.volatile => Some(Spill::Drop),
+            Some(_) => Some(Spill::Close),
+        }
     }
 
     /// Whether nobody gets it.

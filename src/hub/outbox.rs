@@ -219,6 +219,11 @@ impl Outbox {
         self.write_out(&mut state)
     }
 
+    /// Takes no further frames; what is queued goes out.
+    pub fn take_no_more(&self) {
+        self.state.lock().closed = true;
+    }
+
     /// Takes no further frames but `last` (a close frame, say), which follows what is queued.
     pub fn finish(&self, last: Option<Bytes>) {
         let mut state = self.state.lock();

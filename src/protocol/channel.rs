@@ -12,6 +12,10 @@ pub const USER_BOUNDARY: char = '#';
 /// Separates the users in that list.
 pub const USER_SEPARATOR: char = ',';
 
+/// The rest of the name of a channel that nobody can name: [`Channel::parse`] refuses it.
+const OF_EVENTS: &str = "\u{1}events";
+const OF_MARKS: &str = "\u{1}marks";
+
 /// A channel's whole name, as clients write it: `namespace:rest`, or `rest` in the default namespace.
 ///
 /// Cheap to clone: hub, relay and sessions share one allocation.
@@ -51,6 +55,38 @@ impl Channel {
         }
         let channel = Self(name.into());
         if channel.rest().is_empty() { Err(ChannelError::NoRest) } else { Ok(channel) }
+    }
+
+    /// The channel of a namespace for events that are for more than one of its channels. Neither clients nor the server API
+    /// can name it.
+    #[must_use]
+    pub fn of_events(namespace: &str) -> Self {
+        Self::unnameable(namespace, OF_EVENTS)
+    }
+
+    /// What stands for whatever is stored in a namespace and is in none of its channels.
+    #[must_use]
+    pub fn of_marks(namespace: &str) -> Self {
+        Self::unnameable(namespace, OF_MARKS)
+    }
+
+    fn unnameable(namespace: &str, rest: &str) -> Self {
+        match namespace {
+            "" => Self(rest.into()),
+            namespace => Self(format!("{namespace}{NAMESPACE_BOUNDARY}{rest}").into()),
+        }
+    }
+
+    /// Whether it is one of those.
+    #[must_use]
+    pub fn is_of_events(&self) -> bool {
+        self.rest() == OF_EVENTS
+    }
+
+    /// Takes a name as it stands in the backplane: one that can be parsed, or that of events.
+    #[must_use]
+    pub fn stored(name: &str) -> Option<Self> {
+        Self::parse(name, usize::MAX).ok().or_else(|| Some(Self(name.into())).filter(Self::is_of_events))
     }
 
     /// The whole name.
@@ -128,6 +164,18 @@ mod tests {
         let users: Vec<_> = channel("a#b#42,43").limited_to().expect("limited").map(str::to_owned).collect();
         assert_eq!(users, ["42", "43"]);
         assert!(channel("open").limited_to().is_none());
+    }
+
+    #[test]
+    fn the_channel_of_events_is_one_that_nobody_can_name() {
+        for namespace in ["", "chat"] {
+            let events = Channel::of_events(namespace);
+            assert_eq!((events.namespace(), events.is_of_events()), (namespace, true));
+            assert!(Channel::parse(events.as_str(), 255).is_err());
+            assert_eq!(Channel::stored(events.as_str()), Some(events));
+        }
+        assert!(!channel("chat:events").is_of_events());
+        assert_eq!(Channel::stored("chat:\u{1}other"), None);
     }
 
     #[test]

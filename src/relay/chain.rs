@@ -77,6 +77,11 @@ impl Chain {
         self.retention = i64::try_from(retention.as_nanos()).unwrap_or(i64::MAX);
     }
 
+    /// Notes that everything up to `through` has passed.
+    pub(super) fn know_through(&mut self, through: Offset) {
+        self.proven = self.proven.max(through);
+    }
+
     /// How far the channel is known.
     pub(super) const fn proven(&self) -> Offset {
         self.proven

@@ -212,6 +212,7 @@ fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched:
         return false;
     }
     let mut reach = Reach::default();
+    // Until what waited has passed the channel counts as one that is healed.
     let hole = chained.follow(healing.pending, |chained, message| {
         let message = stored(message);
         let frames = push_frames(topic, &message, state.audience.base());

@@ -130,7 +130,7 @@ impl Relay {
     }
 
     fn topic(&self, channel: &Channel, namespace: &Arc<Namespace>) -> Arc<Topic> {
-        let (topic, made) = self.registry.get_or_make(channel, namespace);
+        let (topic, made) = self.registry.get_or_make(channel, namespace, self.orders.get(&namespace.name));
         if made {
             self.telemetry.relay.channels.of(&namespace.name).increment(1.0);
         }
@@ -155,11 +155,14 @@ impl Relay {
             topic.state.lock().course = Course::Plain;
             return Ok(());
         };
+        if let Some(order) = topic.order.as_ref().filter(|order| !order.has_begun()) {
+            order.begin(&history.bounds(&topic.namespace.name).await?);
+        }
         // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
         let asked = self.store_time(topic);
         let top = history.top(&topic.channel).await?;
         let chain = Chain::new(&top, asked, self.retention(topic));
-        let hole = topic.state.lock().open_chained(chain, self.tails.clone());
+        let hole = topic.state.lock().open_chained(chain, self.tails.clone(), topic.ward());
         if hole {
             self.heals.push(Arc::clone(topic));
         }
@@ -326,6 +329,7 @@ impl Relay {
         }
         let position = stand.or_else(|| state.position(self.store_time(topic)));
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
+        let floor = if wish.waits { Listener::WAITS } else { floor };
         let hold = outbox.hold();
         self.tally.came(state.audience.is_empty());
         let slot = state.audience.enter(Listener {

@@ -16,6 +16,8 @@ mod heal;
 mod history;
 mod join;
 mod latest;
+mod let_in;
+mod order;
 mod parked;
 mod publication;
 mod pump;
@@ -37,6 +39,8 @@ use tokio::sync::RwLock;
 pub use self::busiest::Busy;
 pub use self::history::{HistoryPage, HistoryQuery, HistoryQueryError};
 pub use self::join::{JoinError, Joined, Membership, Outcome};
+pub use self::let_in::{MissedError, NotLetIn};
+pub use self::order::{Addressed, Reader};
 pub use self::parked::Resumed;
 pub use self::publication::{event_frames, fitting, patched, publication};
 pub use self::recovery::Refusal;
@@ -47,6 +51,7 @@ pub use self::wish::Wish;
 use self::audit::Audits;
 use self::busiest::Busiest;
 use self::heal::HealQueue;
+use self::order::{Orders, orders};
 use self::registry::Registry;
 use self::tail::TailBudget;
 use crate::backplane::{Backplane, Feed, Incoming, Outgoing, PublishError, Published};
@@ -60,6 +65,7 @@ use crate::telemetry::{Pace, Source, Telemetry};
 pub struct Relay {
     backplane: Arc<dyn Backplane>,
     registry: Registry,
+    orders: Orders,
     heals: HealQueue,
     audits: Audits,
     tails: TailBudget,
@@ -98,6 +104,7 @@ impl Relay {
         Arc::new(Self {
             backplane,
             registry: Registry::default(),
+            orders: orders(namespaces),
             heals: HealQueue::default(),
             audits: Audits::new(namespaces),
             tails: TailBudget::default(),
@@ -116,6 +123,14 @@ impl Relay {
     /// must not block. The first call counts.
     pub fn probe(&self, hear: Probe) {
         let _ = self.probe.set(hear);
+    }
+
+    /// From now on `reader` reads the events that are for more than one channel of a namespace that has one order. It must
+    /// not block. The first call counts.
+    pub fn read_events(&self, namespace: &str, reader: Reader) {
+        if let Some(order) = self.orders.get(namespace) {
+            let _ = order.reader.set(reader);
+        }
     }
 
     /// Starts a pump for each feed, the healer and the audit.
@@ -174,6 +189,6 @@ impl Relay {
     pub fn channels(&self) -> Vec<(Channel, usize)> {
         let topics = self.registry.all().into_iter();
         let counted = topics.map(|topic| (topic.channel.clone(), topic.state.lock().audience.len()));
-        counted.filter(|(_, listeners)| *listeners > 0).collect()
+        counted.filter(|(channel, listeners)| *listeners > 0 && !channel.is_of_events()).collect()
     }
 }

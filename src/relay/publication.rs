@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 
+use super::order::Addressed;
 use super::topic::Topic;
 use crate::backplane::Stored;
 use crate::hub::{Base, Content, Frames, Shape};
 use crate::protocol::centrifuge::{ClientInfo, Encoding, Format, Publication, Push, pushed, raw};
 use crate::protocol::fossil;
-use crate::protocol::socketio::{Arguments, Body, Packet};
+use crate::protocol::socketio::{Arguments, Body, Packet, Stand};
+use crate::protocol::{Epoch, Position};
 use crate::settings::{DataFormat, Namespace};
 
 /// Whether a message must not reach clients: its namespace promises JSON, and somebody published something else past us.
@@ -73,14 +75,29 @@ pub(super) fn is_carried(encoding: Encoding, message: &Stored) -> bool {
 /// for those who have that.
 #[must_use]
 pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Option<&Base>) -> Frames<'a> {
+    standing_frames(topic, message, base, None)
+}
+
+/// The same; whoever gets it stands there, if that is known.
+#[must_use]
+pub(super) fn standing_frames<'a>(
+    topic: &'a Topic,
+    message: &'a Stored,
+    base: Option<&Base>,
+    stand: Option<&Stand>,
+) -> Frames<'a> {
     if is_withheld(&topic.namespace, message) {
         return Frames::withheld();
+    }
+    let stand = topic.order.as_ref().map(|_| stand.map_or_else(|| doubtful(message), ToString::to_string));
+    if topic.channel.is_of_events() {
+        return addressed_frames(topic, message, stand);
     }
     let wants_patches = topic.namespace.delta_publish || message.meta.delta;
     let content = Content { data: Some(&message.data), tags: &message.meta.tags };
     let frames = Frames::new(content, move |format, shape| {
         if format == Format::SocketIo {
-            return event_frames(&topic.namespace, message);
+            return standing_event(&topic.namespace, Arguments::of_publication(&message.data), stand.as_deref());
         }
         if !is_carried(format.encoding(), message) {
             return None;
@@ -94,9 +111,34 @@ pub(super) fn push_frames<'a>(topic: &'a Topic, message: &'a Stored, base: Optio
 /// A message as an event of the room that its channel is; `None` where it is none.
 #[must_use]
 pub fn event_frames(namespace: &Namespace, message: &Stored) -> Option<Bytes> {
+    standing_event(namespace, Arguments::of_publication(&message.data), None)
+}
+
+/// An event of the room that a channel is, with where one stands who has it.
+fn standing_event(namespace: &Namespace, arguments: Arguments, stand: Option<&str>) -> Option<Bytes> {
     let namespace = namespace.socketio.as_ref()?.to_string().into();
-    let body = Body::Event { id: None, arguments: Arguments::of_publication(&message.data) };
-    Some(Packet { namespace, body }.frames())
+    let arguments = stand.map_or_else(|| arguments.clone(), |stand| arguments.followed_by(stand));
+    Some(Packet { namespace, body: Body::Event { id: None, arguments } }.frames())
+}
+
+/// An event that is not for one room, for those alone whom it names.
+fn addressed_frames<'a>(topic: &'a Topic, message: &Stored, stand: Option<String>) -> Frames<'a> {
+    let reader = topic.order.as_ref().and_then(|order| order.reader.get());
+    let Some(Addressed { arguments, volatile, to }) = reader.and_then(|read| read(&message.data)) else {
+        return Frames::withheld();
+    };
+    let frames = Frames::new(Content::default(), move |format, _| match format {
+        Format::SocketIo => standing_event(&topic.namespace, arguments.clone(), stand.as_deref()),
+        _ => None,
+    });
+    frames.only(to, volatile)
+}
+
+/// Where somebody stands who gets a message out of the order of its namespace.
+fn doubtful(message: &Stored) -> String {
+    // Of no epoch: it may be any by now.
+    let position = Position { offset: message.offset, epoch: Epoch::new("") };
+    Stand { position, doubtful: true }.to_string()
 }
 
 /// A publisher's data as its namespace wants it, JSON on one line; `None` when it is something else.

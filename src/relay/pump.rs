@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use super::Relay;
 use super::busiest::Meter;
-use super::publication::push_frames;
+use super::publication::standing_frames;
 use super::topic::{Arrival, Topic, Wanted, stored};
 use crate::backplane::{Delivery, Feed, Gap, GapCause, Incoming, Scope};
 use crate::hub::{Flushed, Outbox};
@@ -58,7 +58,16 @@ impl Relay {
     }
 
     fn take_message(&self, message: Incoming, meter: &mut Meter, touched: &mut Vec<Arc<Outbox>>) {
-        let Some(topic) = self.registry.get(&message.channel) else {
+        // Held until the publication has passed: nobody is let in between two channels meanwhile.
+        let mut passing = self.orders.get(message.channel.namespace()).map(|order| order.pass());
+        let found = self.registry.get(&message.channel);
+        if let Some((passing, link)) = passing.as_mut().zip(message.link.as_ref()) {
+            let epoch = found.as_ref().and_then(|topic| topic.state.lock().epoch());
+            if passing.note(link, epoch) {
+                self.audits.demand(message.channel.namespace(), GapCause::Hole);
+            }
+        }
+        let Some(topic) = found else {
             // Nobody listens, or nobody any more: then the unsubscription is on its way.
             if let Some(probe) = self.probe.get() {
                 probe(&message);
@@ -71,7 +80,9 @@ impl Relay {
         let copy = stored(message.clone());
         let Wanted { formats, base, patches } = topic.state.lock().wanted();
         // Encoded before the lock is taken again.
-        let frames = push_frames(&topic, &copy, base.as_ref());
+        let offset = message.link.map(|link| link.offset);
+        let stand = passing.as_mut().map(|passing| passing.stand(offset, &self.registry));
+        let frames = standing_frames(&topic, &copy, base.as_ref(), stand.as_ref());
         if frames.is_withheld() {
             self.count_withheld(&topic.channel);
         }

@@ -5,6 +5,7 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::order::Order;
 use super::topic::Topic;
 use crate::backplane::Backplane;
 use crate::protocol::Channel;
@@ -32,12 +33,17 @@ impl Registry {
     }
 
     /// The channel's topic, made when there is none; and whether it was.
-    pub(super) fn get_or_make(&self, channel: &Channel, namespace: &Arc<Namespace>) -> (Arc<Topic>, bool) {
+    pub(super) fn get_or_make(
+        &self,
+        channel: &Channel,
+        namespace: &Arc<Namespace>,
+        order: Option<&Arc<Order>>,
+    ) -> (Arc<Topic>, bool) {
         let mut shard = self.shard(channel).lock();
         if let Some(topic) = shard.get(channel) {
             return (Arc::clone(topic), false);
         }
-        let topic = Arc::new(Topic::new(channel.clone(), Arc::clone(namespace)));
+        let topic = Arc::new(Topic::new(channel.clone(), Arc::clone(namespace), order.cloned()));
         shard.insert(channel.clone(), Arc::clone(&topic));
         drop(shard);
         self.idle.lock().push(Arc::clone(&topic));

@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::chain::{Chain, Judgement};
+use super::order::{Order, Patient, Ward};
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use super::turn::Turn;
@@ -24,6 +25,8 @@ const PENDING: usize = 256;
 pub(super) struct Topic {
     pub(super) channel: Channel,
     pub(super) namespace: Arc<Namespace>,
+    /// Of all channels of the namespace, where they have one.
+    pub(super) order: Option<Arc<Order>>,
     /// One at a time opens the channel or reads its history; the others find the result.
     pub(super) turn: Turn,
     pub(super) state: Mutex<TopicState>,
@@ -58,6 +61,8 @@ pub(super) struct Chained {
     pub(super) healing: Option<Box<Healing>>,
     /// What follows this offset has had time to arrive since then.
     awaited: Option<(Offset, Instant)>,
+    /// Where it is while it is healed.
+    ward: Ward,
 }
 
 /// A hole that is being healed.
@@ -68,6 +73,8 @@ pub(super) struct Healing {
     /// The channel is known to reach this far.
     pub(super) goal: Offset,
     pub(super) pending: Pending,
+    #[expect(dead_code, reason = "the channel counts as one that is healed as long as it lives")]
+    patient: Patient,
 }
 
 /// Messages that came too early, ascending.
@@ -127,7 +134,7 @@ pub(super) enum Arrival {
 }
 
 impl Topic {
-    pub(super) fn new(channel: Channel, namespace: Arc<Namespace>) -> Self {
+    pub(super) fn new(channel: Channel, namespace: Arc<Namespace>, order: Option<Arc<Order>>) -> Self {
         let state = TopicState {
             audience: Audience::default(),
             course: Course::Unopened(Pending::default()),
@@ -135,7 +142,7 @@ impl Topic {
             listed_idle: true,
             closed: false,
         };
-        Self { channel, namespace, turn: Turn::default(), state: Mutex::new(state) }
+        Self { channel, namespace, order, turn: Turn::default(), state: Mutex::new(state) }
     }
 
     /// How far it is known that nothing is missing; far beyond everything where nothing is chained.
@@ -144,6 +151,11 @@ impl Topic {
             Course::Chained(chained) => chained.chain.proven(),
             Course::Plain | Course::Unopened(_) => Offset(u64::MAX),
         }
+    }
+
+    /// Where it is while it is healed.
+    pub(super) fn ward(&self) -> Ward {
+        self.order.as_ref().map_or_else(Ward::default, |order| order.ward().clone())
     }
 
     /// Whether its publications are stored and chained.
@@ -245,20 +257,20 @@ impl TopicState {
                 false
             }
             None => {
-                chained.healing = Some(Box::new(Healing { cause, counted: true, goal, pending: Pending::default() }));
+                chained.begin_healing(cause, true, goal, Pending::default());
                 true
             }
         }
     }
 
     /// Opens the course at `chain`; what arrived meanwhile is passed on, and a hole in it found.
-    pub(super) fn open_chained(&mut self, chain: Chain, budget: TailBudget) -> bool {
+    pub(super) fn open_chained(&mut self, chain: Chain, budget: TailBudget, ward: Ward) -> bool {
         let pending = match &mut self.course {
             Course::Unopened(pending) => std::mem::take(pending),
             Course::Plain | Course::Chained(_) => return false,
         };
         let tail = Tail::new(chain.had, budget);
-        let mut chained = Chained::new(chain, tail);
+        let mut chained = Chained::new(chain, tail, ward);
         // Nobody listens yet, so what arrived needs no delivery: it only moves the chain.
         let hole = chained.follow(pending, Chained::skip);
         self.course = Course::Chained(chained);
@@ -278,12 +290,13 @@ impl TopicState {
     ) -> (Reach, bool) {
         let mut reach = Reach::default();
         let Course::Chained(chained) = &mut self.course else { return (reach, false) };
-        let mut pending = chained.healing.take().map(|healing| healing.pending).unwrap_or_default();
+        let mut healed = chained.healing.take();
+        let mut pending = healed.as_mut().map(|healing| std::mem::take(&mut healing.pending)).unwrap_or_default();
         let top = chain.had;
         if chain.epoch != chained.chain.epoch {
             self.audience.begin_anew();
         }
-        *chained = Chained::new(chain, Tail::new(top, budget));
+        *chained = Chained::new(chain, Tail::new(top, budget), topic.ward());
         while let Some(message) = pending.pop_up_to(top) {
             let message = stored(message);
             if !message.meta.tombstone {
@@ -302,8 +315,8 @@ impl TopicState {
 }
 
 impl Chained {
-    const fn new(chain: Chain, tail: Tail) -> Self {
-        Self { chain, tail, healing: None, awaited: None }
+    const fn new(chain: Chain, tail: Tail, ward: Ward) -> Self {
+        Self { chain, tail, healing: None, awaited: None, ward }
     }
 
     /// Since when what comes next has had time to arrive: since now, where nobody waited for it before.
@@ -356,7 +369,7 @@ impl Chained {
                     let goal = pending.last().unwrap_or(link.offset);
                     let stepped_back = judgement == Judgement::StepBack;
                     let cause = if stepped_back { GapCause::EpochChanged } else { GapCause::Hole };
-                    self.healing = Some(Box::new(Healing { cause, counted: false, goal, pending }));
+                    self.begin_healing(cause, false, goal, pending);
                     return true;
                 }
             }
@@ -364,10 +377,15 @@ impl Chained {
         false
     }
 
+    fn begin_healing(&mut self, cause: GapCause, counted: bool, goal: Offset, pending: Pending) {
+        let patient = self.ward.admit();
+        self.healing = Some(Box::new(Healing { cause, counted, goal, pending, patient }));
+    }
+
     fn hold_back(&mut self, message: Incoming, goal: Offset, cause: GapCause, certain: bool) -> Arrival {
         let mut pending = Pending::default();
         pending.push(message);
-        self.healing = Some(Box::new(Healing { cause, counted: certain, goal, pending }));
+        self.begin_healing(cause, certain, goal, pending);
         Arrival::Hole(certain.then_some(cause))
     }
 }

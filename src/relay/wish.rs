@@ -27,6 +27,8 @@ pub struct Wish {
     /// Only publications that pass.
     pub filter: Option<Arc<Filter>>,
     pub slow: SlowReader,
+    /// It gets nothing before it is [let in](super::Relay::let_in).
+    pub waits: bool,
 }
 
 impl Wish {

@@ -200,6 +200,7 @@ impl Session {
             since = Some(Since { offset: Offset::NONE, epoch: String::new() });
         }
         Wish {
+            waits: false,
             since,
             positioned: offered.positioned || offered.recoverable,
             mode: namespace.recovery_mode,

@@ -43,6 +43,11 @@ impl Namespaces {
         self.iter().any(|namespace| namespace.presence || namespace.join_leave)
     }
 
+    /// The names of those that are delivered in one order.
+    pub fn ordered(&self) -> impl Iterator<Item = Arc<str>> {
+        self.iter().filter(|namespace| namespace.ordered).map(|namespace| Arc::clone(&namespace.name))
+    }
+
     /// Every namespace, in no particular order.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Namespace>> {
         self.0.values()
@@ -95,6 +100,8 @@ pub struct Namespace {
     pub sub_refresh_hook: bool,
     /// The namespace of Socket.IO whose rooms its channels are.
     pub socketio: Option<Arc<str>>,
+    /// All its channels are delivered in one order: clients of that namespace know how far they are by one offset.
+    pub ordered: bool,
 }
 
 impl Namespace {
@@ -136,6 +143,7 @@ impl Namespace {
             publish_hook: false,
             sub_refresh_hook: false,
             socketio: None,
+            ordered: false,
         }
     }
 }

@@ -47,6 +47,8 @@ pub struct SocketIoNamespace {
     pub may_join_claim: Option<String>,
     /// How long a service may take to acknowledge an event.
     pub ack_timeout: Duration,
+    /// How long a client may be away and still come back to its session; `None` where it cannot.
+    pub recovery: Option<Duration>,
     /// What services are told of its sockets.
     pub tell: Vec<SocketIoNotice>,
 }

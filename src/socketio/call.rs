@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use super::{SocketIo, rooms};
+use crate::backplane::Outgoing;
 use crate::protocol::Channel;
 use crate::protocol::socketio::{Arguments, MAIN_NAMESPACE, PacketError};
 use crate::settings::SocketIoNamespace;
@@ -226,6 +227,18 @@ impl Call {
         let only = to.users.is_empty() && to.sockets.is_empty() && except.is_empty();
         let plain = emit.arguments.attachments().is_empty() && !emit.volatile && emit.ack_within.is_none();
         (only && plain).then(|| (room, emit.arguments.json()))
+    }
+
+    /// The channel in which this event, as `json`, is published where clients may come back and it is not for one room
+    /// alone: whoever was meant and away gets it then, unless it is volatile.
+    #[must_use]
+    pub fn addressed(&self, json: &str) -> Option<(Channel, Outgoing)> {
+        let What::Emit(emit) = &self.what else { return None };
+        let namespace = &self.target.namespace;
+        let rooms = namespace.rooms.as_ref().filter(|_| namespace.recovery.is_some() && emit.ack_within.is_none())?;
+        let data = Bytes::copy_from_slice(json.as_bytes());
+        let message = Outgoing { data, skip_history: emit.volatile, ..Outgoing::default() };
+        Some((Channel::of_events(&rooms.name), message))
     }
 
     /// How long acknowledgements are waited for, where any is asked for.

@@ -41,7 +41,7 @@ impl Connection {
     ) -> Result<(), CloseReason> {
         let result = match wish {
             Wish::Join => self.join_wished(socket, arguments).await?,
-            Wish::Leave => self.leave_wished(socket, arguments).await,
+            Wish::Leave => self.leave_wished(socket, arguments).await?,
         };
         self.shared.count(result);
         if let Some(id) = id.filter(|_| matches!(result, EventResult::Joined | EventResult::Left)) {
@@ -66,16 +66,19 @@ impl Connection {
         }
     }
 
-    async fn leave_wished(&mut self, socket: usize, arguments: &Arguments) -> EventResult {
+    async fn leave_wished(&mut self, socket: usize, arguments: &Arguments) -> Result<EventResult, CloseReason> {
         let room = arguments.first_argument();
-        let Some(channel) = room.and_then(|room| self.room_of(socket, &room)) else { return EventResult::NotInRoom };
+        let Some(channel) = room.and_then(|room| self.room_of(socket, &room)) else {
+            return Ok(EventResult::NotInRoom);
+        };
         let rooms = &mut self.sockets[socket].rooms;
         let Some(place) = rooms.iter().position(|room| *room.channel() == channel) else {
-            return EventResult::NotInRoom;
+            return Ok(EventResult::NotInRoom);
         };
         let room = rooms.swap_remove(place);
         Arc::clone(&self.shared).leave_room(&self.sockets[socket], room).await;
-        EventResult::Left
+        self.note_rooms(socket).await?;
+        Ok(EventResult::Left)
     }
 }
 

@@ -10,17 +10,22 @@ use uuid::Uuid;
 
 use super::Connection;
 use super::connection::Socket;
+use super::returning::{Back, Restored};
+use super::sessions::Session;
 use crate::auth::ConnectionGrant;
 use crate::census::Place;
 use crate::clock::unix_millis;
 use crate::engineio::CloseReason;
 use crate::hooks::{Caller, Verdict};
-use crate::hub::Profile;
+use crate::hub::{Hold, Profile};
+use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode};
 use crate::protocol::centrifuge::{Encoding, Format};
 use crate::protocol::socketio::{Body, Packet};
+use crate::relay::Wish;
 use crate::revocation::Token;
 use crate::session::{NotAdmitted, moment};
+use crate::settings::SocketIoNamespace;
 use crate::telemetry::{HookEvent, Overflow, Rejection};
 
 /// What a client says when it connects. Whatever else is in it is the application's.
@@ -28,6 +33,16 @@ use crate::telemetry::{HookEvent, Overflow, Rejection};
 struct Auth {
     #[serde(default)]
     token: String,
+}
+
+/// Somebody who may come in.
+struct Newcomer {
+    id: Uuid,
+    grant: ConnectionGrant,
+    user: Arc<str>,
+    place: Option<Place>,
+    restored: Option<Restored>,
+    hold: Hold,
 }
 
 /// Why somebody may not come in.
@@ -54,13 +69,9 @@ impl Connection {
         }) else {
             return Err(DisconnectCode::TooManyRequests.into());
         };
-        let id = Uuid::new_v4();
-        let admitted = match self.identify(&name, id, payload).await {
-            Ok(grant) => self.admit(&grant.user, id).await.map(|place| (grant, place)),
-            Err(no) => Err(no),
-        };
-        let (grant, place) = match admitted {
-            Ok(admitted) => admitted,
+        let back = namespace.recovery.and_then(|_| serde_json::from_slice::<Back>(payload.as_ref()?).ok());
+        let newcomer = match self.let_in(&namespace, payload, back).await {
+            Ok(newcomer) => newcomer,
             Err(No::Never(why)) => {
                 self.refuse(name, &why, None);
                 return Ok(());
@@ -71,17 +82,60 @@ impl Connection {
             }
             Err(No::NotNow(code)) => return Err(code.into()),
         };
+        self.settle(namespace, newcomer).await?;
+        // It may have been revoked before anybody could know that it is here.
+        self.recheck().await;
+        Ok(())
+    }
+
+    /// Who somebody is, who may come in, and whether it is somebody who comes back.
+    async fn let_in(
+        &mut self,
+        namespace: &Arc<SocketIoNamespace>,
+        payload: Option<Bytes>,
+        back: Option<Back>,
+    ) -> Result<Newcomer, No> {
+        let shared = Arc::clone(&self.shared);
+        let id = Uuid::new_v4();
+        let grant = self.identify(&namespace.name, id, payload).await?;
+        // What is said to it, or in its rooms, comes after it is told that it is in.
+        let hold = self.outbox.hold();
+        let user: Arc<str> = grant.user.as_str().into();
+        let restored = match back {
+            Some(back) => shared.come_back(&self.outbox, namespace, &user, back).await.map_err(No::NotNow)?,
+            None => None,
+        };
+        let id = restored.as_ref().map_or(id, |restored| restored.entry.id());
+        let place = match self.admit(&user, id).await {
+            Ok(place) => place,
+            Err(no) => {
+                if let Some(restored) = restored {
+                    shared.forget(&restored.session.pid, restored.session.revision).await;
+                }
+                return Err(no);
+            }
+        };
+        Ok(Newcomer { id, grant, user, place, restored, hold })
+    }
+
+    /// Somebody is in: in its rooms, and told so.
+    async fn settle(&mut self, namespace: Arc<SocketIoNamespace>, newcomer: Newcomer) -> Result<(), CloseReason> {
+        let Newcomer { id, grant, user, place, restored, hold } = newcomer;
+        let shared = Arc::clone(&self.shared);
+        let services = &shared.services;
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
         let connected_at = unix_millis();
         let profile = Profile { name: "socket.io".into(), connected_at, ..Profile::default() };
-        let user: Arc<str> = grant.user.into();
         let known = services.connections.know(Arc::clone(&user), id, &self.outbox, profile);
-        // What is said to it, or in its rooms, comes after it is told that it is in.
-        let hold = self.outbox.hold();
-        let entry = shared.sockets.enter(&namespace.name, id, &user, &self.outbox);
+        let (entry, rooms, session, missed) = match restored {
+            Some(Restored { entry, rooms, session, missed }) => (entry, rooms, Some(session), missed),
+            None => (shared.sockets.enter(&namespace.name, id, &user, &self.outbox), Vec::new(), None, Vec::new()),
+        };
+        let is_back = session.is_some();
+        let (rooms, firsts): (Vec<_>, Vec<_>) = rooms.into_iter().unzip();
         self.sockets.reserve_exact(1);
         self.sockets.push(Socket {
-            namespace,
+            namespace: Arc::clone(&namespace),
             id,
             entry,
             user,
@@ -90,20 +144,50 @@ impl Connection {
             issued_at: if grant.issued_at.is_some() || grant.token_id.is_some() { token.issued_at } else { u32::MAX },
             borne: token.id.map(|id| services.revocations.bear(id, &self.outbox)),
             connected_at,
-            rooms: Vec::new(),
+            rooms,
+            session,
             known,
             place,
         });
-        if let Some(socket) = self.sockets.last() {
-            shared.tell_connect(socket).await;
+        let Some(socket) = self.sockets.last() else { return Ok(()) };
+        shared.tell_connect(socket).await;
+        for (room, first) in socket.rooms.iter().zip(firsts) {
+            shared.tell_join(socket, room.channel(), first).await;
         }
-        let rooms = grant.subs.into_iter().map(|sub| sub.channel).collect();
-        self.join_first(rooms).await?;
-        let json = format!("{{\"sid\":\"{id}\"}}");
-        self.send(&Packet { namespace: name, body: Body::Connect(Some(json.into())) });
+        if !is_back {
+            self.hear_events().await?;
+        }
+        self.join_first(grant.subs.into_iter().map(|sub| sub.channel).collect()).await?;
+        if let Some(socket) = self.sockets.last_mut().filter(|_| !is_back) {
+            shared.begin_session(socket).await;
+        }
+        missed.into_iter().for_each(|frames| self.outbox.reply(frames));
+        let pid = self.sockets.last().and_then(Socket::pid);
+        let json = match pid {
+            Some(pid) => format!("{{\"sid\":\"{id}\",\"pid\":\"{pid}\"}}"),
+            None => format!("{{\"sid\":\"{id}\"}}"),
+        };
+        let namespace = namespace.name.to_string().into();
+        self.send(&Packet { namespace, body: Body::Connect(Some(json.into())) });
         drop(hold);
-        // It may have been revoked before anybody could know that it is here.
-        self.recheck().await;
+        Ok(())
+    }
+
+    /// Has the newest socket listen to the events that are not for one room, where its client may come back to them.
+    async fn hear_events(&mut self) -> Result<(), CloseReason> {
+        let relay = Arc::clone(&self.shared.services.relay);
+        let Some(socket) = self.sockets.last_mut().filter(|socket| socket.namespace.recovery.is_some()) else {
+            return Ok(());
+        };
+        let Some(rooms) = &socket.namespace.rooms else { return Ok(()) };
+        let wish = Wish { positioned: true, ..Wish::default() };
+        let joined = relay.join(&Channel::of_events(&rooms.name), rooms, &wish, &self.outbox).await;
+        let joined = joined.map_err(|error| {
+            debug!(socket = %socket.id, "closing: could not join: {error}");
+            CloseReason::from(DisconnectCode::ForceReconnect)
+        })?;
+        let membership = joined.membership;
+        socket.session = joined.position.map(|position| Box::new(Session::unwritten(membership, position)));
         Ok(())
     }
 

@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::SocketIo;
 use super::events::Answers;
 use super::relaying::Relaying;
+use super::sessions::Session;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
 use crate::engineio::{CloseReason, Handler, Handover};
@@ -46,7 +47,6 @@ pub(super) struct Socket {
     pub(super) namespace: Arc<SocketIoNamespace>,
     /// Public, unlike the session's.
     pub(super) id: Uuid,
-    pub(super) entry: Arc<Entry>,
     /// `""` for an anonymous user.
     pub(super) user: Arc<str>,
     /// JSON of its token, for services.
@@ -58,10 +58,21 @@ pub(super) struct Socket {
     /// Milliseconds since the Unix epoch.
     pub(super) connected_at: i64,
     pub(super) rooms: Vec<Room>,
+    /// What its client may come back to, where clients may.
+    pub(super) session: Option<Box<Session>>,
     #[expect(dead_code, reason = "backends find the client as long as it lives")]
     pub(super) known: Known,
     #[expect(dead_code, reason = "its user has one connection more as long as it lives")]
     pub(super) place: Option<Place>,
+    /// Dropped last: whoever waits until the socket is gone may be the same one again.
+    pub(super) entry: Arc<Entry>,
+}
+
+impl Socket {
+    /// By what its client may come back.
+    pub(super) fn pid(&self) -> Option<&str> {
+        self.session.as_ref().map(|session| &*session.pid).filter(|pid| !pid.is_empty())
+    }
 }
 
 impl Connection {
@@ -104,7 +115,7 @@ impl Connection {
             (Body::Disconnect, Some(socket)) => {
                 let gone = self.sockets.remove(socket);
                 self.sockets.shrink_to_fit();
-                Arc::clone(&self.shared).depart(gone, "client namespace disconnect").await;
+                Arc::clone(&self.shared).depart(gone, "client namespace disconnect", false).await;
                 Ok(())
             }
             (Body::Ack { id, arguments }, Some(socket)) => {
@@ -127,6 +138,18 @@ impl Connection {
             (true, Some(until)) => Some(until),
             (true, None) => Some(Instant::now() + self.shared.connect_timeout),
         };
+    }
+}
+
+/// Whether clients may come back to the sessions of a connection that ended so.
+fn may_return(reason: &CloseReason) -> bool {
+    match reason {
+        CloseReason::TransportClose(_) | CloseReason::TransportError(_) | CloseReason::PingTimeout => true,
+        CloseReason::ParseError { .. } => false,
+        // What was lost is not made good by coming back.
+        CloseReason::Forced(disconnect) => {
+            disconnect.reconnect() && *disconnect != DisconnectCode::InsufficientState.into()
+        }
     }
 }
 
@@ -210,7 +233,7 @@ impl Handler for Connection {
         self.say_goodbye(reason);
         self.relay_last().await;
         for socket in std::mem::take(&mut self.sockets) {
-            Arc::clone(&self.shared).depart(socket, reason.name()).await;
+            Arc::clone(&self.shared).depart(socket, reason.name(), may_return(reason)).await;
         }
     }
 }

@@ -21,6 +21,7 @@ use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Packet};
+use crate::relay::Addressed;
 use crate::telemetry::{EmitResult, Topic};
 
 /// The topic on which events are told to all nodes.
@@ -102,6 +103,24 @@ impl SocketIo {
     /// As the backplane says.
     pub async fn tell_emit(&self, json: &str) -> Result<(), PublishError> {
         self.backplane.broadcast().tell(EMITS, Bytes::copy_from_slice(json.as_bytes())).await
+    }
+
+    /// Reads what is published of events that are for more than one room, where clients may come back.
+    pub(super) fn read_events(self: &Arc<Self>) {
+        for namespace in self.namespaces.values().filter(|namespace| namespace.recovery.is_some()) {
+            let Some(rooms) = &namespace.rooms else { continue };
+            let (shared, name) = (Arc::downgrade(self), Arc::clone(&namespace.name));
+            let read = move |data: &[u8]| {
+                let shared = shared.upgrade()?;
+                let Ok(Call { target, what }) = shared.read(Verb::Emit, str::from_utf8(data).ok()?) else {
+                    return None;
+                };
+                let What::Emit(Emit { arguments, volatile, .. }) = what else { return None };
+                let chosen = (target.namespace.name == name).then(|| shared.sockets.select(&target))?;
+                Some(Addressed { arguments, volatile, to: chosen.into_iter().map(|chosen| chosen.outbox).collect() })
+            };
+            self.services.relay.read_events(&rooms.name, Box::new(read));
+        }
     }
 
     async fn emit_told(&self, message: &Bytes) {

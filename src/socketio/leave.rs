@@ -17,14 +17,8 @@ impl Connection {
     pub(super) async fn order(&mut self, order: &Arc<Order>) -> Result<(), CloseReason> {
         match &**order {
             Order::Subscribe(placement) => self.place(placement).await,
-            Order::Unsubscribe(Some(channel)) => {
-                self.displace(|room| room == channel).await;
-                Ok(())
-            }
-            Order::Unsubscribe(None) => {
-                self.displace(|_| true).await;
-                Ok(())
-            }
+            Order::Unsubscribe(Some(channel)) => self.displace(|room| room == channel).await,
+            Order::Unsubscribe(None) => self.displace(|_| true).await,
             // Clients of this protocol are not told: they come again with another token.
             Order::Refresh { expires_at, .. } => {
                 let at = expires_at.map(moment);
@@ -56,14 +50,19 @@ impl Connection {
         }
     }
 
-    async fn displace(&mut self, leaves: impl Fn(&Channel) -> bool) {
+    async fn displace(&mut self, leaves: impl Fn(&Channel) -> bool) -> Result<(), CloseReason> {
         for index in 0..self.sockets.len() {
             let rooms = &mut self.sockets[index].rooms;
             let left: Vec<_> = rooms.extract_if(.., |room| leaves(room.channel())).collect();
+            let leaves = !left.is_empty();
             for room in left {
                 Arc::clone(&self.shared).leave_room(&self.sockets[index], room).await;
             }
+            if leaves {
+                self.note_rooms(index).await?;
+            }
         }
+        Ok(())
     }
 
     fn describe(&self, Asker(asker): &Asker) {
@@ -94,7 +93,7 @@ impl Connection {
         self.sockets = kept;
         for socket in gone {
             self.kick(&socket.namespace.name);
-            Arc::clone(&self.shared).depart(socket, "server namespace disconnect").await;
+            Arc::clone(&self.shared).depart(socket, "server namespace disconnect", false).await;
         }
     }
 

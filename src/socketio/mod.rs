@@ -14,11 +14,14 @@ mod connect;
 mod connection;
 mod emit;
 mod events;
+mod giving_up;
 mod leave;
 mod moving;
 mod notices;
 mod relaying;
+mod returning;
 mod rooms;
+mod sessions;
 mod sockets;
 mod subject;
 
@@ -35,6 +38,9 @@ pub use emit::{Asking, SocketInfo, Told};
 
 use acks::Acks;
 use sockets::Sockets;
+
+use tokio::sync::watch;
+use uuid::Uuid;
 
 use crate::backplane::Backplane;
 use crate::engineio::Layer;
@@ -55,6 +61,9 @@ pub struct SocketIo {
     backplane: Arc<dyn Backplane>,
     /// Of lines about events that nobody serves.
     unserved: Pace,
+    /// As whom this node has sessions, and where it is asked for them: another one at every start.
+    life: watch::Receiver<Arc<str>>,
+    process: Uuid,
 }
 
 /// The layer over this node's sessions.
@@ -62,9 +71,14 @@ pub struct SocketIoLayer(Arc<SocketIo>);
 
 impl SocketIo {
     #[must_use]
-    pub fn new(settings: &Settings, services: Arc<Services>, backplane: Arc<dyn Backplane>) -> Arc<Self> {
+    pub fn new(
+        settings: &Settings,
+        services: Arc<Services>,
+        backplane: Arc<dyn Backplane>,
+        life: watch::Receiver<Arc<str>>,
+    ) -> Arc<Self> {
         let names = || settings.namespaces.iter().map(|namespace| Arc::clone(&namespace.name));
-        Arc::new(Self {
+        let shared = Arc::new(Self {
             namespaces: names().zip(settings.namespaces.iter().cloned()).collect(),
             connect_timeout: settings.connect_timeout,
             max_payload: settings.max_payload,
@@ -73,7 +87,11 @@ impl SocketIo {
             services,
             backplane,
             unserved: Pace::default(),
-        })
+            life,
+            process: Uuid::new_v4(),
+        });
+        shared.read_events();
+        shared
     }
 }
 

@@ -148,6 +148,10 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
         let namespace = Arc::clone(shared.namespaces.get(&*packed.namespace)?);
+        // What its client may come back to is written by the node that has it: it stays there, on long-polling.
+        if namespace.recovery.is_some() {
+            return None;
+        }
         let place = services.take_place(&packed.user, packed.id, &self.outbox).await.ok()?;
         let user: Arc<str> = packed.user.into();
         let profile = Profile { name: "socket.io".into(), connected_at: packed.connected_at, ..Profile::default() };
@@ -165,6 +169,7 @@ impl Connection {
             borne: packed.token.map(|id| services.revocations.bear(id.as_u128(), &self.outbox)),
             connected_at: packed.connected_at,
             rooms: Vec::new(),
+            session: None,
             known,
             place,
         });
@@ -241,7 +246,7 @@ impl Connection {
         };
         missed.iter().filter_map(|message| event_frames(&rooms, message)).for_each(|frames| self.outbox.reply(frames));
         socket.rooms.reserve_exact(1);
-        let (room, first) = socket.entry.join(joined.membership);
+        let (room, first) = socket.entry.join(joined.membership, Offset::NONE);
         socket.rooms.push(room);
         Arc::clone(&self.shared).tell_moved_in(&self.sockets[index], channel, first).await;
         Ok(())

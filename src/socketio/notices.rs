@@ -18,12 +18,16 @@ impl SocketIo {
         self.tell(socket, Notice::Connect, None).await;
     }
 
-    /// A socket is there no more, for a reason as servers of this protocol call it. It leaves its rooms first.
-    pub(super) async fn depart(&self, mut socket: Socket, reason: &str) {
+    /// A socket is there no more, for a reason as servers of this protocol call it. It leaves its rooms first. Its client
+    /// `may_return` to its session, or not; one that has is the same socket elsewhere, of which nobody is told that it is gone.
+    pub(super) async fn depart(&self, mut socket: Socket, reason: &str, may_return: bool) {
+        let is_ours = self.end_session(&mut socket, may_return).await;
         for room in std::mem::take(&mut socket.rooms) {
             self.leave_room(&socket, room).await;
         }
-        self.tell(&socket, Notice::Disconnect, Some(reason)).await;
+        if is_ours {
+            self.tell(&socket, Notice::Disconnect, Some(reason)).await;
+        }
     }
 
     /// A socket has entered a room, as the first of this node perhaps.

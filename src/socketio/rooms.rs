@@ -6,8 +6,8 @@ use tracing::{debug, warn};
 
 use super::Connection;
 use crate::engineio::CloseReason;
-use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::protocol::{Channel, Offset};
 use crate::relay::Wish;
 use crate::settings::SocketIoNamespace;
 
@@ -43,12 +43,28 @@ impl Connection {
             debug!(socket = %socket.id, %channel, "closing: could not join: {error}");
             CloseReason::from(DisconnectCode::ForceReconnect)
         })?;
+        let position = joined.position;
+        let epoch = socket.session.as_ref().map(|session| &session.epoch);
+        if epoch.is_some_and(|epoch| position.as_ref().is_none_or(|position| position.epoch != *epoch)) {
+            debug!(socket = %socket.id, %channel, "closing: the history began anew since it came");
+            return Err(DisconnectCode::InsufficientState.into());
+        }
         socket.rooms.reserve_exact(1);
-        let (room, first) = socket.entry.join(joined.membership);
+        let since = position.map_or(Offset::NONE, |position| position.offset);
+        let (room, first) = socket.entry.join(joined.membership, since);
         socket.rooms.push(room);
+        // Nothing is delivered there before it is known that it is there.
+        self.note_rooms(index).await?;
         drop(joined.hold);
         Arc::clone(&self.shared).tell_join(&self.sockets[index], channel, first).await;
         Ok(())
+    }
+
+    /// Writes in which rooms a socket is, for when its client comes back.
+    pub(super) async fn note_rooms(&mut self, index: usize) -> Result<(), CloseReason> {
+        let shared = Arc::clone(&self.shared);
+        // Written or not, somebody has to know: its client comes again.
+        shared.note_rooms(&mut self.sockets[index]).await.map_err(|_| DisconnectCode::ForceReconnect.into())
     }
 
     /// The channel that a room is, where the socket is in it.
@@ -63,7 +79,12 @@ impl Connection {
 pub(super) fn channel(namespace: &SocketIoNamespace, room: &str, max_length: usize) -> Option<Channel> {
     let rooms = namespace.rooms.as_ref()?;
     let name = if rooms.name.is_empty() { room.to_owned() } else { format!("{}:{room}", rooms.name) };
-    Channel::parse(&name, max_length).ok().filter(|channel| is_room(namespace, channel))
+    parse(namespace, &name, max_length)
+}
+
+/// The room that a channel is, by the channel's whole name.
+pub(super) fn parse(namespace: &SocketIoNamespace, name: &str, max_length: usize) -> Option<Channel> {
+    Channel::parse(name, max_length).ok().filter(|channel| is_room(namespace, channel))
 }
 
 /// Whether a channel is a room of the namespace.

@@ -1,19 +1,23 @@
 //! The sockets of this node, found by their ids, their users and the rooms that they are in.
 
 use std::collections::{HashMap, HashSet};
+use std::pin::pin;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use super::call::{Selection, Target};
 use crate::hub::{Connections, Outbox};
-use crate::protocol::{Channel, Position};
+use crate::protocol::{Channel, Offset, Position};
 use crate::relay::Membership;
 
 /// Every socket of this node, by namespace.
 pub(super) struct Sockets {
     connections: Arc<Connections>,
+    /// Told whenever a socket has gone.
+    left: Notify,
     spaces: HashMap<Arc<str>, Mutex<Space>>,
 }
 
@@ -55,12 +59,17 @@ pub(super) struct Entry {
 /// A socket's place in a room; leaves on drop.
 pub(super) struct Room {
     membership: Membership,
+    since: Offset,
     entry: Arc<Entry>,
 }
 
 impl Sockets {
     pub(super) fn new(namespaces: impl Iterator<Item = Arc<str>>, connections: Arc<Connections>) -> Arc<Self> {
-        Arc::new(Self { connections, spaces: namespaces.map(|name| (name, Mutex::default())).collect() })
+        Arc::new(Self {
+            connections,
+            left: Notify::new(),
+            spaces: namespaces.map(|name| (name, Mutex::default())).collect(),
+        })
     }
 
     pub(super) fn enter(
@@ -75,6 +84,23 @@ impl Sockets {
             space.lock().sockets.insert(id, present);
         }
         Arc::new(Entry { sockets: Arc::clone(self), namespace: Arc::clone(namespace), id })
+    }
+
+    /// Where what a socket of this node gets waits.
+    pub(super) fn outbox(&self, namespace: &str, id: Uuid) -> Option<Arc<Outbox>> {
+        self.spaces.get(namespace)?.lock().sockets.get(&id).map(|present| Arc::clone(&present.outbox))
+    }
+
+    /// Returns once a socket is not here any more.
+    pub(super) async fn gone(&self, namespace: &str, id: Uuid) {
+        loop {
+            let mut left = pin!(self.left.notified());
+            left.as_mut().enable();
+            if self.outbox(namespace, id).is_none() {
+                return;
+            }
+            left.await;
+        }
     }
 
     /// Those of this node that `target` means, each once.
@@ -131,9 +157,13 @@ impl Space {
 }
 
 impl Entry {
-    /// Enters the socket into a room that it listens to.
+    pub(super) const fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Enters the socket into a room that it listens to, and hears from `since` on.
     /// Also whether it is the first there.
-    pub(super) fn join(self: &Arc<Self>, membership: Membership) -> (Room, bool) {
+    pub(super) fn join(self: &Arc<Self>, membership: Membership, since: Offset) -> (Room, bool) {
         let first = self.sockets.spaces.get(&self.namespace).is_some_and(|space| {
             let mut space = space.lock();
             let room = membership.channel();
@@ -146,7 +176,7 @@ impl Entry {
             members.insert(self.id);
             members.len() == 1
         });
-        (Room { membership, entry: Arc::clone(self) }, first)
+        (Room { membership, since, entry: Arc::clone(self) }, first)
     }
 
     /// Whether it was the last there.
@@ -165,6 +195,7 @@ impl Drop for Entry {
         if let Some(space) = self.sockets.spaces.get(&self.namespace) {
             space.lock().sockets.remove(&self.id);
         }
+        self.sockets.left.notify_waiters();
     }
 }
 
@@ -177,6 +208,15 @@ impl Room {
     /// Ends what comes from it, and tells where that is; `None` without history.
     pub(super) fn end(&self) -> Option<Position> {
         self.membership.end()
+    }
+
+    pub(super) const fn membership(&self) -> &Membership {
+        &self.membership
+    }
+
+    /// Everything that is published there behind this is for the socket.
+    pub(super) const fn since(&self) -> Offset {
+        self.since
     }
 
     /// Leaves it; whether the socket was the last there.

@@ -61,6 +61,15 @@ labels! {
         Queued = "queued", Dropped = "dropped", Overflow = "overflow", Gone = "gone",
     }
 
+    /// What became of a client that came again and named its session: it has it back, or why not. The session is not known
+    /// (any more), is another user's, somebody else has it or takes it; its offset is none, doubtful, or of another epoch; it is
+    /// not known that nothing is missing, what is missing is gone, is too much; or the backplane did not answer.
+    Returned("result") {
+        Recovered = "recovered", Unknown = "unknown", Identity = "identity", Taken = "taken", Offset = "offset",
+        Doubtful = "doubtful", Epoch = "epoch", Unproven = "unproven", Gone = "gone", TooMuch = "too_much",
+        Unavailable = "unavailable",
+    }
+
     /// What services are told of a socket.
     Notice("event") {
         Connect = "connect", Disconnect = "disconnect", Join = "join", Leave = "leave", Create = "create",
@@ -234,7 +243,7 @@ labels! {
     /// What a stream holds that all nodes share.
     SharedState("state") {
         Generations = "generations", Nodes = "nodes", Revocations = "revocations", Scaling = "scaling",
-        Presence = "presence",
+        Presence = "presence", Sessions = "sessions",
     }
 
     /// How a node of the cluster is.

@@ -20,7 +20,6 @@ use uuid::Uuid;
 use self::presences::Records;
 use self::registry::Shelf;
 use self::stream::Stream;
-use super::feed::partition_of;
 use super::recent::Recent;
 use super::{
     Backplane, Bounds, Broadcast, Bucket, Delivery, FeedSender, Health, History, HistoryError, Incoming, Meta, Newer,
@@ -134,7 +133,7 @@ async fn sweep(embedded: std::sync::Weak<Embedded>) {
 #[async_trait]
 impl Backplane for Embedded {
     async fn publish(&self, channel: &Channel, message: Outgoing) -> Result<Published, PublishError> {
-        let _turn = self.turns[partition_of(channel, TURNS)].lock().await;
+        let _turn = self.turns[self.feed.partition(channel, TURNS)].lock().await;
         let key = message.idempotency_key.as_deref().map(|key| (channel.clone(), key.to_owned()));
         if let Some(first) = key.as_ref().and_then(|key| self.recent.lock().get(key)) {
             return Ok(Published { position: first, suppressed: true });
@@ -149,7 +148,8 @@ impl Backplane for Embedded {
         }
         if let Some(incoming) = incoming {
             overheard.into_iter().for_each(|place| drop(place.send(Delivery::Message(incoming.clone()))));
-            if self.subscribed.lock().contains(channel) {
+            // Of what has one order everything is delivered: what is left out would look lost.
+            if self.feed.orders(channel.namespace()) || self.subscribed.lock().contains(channel) {
                 place.send(incoming);
             }
         }

@@ -31,6 +31,8 @@ pub enum Target {
     Channel(Channel, Option<Arc<Keep>>),
     /// All messages of a namespace.
     Overheard(Ear),
+    /// The messages of all channels of a namespace that has one order. The channel is the one by which it is found.
+    Namespace(Channel, Arc<Keep>),
     /// What publishers say was stored but may not have come out.
     Nudges(Arc<Keep>),
     /// The advisory that the stream has a new leader.
@@ -71,7 +73,18 @@ impl Interests {
     /// Subscribes for `target`. Its messages are known from the first on, also those that are faster than the answer.
     pub async fn subscribe(&self, live: &Live, subject: &str, target: Target) -> Result<Sid, LiveSubscribeError> {
         let sid = live.new_sid();
-        let channel = if let Target::Channel(channel, _) = &target { Some(channel.clone()) } else { None };
+        let channel = match &target {
+            Target::Channel(channel, _) | Target::Namespace(channel, _) => Some(channel.clone()),
+            Target::Overheard(_)
+            | Target::Nudges(_)
+            | Target::Leader(_)
+            | Target::QuorumLost(_)
+            | Target::Epoch(_)
+            | Target::Registry(_)
+            | Target::RegistryLeader(_)
+            | Target::Records(_)
+            | Target::RecordsLeader(_) => None,
+        };
         self.table.write().targets.insert(sid, target);
         let mut expected = Expected { interests: self, sid, accepted: false };
         live.subscribe_as(sid, subject).await?;
@@ -216,7 +229,7 @@ impl Pump {
                 return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
             }
             Target::Overheard(ear) => ear.miss(GapCause::Dropped),
-            Target::Nudges(keep) => {
+            Target::Nudges(keep) | Target::Namespace(_, keep) => {
                 let scope = Scope::Namespace(Arc::clone(&keep.namespace));
                 return self.feed.send(Delivery::Gap(Gap { scope, cause: GapCause::Dropped })).await;
             }
@@ -245,6 +258,16 @@ impl Pump {
                     }
                 }
                 Ok(())
+            }
+            Target::Namespace(_, keep) => {
+                let subject = std::str::from_utf8(subject).unwrap_or_default();
+                // Its offset is needed also where nobody can listen to it: nothing may seem to be missing.
+                let channel = self.subjects.channel(Purpose::Live, subject);
+                let channel = channel.unwrap_or_else(|| Channel::of_marks(&keep.namespace));
+                match self.incoming(&channel, Some(&keep), headers, data) {
+                    Some(incoming) => self.feed.send(Delivery::Message(incoming)).await,
+                    None => self.doubt(Target::Channel(channel, Some(keep))).await,
+                }
             }
             Target::Nudges(keep) => self.nudge(&keep, subject, &data).await,
             Target::Leader(keep) => {
@@ -310,7 +333,9 @@ impl Pump {
     async fn nudge(&self, keep: &Keep, subject: &Bytes, data: &Bytes) -> Result<(), FeedClosed> {
         let subject = std::str::from_utf8(subject).unwrap_or_default();
         let Some(channel) = self.subjects.channel(Purpose::Nudge, subject) else { return Ok(()) };
-        if channel.namespace() != &*keep.namespace || !self.interests.contains(&channel) {
+        let ordered = Channel::of_events(&keep.namespace);
+        let heard = self.interests.contains(&channel) || self.interests.contains(&ordered);
+        if channel.namespace() != &*keep.namespace || !heard {
             return Ok(());
         }
         let up_to = Offset(number(std::str::from_utf8(data).ok()));

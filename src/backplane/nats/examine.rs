@@ -145,7 +145,8 @@ fn plans(options: &settings::Nats, namespaces: &Namespaces) -> Vec<Plan> {
     if namespaces.record_presence() || options.record_users {
         plans.push(Plan::of_presence(options));
     }
-    plans.extend(Bucket::ALL.map(|bucket| Plan::of_registry(options, bucket.name(), &needs::changes(options, bucket))));
+    let registry = |bucket: Bucket| Plan::of_registry(options, bucket.name(), &needs::changes(options, bucket));
+    plans.extend(Bucket::wanted(namespaces).map(registry));
     plans.sort_by(|a, b| a.name.cmp(&b.name));
     plans
 }

@@ -111,10 +111,12 @@ pub struct Nats {
     inboxes: Arc<Inboxes>,
     generations: Arc<Generations>,
     namespaces: HashSet<Arc<str>>,
+    /// Of these everything is delivered once one of their channels is: their channels have one order.
+    ordered: HashSet<Arc<str>>,
     keeps: HashMap<Arc<str>, Arc<Keep>>,
     records: Option<Arc<Records>>,
     reader: Arc<Reader>,
-    /// In the order of [`Bucket::ALL`].
+    /// As [`Bucket::wanted`] has them.
     shelves: Arc<[Arc<Shelf>]>,
     publisher: Publisher,
     interests: Arc<Interests>,
@@ -153,7 +155,7 @@ impl Nats {
         let subjects = Subjects::new(&options.prefix);
         let keeps = keeps(options, namespaces);
         let shelf = |bucket| Shelf::new(options, bucket, link.clone(), Arc::clone(&reader), Arc::clone(telemetry));
-        let shelves: Arc<[_]> = Bucket::ALL.map(|bucket| Arc::new(shelf(bucket))).into();
+        let shelves: Arc<[_]> = Bucket::wanted(namespaces).map(|bucket| Arc::new(shelf(bucket))).collect();
         let records = (namespaces.record_presence() || options.record_users)
             .then(|| Records::new(options, &subjects, link.clone(), Arc::clone(telemetry)));
         let generations = Arc::new(Generations::new(options, link.clone(), Arc::clone(telemetry)));
@@ -192,6 +194,7 @@ impl Nats {
             ),
             generations,
             namespaces: namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect(),
+            ordered: namespaces.ordered().collect(),
             interests: Arc::clone(&interests),
             subscribing: Turns::default(),
             tasks: parking_lot::Mutex::default(),
@@ -218,7 +221,7 @@ impl Nats {
         for keep in self.keeps.values() {
             self.listen(keep).await?;
         }
-        for shelf in self.shelves.iter() {
+        for shelf in self.shelves.iter().filter(|shelf| shelf.bucket.is_watched()) {
             self.listen_to_registry(shelf).await?;
         }
         if let Some(records) = &self.records {
@@ -307,6 +310,8 @@ impl Backplane for Nats {
             let why = format!("unknown namespace {:?}", channel.namespace());
             return Err(SubscribeError::Refused { subject, why });
         }
+        let ordered = self.ordered.contains(channel.namespace()).then(|| Channel::of_events(channel.namespace()));
+        let channel = ordered.as_ref().unwrap_or(channel);
         let turn = self.subscribing.take(channel).await;
         let _turn = turn.map_err(|_| SubscribeError::Unavailable("too many subscribe at once".to_owned()))?;
         if let Some(why) = self.interests.refusal(channel) {
@@ -315,12 +320,21 @@ impl Backplane for Nats {
         if self.interests.contains(channel) {
             return Ok(());
         }
-        let target = Target::Channel(channel.clone(), keep);
+        let (subject, target) = match (&ordered, keep) {
+            (Some(_), Some(keep)) => {
+                let all = self.subjects.all(Purpose::Live, channel.namespace());
+                (all, Target::Namespace(channel.clone(), keep))
+            }
+            (_, keep) => (subject, Target::Channel(channel.clone(), keep)),
+        };
         let subscribed = self.interests.subscribe(&self.live, &subject, target).await;
         subscribed.map(|_| ()).map_err(SubscribeError::from)
     }
 
     fn unsubscribe(&self, channel: &Channel) {
+        if self.ordered.contains(channel.namespace()) {
+            return;
+        }
         if let Some(sid) = self.interests.remove(channel) {
             self.live.unsubscribe(sid);
         }

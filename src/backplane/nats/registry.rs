@@ -31,6 +31,7 @@ const TOMBSTONE_TTL: Duration = Duration::from_secs(3600);
 
 /// One bucket, as this node knows it.
 pub struct Shelf {
+    pub bucket: Bucket,
     pub stream: SharedStream,
     /// Where its changes are heard, with a token behind it for the key.
     root: String,
@@ -89,9 +90,10 @@ impl Shelf {
             Bucket::Nodes => SharedState::Nodes,
             Bucket::Revocations => SharedState::Revocations,
             Bucket::Scaling => SharedState::Scaling,
+            Bucket::Sessions => SharedState::Sessions,
         };
         let stream = SharedStream::new(plan, link.clone(), holds, telemetry);
-        Self { stream, root, stored, link, reader, watchers: Watchers::default(), told: Told::default() }
+        Self { bucket, stream, root, stored, link, reader, watchers: Watchers::default(), told: Told::default() }
     }
 
     /// Where its changes are heard.

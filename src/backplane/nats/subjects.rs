@@ -181,7 +181,7 @@ fn decoded(tokens: &str) -> Option<Channel> {
         name.push(':');
     }
     name.push_str(&percent_decode_str(rest).decode_utf8().ok()?);
-    let channel = Channel::parse(&name, usize::MAX).ok()?;
+    let channel = Channel::stored(&name)?;
     let mut spelled = String::with_capacity(tokens.len());
     push_channel(&mut spelled, &channel);
     (spelled == tokens).then_some(channel)

@@ -21,6 +21,12 @@ impl Outbox {
         Hold(Arc::clone(self))
     }
 
+    /// Whether any delivery is kept back.
+    #[must_use]
+    pub fn holds_some(&self) -> bool {
+        self.state.lock().held.as_ref().is_some_and(|held| !held.frames.is_empty())
+    }
+
     /// Undoes one hold; with the last, what was held follows what is queued.
     fn release(&self) {
         let mut state = self.state.lock();

@@ -80,6 +80,15 @@ impl Arguments {
         }
     }
 
+    /// The same with a text behind the last: `text` must need no escaping in JSON.
+    #[must_use]
+    pub fn followed_by(&self, text: &str) -> Self {
+        let json = self.json.strip_suffix(b"]").unwrap_or(&self.json);
+        let comma: &[u8] = if json == b"[" { b"" } else { b"," };
+        let json = [json, comma, b"\"", text.as_bytes(), b"\"]"].concat();
+        Self { json: json.into(), attachments: self.attachments.clone() }
+    }
+
     pub(super) fn attach(&mut self, attachment: Bytes) {
         self.attachments.push(attachment);
     }

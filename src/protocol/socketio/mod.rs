@@ -19,6 +19,7 @@ pub mod payload;
 mod placeholders;
 mod room_rule;
 mod sid;
+mod stand;
 #[cfg(test)]
 mod tests;
 
@@ -30,3 +31,4 @@ pub use handshake::Handshake;
 pub use packet::{Body, MAIN_NAMESPACE, Packet};
 pub use room_rule::RoomRule;
 pub use sid::{NoSid, Sid};
+pub use stand::{NoStand, Stand};

@@ -112,6 +112,7 @@ fn namespace(section: &Section<'_>, name: &str, horizon: Duration) -> Namespace 
         publish_hook: section.take("publish_proxy_enabled"),
         sub_refresh_hook: section.take("sub_refresh_proxy_enabled"),
         socketio: None,
+        ordered: false,
     };
     check_recovery(section, &namespace);
     check_presence(section, &namespace);

@@ -42,6 +42,12 @@ pub(super) fn read(section: &Section<'_>, socketio: &SocketIo, notes: &mut Vec<S
         notes.push("redis.servers (REDIS_URL) has no effect: there are no socketio.namespaces to bridge".to_owned());
         return None;
     }
+    let recovers =
+        |name: &Arc<str>| socketio.namespaces.iter().any(|known| known.name == *name && known.recovery.is_some());
+    // What is emitted there to several rooms is stored, and not told as the bridge hears it.
+    if let Some(recovering) = redis.namespaces.iter().find(|name| recovers(name)) {
+        section.refuse("namespaces", format!("{recovering:?} has recovery, and cannot be bridged (name the others)"));
+    }
     Some(redis)
 }
 

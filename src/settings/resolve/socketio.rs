@@ -58,6 +58,7 @@ struct Options {
     join: Vec<String>,
     relay: Vec<(String, String)>,
     ack_timeout: Duration,
+    recovery: Duration,
     tell: Vec<SocketIoNotice>,
     join_on: String,
     leave_on: String,
@@ -72,6 +73,7 @@ impl Options {
             join: section.take("join"),
             relay: section.take("relay"),
             ack_timeout: section.take::<Positive>("ack_timeout").0,
+            recovery: section.take("recovery"),
             tell: section.take("tell"),
             join_on: section.take("join_on"),
             leave_on: section.take("leave_on"),
@@ -89,6 +91,7 @@ impl Options {
             join: if sets("join") { own.join } else { common.join.clone() },
             relay: if sets("relay") { own.relay } else { common.relay.clone() },
             ack_timeout: if sets("ack_timeout") { own.ack_timeout } else { common.ack_timeout },
+            recovery: if sets("recovery") { own.recovery } else { common.recovery },
             tell: if sets("tell") { own.tell } else { common.tell.clone() },
             join_on: if sets("join_on") { own.join_on } else { common.join_on.clone() },
             leave_on: if sets("leave_on") { own.leave_on } else { common.leave_on.clone() },
@@ -103,7 +106,11 @@ fn namespace(section: &Section<'_>, common: &Options, channels: &mut Channels) -
     unknown::find(section.path(), &given, section.defaults(), section.findings(), &|_, key| key == "name");
     let name: Arc<str> = name(section).into();
     let options = Options::of(section, common);
-    let rooms = rooms(section, &options.rooms, &name, channels);
+    let mut rooms = rooms(section, &options.rooms, &name, channels);
+    let recovery = Some(options.recovery).filter(|recovery| !recovery.is_zero());
+    if let Some(within) = recovery {
+        rooms = ordered(section, within, rooms, channels);
+    }
     let some = |text: String| Some(text).filter(|text| !text.is_empty());
     let rules = |rules: &[String]| rules.iter().map(|rule| RoomRule::new(rule)).collect();
     check_rooms(section, &options, rooms.is_some(), channels.max_length);
@@ -117,8 +124,35 @@ fn namespace(section: &Section<'_>, common: &Options, channels: &mut Channels) -
         may_join: rules(&options.may_join),
         may_join_claim: some(options.may_join_claim),
         ack_timeout: options.ack_timeout,
+        recovery,
         tell: options.tell,
     }
+}
+
+/// Has the channels that are `rooms` delivered in one order, where they keep what is missed `within` that time.
+fn ordered(
+    section: &Section<'_>,
+    within: Duration,
+    rooms: Option<Arc<Namespace>>,
+    channels: &mut Channels,
+) -> Option<Arc<Namespace>> {
+    let Some(rooms) = rooms else {
+        section.refuse("recovery", "there are no rooms (set rooms to a namespace of channels that keeps history)");
+        return None;
+    };
+    match &rooms.history {
+        None => section.refuse("recovery", "its rooms keep no history (set history_size and history_ttl of theirs)"),
+        Some(history) if history.ttl < within => {
+            section.refuse("recovery", "longer than the history_ttl of its rooms");
+        }
+        Some(_) if within < Duration::from_secs(1) => section.refuse("recovery", "less than a second (try \"2m\")"),
+        Some(_) => {}
+    }
+    let namespace = channels.namespaces.0.get_mut(&*rooms.name)?;
+    // The clone at hand would be changed in place of the one that is registered.
+    drop(rooms);
+    Arc::make_mut(namespace).ordered = true;
+    Some(Arc::clone(namespace))
 }
 
 /// Refuses rules for rooms where there are none, or that name what can be none.

@@ -52,3 +52,12 @@ fn what_is_wrong_with_a_bridge_names_its_key() {
         assert_eq!(refused(Settings::from_toml(&format!("{toml}\n{with_secret}"))), expected, "{toml}");
     }
 }
+
+#[test]
+fn a_namespace_with_recovery_cannot_be_bridged() {
+    let text = "redis.servers = [\"redis://a\"]\nclient.token.hmac_secret_key = \"0123456789abcdef0123456789abcdef\"\n\
+        [[channel.namespaces]]\nname = \"chat\"\nhistory_size = 10\nhistory_ttl = \"5m\"\n\
+        [[socketio.namespaces]]\nname = \"/\"\nrooms = \"chat\"\nrecovery = \"2m\"\n";
+    let expected = "redis.namespaces = []: \"/\" has recovery, and cannot be bridged (name the others)";
+    assert_eq!(refused(Settings::from_toml(text)), expected);
+}

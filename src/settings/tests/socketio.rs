@@ -1,5 +1,7 @@
 //! Socket.IO.
 
+use std::time::Duration;
+
 use super::super::Settings;
 use super::refused;
 
@@ -29,6 +31,30 @@ fn rooms_are_channels_of_one_namespace_which_knows_it() {
     let settings = Settings::from_toml(common).expect("valid");
     assert_eq!(settings.socketio.namespaces[0].join, ["lobby"], "what it does not set itself");
     assert!(Settings::from_toml("").expect("valid").socketio.namespaces.is_empty(), "off by default");
+}
+
+#[test]
+fn clients_come_back_where_it_says_so_and_then_all_rooms_have_one_order() {
+    let of = |history: &str, recovery: &str| {
+        let talk = format!("[[channel.namespaces]]\nname = \"talk\"\n{history}\n");
+        let main = format!("[[socketio.namespaces]]\nname = \"/\"\nrooms = \"talk\"\n{recovery}");
+        Settings::from_toml(&(talk + &main))
+    };
+    let settings = |recovery| of("history_size = 10\nhistory_ttl = \"5m\"", recovery);
+    let with = settings("recovery = \"2m\"").expect("valid");
+    let namespace = &with.socketio.namespaces[0];
+    assert_eq!(namespace.recovery, Some(Duration::from_secs(120)));
+    assert!(namespace.rooms.as_ref().expect("rooms").ordered && with.channel.namespaces.0["talk"].ordered);
+    let without = settings("").expect("valid");
+    assert!(without.socketio.namespaces[0].recovery.is_none() && !without.channel.namespaces.0["talk"].ordered);
+    assert_eq!(
+        refused(settings("recovery = \"10m\"")),
+        "socketio.namespaces[0].recovery = \"10m\": longer than the history_ttl of its rooms"
+    );
+    assert_eq!(
+        refused(of("", "recovery = \"2m\"")),
+        "socketio.namespaces[0].recovery = \"2m\": its rooms keep no history (set history_size and history_ttl of theirs)"
+    );
 }
 
 #[test]
@@ -76,6 +102,10 @@ fn what_cannot_work_is_refused() {
         (
             "{ name = \"/\", rooms = \"chat\", leave_on = \"say\", relay = { say = \"{1}\" } }",
             "socketio.namespaces[0].leave_on = \"say\": relay sends this event to a room",
+        ),
+        (
+            "{ name = \"/\", recovery = \"2m\" }",
+            "socketio.namespaces[0].recovery = \"2m\": there are no rooms (set rooms to a namespace of channels that keeps history)",
         ),
         (
             "{ name = \"/\", tell = [\"come\"] }",

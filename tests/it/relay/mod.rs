@@ -2,6 +2,7 @@
 
 mod healing;
 mod joining;
+mod order;
 mod parked;
 mod reading;
 mod storms;
@@ -47,8 +48,12 @@ impl Stage {
     }
 
     fn bounded(namespaces: impl IntoIterator<Item = Namespace>, recoveries: Turnstile) -> Self {
+        Self::of(2, namespaces, recoveries)
+    }
+
+    fn of(partitions: usize, namespaces: impl IntoIterator<Item = Namespace>, recoveries: Turnstile) -> Self {
         let namespaces = namespaces::registry(namespaces);
-        let (sender, feeds) = feed::open(2);
+        let (sender, feeds) = feed::open(partitions);
         let faults = Arc::new(Faults::default());
         let embedded = Embedded::new(&namespaces, 1 << 20, sender);
         let (backplane, feeds) = Faulty::around(embedded, feeds, Arc::clone(&faults));

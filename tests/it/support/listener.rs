@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use midplane::hub::{Control, Outbox, Wire};
-use midplane::protocol::centrifuge::Encoding;
+use midplane::protocol::centrifuge::{Encoding, Format};
 use parking_lot::Mutex;
 use serde_json::Value;
 
@@ -53,6 +53,22 @@ impl Ear {
         Self { outbox, memory }
     }
 
+    /// One of Socket.IO.
+    pub fn of_socketio() -> Self {
+        let memory = Memory::default();
+        let outbox = Outbox::new(Format::SocketIo, 1 << 20, Arc::default());
+        outbox.attach(Box::new(memory.clone()));
+        Self { outbox, memory }
+    }
+
+    /// Every event of the main namespace of Socket.IO, in order.
+    pub fn events(&self) -> Vec<Value> {
+        self.outbox.flush();
+        let bytes = self.memory.0.lock().clone();
+        let events = texts(&bytes).into_iter();
+        events.map(|text| serde_json::from_slice(text.strip_prefix(b"42").expect("an event")).expect("JSON")).collect()
+    }
+
     /// Takes nothing more from its socket.
     pub fn stop_reading(&self) {
         self.memory.1.store(true, Ordering::SeqCst);
@@ -91,8 +107,13 @@ fn publications(bytes: &[u8]) -> Vec<u64> {
 }
 
 /// The JSON in a stream of WebSocket frames (RFC 6455, 5.2: text, whole, unmasked).
-fn frames(mut bytes: &[u8]) -> Vec<Value> {
-    let mut replies = Vec::new();
+fn frames(bytes: &[u8]) -> Vec<Value> {
+    texts(bytes).into_iter().map(|text| serde_json::from_slice(text).expect("JSON")).collect()
+}
+
+/// What stands in these frames.
+fn texts(mut bytes: &[u8]) -> Vec<&[u8]> {
+    let mut texts = Vec::new();
     loop {
         let (length, rest) = match bytes {
             [0x81, 126, high, low, rest @ ..] => (usize::from(u16::from_be_bytes([*high, *low])), rest),
@@ -101,11 +122,11 @@ fn frames(mut bytes: &[u8]) -> Vec<Value> {
                 (usize::try_from(length).expect("a length"), rest)
             }
             [0x81, length, rest @ ..] if *length < 126 => (usize::from(*length), rest),
-            [] => return replies,
+            [] => return texts,
             _ => panic!("nothing but whole frames, not {:?}", &bytes[..bytes.len().min(10)]),
         };
         let (payload, rest) = rest.split_at(length);
-        replies.push(serde_json::from_slice(payload).expect("JSON"));
+        texts.push(payload);
         bytes = rest;
     }
 }

@@ -46,6 +46,7 @@ pub fn open(name: &str, history_size: Option<usize>) -> Namespace {
         publish_hook: false,
         sub_refresh_hook: false,
         socketio: None,
+        ordered: false,
     }
 }
 

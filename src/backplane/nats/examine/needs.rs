@@ -104,7 +104,7 @@ pub(super) fn of(options: &settings::Nats, namespaces: &Namespaces, plans: &[Pla
             needs.subscribe(at(Purpose::Publish), &below, "deliveries");
         }
     }
-    among_nodes(&mut needs, options, &subjects);
+    among_nodes(&mut needs, options, namespaces, &subjects);
     if namespaces.record_presence() || options.record_users {
         presence(&mut needs, &subjects);
     }
@@ -115,7 +115,7 @@ pub(super) fn of(options: &settings::Nats, namespaces: &Namespaces, plans: &[Pla
 }
 
 /// What nodes tell each other, and what backends ask them.
-fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects) {
+fn among_nodes(needs: &mut Needs, options: &settings::Nats, namespaces: &Namespaces, subjects: &Subjects) {
     let below = subjects.below(">");
     needs.publish(subjects.below(NOBODY), &below, "word to other nodes");
     for (topic, what_for) in [
@@ -133,13 +133,19 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, subjects: &Subjects)
     ] {
         needs.subscribe(subjects.below(topic), &below, what_for);
     }
-    let buckets = Bucket::ALL.map(|bucket| bucket_name(&options.prefix, bucket.name()));
-    for bucket in buckets.into_iter().chain([epochs_bucket(&options.prefix)]) {
+    for namespace in namespaces.ordered() {
+        needs.subscribe(subjects.all(Purpose::Live, &namespace), &below, "deliveries");
+    }
+    if namespaces.ordered().next().is_some() {
+        needs.subscribe(subjects.below("node.%doctor.session"), &below, "who has sessions of Socket.IO back elsewhere");
+    }
+    let buckets = Bucket::wanted(namespaces).map(|bucket| bucket_name(&options.prefix, bucket.name()));
+    for bucket in buckets.chain([epochs_bucket(&options.prefix)]) {
         needs
             .publish(format!("$KV.{bucket}.{NOBODY}"), &format!("$KV.{bucket}.>"), "writing what nodes share")
             .stored = true;
     }
-    for bucket in Bucket::ALL {
+    for bucket in Bucket::wanted(namespaces).filter(|bucket| bucket.is_watched()) {
         needs.subscribe(changes(options, bucket), &below, "changes of what nodes share");
     }
     for prefix in ["_INBOX"].into_iter().chain(options.inbox_prefixes.iter().map(String::as_str)) {

@@ -1,0 +1,160 @@
+//! Somebody comes back to several channels of a namespace that has one order, and has everything up to one offset.
+//!
+//! It listens to all of them first, and [waits](super::Wish::waits). Then it is let in to all of them at once, between two
+//! publications: from there on everything comes live, in order. What lies between its own offset and that one is read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::sleep;
+
+use super::Relay;
+use super::join::Membership;
+use super::publication::is_withheld;
+use super::recovery::{Bound, CatchUpError, Excess, Refusal, age, catch_up};
+use super::topic::{Course, Topic};
+use crate::backplane::{HistoryError, Stored};
+use crate::hub::TurnedAway;
+use crate::protocol::{Offset, Position};
+
+/// How often, and how long in all, it is tried to let somebody in: what another node delivered may be on its way here.
+const PAUSE: Duration = Duration::from_millis(10);
+const ATTEMPTS: u32 = 200;
+
+/// Why somebody cannot be let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum NotLetIn {
+    /// A hole is being healed, or this node is far behind others.
+    #[error("not everything before is known to have come")]
+    Unknown,
+    /// What was published is of another life of the history.
+    #[error("the history has another epoch")]
+    Epoch,
+}
+
+/// Why what was missed cannot be had.
+#[derive(Debug, thiserror::Error)]
+pub enum MissedError {
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    #[error(transparent)]
+    Unavailable(#[from] HistoryError),
+    #[error("too many recover: {0}")]
+    Busy(#[from] TurnedAway),
+}
+
+impl Relay {
+    /// Lets somebody in who waits in all of these channels of one namespace, and who has everything up to `since`. Returns
+    /// up to where what was published has to be read; it gets what lies behind that.
+    ///
+    /// # Errors
+    /// See [`NotLetIn`].
+    pub async fn let_in(&self, memberships: &[&Membership], since: &Position) -> Result<Position, NotLetIn> {
+        let topics = memberships.iter().map(|membership| &membership.topic);
+        let Some(order) = topics.clone().find_map(|topic| topic.order.as_ref()) else { return Err(NotLetIn::Unknown) };
+        for _ in 0..ATTEMPTS {
+            {
+                let mut passing = order.pass();
+                if let Some(known) = passing.known(&self.registry) {
+                    if known.epoch != since.epoch {
+                        return Err(NotLetIn::Epoch);
+                    }
+                    // A channel that was opened a moment ago may have come further than what was delivered.
+                    let reached = topics.clone().all(|topic| has_come_to(topic, &known));
+                    if reached && since.offset <= known.offset {
+                        memberships.iter().for_each(|membership| seat(membership, known.offset));
+                        return Ok(known);
+                    }
+                }
+            }
+            sleep(PAUSE).await;
+        }
+        Err(NotLetIn::Unknown)
+    }
+
+    /// Everything that was published in the channel of `membership` behind `since` and up to where it was let in.
+    ///
+    /// # Errors
+    /// When that cannot be had, or is more than `max_bytes`.
+    pub async fn missed(
+        &self,
+        membership: &Membership,
+        since: Offset,
+        through: &Position,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, MissedError> {
+        let topic = &membership.topic;
+        let mut messages = match self.missed_from_tail(topic, since)? {
+            Some(messages) => messages,
+            None => self.missed_from_stream(topic, since, through, max_bytes).await?,
+        };
+        messages.retain(|message| message.offset <= through.offset && !is_withheld(&topic.namespace, message));
+        Ok(messages)
+    }
+
+    fn missed_from_tail(&self, topic: &Topic, since: Offset) -> Result<Option<Vec<Stored>>, Refusal> {
+        let state = topic.state.lock();
+        let Course::Chained(chained) = &state.course else { return Ok(None) };
+        if since > chained.chain.proven() {
+            return Ok(None);
+        }
+        let Some(messages) = chained.tail.since(since) else { return Ok(None) };
+        let ttl = topic.namespace.history.as_ref().map_or(Duration::ZERO, |history| history.ttl);
+        match messages.first().is_some_and(|oldest| age(oldest, self.store_time(topic)) > ttl) {
+            true => Err(Refusal::Expired),
+            false => Ok(Some(messages)),
+        }
+    }
+
+    async fn missed_from_stream(
+        &self,
+        topic: &Arc<Topic>,
+        since: Offset,
+        through: &Position,
+        max_bytes: usize,
+    ) -> Result<Vec<Stored>, MissedError> {
+        let history = self.backplane.history().ok_or(Refusal::Trimmed)?;
+        let _permit = self.permit().await?;
+        let ttl = topic.namespace.history.as_ref().map(|history| history.ttl);
+        let bound = Bound { messages: usize::MAX, bytes: max_bytes, excess: Excess::Refused, ttl };
+        let caught = catch_up(history, &topic.channel, &through.epoch, since, since, bound).await?;
+        let mut messages = caught.messages;
+        let state = topic.state.lock();
+        let Course::Chained(chained) = &state.course else { return Err(Refusal::Epoch.into()) };
+        if chained.chain.epoch != through.epoch {
+            return Err(Refusal::Epoch.into());
+        }
+        // What was read may end before what was delivered here.
+        if caught.top.offset < chained.chain.had {
+            messages.extend(chained.tail.since(caught.top.offset).ok_or(Refusal::Trimmed)?);
+        }
+        Ok(messages)
+    }
+}
+
+/// Whether a channel has nothing that has not passed here yet, and is of the same life.
+fn has_come_to(topic: &Topic, known: &Position) -> bool {
+    let state = topic.state.lock();
+    match &state.course {
+        Course::Chained(chained) => chained.chain.had <= known.offset && chained.chain.epoch == known.epoch,
+        Course::Plain | Course::Unopened(_) => false,
+    }
+}
+
+fn seat(membership: &Membership, offset: Offset) {
+    let mut state = membership.topic.state.lock();
+    state.audience.let_in(membership.slot, offset);
+    if let Course::Chained(chained) = &mut state.course {
+        // It listened before, and everything up to there has passed.
+        chained.chain.know_through(offset);
+    }
+}
+
+impl From<CatchUpError> for MissedError {
+    fn from(error: CatchUpError) -> Self {
+        match error {
+            CatchUpError::Refused(refusal) => Self::Refused(refusal),
+            CatchUpError::Unavailable(error) => Self::Unavailable(error),
+        }
+    }
+}

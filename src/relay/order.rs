@@ -1,0 +1,270 @@
+//! Namespaces whose channels have one order: whoever has a publication has everything that was stored before it, in all of
+//! its channels. Clients of Socket.IO know how far they are by one offset for all of their rooms.
+//!
+//! A channel's chain proves nothing of another channel. But everything of such a namespace passes one pump, whether or not
+//! anybody here listens to it, and offsets have no holes there: whatever follows the one before has nothing between. After
+//! a hole, and while a channel is healed, publications go out all the same, with the word that nobody can go on from there
+//! ([`Stand`]): until every channel is known to be whole up to where the offsets follow one another again.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
+
+use super::registry::Registry;
+use super::topic::{Course, Topic};
+use crate::backplane::{Bounds, Link};
+use crate::hub::Outbox;
+use crate::protocol::socketio::{Arguments, Stand};
+use crate::protocol::{Epoch, Offset, Position};
+use crate::settings::Namespaces;
+
+/// Between two looks at all channels, while they are not known to be whole.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// The namespaces that have one order.
+pub(super) type Orders = HashMap<Arc<str>, Arc<Order>>;
+
+/// The order of one namespace.
+pub(super) struct Order {
+    pub(super) namespace: Arc<str>,
+    /// Held while a publication passes, and while somebody is let in: nobody gets in between two channels.
+    run: Mutex<Run>,
+    ward: Ward,
+    /// Who says for whom events are that are not for one channel.
+    pub(super) reader: OnceLock<Reader>,
+}
+
+/// Reads an event that is for more than one channel.
+pub type Reader = Box<dyn Fn(&[u8]) -> Option<Addressed> + Send + Sync>;
+
+/// An event, and who gets it.
+pub struct Addressed {
+    pub arguments: Arguments,
+    /// Only for whom nothing waits.
+    pub volatile: bool,
+    pub to: Vec<Arc<Outbox>>,
+}
+
+/// What passed without a hole.
+struct Run {
+    /// It is known where the namespace stood when the first channel was opened.
+    begun: bool,
+    epoch: Epoch,
+    first: Offset,
+    last: Offset,
+    /// Nothing before `first` is missing in any channel.
+    whole: bool,
+    looked: Instant,
+}
+
+/// Channels that are being healed.
+#[derive(Clone, Default)]
+pub(super) struct Ward(Arc<AtomicUsize>);
+
+/// One of them; leaves on drop.
+pub(super) struct Patient(Ward);
+
+impl Ward {
+    pub(super) fn admit(&self) -> Patient {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Patient(self.clone())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0.load(Ordering::Acquire) == 0
+    }
+}
+
+impl Drop for Patient {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+/// One order for each namespace that wants it.
+pub(super) fn orders(namespaces: &Namespaces) -> Orders {
+    let order = |namespace: Arc<str>| {
+        let run = Run {
+            begun: false,
+            epoch: Epoch::new(""),
+            first: Offset::NONE,
+            last: Offset::NONE,
+            whole: false,
+            looked: Instant::now(),
+        };
+        let order = Order { namespace, run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() };
+        (Arc::clone(&order.namespace), Arc::new(order))
+    };
+    namespaces.ordered().map(order).collect()
+}
+
+impl Order {
+    pub(super) const fn ward(&self) -> &Ward {
+        &self.ward
+    }
+
+    pub(super) fn has_begun(&self) -> bool {
+        self.run.lock().begun
+    }
+
+    /// Begins where the namespace stood after its deliveries were asked for. What lies before is in no channel that is
+    /// opened after this: it is before their tops.
+    pub(super) fn begin(&self, bounds: &Bounds) {
+        let mut run = self.run.lock();
+        if run.begun {
+            return;
+        }
+        run.begun = true;
+        run.epoch = bounds.epoch.clone();
+        if run.last == Offset::NONE {
+            (run.first, run.last) = (bounds.last.next(), bounds.last);
+        }
+        run.whole = run.first <= bounds.last.next();
+    }
+
+    /// Lets one publication pass, or lets somebody in between two.
+    pub(super) fn pass(&self) -> Passing<'_> {
+        Passing { order: self, run: self.run.lock() }
+    }
+}
+
+/// Nothing else passes until this is dropped.
+pub(super) struct Passing<'a> {
+    order: &'a Order,
+    run: MutexGuard<'a, Run>,
+}
+
+impl Passing<'_> {
+    /// Notes what comes next; whether something is missing before it. The `epoch` is that of its channel, where it is known.
+    pub(super) fn note(&mut self, link: &Link, epoch: Option<Epoch>) -> bool {
+        let run = &mut *self.run;
+        let offset = link.offset;
+        if let Some(epoch) = epoch.filter(|epoch| run.begun && *epoch != run.epoch) {
+            (run.epoch, run.first, run.last, run.whole) = (epoch, offset, offset, false);
+            return true;
+        }
+        if offset == run.last.next() {
+            run.last = offset;
+            return false;
+        }
+        if offset <= run.last {
+            return false;
+        }
+        (run.first, run.last, run.whole) = (offset, offset, false);
+        run.begun
+    }
+
+    /// Up to where everything is known to have come, in every channel; `None` while that is not known.
+    pub(super) fn known(&mut self, registry: &Registry) -> Option<Position> {
+        if !self.run.whole && self.run.begun && self.run.looked.elapsed() >= LOOK_EVERY {
+            self.run.looked = Instant::now();
+            let topics = registry.of_namespace(&self.order.namespace);
+            self.run.whole = topics.iter().all(|topic| self.run.knows(topic));
+        }
+        let known = self.run.whole && self.order.ward.is_empty();
+        known.then(|| Position { offset: self.run.last, epoch: self.run.epoch.clone() })
+    }
+
+    /// What whoever gets a publication now is told of how far it is.
+    pub(super) fn stand(&mut self, offset: Option<Offset>, registry: &Registry) -> Stand {
+        let known = self.known(registry).filter(|known| offset.is_none_or(|offset| offset == known.offset));
+        match known {
+            Some(position) => Stand { position, doubtful: false },
+            None => {
+                let offset = offset.unwrap_or(self.run.last);
+                Stand { position: Position { offset, epoch: self.run.epoch.clone() }, doubtful: true }
+            }
+        }
+    }
+}
+
+impl Run {
+    /// Whether a channel has everything that came before this run.
+    fn knows(&self, topic: &Topic) -> bool {
+        match &topic.state.lock().course {
+            Course::Chained(chained) => {
+                let proven = chained.chain.proven().next() >= self.first;
+                chained.healing.is_none() && proven && chained.chain.epoch == self.epoch
+            }
+            // Nobody listens yet; who will begins at the channel's top.
+            Course::Unopened(_) | Course::Plain => true,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::backplane::Depths;
+
+    fn order(last: u64) -> Order {
+        let namespaces = Namespaces(HashMap::new());
+        assert!(orders(&namespaces).is_empty());
+        let run = Run {
+            begun: false,
+            epoch: Epoch::new(""),
+            first: Offset::NONE,
+            last: Offset::NONE,
+            whole: false,
+            looked: Instant::now(),
+        };
+        let order =
+            Order { namespace: "chat".into(), run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() };
+        order.begin(&Bounds {
+            epoch: Epoch::new("e"),
+            first: Offset(1),
+            last: Offset(last),
+            depths: Depths::always(10),
+        });
+        order
+    }
+
+    fn passes(order: &Order, offset: u64) -> (bool, bool) {
+        let link = Link { offset: Offset(offset), previous: Offset::NONE, stored_at: 0 };
+        let mut passing = order.pass();
+        let gap = passing.note(&link, Some(Epoch::new("e")));
+        (gap, passing.stand(Some(Offset(offset)), &Registry::default()).doubtful)
+    }
+
+    #[tokio::test]
+    async fn what_follows_the_one_before_has_nothing_between() {
+        let order = order(7);
+        assert_eq!(passes(&order, 8), (false, false));
+        assert_eq!(passes(&order, 9), (false, false));
+        assert_eq!(passes(&order, 9), (false, false), "twice");
+        assert_eq!(passes(&order, 5), (false, true), "late: nobody has it that gets it now");
+        assert_eq!(passes(&order, 10), (false, false));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn after_a_hole_nobody_can_go_on_until_all_channels_are_known_to_be_whole() {
+        let order = order(7);
+        assert_eq!(passes(&order, 9), (true, true));
+        assert_eq!(passes(&order, 10), (false, true));
+        tokio::time::advance(LOOK_EVERY).await;
+        assert_eq!(passes(&order, 11), (false, false), "no channel is open");
+    }
+
+    #[tokio::test]
+    async fn nobody_can_go_on_while_a_channel_is_healed() {
+        let order = order(7);
+        let patient = order.ward().admit();
+        assert_eq!(passes(&order, 8), (false, true));
+        drop(patient);
+        assert_eq!(passes(&order, 9), (false, false));
+    }
+
+    #[tokio::test]
+    async fn another_epoch_is_another_run() {
+        let order = order(7);
+        let link = Link { offset: Offset(8), previous: Offset::NONE, stored_at: 0 };
+        let mut passing = order.pass();
+        assert!(passing.note(&link, Some(Epoch::new("f"))));
+        let stand = passing.stand(Some(Offset(8)), &Registry::default());
+        assert_eq!((stand.doubtful, stand.position.epoch.as_str()), (true, "f"));
+    }
+}

@@ -1,0 +1,97 @@
+//! One connection gives its session up before another has it: its client has come again, and this one has not noticed yet.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::SocketIo;
+use super::sessions::Record;
+use crate::backplane::{Request, SubscribeError};
+use crate::hub::Control;
+use crate::protocol::centrifuge::codes::DisconnectCode;
+use crate::telemetry::Topic;
+
+/// How long a connection of this node may take to end, and how long another node is waited for.
+const HERE: Duration = Duration::from_secs(2);
+const THERE: Duration = Duration::from_millis(1000);
+/// Connections of this node that others wait for at a time.
+const WAITED_FOR: usize = 256;
+
+#[derive(Serialize, Deserialize)]
+struct Question {
+    namespace: String,
+    sid: Uuid,
+}
+
+/// Where a process is asked for its sessions.
+fn subject(process: Uuid) -> String {
+    format!("node.{}.session", process.simple())
+}
+
+impl SocketIo {
+    /// Begins to hear which sessions other nodes want; `None` where there are none. Give it to
+    /// [`give_up_all`](Self::give_up_all).
+    ///
+    /// # Errors
+    /// When the backplane does not accept the subscription.
+    pub async fn listen(&self) -> Result<Option<mpsc::Receiver<Request>>, SubscribeError> {
+        match self.backplane.requests().filter(|_| self.has_sessions()) {
+            Some(requests) => requests.serve(&subject(self.process), WAITED_FOR).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// Gives up what other nodes want, until they cannot say so any more.
+    pub async fn give_up_all(self: Arc<Self>, mut wanted: mpsc::Receiver<Request>) {
+        let mut running = FuturesUnordered::new();
+        loop {
+            tokio::select! {
+                Some(()) = running.next() => {}
+                request = wanted.recv(), if running.len() < WAITED_FOR => match request {
+                    Some(request) => running.push(self.answer(request)),
+                    None => return,
+                },
+            }
+        }
+    }
+
+    async fn answer(&self, request: Request) {
+        let Ok(Question { namespace, sid }) = serde_json::from_slice(&request.body) else {
+            return self.services.telemetry.cluster.not_understood(Topic::Session);
+        };
+        self.give_up(&namespace, sid).await;
+        // Whoever asked may wait no longer.
+        let _ = request.reply.send(Bytes::new());
+    }
+
+    /// Has the connection end that has a session of this node; whether it is gone.
+    async fn give_up(&self, namespace: &str, sid: Uuid) -> bool {
+        let Some(outbox) = self.sockets.outbox(namespace, sid) else { return true };
+        debug!(socket = %sid, "its client has come again: this connection ends");
+        outbox.request(Control::Close(DisconnectCode::ForceReconnect.into()));
+        timeout(HERE, self.sockets.gone(namespace, sid)).await.is_ok()
+    }
+
+    /// Has whoever has a session let it go; whether it may be had now. It was written before that it is this node's: whoever
+    /// does not answer has lost it, and learns so with the next write at the latest.
+    pub(super) async fn have_given_up(&self, record: &Record) -> bool {
+        if record.process == self.process {
+            return self.give_up(&record.namespace, record.sid).await;
+        }
+        let Some(requests) = self.backplane.requests().filter(|_| !record.ended) else { return true };
+        let question = Question { namespace: record.namespace.clone(), sid: record.sid };
+        let question = serde_json::to_vec(&question).unwrap_or_default();
+        if let Err(error) = requests.request(&subject(record.process), &[], question.into(), THERE).await {
+            debug!(socket = %record.sid, life = record.life, "whoever had the session does not answer: {error}");
+        }
+        true
+    }
+}

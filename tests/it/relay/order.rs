@@ -1,0 +1,110 @@
+//! Whoever has a publication has everything before it, in all channels of a namespace that has one order, or is told that
+//! nobody can go on from there.
+
+use std::collections::HashSet;
+
+use midplane::protocol::socketio::Stand;
+
+use super::*;
+
+/// A stage of one such namespace, and who listens to two channels of it.
+async fn set() -> (Stage, Ear, [Membership; 2]) {
+    let ordered = Namespace { ordered: true, socketio: Some("/".into()), ..namespaces::open("chat", Some(1000)) };
+    // Faults know no order of namespaces, so everything takes one feed.
+    let stage = Stage::of(1, [ordered], Turnstile::new(64, 64, PATIENCE));
+    let ear = Ear::of_socketio();
+    let memberships = [stage.listen(&ear, "chat:red").await, stage.listen(&ear, "chat:blue").await];
+    (stage, ear, memberships)
+}
+
+/// What was heard, each with where one stands then.
+fn events(ear: &Ear) -> Vec<(u64, Stand)> {
+    let events = ear.events().into_iter();
+    let parsed = events.map(|event| {
+        let stand = Stand::parse(event[2].as_str().expect("an end")).expect("a stand");
+        (event[1].as_u64().expect("a number"), stand)
+    });
+    parsed.collect()
+}
+
+#[tokio::test]
+async fn an_end_that_one_can_go_on_from_has_everything_before_it_whatever_is_lost() {
+    let (stage, ear, _listening) = set().await;
+    stage.faults.judge(|message| match number(message) % 11 {
+        0 => Fate::Drop,
+        3 => Fate::Twice,
+        6 => Fate::Late,
+        _ => Fate::Pass,
+    });
+    let mut published = Vec::new();
+    for number in 0..200 {
+        let channel = ["chat:red", "chat:blue"][number as usize % 3 % 2];
+        published.push((number, stage.publish(channel, [number]).await.expect("stored").offset));
+        // So that holes are found and healed in between.
+        if number % 20 == 19 {
+            eventually("most of it is heard", async || (ear.events().len() as u64 > number - 10).then_some(())).await;
+        }
+    }
+    stage.faults.cease();
+    let mut number = 200;
+    eventually("one can go on again", async || {
+        published.push((number, stage.publish("chat:red", [number]).await.expect("stored").offset));
+        number += 1;
+        events(&ear).last().filter(|(_, stand)| !stand.doubtful).map(|_| ())
+    })
+    .await;
+    let (mut seen, mut certain) = (HashSet::new(), 0);
+    for (number, stand) in events(&ear) {
+        assert!(seen.insert(number), "{number} came twice");
+        if stand.doubtful {
+            continue;
+        }
+        certain += 1;
+        let missing =
+            published.iter().find(|(number, offset)| *offset <= stand.position.offset && !seen.contains(number));
+        assert_eq!(missing, None, "whoever had {number} was told that it has all up to {stand}");
+    }
+    assert!(certain > 1 && certain < seen.len(), "{certain} of {}", seen.len());
+}
+
+#[tokio::test]
+async fn without_a_loss_one_can_go_on_from_every_end() {
+    let (stage, ear, _listening) = set().await;
+    for number in 0..10 {
+        stage.publish(["chat:red", "chat:blue"][number as usize % 2], [number]).await;
+    }
+    eventually("all is heard", async || (events(&ear).len() == 10).then_some(())).await;
+    assert!(events(&ear).iter().all(|(_, stand)| !stand.doubtful));
+}
+
+#[tokio::test]
+async fn whoever_comes_back_is_let_in_to_all_channels_at_once_and_reads_what_lies_between() {
+    let (stage, _ear, listening) = set().await;
+    let since = stage.publish("chat:red", [0]).await.expect("stored");
+    for number in 1..=6 {
+        stage.publish(["chat:red", "chat:blue"][number as usize % 2], [number]).await;
+    }
+    let back = Ear::of_socketio();
+    let mut memberships = Vec::new();
+    for channel in ["chat:red", "chat:blue"].map(channel_of) {
+        let namespace = stage.namespaces.of(&channel).expect("a namespace");
+        let waits = Wish { waits: true, positioned: true, ..wish() };
+        memberships.push(stage.relay.join(&channel, namespace, &waits, &back.outbox).await.expect("joins").membership);
+    }
+    let all: Vec<_> = memberships.iter().collect();
+    let through = stage.relay.let_in(&all, &since).await.expect("everything before is known");
+    stage.publish("chat:blue", [7]).await;
+    let mut missed = Vec::new();
+    for membership in &memberships {
+        missed.extend(stage.relay.missed(membership, since.offset, &through, 1 << 20).await.expect("it is stored"));
+    }
+    missed.sort_by_key(|message| message.offset);
+    let missed: Vec<u64> =
+        missed.iter().map(|message| String::from_utf8_lossy(&message.data).parse().expect("a number")).collect();
+    let newest = || events(&back).last().map(|(number, _)| *number);
+    eventually("what comes now is heard", async || (newest() == Some(7)).then_some(())).await;
+    let live: Vec<_> = events(&back).into_iter().map(|(number, _)| number).collect();
+    // What is on its way to the pump when somebody is let in comes live, all else is read.
+    assert_eq!([missed, live].concat(), [1, 2, 3, 4, 5, 6, 7]);
+    drop(listening);
+}
