@@ -206,6 +206,12 @@ def rows():
             "ops",
         ),
         graph(
+            "Sessions that are not written",
+            "begin: those clients cannot come back; rooms: their connections end; end: what stands there goes when its node does. NATS was away.",
+            [("{{what}}", rate("midplane_socketio_sessions_unwritten_total", "what"))],
+            "ops",
+        ),
+        graph(
             "Sessions that change to a WebSocket",
             "What became of the WebSockets. failed, timeout: the session goes on by long-polling. surplus: it had another.",
             [("{{result}}", rate("midplane_socketio_upgrades_total", "result"))],

@@ -80,5 +80,6 @@ fn refusal(channel: &Channel, error: &HistoryQueryError) -> ApiError {
             warn!(namespace = channel.namespace(), %error, "history of a backend's call not reached");
             ApiError::Internal
         }
+        HistoryQueryError::Busy(_) => ApiError::Unavailable(error.to_string()),
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use async_trait::async_trait;
+use tracing::debug;
 
 use crate::backplane::{Backplane, FeedSender};
 use crate::cluster::{Cluster, Introduction, Reap, ReapError, Work};
@@ -84,7 +85,11 @@ impl Reap for Traces {
     async fn lives(&self) -> Result<BTreeSet<String>, ReapError> {
         let mut lives = self.presence.lives().await.map_err(|error| ReapError(error.to_string()))?;
         if let Some(sockets) = &self.sockets {
-            lives.extend(sockets.lives().await.map_err(|error| ReapError(error.to_string()))?);
+            // Presence is cleaned up all the same.
+            match sockets.lives().await {
+                Ok(with_sessions) => lives.extend(with_sessions),
+                Err(error) => debug!(%error, "sessions cannot be listed"),
+            }
         }
         Ok(lives)
     }

@@ -146,19 +146,11 @@ impl Rooms {
             revocations: Arc::clone(&revocations),
             socketio: sockets.clone(),
         });
-        cluster
-            .start(
-                Arc::new(Traces { presence: Arc::clone(&presence), sockets: sockets.clone() }),
-                Arc::clone(&api) as _,
-                tasks,
-            )
-            .await?;
+        let traces = Traces { presence: Arc::clone(&presence), sockets: sockets.clone() };
+        cluster.start(Arc::new(traces), Arc::clone(&api) as _, tasks).await?;
         let calls =
             patiently(async || api::requests::serve(&api, tasks).await).await.context("server API over NATS")?;
-        let told = patiently(async || backplane.broadcast().hear(api::CONTROL).await)
-            .await
-            .context("word from other nodes")?;
-        tasks.run("word from other nodes", Arc::clone(&api).obey(told, Arc::clone(telemetry)));
+        obey(base, &api).await?;
         let emulation = emulation(base).await?;
         let readiness = &base.readiness;
         let sockets = match sockets {
@@ -193,6 +185,14 @@ impl Rooms {
     }
 }
 
+/// Begins to do what calls to other nodes ask of this one.
+async fn obey(base: &Base, api: &Arc<Api>) -> anyhow::Result<()> {
+    let told = patiently(async || base.backplane.broadcast().hear(api::CONTROL).await).await;
+    let told = told.context("word from other nodes")?;
+    base.tasks.run("word from other nodes", Arc::clone(api).obey(told, Arc::clone(&base.telemetry)));
+    Ok(())
+}
+
 /// Learns which tokens are revoked; what is revoked from now on can be watched.
 async fn know_revoked(
     backplane: &Arc<dyn Backplane>,
@@ -217,6 +217,7 @@ async fn socketio(base: &Base, services: &Arc<Services>) -> anyhow::Result<Optio
     if let Some(wanted) = wanted {
         tasks.run("sessions that other nodes want", Arc::clone(&sockets).give_up_all(wanted));
     }
+    tasks.run("sessions of sockets", Arc::clone(&sockets).tend_sessions());
     let told = patiently(async || SocketIo::hear(&**backplane, cluster.name()).await).await;
     tasks.run("word for sockets", Arc::clone(&sockets).obey(told.context("word for sockets")?));
     Ok(Some(sockets))

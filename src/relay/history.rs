@@ -5,6 +5,7 @@ use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, age, read_behind};
 use super::since::Since;
 use crate::backplane::{HistoryError, Stored};
+use crate::hub::TurnedAway;
 use crate::protocol::{Channel, Offset, Position};
 use crate::settings::Namespace;
 
@@ -36,13 +37,16 @@ pub enum HistoryQueryError {
     Unrecoverable,
     #[error(transparent)]
     Unavailable(#[from] HistoryError),
+    #[error("too many read history: {0}")]
+    Busy(#[from] TurnedAway),
 }
 
 impl Relay {
-    /// Reads history.
+    /// Reads history, when it is its turn: like a recovery it may read a whole channel.
     ///
     /// # Errors
-    /// Where the namespace keeps none, the position's epoch is another or its offset doubtful, or the backplane does not answer.
+    /// Where the namespace keeps none, the position's epoch is another or its offset doubtful, too many wait, or the backplane
+    /// does not answer.
     pub async fn history(
         &self,
         channel: &Channel,
@@ -61,7 +65,9 @@ impl Relay {
         }
         let mut publications = match top.newest {
             Some(newest) if query.limit != Some(0) => {
-                match read_behind(history, channel, Offset::NONE, newest, Bound::NONE).await {
+                let _permit = self.permit().await?;
+                let from = query.since.as_ref().filter(|_| !query.reverse).map_or(Offset::NONE, |since| since.offset);
+                match read_behind(history, channel, from, newest, Bound::NONE).await {
                     Ok(messages) => messages,
                     Err(CatchUpError::Unavailable(error)) => return Err(error.into()),
                     Err(CatchUpError::Refused(_)) => Vec::new(),

@@ -13,13 +13,15 @@ use super::join::Membership;
 use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, Excess, Refusal, age, catch_up};
 use super::topic::{Course, Topic};
-use crate::backplane::{HistoryError, Stored};
+use crate::backplane::{GapCause, HistoryError, Stored};
 use crate::hub::TurnedAway;
 use crate::protocol::{Offset, Position};
 
 /// How often, and how long in all, it is tried to let somebody in: what another node delivered may be on its way here.
 const PAUSE: Duration = Duration::from_millis(10);
 const ATTEMPTS: u32 = 200;
+/// The attempts for which nothing is done about it.
+const ON_ITS_WAY: u32 = 20;
 
 /// Why somebody cannot be let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -52,7 +54,7 @@ impl Relay {
     pub async fn let_in(&self, memberships: &[&Membership], since: &Position) -> Result<Position, NotLetIn> {
         let topics = memberships.iter().map(|membership| &membership.topic);
         let Some(order) = topics.clone().find_map(|topic| topic.order.as_ref()) else { return Err(NotLetIn::Unknown) };
-        for _ in 0..ATTEMPTS {
+        for attempt in 0..ATTEMPTS {
             {
                 let mut passing = order.pass();
                 if let Some(known) = passing.known(&self.registry) {
@@ -65,7 +67,12 @@ impl Relay {
                         memberships.iter().for_each(|membership| seat(membership, known.offset));
                         return Ok(known);
                     }
+                    passing.go_on(&self.registry);
                 }
+            }
+            if attempt == ON_ITS_WAY {
+                // It may have passed nobody here, but been healed: then nothing comes any more that follows it.
+                self.audits.demand(&order.namespace, GapCause::Audit);
             }
             sleep(PAUSE).await;
         }

@@ -5,7 +5,8 @@
 //! the **healer** has read what is missing; the **audit** finds holes that no later message would show. A connection
 //! that **joins** gets a membership, and with it either everything since its position or a refusal.
 //!
-//! Order: a topic's lock is taken before an outbox's, and neither is held over an await.
+//! Order: that of a namespace's order (`order`) is taken before a topic's lock, and that before an outbox's; none is held
+//! over an await.
 
 mod audit;
 mod busiest;

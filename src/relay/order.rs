@@ -169,6 +169,17 @@ impl Passing<'_> {
         known.then(|| Position { offset: self.run.last, epoch: self.run.epoch.clone() })
     }
 
+    /// Goes on to where every channel is known to be whole. What was healed, or found by an audit, never passed here; and
+    /// where nothing is published any more, nothing will that follows it.
+    pub(super) fn go_on(&mut self, registry: &Registry) {
+        if self.known(registry).is_none() {
+            return;
+        }
+        let topics = registry.of_namespace(&self.order.namespace);
+        let least = topics.iter().map(|topic| topic.state.lock().reaches()).min().flatten();
+        self.run.last = self.run.last.max(least.unwrap_or_default());
+    }
+
     /// What whoever gets a publication now is told of how far it is.
     pub(super) fn stand(&mut self, offset: Option<Offset>, registry: &Registry) -> Stand {
         let known = self.known(registry).filter(|known| offset.is_none_or(|offset| offset == known.offset));

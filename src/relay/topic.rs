@@ -203,6 +203,14 @@ impl TopicState {
         }
     }
 
+    /// How far nothing of the channel is missing; `None` while nobody can say.
+    pub(super) fn reaches(&self) -> Option<Offset> {
+        match &self.course {
+            Course::Chained(chained) => Some(chained.chain.proven()),
+            Course::Plain | Course::Unopened(_) => None,
+        }
+    }
+
     /// Whether the channel, which reaches to `newest` if that is known, reaches further than what passed here.
     pub(super) fn is_behind(&self, newest: Option<Offset>) -> bool {
         self.had().zip(newest).is_some_and(|(had, newest)| had < newest)

@@ -204,6 +204,7 @@ impl Session {
             Err(HistoryQueryError::Absent(_)) => Err(ErrorCode::NotAvailable.into()),
             Err(HistoryQueryError::Unrecoverable) => Err(ErrorCode::UnrecoverablePosition.into()),
             Err(HistoryQueryError::Unavailable(_)) => Err(ErrorCode::Internal.into()),
+            Err(HistoryQueryError::Busy(_)) => Err(ErrorCode::TooManyRequests.into()),
         }
     }
 

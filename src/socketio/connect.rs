@@ -82,7 +82,7 @@ impl Connection {
             }
             Err(No::NotNow(code)) => return Err(code.into()),
         };
-        self.settle(namespace, newcomer).await?;
+        self.come_in(namespace, newcomer).await?;
         // It may have been revoked before anybody could know that it is here.
         self.recheck().await;
         Ok(())
@@ -101,16 +101,18 @@ impl Connection {
         // What is said to it, or in its rooms, comes after it is told that it is in.
         let hold = self.outbox.hold();
         let user: Arc<str> = grant.user.as_str().into();
+        // Before anything is taken from whoever has the session.
+        shared.services.spend_connect(&user, id)?;
         let restored = match back {
             Some(back) => shared.come_back(&self.outbox, namespace, &user, back).await.map_err(No::NotNow)?,
             None => None,
         };
         let id = restored.as_ref().map_or(id, |restored| restored.entry.id());
-        let place = match self.admit(&user, id).await {
+        let place = match shared.services.take_place(&user, id, &self.outbox).await.map_err(No::from) {
             Ok(place) => place,
             Err(no) => {
                 if let Some(restored) = restored {
-                    shared.forget(&restored.session.pid, restored.session.revision).await;
+                    shared.send_back(namespace, restored, matches!(no, No::NotNow(_))).await;
                 }
                 return Err(no);
             }
@@ -119,7 +121,7 @@ impl Connection {
     }
 
     /// Somebody is in: in its rooms, and told so.
-    async fn settle(&mut self, namespace: Arc<SocketIoNamespace>, newcomer: Newcomer) -> Result<(), CloseReason> {
+    async fn come_in(&mut self, namespace: Arc<SocketIoNamespace>, newcomer: Newcomer) -> Result<(), CloseReason> {
         let Newcomer { id, grant, user, place, restored, hold } = newcomer;
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
@@ -128,8 +130,11 @@ impl Connection {
         let profile = Profile { name: "socket.io".into(), connected_at, ..Profile::default() };
         let known = services.connections.know(Arc::clone(&user), id, &self.outbox, profile);
         let (entry, rooms, session, missed) = match restored {
-            Some(Restored { entry, rooms, session, missed }) => (entry, rooms, Some(session), missed),
-            None => (shared.sockets.enter(&namespace.name, id, &user, &self.outbox), Vec::new(), None, Vec::new()),
+            Some(Restored { entry, rooms, session, missed, .. }) => (entry, rooms, Some(session), missed),
+            None => {
+                let entry = shared.sockets.enter(&namespace.name, id, &user, &self.outbox);
+                (entry.ok_or(DisconnectCode::ForceReconnect)?, Vec::new(), None, Vec::new())
+            }
         };
         let is_back = session.is_some();
         let (rooms, firsts): (Vec<_>, Vec<_>) = rooms.into_iter().unzip();
@@ -197,13 +202,6 @@ impl Connection {
             Some(code) => serde_json::json!({ "message": message, "data": { "code": code } }),
         };
         self.send(&Packet { namespace, body: Body::ConnectError(json.to_string().into()) });
-    }
-
-    /// Counts the connect among those of its user, and the socket too.
-    async fn admit(&mut self, user: &str, id: Uuid) -> Result<Option<Place>, No> {
-        let services = Arc::clone(&self.shared.services);
-        services.spend_connect(user, id)?;
-        Ok(services.take_place(user, id, &self.outbox).await?)
     }
 
     /// Who a client is: its token says so, or the connect hook, or it is nobody.

@@ -71,7 +71,7 @@ pub(super) struct Socket {
 impl Socket {
     /// By what its client may come back.
     pub(super) fn pid(&self) -> Option<&str> {
-        self.session.as_ref().map(|session| &*session.pid).filter(|pid| !pid.is_empty())
+        self.session.as_ref()?.written.as_ref().map(|written| &*written.pid)
     }
 }
 

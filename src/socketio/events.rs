@@ -12,6 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::connection::Socket;
+use super::record::Record;
 use super::{Connection, SocketIo, subject};
 use crate::backplane::RequestError;
 use crate::engineio::CloseReason;
@@ -131,6 +132,17 @@ impl Event {
     /// What a service is told of a socket: `body` is a JSON array that begins with `name`.
     pub(super) fn notice(socket: &Socket, subject: String, name: &str, body: Bytes) -> Self {
         Self { subject, headers: Self::headers_of(socket, name), body }
+    }
+
+    /// The same of a socket that no connection has any more.
+    pub(super) fn notice_of(record: &Record, subject: String, name: &str, body: Bytes) -> Self {
+        let headers = vec![
+            (USER, record.user.clone()),
+            (CLIENT, record.sid.to_string()),
+            (NAMESPACE, record.namespace.clone()),
+            (EVENT, name.to_owned()),
+        ];
+        Self { subject, headers, body }
     }
 
     fn headers_of(socket: &Socket, name: &str) -> Vec<(&'static str, String)> {

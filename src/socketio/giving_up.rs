@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use serde::{Deserialize, Serialize};
@@ -13,15 +12,15 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::SocketIo;
-use super::sessions::Record;
+use super::record::Record;
 use crate::backplane::{Request, SubscribeError};
 use crate::hub::Control;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::telemetry::Topic;
 
-/// How long a connection of this node may take to end, and how long another node is waited for.
+/// How long a connection of this node may take to end, and how long another node is waited for, which has to wait first.
 const HERE: Duration = Duration::from_secs(2);
-const THERE: Duration = Duration::from_millis(1000);
+const THERE: Duration = Duration::from_secs(3);
 /// Connections of this node that others wait for at a time.
 const WAITED_FOR: usize = 256;
 
@@ -29,6 +28,16 @@ const WAITED_FOR: usize = 256;
 struct Question {
     namespace: String,
     sid: Uuid,
+}
+
+/// What became of a connection that was to give its session up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Yielded {
+    Gone,
+    StillHere,
+    /// Nobody says. It was written before that it has lost its session, and it learns so with its next write at the latest.
+    Unanswered,
 }
 
 /// Where a process is asked for its sessions.
@@ -67,31 +76,38 @@ impl SocketIo {
         let Ok(Question { namespace, sid }) = serde_json::from_slice(&request.body) else {
             return self.services.telemetry.cluster.not_understood(Topic::Session);
         };
-        self.give_up(&namespace, sid).await;
+        let yielded = self.give_up(&namespace, sid).await;
         // Whoever asked may wait no longer.
-        let _ = request.reply.send(Bytes::new());
+        let _ = request.reply.send(serde_json::to_vec(&yielded).unwrap_or_default().into());
     }
 
-    /// Has the connection end that has a session of this node; whether it is gone.
-    async fn give_up(&self, namespace: &str, sid: Uuid) -> bool {
-        let Some(outbox) = self.sockets.outbox(namespace, sid) else { return true };
+    /// Has the connection end that has a session of this node.
+    async fn give_up(&self, namespace: &str, sid: Uuid) -> Yielded {
+        let Some(outbox) = self.sockets.outbox(namespace, sid) else { return Yielded::Gone };
         debug!(socket = %sid, "its client has come again: this connection ends");
         outbox.request(Control::Close(DisconnectCode::ForceReconnect.into()));
-        timeout(HERE, self.sockets.gone(namespace, sid)).await.is_ok()
+        match timeout(HERE, self.sockets.gone(namespace, sid)).await {
+            Ok(()) => Yielded::Gone,
+            Err(_) => Yielded::StillHere,
+        }
     }
 
-    /// Has whoever has a session let it go; whether it may be had now. It was written before that it is this node's: whoever
-    /// does not answer has lost it, and learns so with the next write at the latest.
-    pub(super) async fn have_given_up(&self, record: &Record) -> bool {
+    /// Has whoever has a session let it go.
+    pub(super) async fn have_given_up(&self, record: &Record) -> Yielded {
+        if record.ended {
+            return Yielded::Gone;
+        }
         if record.process == self.process {
             return self.give_up(&record.namespace, record.sid).await;
         }
-        let Some(requests) = self.backplane.requests().filter(|_| !record.ended) else { return true };
+        let Some(requests) = self.backplane.requests() else { return Yielded::Gone };
         let question = Question { namespace: record.namespace.clone(), sid: record.sid };
         let question = serde_json::to_vec(&question).unwrap_or_default();
-        if let Err(error) = requests.request(&subject(record.process), &[], question.into(), THERE).await {
+        let answer = requests.request(&subject(record.process), &[], question.into(), THERE).await;
+        let yielded = answer.map(|answer| serde_json::from_slice(&answer.body).unwrap_or(Yielded::Unanswered));
+        yielded.unwrap_or_else(|error| {
             debug!(socket = %record.sid, life = record.life, "whoever had the session does not answer: {error}");
-        }
-        true
+            Yielded::Unanswered
+        })
     }
 }

@@ -15,9 +15,12 @@ mod connection;
 mod emit;
 mod events;
 mod giving_up;
+mod graves;
 mod leave;
 mod moving;
 mod notices;
+mod owed;
+mod record;
 mod relaying;
 mod returning;
 mod rooms;
@@ -36,11 +39,14 @@ pub use call::{Call, Verb, Wrong};
 pub use connection::Connection;
 pub use emit::{Asking, SocketInfo, Told};
 
-use acks::Acks;
-use sockets::Sockets;
-
+use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
+
+use acks::Acks;
+use owed::Owed;
+use sockets::Sockets;
 
 use crate::backplane::Backplane;
 use crate::engineio::Layer;
@@ -61,9 +67,17 @@ pub struct SocketIo {
     backplane: Arc<dyn Backplane>,
     /// Of lines about events that nobody serves.
     unserved: Pace,
-    /// As whom this node has sessions, and where it is asked for them: another one at every start.
+    /// As whom this node has sessions.
     life: watch::Receiver<Arc<str>>,
+    /// Where it is asked for them: another one at every start.
     process: Uuid,
+    owed: Owed,
+    /// When sessions were looked through for lives that are over.
+    looked: Mutex<Option<Instant>>,
+    /// Of lines about sessions that are not written.
+    unwritten: Pace,
+    /// Of lines about clients that cannot have their sessions back.
+    refused: Pace,
 }
 
 /// The layer over this node's sessions.
@@ -89,6 +103,10 @@ impl SocketIo {
             unserved: Pace::default(),
             life,
             process: Uuid::new_v4(),
+            owed: Owed::default(),
+            looked: Mutex::default(),
+            unwritten: Pace::default(),
+            refused: Pace::default(),
         });
         shared.read_events();
         shared

@@ -156,7 +156,7 @@ impl Connection {
         let user: Arc<str> = packed.user.into();
         let profile = Profile { name: "socket.io".into(), connected_at: packed.connected_at, ..Profile::default() };
         let known = services.connections.know(Arc::clone(&user), packed.id, &self.outbox, profile);
-        let entry = shared.sockets.enter(&namespace.name, packed.id, &user, &self.outbox);
+        let entry = shared.sockets.enter(&namespace.name, packed.id, &user, &self.outbox)?;
         self.sockets.reserve_exact(1);
         self.sockets.push(Socket {
             namespace,

@@ -3,14 +3,19 @@
 use bytes::Bytes;
 use serde_json::json;
 use tracing::debug;
+use uuid::Uuid;
 
 use super::connection::Socket;
 use super::events::Event;
+use super::record::Record;
 use super::sockets::Room;
 use super::{SocketIo, subject};
 use crate::protocol::{Channel, Position};
-use crate::settings::SocketIoNotice as Notice;
+use crate::settings::{SocketIoNamespace, SocketIoNotice as Notice};
 use crate::telemetry::NoticeResult;
+
+/// Why a socket is gone whose client has come again, as servers of this protocol call it.
+const LOST: &str = "transport close";
 
 impl SocketIo {
     /// A client has come into a namespace. What it is sent for that waits until it knows.
@@ -68,20 +73,43 @@ impl SocketIo {
 
     /// Tells services, where they are to be told. It goes out before whatever the socket emits next.
     async fn tell(&self, socket: &Socket, notice: Notice, about: Option<&str>) {
-        // A node by itself has no services.
-        if !socket.namespace.tell.contains(&notice) || self.backplane.requests().is_none() {
+        if !self.tells(&socket.namespace, notice) {
             return;
         }
-        let name = name(notice);
-        let body = about.map_or_else(|| json!([name]), |about| json!([name, about])).to_string();
         let subject = subject::notice(&socket.namespace.name, notice);
-        let told = Event::notice(socket, subject, name, Bytes::from(body)).tell_plainly(self).await;
+        let event = Event::notice(socket, subject, name(notice), body(notice, about));
+        self.tell_event(socket.id, notice, event).await;
+    }
+
+    /// A client has come again and cannot have its session, whose connection had to go without a word for that.
+    pub(super) async fn tell_lost(&self, namespace: &SocketIoNamespace, record: &Record) {
+        let notice = Notice::Disconnect;
+        if self.tells(namespace, notice) {
+            let subject = subject::notice(&namespace.name, notice);
+            let event = Event::notice_of(record, subject, name(notice), body(notice, Some(LOST)));
+            self.tell_event(record.sid, notice, event).await;
+        }
+    }
+
+    /// A node by itself has no services.
+    fn tells(&self, namespace: &SocketIoNamespace, notice: Notice) -> bool {
+        namespace.tell.contains(&notice) && self.backplane.requests().is_some()
+    }
+
+    async fn tell_event(&self, id: Uuid, notice: Notice, event: Event) {
+        let told = event.tell_plainly(self).await;
         let result = if told.is_ok() { NoticeResult::Told } else { NoticeResult::Failed };
         self.services.telemetry.clients.notices.of((notice.into(), result)).increment(1);
         if let Err(error) = told {
-            debug!(socket = %socket.id, name, "services are not told: {error}");
+            debug!(socket = %id, name = name(notice), "services are not told: {error}");
         }
     }
+}
+
+/// A JSON array that begins with the event's name.
+fn body(notice: Notice, about: Option<&str>) -> Bytes {
+    let name = name(notice);
+    about.map_or_else(|| json!([name]), |about| json!([name, about])).to_string().into()
 }
 
 /// The event's name, as adapters of this protocol call it.

@@ -6,12 +6,16 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize;
 use tracing::{debug, info};
+use uuid::Uuid;
 
 use super::call::{Call, Selection, Target, Verb, What};
-use super::sessions::{Record, Session, key_of};
+use super::giving_up::Yielded;
+use super::owed::Ending;
+use super::record::{Record, Written, key_of};
+use super::sessions::Session;
 use super::sockets::{Entry, Room};
 use super::{SocketIo, rooms};
-use crate::backplane::{Guard, RegistryError, Revision, Stored};
+use crate::backplane::{Guard, RegistryError, Stored};
 use crate::hub::Outbox;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Arguments, Body, Packet, Stand};
@@ -32,15 +36,17 @@ pub(super) struct Back {
 
 /// Somebody who may come back, and whose session is this node's from here on.
 struct Returning {
+    /// What was written of it before.
     record: Record,
-    pid: String,
-    revision: Revision,
+    /// For this connection.
+    written: Written,
     /// What its client says that it has.
     offset: Option<Offset>,
 }
 
 /// Who has come back.
 pub(super) struct Restored {
+    record: Record,
     pub(super) entry: Arc<Entry>,
     pub(super) rooms: Vec<(Room, bool)>,
     pub(super) session: Box<Session>,
@@ -70,12 +76,25 @@ impl SocketIo {
         let restored = Box::pin(self.restore(outbox, namespace, user, &returning)).await;
         self.count_returned(restored.as_ref().err().copied().unwrap_or(Returned::Recovered));
         if restored.is_err() {
-            self.forget(&returning.pid, returning.revision).await;
+            self.forget(namespace, &returning.record, &returning.written).await;
             if outbox.holds_some() {
                 return Err(DisconnectCode::ForceReconnect);
             }
         }
         Ok(restored.ok())
+    }
+
+    /// Somebody who has come back may not stay: for good, or only for `now`.
+    pub(super) async fn send_back(&self, namespace: &SocketIoNamespace, restored: Restored, now: bool) {
+        let Restored { record, session, .. } = restored;
+        let Some(written) = session.written else { return };
+        if now {
+            let Written { pid, holder, revision } = written;
+            let record = Record { holder, ..record }.ended();
+            self.end(Ending { key: key_of(&pid), holder, revision: Some(revision), record: Some(record) }).await;
+        } else {
+            self.forget(namespace, &record, &written).await;
+        }
     }
 
     /// Takes the session of a client that comes again.
@@ -91,13 +110,21 @@ impl SocketIo {
     ) -> Result<Returning, Returned> {
         for _ in 0..ATTEMPTS {
             let Some(returning) = self.try_to_take(namespace, &pid, offset, user).await? else { continue };
-            if self.have_given_up(&returning.record).await {
-                return Ok(returning);
+            let Returning { record, written, .. } = &returning;
+            match self.have_given_up(record).await {
+                Yielded::Gone if record.ended => return Ok(returning),
+                // Its client may not have waited, and be here with another connection by now.
+                Yielded::Gone | Yielded::Unanswered if self.has_still(written).await => return Ok(returning),
+                Yielded::Gone | Yielded::Unanswered => {}
+                Yielded::StillHere => self.forget(namespace, record, written).await,
             }
-            self.forget(&pid, returning.revision).await;
             break;
         }
         Err(Returned::Taken)
+    }
+
+    async fn has_still(&self, Written { pid, holder, revision }: &Written) -> bool {
+        self.written_for(&key_of(pid), *holder).await.is_ok_and(|found| found == Some(*revision))
     }
 
     /// `None` where somebody else wrote it meanwhile: that its connection has ended, say.
@@ -122,21 +149,30 @@ impl SocketIo {
             return Err(Returned::Identity);
         }
         let offset = offset.map(|offset| since(offset, &record)).transpose()?;
-        let taken = Record { life: self.life(), process: self.process, ended: false, ..record.clone() };
+        let holder = Uuid::new_v4();
+        let taken = Record { life: self.life(), process: self.process, holder, ended: false, ..record.clone() };
         match self.sessions().put(&key, taken.to_bytes(), Guard::Revision(entry.revision), None).await {
-            Ok(revision) => Ok(Some(Returning { record, pid: pid.to_owned(), revision, offset })),
+            Ok(revision) => {
+                let written = Written { pid: pid.to_owned(), holder, revision };
+                Ok(Some(Returning { record, written, offset }))
+            }
             Err(RegistryError::Conflict(_)) => Ok(None),
             Err(error) => {
                 debug!(%error, "a session cannot be taken");
+                // It may be all the same: then its client gets its time once more.
+                let record = Some(Record { holder, ..record }.ended());
+                self.owed.push(self, Ending { key, holder, revision: None, record });
                 Err(Returned::Unavailable)
             }
         }
     }
 
-    /// Nobody comes back to a session any more.
-    pub(super) async fn forget(&self, pid: &str, revision: Revision) {
-        if let Err(error) = self.sessions().delete(&key_of(pid), Guard::Revision(revision)).await {
-            debug!(%error, "a session is not forgotten yet");
+    /// Nobody comes back any more to a session that this node has taken.
+    async fn forget(&self, namespace: &SocketIoNamespace, record: &Record, written: &Written) {
+        let Written { pid, holder, revision } = written;
+        let ending = Ending { key: key_of(pid), holder: *holder, revision: Some(*revision), record: None };
+        if self.end(ending).await && !record.ended {
+            self.tell_lost(namespace, record).await;
         }
     }
 
@@ -145,7 +181,12 @@ impl SocketIo {
         self.services.telemetry.clients.returned.of(returned).increment(1);
         match returned {
             Returned::Recovered => debug!("a client is back"),
-            refused => info!(why = refused.value(), "a client comes again and cannot have its session back"),
+            refused => {
+                if let Some(left_out) = self.refused.due() {
+                    let why = refused.value();
+                    info!(why, left_out, "a client comes again and cannot have its session back");
+                }
+            }
         }
     }
 }
@@ -171,9 +212,9 @@ impl SocketIo {
         user: &Arc<str>,
         returning: &Returning,
     ) -> Result<Restored, Returned> {
-        let Returning { record, pid, revision, offset } = returning;
+        let Returning { record, written, offset } = returning;
         let channels = namespace.rooms.as_ref().ok_or(Returned::Unknown)?;
-        let entry = self.sockets.enter(&namespace.name, record.sid, user, outbox);
+        let entry = self.sockets.enter(&namespace.name, record.sid, user, outbox).ok_or(Returned::Taken)?;
         let events = self.wait_in(outbox, channels, &Channel::of_events(&channels.name)).await?;
         let mut rooms = Vec::with_capacity(record.rooms.len());
         for (name, since) in &record.rooms {
@@ -209,8 +250,8 @@ impl SocketIo {
         if missed.iter().map(Bytes::len).sum::<usize>() > self.services.client.queue_max_size / 2 {
             return Err(Returned::TooMuch);
         }
-        let session = Session { pid: pid.clone(), revision: *revision, epoch, events, since: record.events };
-        Ok(Restored { entry, rooms, session: Box::new(session), missed })
+        let session = Session { written: Some(written.clone()), epoch, events, since: record.events };
+        Ok(Restored { record: record.clone(), entry, rooms, session: Box::new(session), missed })
     }
 
     /// Listens to a channel, and gets nothing yet.
@@ -288,8 +329,6 @@ impl From<MissedError> for Returned {
 
 #[cfg(test)]
 mod tests {
-    use uuid::Uuid;
-
     use super::*;
 
     fn record() -> Record {
@@ -299,6 +338,7 @@ mod tests {
             user: "ada".to_owned(),
             life: "node-1~1".to_owned(),
             process: Uuid::nil(),
+            holder: Uuid::nil(),
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],

@@ -63,8 +63,10 @@ impl Connection {
     /// Writes in which rooms a socket is, for when its client comes back.
     pub(super) async fn note_rooms(&mut self, index: usize) -> Result<(), CloseReason> {
         let shared = Arc::clone(&self.shared);
-        // Written or not, somebody has to know: its client comes again.
-        shared.note_rooms(&mut self.sockets[index]).await.map_err(|_| DisconnectCode::ForceReconnect.into())
+        shared.note_rooms(&mut self.sockets[index]).await.map_err(|error| {
+            debug!("closing, its client comes again: {error}");
+            DisconnectCode::ForceReconnect.into()
+        })
     }
 
     /// The channel that a room is, where the socket is in it.

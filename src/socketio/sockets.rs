@@ -1,6 +1,6 @@
 //! The sockets of this node, found by their ids, their users and the rooms that they are in.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{HashMap, HashSet, hash_map};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -72,18 +72,20 @@ impl Sockets {
         })
     }
 
+    /// Enters a socket; `None` where it is here, on another connection perhaps.
     pub(super) fn enter(
         self: &Arc<Self>,
         namespace: &Arc<str>,
         id: Uuid,
         user: &Arc<str>,
         outbox: &Arc<Outbox>,
-    ) -> Arc<Entry> {
+    ) -> Option<Arc<Entry>> {
         let present = Present { outbox: Arc::clone(outbox), user: Arc::clone(user), rooms: Arc::default() };
-        if let Some(space) = self.spaces.get(namespace) {
-            space.lock().sockets.insert(id, present);
-        }
-        Arc::new(Entry { sockets: Arc::clone(self), namespace: Arc::clone(namespace), id })
+        match self.spaces.get(namespace)?.lock().sockets.entry(id) {
+            hash_map::Entry::Vacant(place) => place.insert(present),
+            hash_map::Entry::Occupied(_) => return None,
+        };
+        Some(Arc::new(Entry { sockets: Arc::clone(self), namespace: Arc::clone(namespace), id }))
     }
 
     /// Where what a socket of this node gets waits.

@@ -70,6 +70,9 @@ labels! {
         Unavailable = "unavailable",
     }
 
+    /// What is not written of a session.
+    Unwritten("what") { Begin = "begin", Rooms = "rooms", End = "end" }
+
     /// What services are told of a socket.
     Notice("event") {
         Connect = "connect", Disconnect = "disconnect", Join = "join", Leave = "leave", Create = "create",

@@ -106,6 +106,7 @@ metrics! {
     BRIDGE_REQUESTS: Counter "midplane_bridge_requests_total" Count, "What servers behind Redis asked of all others, by whether it was done and answered.";
     BRIDGE_INTERRUPTIONS: Counter "midplane_bridge_interruptions_total" Count, "Times that the bridge lost one of its sides: what was sent meanwhile did not cross.";
     SOCKETIO_RETURNS: Counter "midplane_socketio_returns_total" Count, "Clients of Socket.IO that came again to have their session back, by what became of that.";
+    SOCKETIO_UNWRITTEN: Counter "midplane_socketio_sessions_unwritten_total" Count, "Sessions of Socket.IO of which something could not be written: that they began (their client cannot come back), in which rooms they are (their connection ends), or that they ended (they stay as long as their node lives).";
     RPC: Counter "midplane_rpc_total" Count, "Calls of clients to backends.";
     RPC_DURATION: Histogram(REQUEST) "midplane_rpc_duration_seconds" Seconds, "Time that backends took to answer calls.";
 

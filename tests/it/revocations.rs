@@ -73,13 +73,13 @@ async fn questions(server: &NatsServer) -> Questions {
     Questions { client, asked }
 }
 
-/// How often it was asked whether there is more than what is listed already.
+/// How often everything was listed: that begins with the question where it ends.
 async fn lists(Questions { client, asked }: &mut Questions) -> usize {
     client.request("nobody.serves.this", "".into()).await.expect_err("what was asked came before this");
     let mut count = 0;
     while let Some(Some(question)) = asked.next().now_or_never() {
         let question: Value = serde_json::from_slice(&question.payload).unwrap();
-        count += usize::from(question["next_by_subj"].is_string() && question["seq"] != 1);
+        count += usize::from(question["last_by_subj"].as_str().is_some_and(|subject| subject.ends_with('>')));
     }
     count
 }

@@ -251,8 +251,10 @@ impl Registry for Shelf {
     }
 
     /// Any replica has applied some prefix of what the leader has: that much is read from one in pages, the rest from the
-    /// leader one by one, until it says that there is no more.
+    /// leader one by one, up to where it stood when it was asked.
     async fn list(&self) -> Result<Vec<Entry>, RegistryError> {
+        let below = format!("{}>", self.stored);
+        let end = self.newest(&below).await?.map_or(0, |found| found.stored.offset.0);
         let mut newest = std::collections::BTreeMap::new();
         let mut next = 1;
         let mut note = |found: Found, next: &mut u64| {
@@ -268,8 +270,8 @@ impl Registry for Shelf {
                 break;
             }
         }
-        loop {
-            let question = json!({ "seq": next, "next_by_subj": format!("{}>", self.stored) });
+        while next <= end {
+            let question = json!({ "seq": next, "next_by_subj": below });
             match leader_get(&self.link, &self.stream.plan.name, &question).await {
                 Ok(Some(found)) => note(found, &mut next),
                 Ok(None) => break,

@@ -1,5 +1,7 @@
 //! Many in one channel, and many channels.
 
+use std::collections::BTreeSet;
+
 use midplane::protocol::Channel;
 
 use super::Node;
@@ -35,4 +37,26 @@ async fn ten_thousand_in_a_channel_and_in_as_many_channels_are_seen_by_all_nodes
     }
     drop(here);
     b.sees(&room, 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_ten_thousand_in_one_channel_whose_node_died_each_left_once() {
+    let server = NatsServer::start().await;
+    let settings = nats([server.url()], 1);
+    let (a, _b) = Node::pair(&settings).await;
+    let dying = Node::join(&settings, "c~1").await;
+    let room = channel("room");
+    let listener = a.listen(&room).await;
+    let stays: Vec<_> = (0..MANY).map(|client| dying.enter(&room, client.into(), &format!("user {client}"))).collect();
+    a.sees(&room, MANY as usize).await;
+    listener.is_told(MANY as usize).await;
+    dying.presence.settled().await;
+    // Its tasks end and nothing more is recorded, as after a kill.
+    drop(dying);
+    drop(stays);
+    a.presence.reap("c~1").await.expect("it can be recorded");
+    let told = listener.is_told(2 * MANY as usize).await;
+    let leaves: BTreeSet<_> = told[MANY as usize..].iter().filter(|word| word.starts_with('-')).collect();
+    assert_eq!((leaves.len(), told.len()), (MANY as usize, 2 * MANY as usize));
+    a.sees(&room, 0).await;
 }

@@ -1,8 +1,10 @@
 //! Many who recover at once: what they want of one channel is read once, and no more is read at a time than may be.
 
+use futures_util::StreamExt;
 use futures_util::future::join_all;
+use futures_util::stream::FuturesUnordered;
 use midplane::hub::Turnstile;
-use midplane::relay::JoinError;
+use midplane::relay::{HistoryQuery, HistoryQueryError, JoinError};
 
 use super::*;
 
@@ -74,4 +76,20 @@ async fn no_more_recoveries_read_or_wait_at_a_time_than_may() {
     let missed = joined.iter().position(Result::is_err).expect("one was turned away");
     let again = stage.join(&ears[missed], names[missed], Some(&positions[missed])).await;
     assert_eq!(recovered(&again), Ok(vec![1]));
+}
+
+#[tokio::test]
+async fn readers_of_whole_histories_took_no_turn() {
+    let stage = Stage::bounded([namespaces::open("chat", Some(500))], Turnstile::new(1, 0, PATIENCE));
+    stage.publish("chat:a", [0]).await.expect("stored");
+    stage.faults.history_held.send_replace(true);
+    let channel = channel_of("chat:a");
+    let namespace = stage.namespaces.of(&channel).expect("a namespace of the stage");
+    let query = HistoryQuery::default();
+    let mut reads: FuturesUnordered<_> = (0..2).map(|_| stage.relay.history(&channel, namespace, &query)).collect();
+    let first = reads.next().await.expect("one is over");
+    assert!(matches!(first, Err(HistoryQueryError::Busy(_))), "{first:?}");
+    stage.faults.history_held.send_replace(false);
+    let second = reads.next().await.expect("the other").expect("it is read");
+    assert_eq!(second.publications.len(), 1);
 }

@@ -1,9 +1,9 @@
 // Clients of Socket.IO that come back to their sessions: at the same node, at another one, and after their node was killed.
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { io } from 'socket.io-client';
 
 import { NatsServer, Node, eventually, fresh, token } from './harness.mjs';
+import { breakOff, count, goTo, heard, open, returns } from './harness/sessions.mjs';
 
 const namespaces = [
   { name: '/', rooms: 'chat', join: ['lobby'], recovery: '2m' },
@@ -37,67 +37,8 @@ async function call(method, params) {
 const emit = params => call('socketio_emit', params);
 const publish = (room, ...event) => nodes[0].publish(`chat:${room}`, event);
 
-/**
- * A connected client at a node. It does not come again by itself: `goTo` takes it to another node, or back. `heard` has its
- * events without the offset behind them, `offset` what it says that it has.
- */
-async function open(t, node, { path = '/', ...options } = {}) {
-  const socket = io(node.url + path, { forceNew: true, reconnection: false, transports: ['websocket'], ...options });
-  t.after(() => socket.close());
-  socket.heard = [];
-  socket.onAny((...event) => {
-    const offset = event.pop();
-    assert.match(offset, /^~mp[^.]*\.\d+\??$/, 'every event ends in an offset');
-    socket.heard.push(event);
-  });
-  await connected(socket);
-  return socket;
-}
-
-async function connected(socket) {
-  await new Promise((resolve, reject) => {
-    socket.once('connect', resolve);
-    socket.once('connect_error', reject);
-  });
-}
-
-/** The client's connection breaks off: it has not said that it goes. */
-async function breakOff(socket) {
-  if (!socket.connected) return;
-  const gone = new Promise(resolve => socket.once('disconnect', resolve));
-  socket.io.engine.transport.ws.terminate?.() ?? socket.io.engine.close();
-  await gone;
-}
-
-/** The same client, with what it knows, connects at a node. */
-async function goTo(socket, node) {
-  socket.io.uri = node.url;
-  const back = connected(socket);
-  socket.connect();
-  await back;
-}
-
-const heard = (socket, ...events) => eventually(`${JSON.stringify(events)} is heard`, () => {
-  assert.deepEqual(socket.heard, events);
-  return true;
-});
-
 const join = (socket, ...rooms) => call('socketio_join', { to: { sockets: [socket.id] }, rooms });
 const where = async socket => Object.keys((await call('socketio_sockets', { to: { sockets: [socket.id] } })).sockets);
-
-/** It was away from `from` and is at `to` again: the same socket, whatever it missed. */
-async function returns(socket, from, to, missed = async () => {}) {
-  const { id, _pid: pid } = socket;
-  await breakOff(socket);
-  await missed();
-  await goTo(socket, to);
-  assert.equal(socket.recovered, true);
-  assert.equal(socket.id, id);
-  assert.equal(socket._pid, pid);
-}
-
-/** How many came back to `node` so. */
-const count = (node, result) => node.metric(`midplane_socketio_returns_total{result="${result}"}`);
 
 test('at the same node a client is the same socket in the same rooms, and gets what it missed, once and in order', async t => {
   const socket = await open(t, nodes[0]);

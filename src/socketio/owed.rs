@@ -1,0 +1,124 @@
+//! Ends of sessions that are still to be written: what stands there otherwise stays as long as its node lives, and whoever
+//! said goodbye could come back to it.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::sleep;
+use tracing::debug;
+use uuid::Uuid;
+
+use super::SocketIo;
+use super::record::Record;
+use super::sessions::NotWritten;
+use crate::backplane::{Guard, RegistryError, Revision};
+use crate::telemetry::Unwritten;
+
+/// Ends that wait; those of whoever comes beyond are not written at all.
+const MOST: usize = 65_536;
+/// Between two attempts.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// The end of a session.
+#[derive(Debug)]
+pub(super) struct Ending {
+    pub(super) key: String,
+    /// Whoever else has the session by now keeps it.
+    pub(super) holder: Uuid,
+    /// `None` where nobody knows whether it was written.
+    pub(super) revision: Option<Revision>,
+    /// What its client may come back to for a time, if it may.
+    pub(super) record: Option<Record>,
+}
+
+/// What waits, the oldest first.
+#[derive(Default)]
+pub(super) struct Owed {
+    waiting: Mutex<VecDeque<Ending>>,
+    filled: Notify,
+}
+
+impl Owed {
+    pub(super) fn push(&self, shared: &SocketIo, ending: Ending) {
+        let mut waiting = self.waiting.lock();
+        if waiting.len() < MOST {
+            waiting.push_back(ending);
+            self.filled.notify_one();
+        } else {
+            drop(waiting);
+            shared.count_unwritten(Unwritten::End, &RegistryError::Unavailable("too many wait".to_owned()));
+        }
+    }
+}
+
+impl SocketIo {
+    /// Writes the end of a session, now or later; whether it was still its connection's, as far as that is known.
+    pub(super) async fn end(&self, ending: Ending) -> bool {
+        match self.write_end(&ending).await {
+            Ok(()) => true,
+            Err(NotWritten::NotOurs) => false,
+            Err(NotWritten::Unavailable(error)) => {
+                debug!(%error, "the end of a session is not written yet");
+                self.owed.push(self, ending);
+                true
+            }
+        }
+    }
+
+    async fn write_end(&self, Ending { key, holder, revision, record }: &Ending) -> Result<(), NotWritten> {
+        let mut revision = match revision {
+            Some(revision) => *revision,
+            None => self.written_for(key, *holder).await?.ok_or(NotWritten::NotOurs)?,
+        };
+        if let Some(record) = record {
+            let within = Some(self.within(&record.namespace));
+            return self.write_over(key, record, within, revision).await.map(drop);
+        }
+        loop {
+            match self.sessions().delete(key, Guard::Revision(revision)).await {
+                Err(RegistryError::Conflict(_)) => {
+                    let found = self.written_for(key, *holder).await?;
+                    revision = found.filter(|found| *found != revision).ok_or(NotWritten::NotOurs)?;
+                }
+                outcome => return Ok(outcome.map(drop)?),
+            }
+        }
+    }
+
+    /// Writes what is owed, and takes back what others take for left behind, for ever.
+    pub async fn tend_sessions(self: Arc<Self>) {
+        let mut life = self.life.clone();
+        let mut reclaims = false;
+        loop {
+            let waits = reclaims || !self.owed.waiting.lock().is_empty();
+            tokio::select! {
+                changed = life.changed() => match changed {
+                    Ok(()) => reclaims = true,
+                    Err(_) => return,
+                },
+                () = self.owed.filled.notified(), if !waits => {}
+                () = sleep(RETRY), if waits => {}
+            }
+            if reclaims {
+                let reclaimed = self.reclaim().await;
+                reclaims = reclaimed.inspect_err(|error| debug!(%error, "sessions are not reclaimed yet")).is_err();
+            }
+            self.write_owed().await;
+        }
+    }
+
+    /// Writes what is owed until something fails.
+    async fn write_owed(&self) {
+        loop {
+            let Some(ending) = self.owed.waiting.lock().pop_front() else { return };
+            if let Err(NotWritten::Unavailable(error)) = self.write_end(&ending).await {
+                debug!(%error, "the end of a session is not written yet");
+                self.owed.waiting.lock().push_front(ending);
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! A session as all nodes see it: which socket that was, whose, in which rooms, and from where on each of them was heard.
+
+use rand::Rng;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use uuid::Uuid;
+
+use crate::backplane::Revision;
+use crate::protocol::Offset;
+
+/// What is written of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Record {
+    pub(super) sid: Uuid,
+    /// Of Socket.IO.
+    pub(super) namespace: String,
+    /// `""` for an anonymous user.
+    pub(super) user: String,
+    /// The life of the node that has it, and where that is asked for it.
+    pub(super) life: String,
+    pub(super) process: Uuid,
+    /// The connection that has it, another one each time: the next may come to the same process.
+    pub(super) holder: Uuid,
+    /// Of all offsets here.
+    pub(super) epoch: String,
+    /// From where on events are heard that are not for one room.
+    pub(super) events: Offset,
+    /// Channels that are its rooms, each with from where on it is heard.
+    pub(super) rooms: Vec<(String, Offset)>,
+    /// Its connection has ended.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) ended: bool,
+}
+
+/// Where a session is written.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// A secret: whoever has it may come back as this socket.
+    pub(super) pid: String,
+    pub(super) holder: Uuid,
+    pub(super) revision: Revision,
+}
+
+impl Record {
+    pub(super) fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        serde_json::from_slice(bytes).ok()
+    }
+
+    pub(super) fn to_bytes(&self) -> bytes::Bytes {
+        serde_json::to_vec(self).unwrap_or_default().into()
+    }
+
+    /// The same, without a connection.
+    pub(super) fn ended(self) -> Self {
+        Self { ended: true, ..self }
+    }
+}
+
+/// A name for a session that nobody can guess.
+pub(super) fn new_pid() -> String {
+    let secret: [u8; 20] = rand::rng().random();
+    hex(&secret)
+}
+
+/// Where a session is written. Who reads what nodes share must not be able to come back as others.
+pub(super) fn key_of(pid: &str) -> String {
+    hex(&Sha256::digest(pid))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+
+    bytes.iter().fold(String::with_capacity(2 * bytes.len()), |mut text, byte| {
+        // Writing to memory cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let record = Record {
+            sid: Uuid::from_u128(7),
+            namespace: "/".to_owned(),
+            user: "ada".to_owned(),
+            life: "node-1~3".to_owned(),
+            process: Uuid::from_u128(8),
+            holder: Uuid::from_u128(9),
+            epoch: "e".to_owned(),
+            events: Offset(4),
+            rooms: vec![("chat:lobby".to_owned(), Offset(5))],
+            ended: false,
+        };
+        assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()));
+        let ended = record.ended();
+        assert_eq!(Record::from_bytes(&ended.to_bytes()), Some(ended));
+        assert_eq!(Record::from_bytes(b"{}"), None);
+    }
+
+    #[test]
+    fn what_is_shared_does_not_tell_how_to_come_back() {
+        let (one, other) = (new_pid(), new_pid());
+        assert_ne!(one, other);
+        assert_eq!(one.len(), 40);
+        assert!(!key_of(&one).contains(&one) && key_of(&one) != key_of(&other));
+    }
+}
