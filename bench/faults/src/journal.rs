@@ -17,6 +17,8 @@ use crate::plan::{Scene, Step};
 pub const ORDERED: u32 = 4_001;
 /// The code of a subscription that a backend ended.
 pub const PUT_OUT: u32 = 2_000;
+/// The code with which nodes send away whose token was taken back.
+pub const REVOKED: u32 = 3_500;
 
 /// What a backend wants of a user.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -206,6 +208,14 @@ pub enum Entry {
         user: String,
     },
 
+    /// The run itself got to do nothing for so long: the machine is busy.
+    Late {
+        micros: u64,
+    },
+    /// Once everything was healed: every node is ready.
+    AllReady,
+    /// ... and every client is in all of its channels.
+    AllSubscribed,
     NodeStarted {
         node: String,
         life: u32,
@@ -243,6 +253,9 @@ pub struct Manifest {
     pub steps: Vec<Step>,
     /// How long clients had to come back once everything was healed, in seconds.
     pub patience: u64,
+    /// Whether everybody went on for a while after that, in calm. Too short a run has no time for it.
+    #[serde(default)]
+    pub calm: bool,
 }
 
 /// Which file an entry goes to.
@@ -258,7 +271,10 @@ const fn file_of(entry: &Entry) -> usize {
         | Entry::OrderAcked { .. }
         | Entry::Revoked { .. } => 0,
         Entry::Snapshot { .. } | Entry::Expected { .. } | Entry::Joined { .. } | Entry::Left { .. } => 2,
-        Entry::NodeStarted { .. }
+        Entry::Late { .. }
+        | Entry::AllReady
+        | Entry::AllSubscribed
+        | Entry::NodeStarted { .. }
         | Entry::NodeEnded { .. }
         | Entry::FaultBegan { .. }
         | Entry::FaultEnded { .. }

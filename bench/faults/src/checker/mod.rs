@@ -8,9 +8,12 @@ mod deliveries;
 mod epochs;
 mod hole;
 mod liveness;
+mod measures;
+mod members;
 mod occupants;
 mod orders;
 mod plain;
+mod proof;
 mod publications;
 mod resources;
 mod revoked;
@@ -26,8 +29,10 @@ use std::path::Path;
 
 use crate::journal::{self, Line, Manifest};
 
+pub use members::{KNOWN, UP};
 use publications::Publications;
 pub use resources::OF_CLIENTS;
+pub use troubles::CALM_AFTER;
 use troubles::Troubles;
 
 /// What went wrong.
@@ -63,10 +68,14 @@ pub enum Verdict {
     Broken,
     /// A node ended by itself.
     Crashed,
-    /// A node was taken for dead while it was not broken.
+    /// A node was taken for dead, and nothing was done to it.
     FalseDeath,
+    /// Nodes that have come to rest do not agree that all are there.
+    Disagree,
     /// Memory, descriptors or connections stayed behind.
     Leaked,
+    /// What should have been looked at was not there to be judged.
+    Unproven,
 }
 
 /// How many of one verdict are shown.
@@ -98,6 +107,10 @@ impl Report {
         *self.counts.entry(name).or_default() += by;
     }
 
+    fn counted(&self, name: &str) -> u64 {
+        self.counts.get(name).copied().unwrap_or_default()
+    }
+
     /// The verdicts, each once.
     #[cfg(test)]
     fn kinds(&self) -> Vec<Verdict> {
@@ -124,7 +137,15 @@ impl fmt::Display for Report {
 /// Judges the run in this directory.
 pub fn check(directory: &Path) -> anyhow::Result<Report> {
     let (manifest, lines) = journal::read(directory)?;
-    Ok(judge(&manifest, &lines))
+    Ok(judge_whole(&manifest, &lines))
+}
+
+/// What went wrong, and whether enough was looked at to tell.
+fn judge_whole(manifest: &Manifest, lines: &[Line]) -> Report {
+    let mut report = judge(manifest, lines);
+    proof::judge(manifest, lines, &mut report);
+    measures::take(lines, &mut report);
+    report
 }
 
 fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
@@ -135,7 +156,8 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     plain::judge(lines, &publications, &troubles, &mut report);
     orders::judge(lines, &mut report);
     revoked::judge(lines, &mut report);
-    deaths::judge(lines, &troubles, &mut report);
+    deaths::judge(manifest, lines, &troubles, &mut report);
+    members::judge(lines, &mut report);
     told::judge(lines, &mut report);
     occupants::judge(lines, &troubles, &mut report);
     liveness::judge(manifest, lines, &publications, &mut report);

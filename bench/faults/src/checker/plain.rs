@@ -8,6 +8,9 @@ use super::{Report, Verdict, at};
 use crate::journal::{Entry, Line};
 use crate::plan::Promise;
 
+/// One publication for one client who was there.
+pub const JUDGED: &str = "plain judged in calm";
+
 pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, report: &mut Report) {
     let mut received: HashMap<&str, HashSet<&str>> = HashMap::new();
     // Who is in which channel, since when and until when.
@@ -56,19 +59,24 @@ pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, r
     }
     stays.extend(open.into_iter().map(|((client, channel), since)| (client, channel, since, u64::MAX)));
     let plain = publications.0.iter().filter(|(_, publication)| is_at_most_once(&publication.channel));
-    let (mut in_calm, mut in_trouble) = (0, 0);
+    let (mut judged, mut in_calm, mut in_trouble) = (0, 0, 0);
     for (id, publication) in plain {
         let Outcome::Acked { at: acked, .. } = &publication.outcome else { continue };
+        // Who reads slowly for a moment may get only the newest.
+        let promised =
+            Promise::of(&publication.channel) != Some(Promise::Latest) && troubles.is_calm(publication.began, *acked);
         for (client, channel, since, until) in &stays {
             let listens = *channel == publication.channel
                 && *since + AFTER < publication.began
                 && until.saturating_sub(AFTER) > *acked;
-            if !listens || received.get(client).is_some_and(|received| received.contains(id.as_str())) {
+            if !listens {
                 continue;
             }
-            let calm = troubles.is_calm(publication.began, *acked);
-            // Who reads slowly for a moment may get only the newest.
-            if calm && Promise::of(channel) != Some(Promise::Latest) {
+            judged += u64::from(promised);
+            if received.get(client).is_some_and(|received| received.contains(id.as_str())) {
+                continue;
+            }
+            if promised {
                 in_calm += 1;
                 let when = at(publication.began);
                 report.find(Verdict::LostInCalm, format!("{client} never got {id}, published at {when}"));
@@ -77,6 +85,7 @@ pub fn judge(lines: &[Line], publications: &Publications, troubles: &Troubles, r
             }
         }
     }
+    report.count(JUDGED, judged);
     report.count("plain lost in calm", in_calm);
     report.count("plain lost in trouble", in_trouble);
     report.count("plain doubled in trouble", doubled_in_trouble);

@@ -16,7 +16,7 @@ pub const OF_CLIENTS: [&str; 7] = [
     "midplane_presence_unrecorded",
 ];
 /// What an allocator keeps of what a node had in its worst moments.
-const RESIDENT_GROWTH: u64 = 48 << 20;
+const RESIDENT_GROWTH: u64 = 16 << 20;
 /// Connections to NATS, being replaced at the moment.
 const DESCRIPTOR_GROWTH: u64 = 8;
 /// The same, with the tasks that a library has for each, and requests of whoever looks.

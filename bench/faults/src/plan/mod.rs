@@ -1,5 +1,6 @@
 //! What a run will be, out of its seed alone: who is there, what breaks when, and for how long.
 
+mod calm;
 mod draw;
 mod fault;
 mod promise;
@@ -7,6 +8,7 @@ mod scene;
 
 use serde::{Deserialize, Serialize};
 
+pub use calm::{CALM_SECONDS, in_calm};
 pub use draw::steps;
 pub use fault::{Fault, Harm, Party, Prey, Target, link_name};
 pub use promise::Promise;
@@ -19,6 +21,7 @@ pub const SERVERS: usize = 3;
 /// A fault, when it comes, and how long it stays.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Step {
+    /// Since things began to break. From the end of that to the calm that follows, this clock stands still.
     pub at_ms: u64,
     pub for_ms: u64,
     pub fault: Fault,

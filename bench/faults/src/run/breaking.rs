@@ -1,5 +1,6 @@
 //! Injects the faults of a schedule, and mends them.
 
+use std::ops::Range;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -10,11 +11,12 @@ use crate::journal::{Entry, Journal};
 use crate::plan::{Fault, Step, Target};
 use crate::world::World;
 
-/// Everything that breaks, each at its time and for its time.
-pub async fn all(world: &World, cast: &Cast, steps: &[Step], journal: &Journal) {
-    let begun = Instant::now();
-    let each = steps.iter().enumerate().map(|(index, step)| async move {
-        sleep_until(begun + Duration::from_millis(step.at_ms)).await;
+/// Everything that breaks in this part of the schedule, each at its time and for its time.
+pub async fn all(world: &World, cast: &Cast, steps: &[Step], part_ms: Range<u64>, journal: &Journal) {
+    let (begun, from) = (Instant::now(), part_ms.start);
+    let now = steps.iter().enumerate().filter(|(_, step)| part_ms.contains(&step.at_ms));
+    let each = now.map(|(index, step)| async move {
+        sleep_until(begun + Duration::from_millis(step.at_ms - from)).await;
         journal.write(Entry::FaultBegan { index, fault: step.fault.to_string() });
         begin(world, cast, index, &step.fault, journal).await;
         sleep(Duration::from_millis(step.for_ms)).await;

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::actors::{Backend, Client, Control, Guest, Operator, Pass, Publisher, Sdk, Status};
 use crate::journal::{Journal, Order, Via};
-use crate::plan::{Listener, NODES, Party, Promise, SERVERS, Scene};
+use crate::plan::{CALM_SECONDS, Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
 
 struct Actor {
@@ -282,7 +282,8 @@ async fn token_of(world: &World, listener: &Listener) -> anyhow::Result<Option<S
 /// Tokens of users who are nobody else: one for every five seconds, and for each node at the end.
 async fn passes(world: &World, scene: &Scene) -> anyhow::Result<Vec<Pass>> {
     let node = world.nodes[0].lock().await;
-    let users = (0..scene.seconds.div_ceil(5) as usize + NODES).map(|number| format!("guest-{number}"));
+    let users =
+        (0..(scene.seconds + CALM_SECONDS).div_ceil(5) as usize + NODES).map(|number| format!("guest-{number}"));
     users.map(|user| Ok(Pass { token: node.token(&user)?, user })).collect()
 }
 

@@ -7,21 +7,33 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
-use crate::checker::OF_CLIENTS;
+use crate::checker::{KNOWN, OF_CLIENTS, UP};
 use crate::journal::{Entry, Journal, Phase};
+use crate::plan::NODES;
 use crate::world::{KEY, World, request};
 
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it may take until a node says what it counts, with everything healed.
+const ANSWERS: Duration = Duration::from_secs(20);
 
-/// Takes down what every node counts and uses.
-pub async fn scrape(world: &World, phase: Phase) {
+/// Takes down what every node counts and uses, while nothing is broken.
+pub async fn scrape(world: &World, phase: Phase, journal: &Journal) {
     for node in &world.nodes {
-        node.lock().await.scrape(phase).await;
+        let node = node.lock().await;
+        let begun = Instant::now();
+        while let Err(error) = node.scrape(phase).await {
+            if begun.elapsed() > ANSWERS {
+                let how = format!("no scrape in phase {phase:?}: {error:#}");
+                journal.write(Entry::Broken { client: "a node".to_owned(), how });
+                break;
+            }
+            sleep(Duration::from_millis(200)).await;
+        }
     }
 }
 
 /// The same again and again; and a node that ended by itself is started again, as any supervisor would.
-pub async fn keep_looking(world: &World) {
+pub async fn keep_looking(world: &World, phase: Phase) {
     loop {
         sleep(Duration::from_secs(2)).await;
         for node in &world.nodes {
@@ -34,7 +46,8 @@ pub async fn keep_looking(world: &World) {
         }
         for node in &world.nodes {
             let Ok(node) = node.try_lock() else { continue };
-            let _ = tokio::time::timeout(Duration::from_millis(500), node.scrape(Phase::Faults)).await;
+            // Whoever is broken just now says nothing.
+            let _ = tokio::time::timeout(Duration::from_millis(500), node.scrape(phase)).await;
         }
     }
 }
@@ -55,6 +68,12 @@ pub async fn all_ready(world: &World) -> bool {
 /// Whether nothing is left of any client, on any node.
 pub async fn nobody_left(world: &World) -> bool {
     total(world, &OF_CLIENTS).await == Some(0.0)
+}
+
+/// Whether every node knows that all are there.
+pub async fn all_agree(world: &World) -> bool {
+    let wanted = (NODES * NODES) as f64;
+    total(world, &[UP]).await == Some(wanted) && total(world, &[KNOWN]).await == Some(wanted)
 }
 
 /// Whether nodes have no connections but those of so many clients: what was cut off is noticed after a while.
@@ -97,8 +116,10 @@ pub async fn presence(
             for (channel, there) in right {
                 journal.write(Entry::Expected { phase, channel, uuids: there.into_iter().collect() });
             }
-            for (node, channel, there) in seen {
-                let uuids = there.unwrap_or_default().into_iter().collect();
+            // Who did not answer said nothing, not that nobody is there.
+            for (node, channel, there) in seen.into_iter().filter_map(|(node, room, there)| Some((node, room, there?)))
+            {
+                let uuids = there.into_iter().collect();
                 journal.write(Entry::Snapshot { phase, node, channel, uuids });
             }
             return;

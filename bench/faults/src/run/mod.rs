@@ -2,14 +2,17 @@
 
 mod breaking;
 mod cast;
+mod late;
 mod looking;
 
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::task::AbortOnDropHandle;
 
+use crate::checker::CALM_AFTER;
 use crate::journal::{Entry, Journal, Manifest, Order, Phase};
 use crate::plan::{self, Fault, Scene};
 use crate::world::{Programs, World};
@@ -18,6 +21,8 @@ use cast::Cast;
 
 /// How long an order may take with everything healed, on a busy machine.
 const ORDERS: Duration = Duration::from_secs(20);
+/// How long everybody goes on once nothing was broken for [`CALM_AFTER`]: what is judged in calm only is judged there.
+const CALM: Duration = Duration::from_secs(plan::CALM_SECONDS);
 
 /// What a run is to be.
 #[derive(Debug, Clone, Copy)]
@@ -29,7 +34,7 @@ pub struct Options {
     pub sdk: usize,
     pub pace_ms: u64,
     pub patience: Duration,
-    /// How long a healed cluster is left alone before clients go.
+    /// How long clients stay once all are back. Where that is long enough, they go on in calm for a while.
     pub settle: Duration,
 }
 
@@ -42,11 +47,16 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     let Options { seed, patience, .. } = options;
     let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk, seed);
     let mut steps = plan::steps(seed, &scene);
+    let calm = options.settle >= CALM_AFTER + CALM;
+    if calm {
+        steps.extend(plan::in_calm(seed, &scene));
+    }
     if programs.faketime.is_none() {
         steps.retain(|step| !matches!(step.fault, Fault::Clock { .. }));
     }
-    let manifest = Manifest { seed, scene: scene.clone(), steps: steps.clone(), patience: patience.as_secs() };
+    let manifest = Manifest { seed, scene: scene.clone(), steps: steps.clone(), patience: patience.as_secs(), calm };
     let journal = Arc::new(Journal::begin(directory, &manifest)?);
+    let _noted = AbortOnDropHandle::new(tokio::spawn(late::note(Arc::clone(&journal))));
     let begin = |phase| journal.write(Entry::PhaseBegan { phase });
     let directory = std::path::absolute(directory)?;
     let mut world = World::start(programs, &directory, &journal).await?;
@@ -54,21 +64,37 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     let world = world;
     begin(Phase::Before);
     anyhow::ensure!(wait(patience, async || cast.all_subscribed()).await, "clients cannot even begin");
-    looking::scrape(&world, Phase::Before).await;
+    looking::scrape(&world, Phase::Before, &journal).await;
     cast.publish();
 
     begin(Phase::Faults);
-    let deadline = Instant::now() + Duration::from_secs(options.seconds);
+    let (deadline, end) = (Instant::now() + Duration::from_secs(options.seconds), options.seconds * 1_000);
     tokio::select! {
-        () = async { tokio::join!(breaking::all(&world, &cast, &steps, &journal), tokio::time::sleep_until(deadline)); } => {}
-        () = looking::keep_looking(&world) => {}
+        ((), ()) = async { tokio::join!(breaking::all(&world, &cast, &steps, 0..end, &journal), sleep_until(deadline)) } => {}
+        () = looking::keep_looking(&world, Phase::Faults) => {}
     }
     breaking::heal_all(&world, &cast, &steps).await;
 
     begin(Phase::Healed);
     let healed = Instant::now();
-    wait(patience, async || looking::all_ready(&world).await).await;
-    wait(patience.saturating_sub(healed.elapsed()), async || cast.all_subscribed()).await;
+    if wait(patience, async || looking::all_ready(&world).await).await {
+        journal.write(Entry::AllReady);
+    }
+    if wait(patience.saturating_sub(healed.elapsed()), async || cast.all_subscribed()).await {
+        journal.write(Entry::AllSubscribed);
+    }
+    let back = Instant::now();
+    if calm {
+        let in_calm = async {
+            sleep_until(healed + CALM_AFTER).await;
+            let lasts = Instant::now() + CALM;
+            tokio::join!(breaking::all(&world, &cast, &steps, end..u64::MAX, &journal), sleep_until(lasts))
+        };
+        tokio::select! {
+            ((), ()) = in_calm => {}
+            () = looking::keep_looking(&world, Phase::Healed) => {}
+        }
+    }
     cast.stop_publishing().await;
     cast.barriers(patience).await;
     cast.order_users(Order::Disconnect, ORDERS).await;
@@ -77,14 +103,15 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     looking::presence(&world, Phase::Healed, patience, &journal, || cast.present()).await;
     let clients = scene.everybody().count();
     wait(patience, async || looking::only_so_many(&world, clients).await).await;
-    looking::scrape(&world, Phase::Healed).await;
+    wait(ORDERS, async || looking::all_agree(&world).await).await;
+    looking::scrape(&world, Phase::Healed, &journal).await;
 
-    tokio::time::sleep(options.settle.saturating_sub(healed.elapsed())).await;
+    sleep(options.settle.saturating_sub(back.elapsed())).await;
     begin(Phase::Gone);
     cast.leave().await;
     looking::presence(&world, Phase::Gone, patience, &journal, || cast.present()).await;
     wait(patience, async || looking::nobody_left(&world).await).await;
-    looking::scrape(&world, Phase::Gone).await;
+    looking::scrape(&world, Phase::Gone, &journal).await;
     journal.flush()?;
     Ok(())
 }

@@ -152,9 +152,13 @@ impl Node {
     }
 
     /// Takes down what it counts and uses.
-    pub async fn scrape(&self, phase: Phase) {
-        let answer = request(self.address, "GET /metrics", "", "", Duration::from_secs(3)).await;
-        let (Ok((200, body)), Some(process)) = (answer, &self.process) else { return };
+    ///
+    /// # Errors
+    /// When it does not run, or does not answer.
+    pub async fn scrape(&self, phase: Phase) -> anyhow::Result<()> {
+        let process = self.process.as_ref().context("it does not run")?;
+        let (status, body) = request(self.address, "GET /metrics", "", "", Duration::from_secs(3)).await?;
+        anyhow::ensure!(status == 200, "{status} {body}");
         let values: BTreeMap<String, f64> = body
             .lines()
             .filter(|line| line.starts_with("midplane_") && !line.contains("_bucket{"))
@@ -172,6 +176,7 @@ impl Node {
             descriptors: process.descriptors(),
             values,
         });
+        Ok(())
     }
 
     fn note_end(&self, how: &str) {

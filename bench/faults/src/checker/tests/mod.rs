@@ -2,11 +2,13 @@
 
 mod deliveries;
 mod kinds;
+mod members;
 mod orders;
 mod others;
+mod proof;
 mod revoked;
 
-use super::{Report, Verdict, judge};
+use super::{Report, UP, Verdict, judge, judge_whole};
 use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};
 use crate::plan::{Listener, Promise, Scene, Step};
 
@@ -15,6 +17,7 @@ use crate::plan::{Listener, Promise, Scene, Step};
 struct History {
     entries: Vec<Entry>,
     steps: Vec<Step>,
+    calm: bool,
 }
 
 const ROOM: &str = "room:c0";
@@ -93,10 +96,16 @@ impl History {
         })
     }
 
+    /// The only node knows that all are there, unless the values say otherwise.
     fn scrape(&mut self, phase: Phase, resident: u64, values: &[(&str, f64)]) -> &mut Self {
+        let values: Vec<_> = [(UP, 1.0)].iter().chain(values).copied().collect();
+        self.scrape_of("one", phase, resident, &values)
+    }
+
+    fn scrape_of(&mut self, node: &str, phase: Phase, resident: u64, values: &[(&str, f64)]) -> &mut Self {
         self.add(Entry::Scraped {
             phase,
-            node: "one".to_owned(),
+            node: node.to_owned(),
             life: 1,
             resident,
             descriptors: 20,
@@ -115,12 +124,16 @@ impl History {
     }
 
     fn judged_with(&self, clients: Vec<Listener>) -> Report {
+        let (manifest, lines) = self.written(clients);
+        judge(&manifest, &lines)
+    }
+
+    fn written(&self, clients: Vec<Listener>) -> (Manifest, Vec<Line>) {
         let channels = clients.iter().flat_map(|client| client.channels.clone()).collect();
         let scene = Scene { channels, clients, sdk: Vec::new(), pace_ms: 10, seconds: 1 };
-        let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1 };
+        let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1, calm: self.calm };
         let line = |(number, entry): (usize, &Entry)| Line { at: 500_000 * number as u64, entry: entry.clone() };
-        let lines: Vec<Line> = self.entries.iter().enumerate().map(line).collect();
-        judge(&manifest, &lines)
+        (manifest, self.entries.iter().enumerate().map(line).collect())
     }
 }
 
