@@ -62,7 +62,7 @@ static STAGE: LazyLock<(Runtime, Arc<Api>)> = LazyLock::new(|| {
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
         presence.start(&tasks);
         let connections = Connections::new();
-        let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), telemetry);
+        let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Duration::ZERO, telemetry);
         let api = Arc::new(Api {
             relay,
             presence,

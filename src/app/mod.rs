@@ -30,21 +30,20 @@ use self::routes::{Operated, Served, clients, served};
 use self::watching::{heed, heed_backplane};
 use crate::api::{self, Api};
 use crate::auth::Verifier;
-use crate::backplane::{Backplane, Health, Watch};
+use crate::backplane::{Health, Watch};
 use crate::canary::Canary;
 use crate::cluster::patiently;
 use crate::emulation::Emulation;
 use crate::engineio::{self, Engine};
 use crate::hooks::Hooks;
 use crate::http::{Edge, Keeper, Server};
-use crate::hub::Connections;
 use crate::operate::Operate;
 use crate::presence::Presence;
 use crate::revocation::Revocations;
 use crate::session::{NodeInfo, Services};
 use crate::settings::{Settings, TokenKeys};
 use crate::socketio::SocketIo;
-use crate::telemetry::{Pace, Telemetry};
+use crate::telemetry::Pace;
 use crate::watch::{self, Lookout};
 
 /// What stands in the way of being ready while the backplane is away.
@@ -112,7 +111,7 @@ impl Rooms {
         presence.start(tasks);
         let hooks = Arc::new(Hooks::new(&settings.hooks, Arc::clone(backplane), Arc::clone(telemetry))?);
         let health = backplane.health();
-        let knowing = know_revoked(backplane, connections, telemetry);
+        let knowing = know_revoked(base);
         let (revocations, changes) = doors.serve_while(waiting, knowing).await?;
         let limits = limits(settings, &presence, backplane, telemetry, tasks).await?;
         let edge = Edge::new(settings, Arc::clone(&limits.connects));
@@ -194,12 +193,12 @@ async fn obey(base: &Base, api: &Arc<Api>) -> anyhow::Result<()> {
 }
 
 /// Learns which tokens are revoked; what is revoked from now on can be watched.
-async fn know_revoked(
-    backplane: &Arc<dyn Backplane>,
-    connections: &Arc<Connections>,
-    telemetry: &Arc<Telemetry>,
-) -> anyhow::Result<(Arc<Revocations>, Watch)> {
-    let revocations = Revocations::new(Arc::clone(backplane), Arc::clone(connections), Arc::clone(telemetry));
+async fn know_revoked(base: &Base) -> anyhow::Result<(Arc<Revocations>, Watch)> {
+    let Base { settings, backplane, connections, telemetry, .. } = base;
+    let keys = [&settings.client.token, &settings.client.subscription_token].map(Option::as_ref).into_iter().flatten();
+    let leeway = keys.chain(settings.console.token.as_deref()).map(|keys| keys.leeway).max().unwrap_or_default();
+    let (backplane, connections) = (Arc::clone(backplane), Arc::clone(connections));
+    let revocations = Revocations::new(backplane, connections, leeway, Arc::clone(telemetry));
     let changes = patiently(async || revocations.watch().await).await.context("revocations of tokens")?;
     let listing = tokio::time::timeout(LOAD_WITHIN, revocations.load_surely(|_| {}));
     listing.await.context("revocations of tokens cannot be listed")?;

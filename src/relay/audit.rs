@@ -324,8 +324,11 @@ impl Relay {
         drop(state);
         self.count_gap(cause);
         self.count_unhealed(cause);
-        if told > 0 {
-            warn!(channel = %topic.channel, cause = cause.label(), told, "publications may be lost; the namespace has no history to heal from");
+        if told > 0
+            && let Some(left_out) = self.lost.due()
+        {
+            let (channel, cause) = (&topic.channel, cause.label());
+            warn!(%channel, cause, told, left_out, "publications may be lost; the namespace has no history to heal from");
         }
     }
 }

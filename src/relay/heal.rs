@@ -296,7 +296,10 @@ async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn Histor
     };
     flush(&mut touched).await;
     let told = told + late;
-    warn!(channel = %topic.channel, cause = cause.label(), told, "publications are lost to this node's listeners: {why}");
+    if let Some(left_out) = relay.lost.due() {
+        let (channel, cause) = (&topic.channel, cause.label());
+        warn!(%channel, cause, told, left_out, "publications are lost to this node's listeners: {why}");
+    }
     if hole {
         relay.heals.push(Arc::clone(topic));
     }

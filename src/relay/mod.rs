@@ -72,6 +72,8 @@ pub struct Relay {
     tails: TailBudget,
     /// Of lines about publications that some clients or none can be given.
     unfit: Pace,
+    /// Of lines about publications that listeners have lost.
+    lost: Pace,
     /// Of lines about channels that could not be compared with their stream.
     uncompared: Pace,
     /// False once nothing more is published. Held while something is.
@@ -110,6 +112,7 @@ impl Relay {
             audits: Audits::new(namespaces),
             tails: TailBudget::default(),
             unfit: Pace::default(),
+            lost: Pace::default(),
             uncompared: Pace::default(),
             open: RwLock::new(true),
             tally: Tally::default(),

@@ -44,6 +44,8 @@ const AT_A_TIME: usize = 64;
 pub struct Revocations {
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
+    /// Seconds for which tokens are taken after they have expired.
+    leeway: u64,
     bearers: Arc<Bearers>,
     bans: RwLock<Bans>,
     /// The registry lacks something that this node knows, and could not be given it.
@@ -64,10 +66,15 @@ pub enum RevocationError {
 
 impl Revocations {
     #[must_use]
-    pub fn new(backplane: Arc<dyn Backplane>, connections: Arc<Connections>, telemetry: Arc<Telemetry>) -> Arc<Self> {
+    pub fn new(
+        backplane: Arc<dyn Backplane>,
+        connections: Arc<Connections>,
+        leeway: Duration,
+        telemetry: Arc<Telemetry>,
+    ) -> Arc<Self> {
         let bearers = Arc::default();
         let (bans, unwritten) = Default::default();
-        Arc::new(Self { backplane, connections, bearers, bans, unwritten, telemetry })
+        Arc::new(Self { backplane, connections, leeway: leeway.as_secs(), bearers, bans, unwritten, telemetry })
     }
 
     /// Revokes the token with this id until then (Unix seconds), or for ever. Returns once it is recorded and this node
@@ -76,7 +83,7 @@ impl Revocations {
     /// # Errors
     /// When the registry does not take it.
     pub async fn revoke(&self, uid: &str, until: Option<u64>) -> Result<(), RevocationError> {
-        self.record(&Record::token(uid, until)).await
+        self.record(&Record::token(uid, self.outlasting(until))).await
     }
 
     /// Revokes all tokens of a user that were issued before a time (Unix seconds), those that do not say when they were
@@ -91,7 +98,12 @@ impl Revocations {
         issued_before: u64,
         until: Option<u64>,
     ) -> Result<(), RevocationError> {
-        self.record(&Record::user(user, channel, issued_before, until)).await
+        self.record(&Record::user(user, channel, issued_before, self.outlasting(until))).await
+    }
+
+    /// Whoever names the time at which a token expires means as long as anybody takes it.
+    fn outlasting(&self, until: Option<u64>) -> Option<u64> {
+        until.map(|until| until.saturating_add(self.leeway))
     }
 
     /// Whether a token of `user` is revoked; `channel` is the one that a subscription token opens, else `""`.

@@ -66,6 +66,11 @@ impl Heart {
         due
     }
 
+    /// Whether the last two pings, a whole interval apart, were not answered in time.
+    pub(super) fn missed_two(&self, now: Instant) -> bool {
+        self.unanswered > 1 && self.pong_by().is_some_and(|by| now >= by)
+    }
+
     /// A pong came; answers when its ping went out, where that can be told.
     pub(super) fn pong(&mut self) -> Result<Option<Instant>, UnaskedPong> {
         self.unanswered = self.unanswered.checked_sub(1).ok_or(UnaskedPong)?;

@@ -1,7 +1,8 @@
 //! The loop of a connection.
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -45,6 +46,8 @@ pub(super) struct Connection<T> {
     pub(super) heart: Heart,
     /// What the clock was asked for, as far as that is known.
     reminder: Option<Instant>,
+    /// What a busy session has read already.
+    ahead: Option<Event>,
 }
 
 /// Runs a connection to its end.
@@ -64,7 +67,7 @@ pub async fn run<T: Transport>(transport: T, wire: impl Wire + 'static, peer: Pe
         phase: Phase::Opening(handshake),
         subscriptions: Vec::new(),
     };
-    let mut connection = Connection { transport, session, heart, reminder: None };
+    let mut connection = Connection { transport, session, heart, reminder: None, ahead: None };
     let end = connection.live().await;
     Box::pin(close(connection, end)).await;
     outbox.abandon();
@@ -85,6 +88,7 @@ impl<T: Transport> Connection<T> {
             self.remind();
             let event = tokio::select! {
                 biased;
+                Some(ahead) = ready(self.ahead.take()) => Some(ahead),
                 // Before deadlines: a pong may wait in the socket while we were busy.
                 event = self.transport.event(outbox.is_blocked()) => Some(event),
                 () = outbox.attention() => None,
@@ -151,10 +155,13 @@ impl<T: Transport> Connection<T> {
         }
     }
 
-    /// Does what others asked of the session, and what is due; what takes time is returned. Only when it is `quiet`, with
-    /// nothing to read, is a pong that did not come really missing: it may stand behind other messages, and those have
+    /// Does what others asked of the session, and what is due; what takes time is returned. Only when it is `quiet`,
+    /// with nothing to read, is a pong that did not come at once missing: it may stand behind other messages, and those have
     /// waited for the backplane.
     pub(super) fn see_to(&mut self, quiet: bool) -> Result<Owed, End> {
+        if self.session.outbox.is_gone() {
+            return Err(End::Gone);
+        }
         let session = &mut self.session;
         let (controls, due) = session.outbox.take_requests();
         let mut owed = Owed::default();
@@ -179,15 +186,42 @@ impl<T: Transport> Connection<T> {
         self.reminder = None;
         let now = Instant::now();
         // Before it is connected a client is not pinged: the connect result must be the first thing it hears.
-        if session.client().is_some() {
+        if self.session.client().is_some() {
             match self.heart.beat(now) {
-                Beat::Ping => session.outbox.reply(ping(&session.outbox, session.peer.frame_pings)),
-                Beat::NoPong if quiet => return Err(End::Disconnect(DisconnectCode::NoPong.into())),
+                Beat::Ping => self.ping(),
+                Beat::NoPong if quiet || self.is_silent(now)? => {
+                    return Err(End::Disconnect(DisconnectCode::NoPong.into()));
+                }
+                Beat::NoPong if self.heart.ping_due(now) => self.ping(),
                 Beat::NoPong | Beat::Rest => {}
             }
         }
-        session.deadlines(now).map_err(End::Disconnect)?;
+        self.session.deadlines(now).map_err(End::Disconnect)?;
         Ok(owed)
+    }
+}
+
+impl<T: Transport> Connection<T> {
+    fn ping(&self) {
+        let Session { outbox, peer, .. } = &self.session;
+        outbox.reply(ping(outbox, peer.frame_pings));
+    }
+
+    /// Whether the client of a busy session has been silent for so long that no pong of it is under way, nor stands behind
+    /// what is still to be read, or to be written.
+    fn is_silent(&mut self, now: Instant) -> Result<bool, End> {
+        if self.ahead.is_some() || self.session.outbox.is_blocked() || !self.heart.missed_two(now) {
+            return Ok(false);
+        }
+        match self.transport.poll_next(&mut Context::from_waker(Waker::noop())) {
+            Poll::Pending => Ok(true),
+            Poll::Ready(None) => Err(End::Gone),
+            Poll::Ready(Some(Ok(Inbound::Close(code)))) => Err(End::Closed(code)),
+            Poll::Ready(Some(inbound)) => {
+                self.ahead = Some(Event::Inbound(inbound));
+                Ok(false)
+            }
+        }
     }
 }
 

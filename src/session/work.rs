@@ -144,6 +144,9 @@ impl<T: Transport> Connection<T> {
                     () = outbox.attention() => {
                         // What else was asked for is still there when the work is done.
                         attended = true;
+                        if outbox.is_gone() {
+                            return Err(End::Gone);
+                        }
                         let now = Instant::now();
                         if let Some((user, token)) = &bearer
                             && outbox.is_doubted()

@@ -366,6 +366,20 @@ async fn what_was_revoked_while_a_node_was_cut_off_is_known_before_it_lets_clien
 }
 
 #[tokio::test]
+async fn a_revoked_token_was_good_again_from_its_end_until_the_leeway_was_over() {
+    let node = Node::start(&format!("{}leeway = \"10m\"\n", settings(None))).await;
+    let end = at(2);
+    let ann = json!({"sub": "ann", "jti": "first", "exp": end});
+    let bob = json!({"sub": "bob", "iat": at(-60), "exp": end});
+    done(&node, "revoke_token", json!({"uid": "first", "expire_at": end})).await;
+    done(&node, "invalidate_user_tokens", json!({"user": "bob", "expire_at": end})).await;
+    eventually("their time is over", async || (at(0) > end).then_some(())).await;
+    client(&node, json!({"sub": "cleo", "exp": end})).await;
+    is_turned_away(&node, ann).await;
+    is_turned_away(&node, bob).await;
+}
+
+#[tokio::test]
 async fn calls_that_make_no_sense_are_bad_requests() {
     let node = Node::start(&settings(None)).await;
     for (method, body) in [

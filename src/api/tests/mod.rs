@@ -10,6 +10,7 @@ mod rubbish;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::FutureExt;
@@ -87,7 +88,8 @@ impl Stage {
         let presence = Presence::new(Arc::clone(&backplane), cluster.incarnation(), Arc::clone(&telemetry));
         presence.start(&tasks);
         let connections = Connections::new();
-        let revocations = Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Arc::clone(&telemetry));
+        let revocations =
+            Revocations::new(Arc::clone(&backplane), Arc::clone(&connections), Duration::ZERO, Arc::clone(&telemetry));
         let api = Arc::new(Api {
             relay,
             presence: Arc::clone(&presence),

@@ -303,7 +303,10 @@ impl Sending<'_> {
                     self.keep.stalled();
                     return Err(PublishError::Refused(format!("no permission to publish to {subject}")));
                 }
-                Err(ApiError::Unanswered(Unanswered::TooLarge { limit, .. })) => return Err(self.too_large(limit)),
+                Err(ApiError::Unanswered(Unanswered::TooLarge { limit, .. })) => {
+                    let size = self.data.len() + headers::wire_length(&self.headers);
+                    return Err(PublishError::TooLarge { size, limit });
+                }
                 Err(ApiError::Unanswered(unanswered)) => {
                     may_be_stored = true;
                     why = unanswered.to_string();
@@ -312,7 +315,14 @@ impl Sending<'_> {
                     Refusal::WRONG_LAST | Refusal::WRONG_LAST_IN_FLIGHT if expected_last.is_some() => {
                         return Ok(Outcome::Overtaken);
                     }
-                    Refusal::MESSAGE_TOO_LARGE | Refusal::HEADERS_TOO_LARGE => return Err(self.too_large(0)),
+                    // More than the server takes was refused before: somebody altered the stream.
+                    Refusal::MESSAGE_TOO_LARGE | Refusal::HEADERS_TOO_LARGE => {
+                        self.keep.stalled();
+                        if let Some(left_out) = self.publisher.refused.due() {
+                            warn!(left_out, stream, "the stream takes smaller messages only (max_msg_size)");
+                        }
+                        return Err(PublishError::Refused(refusal.to_string()));
+                    }
                     Refusal::DUPLICATE_IN_PROCESS => may_be_stored = true,
                     _ if refusal.is_transient() => why = refusal.to_string(),
                     _ => {
@@ -339,11 +349,6 @@ impl Sending<'_> {
             attempt = (attempt * 2).min(LONGEST_ATTEMPT);
         }
         Err(if may_be_stored { PublishError::Unknown(self.publisher.patience) } else { unavailable(&why) })
-    }
-
-    /// A stream may take less than the server does; its refusal does not say how much.
-    fn too_large(&self, limit: usize) -> PublishError {
-        PublishError::TooLarge { size: self.data.len() + headers::wire_length(&self.headers), limit }
     }
 }
 

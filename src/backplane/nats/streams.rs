@@ -328,7 +328,13 @@ impl Plan {
             has: mode.clone(),
             wants: "default".into(),
         });
-        planned.chain(async_writes).collect()
+        // A stream of ours takes whatever the server does. Of another's that is for who made it to say.
+        let less = has.get("max_msg_size").filter(|size| self.provision && **size != -1).map(|size| Difference {
+            field: "max_msg_size".to_owned(),
+            has: size.clone(),
+            wants: (-1).into(),
+        });
+        planned.chain(async_writes).chain(less).collect()
     }
 
     fn missing(&self, why: String) -> StreamError {

@@ -14,6 +14,12 @@ impl Outbox {
         self.state.lock().is_asked(|control| matches!(control, Control::Close(_) | Control::Overrun))
     }
 
+    /// Whether nothing can be written to its socket any more.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.state.lock().gone
+    }
+
     /// Whether the session was asked to look at its tokens again.
     #[must_use]
     pub fn is_doubted(&self) -> bool {
