@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::StreamExt;
-use parking_lot::Mutex;
-use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
+use redis::aio::{PubSubSink, PubSubStream};
 use redis::{Pipeline, RedisError};
-use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
 use tracing::{info, warn};
 
 use super::dial::Connected;
+use super::publisher::Publisher;
 use super::queue::{self, Heard, What};
 use super::{Bridge, inward, orders, outward};
 use crate::causes::causes;
@@ -28,15 +27,12 @@ const REMIND_EVERY: Duration = Duration::from_secs(60);
 
 pub(super) struct Crossing<'a> {
     pub(super) bridge: &'a Bridge,
-    /// `None` while Redis is away.
-    publisher: Mutex<Option<MultiplexedConnection>>,
-    /// The connection that publishes failed.
-    broken: Notify,
+    publisher: Publisher,
 }
 
 impl<'a> Crossing<'a> {
     pub(super) fn new(bridge: &'a Bridge) -> Self {
-        Self { bridge, publisher: Mutex::new(None), broken: Notify::new() }
+        Self { bridge, publisher: Publisher::default() }
     }
 
     /// Goes on for ever.
@@ -53,14 +49,7 @@ impl<'a> Crossing<'a> {
 
     /// Publishes what was gathered, in one round trip; `None` while Redis is away.
     pub(super) async fn publish(&self, messages: &Pipeline) -> Option<Result<(), RedisError>> {
-        let mut publisher = self.publisher.lock().clone()?;
-        let published = messages.exec_async(&mut publisher).await;
-        if let Err(error) = &published
-            && error.is_io_error()
-        {
-            self.broken.notify_one();
-        }
-        Some(published)
+        self.publisher.publish(messages).await
     }
 
     async fn keep_connected(&self, sender: &queue::Sender) {
@@ -75,9 +64,9 @@ impl<'a> Crossing<'a> {
                     let why = tokio::select! {
                         () = self.hear(stream, sender) => "the connection has ended",
                         why = beat(&mut sink) => why,
-                        () = self.broken.notified() => "nothing can be published",
+                        () = self.publisher.broken() => "nothing can be published",
                     };
-                    *self.publisher.lock() = None;
+                    self.publisher.close();
                     metrics.connected.set(0.0);
                     metrics.interruptions.of(Shore::Redis).increment(1);
                     warn!(%server, why, "the bridge has lost Redis: what is emitted meanwhile does not cross");
@@ -109,7 +98,7 @@ impl<'a> Crossing<'a> {
             Ok(Err(error)) => return Err(format!("{server}: {}", causes(&error))),
             Err(_) => return Err(format!("{server}: no answer to a subscription")),
         }
-        *self.publisher.lock() = Some(publisher);
+        self.publisher.open(publisher);
         Ok((server, sink, stream))
     }
 

@@ -3,9 +3,9 @@
 //!
 //! One node of the cluster is the bridge at a time (`election`). It is one more server to those behind Redis: their events are
 //! published here once (`inward`), so that order, history and recovery are those of the channel; what they ask of others all
-//! nodes do, and it answers as one (`orders`); what is published here goes there once (`outward`). What came from there is marked, and does not go back; what this cluster sent is known by its
-//! ids. Redis carries everything at most once: what is sent while the bridge or Redis is away does not cross, and the metrics say
-//! that something did not.
+//! nodes do, and it answers as one (`orders`); what is published here goes there once (`outward`). What came from there is
+//! marked, and does not go back; what this cluster sent is known by its ids. Redis carries everything at most once: what is
+//! sent while the bridge or Redis is away does not cross, and the metrics say that something did not.
 //!
 //! Nothing else depends on Redis: without it nodes stay ready, and deliver to each other.
 
@@ -15,6 +15,7 @@ mod election;
 mod inward;
 mod orders;
 mod outward;
+mod publisher;
 mod queue;
 pub mod wire;
 
