@@ -6,14 +6,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use tracing::debug;
 use uuid::Uuid;
 
 use super::handover::Handover;
 use super::remote::Claim;
 use super::run::{self, Session};
-use super::{Engine, Handler, Layer, Refused, probe};
+use super::{CloseReason, Engine, Handler, Layer, Refused, probe};
 use crate::hub::Outbox;
 use crate::socket::{RawTransport, RawWire};
 use crate::telemetry::{Moving, Upgrade};
@@ -52,16 +52,13 @@ impl Drop for Arrived<'_> {
 }
 
 /// Why a session did not come.
+#[derive(thiserror::Error, Debug)]
 enum Failed {
-    /// Its node did not let it go, and has it still unless that is gone.
-    Refused(Refused),
+    /// Its node has not let it go.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    #[error("{0}")]
     Here(&'static str),
-}
-
-impl From<Refused> for Failed {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
 }
 
 impl Engine {
@@ -74,22 +71,9 @@ impl Engine {
         wire: RawWire,
         claim: Option<Claim>,
     ) {
-        let Some(claim) = claim else {
-            self.telemetry.clients.upgrades.of(Upgrade::Surplus).increment(1);
+        let Some(claim) = self.try_out(&mut transport, &wire, claim).await else {
             return probe::close(transport, wire);
         };
-        let trial = probe::attempt(&mut transport, &wire, claim.probed());
-        let outcome = match timeout(self.options.upgrade_timeout, trial).await {
-            Ok(true) => Upgrade::Done,
-            Ok(false) => Upgrade::Failed,
-            Err(_) => Upgrade::Timeout,
-        };
-        self.telemetry.clients.upgrades.of(outcome).increment(1);
-        if outcome != Upgrade::Done {
-            // Another may try from here on.
-            drop(claim);
-            return probe::close(transport, wire);
-        }
         let outbox = self.outbox();
         let _arrived = self.arrivals.enter(claim.session(), &outbox);
         let taken = Box::pin(self.take(layer, &outbox, claim)).await;
@@ -107,34 +91,63 @@ impl Engine {
                 Box::pin(run::run(session, handler)).await;
             }
             Err(failed) => {
-                match failed {
-                    Failed::Refused(refused) => debug!("a session did not come with its WebSocket: {refused}"),
-                    Failed::Here(why) => debug!("a session could not go on with its WebSocket: {why}"),
-                }
+                debug!("a session did not come with its WebSocket: {failed}");
                 outbox.abandon();
                 probe::close(transport, wire);
             }
         }
     }
 
-    /// Prepares for the session before its node lets go of it, so that nothing for it falls in between.
+    /// The claim of a WebSocket that works; another may try where it does not.
+    async fn try_out(&self, transport: &mut RawTransport, wire: &RawWire, claim: Option<Claim>) -> Option<Claim> {
+        let outcome = match &claim {
+            None => Upgrade::Surplus,
+            Some(claim) => {
+                let trial = probe::attempt(transport, wire, claim.probed());
+                match timeout(self.options.upgrade_timeout, trial).await {
+                    Ok(true) => Upgrade::Done,
+                    Ok(false) => Upgrade::Failed,
+                    Err(_) => Upgrade::Timeout,
+                }
+            }
+        };
+        self.telemetry.clients.upgrades.of(outcome).increment(1);
+        claim.filter(|_| outcome == Upgrade::Done)
+    }
+
+    /// Prepares for the session before its node lets go of it, so that nothing for it falls in between. One that its node
+    /// has let go of and that does not get here is over, and nobody else could say so.
     async fn take<L: Layer>(
         &self,
         layer: &L,
         outbox: &Arc<Outbox>,
-        claim: Claim,
+        mut claim: Claim,
     ) -> Result<(L::Handler, Duration), Failed> {
         let packed = claim.pack().await?;
         let _hold = outbox.hold();
         let mut handler = layer.arrive(outbox, &packed).await.ok_or(Failed::Here("it cannot be prepared for"))?;
-        let handover = claim.depart().await?;
-        let handover = Handover::decode(handover).ok_or(Failed::Here("it came in pieces"))?;
-        let ping_in = handover.ping_in;
-        if let Err(reason) = handler.settle(handover).await {
-            debug!(?reason, "a session ends with its move");
-            handler.closed(&reason).await;
-            return Err(Failed::Here("it did not settle"));
+        let since = Instant::now();
+        let settled = match claim.depart().await {
+            Ok(handover) => settle(&mut handler, handover).await,
+            Err(refused) if claim.give_up().await => return Err(refused.into()),
+            Err(_) => Err(CloseReason::TransportError("it was lost on its way")),
+        };
+        match settled {
+            Ok(ping_in) => Ok((handler, ping_in)),
+            Err(reason) => {
+                debug!(?reason, "a session ends with its move");
+                handler.closed(&reason).await;
+                self.count_end(&reason, since.elapsed());
+                Err(Failed::Here("it ended on its way"))
+            }
         }
-        Ok((handler, ping_in))
     }
+}
+
+/// When to ping a session next that goes on here.
+async fn settle(handler: &mut impl Handler, handover: Bytes) -> Result<Duration, CloseReason> {
+    let handover = Handover::decode(handover).ok_or(CloseReason::TransportError("it came in pieces"))?;
+    let ping_in = handover.ping_in;
+    handler.settle(handover).await?;
+    Ok(ping_in)
 }

@@ -28,9 +28,14 @@ impl Engine {
     }
 
     pub(super) fn count_close(&self, reason: &CloseReason, lasted: Duration) {
+        self.count_departure();
+        self.count_end(reason, lasted);
+    }
+
+    /// A session is over that was on its way from another node to this one.
+    pub(super) fn count_end(&self, reason: &CloseReason, lasted: Duration) {
         let http = &self.telemetry.http;
         let transport = FORMAT.into();
-        http.connections.of((transport, FORMAT.into())).decrement(1.0);
         http.connections_closed.of((transport, CloseCode::from(reason.code()))).increment(1);
         http.connection_duration.of(transport).record(lasted);
     }

@@ -38,10 +38,10 @@ impl Leaving {
             Some(frames) => {
                 let known = known.min(frames.len());
                 let ping_in = ping_at.saturating_duration_since(Instant::now());
-                // Whoever asked may be gone.
+                // Whoever asked may have given up: it tells of the session's end then.
                 let _ = to.answer.send(Handover { packed: packed.into(), frames, known, ping_in }.encode());
             }
-            // There its WebSocket is closed for want of an answer, and the client comes again.
+            // For want of an answer the session is over there, and the client comes again.
             None => drop(to.answer),
         }
         let session = entry.sid().session;

@@ -33,6 +33,8 @@ pub(super) enum Ask {
 /// Where a session goes on.
 pub(super) struct Departure {
     pub(super) to: Uuid,
+    /// As which the WebSocket there claimed the session.
+    pub(super) number: u64,
     /// What that node goes on with.
     pub(super) answer: oneshot::Sender<Bytes>,
 }
@@ -44,19 +46,21 @@ pub struct Door {
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
     /// A request that brings packets is under way.
     posting: AtomicBool,
-    claim: Mutex<Option<Claim>>,
+    claimant: Mutex<Option<Claimant>>,
 }
 
-/// A WebSocket wants to be the transport, or is.
-struct Claim {
+/// A WebSocket that wants to be the transport, or is.
+struct Claimant {
     number: u64,
     /// It is at another node, which may die before it lets go.
     until: Option<Instant>,
     /// It has shown that it works.
     probed: bool,
+    /// The session has left for its node.
+    departed: bool,
 }
 
-impl Claim {
+impl Claimant {
     fn is_valid(&self) -> bool {
         self.until.is_none_or(|until| until > Instant::now())
     }
@@ -82,7 +86,7 @@ pub enum Refused {
 }
 
 /// A request that brings packets. There is one at a time.
-pub struct Post {
+pub struct Posting {
     door: Arc<Door>,
 }
 
@@ -96,7 +100,7 @@ pub struct Candidate {
 
 impl Door {
     pub(super) fn new(sid: Sid, asks: mpsc::Sender<Ask>) -> Self {
-        Self { sid, asks: Mutex::new(Some(asks)), posting: AtomicBool::new(false), claim: Mutex::default() }
+        Self { sid, asks: Mutex::new(Some(asks)), posting: AtomicBool::new(false), claimant: Mutex::default() }
     }
 
     pub(super) const fn sid(&self) -> Sid {
@@ -117,13 +121,13 @@ impl Door {
     ///
     /// # Errors
     /// See [`Refused`]. A second one ends the session.
-    pub async fn begin_post(self: &Arc<Self>) -> Result<Post, Refused> {
+    pub async fn begin_post(self: &Arc<Self>) -> Result<Posting, Refused> {
         if self.posting.swap(true, Ordering::AcqRel) {
             self.misuse().await;
             return Err(Refused::Closed);
         }
-        let post = Post { door: Arc::clone(self) };
-        if self.has_moved() { Err(Refused::Moved) } else { Ok(post) }
+        let posting = Posting { door: Arc::clone(self) };
+        if self.has_moved() { Err(Refused::Moved) } else { Ok(posting) }
     }
 
     /// Ends the session for what its client did.
@@ -141,17 +145,17 @@ impl Door {
 
     /// The same for a WebSocket of another node, until that moment; whether none other does.
     pub(super) fn claim_as(&self, number: u64, until: Option<Instant>) -> bool {
-        let mut claim = self.claim.lock();
-        let free = !claim.as_ref().is_some_and(Claim::is_valid);
+        let mut claimant = self.claimant.lock();
+        let free = !claimant.as_ref().is_some_and(Claimant::is_valid);
         if free {
-            *claim = Some(Claim { number, until, probed: false });
+            *claimant = Some(Claimant { number, until, probed: false, departed: false });
         }
         free
     }
 
     /// That WebSocket works: requests that wait are ended, so that the client can let go of them.
     pub(super) async fn probed(&self, number: u64) -> Result<(), Refused> {
-        self.claimed(number, |claim| claim.probed = true)?;
+        self.claimed(number, |claimant| claimant.probed = true)?;
         self.ask(Ask::Probed).await
     }
 
@@ -165,21 +169,28 @@ impl Door {
 
     /// Lets the session go on at another node, whose WebSocket is its transport from now on.
     pub(super) async fn depart(&self, number: u64, to: Uuid) -> Result<Bytes, Refused> {
-        self.claimed(number, |claim| claim.until = None)?;
+        self.claimed(number, |claimant| claimant.until = None)?;
         let (answer, handover) = oneshot::channel();
-        self.ask(Ask::Depart(Departure { to, answer })).await?;
+        self.ask(Ask::Depart(Departure { to, number, answer })).await?;
         handover.await.map_err(|_| Refused::Closed)
     }
 
-    /// Another WebSocket may try from here on.
-    pub(super) fn release(&self, number: u64) {
-        self.claim.lock().take_if(|claim| claim.number == number);
+    /// The session leaves, for good; false where its WebSocket was given up meanwhile, and it stays.
+    pub(super) fn let_go(&self, number: u64) -> bool {
+        self.claimed(number, |claimant| claimant.departed = true).is_ok()
     }
 
-    fn claimed(&self, number: u64, change: impl FnOnce(&mut Claim)) -> Result<(), Refused> {
-        let mut claim = self.claim.lock();
-        let claim = claim.as_mut().filter(|claim| claim.number == number && claim.is_valid());
-        claim.map(change).ok_or(Refused::Closed)
+    /// Another WebSocket may try from here on; false where the session has left already for the one that gives up.
+    pub(super) fn release(&self, number: u64) -> bool {
+        let mut claimant = self.claimant.lock();
+        let gone = claimant.take_if(|claimant| claimant.number == number && !claimant.departed).is_some();
+        gone || claimant.as_ref().is_none_or(|claimant| claimant.number != number)
+    }
+
+    fn claimed(&self, number: u64, change: impl FnOnce(&mut Claimant)) -> Result<(), Refused> {
+        let mut claimant = self.claimant.lock();
+        let claimant = claimant.as_mut().filter(|claimant| claimant.number == number && claimant.is_valid());
+        claimant.map(change).ok_or(Refused::Closed)
     }
 
     /// Whether the session has moved to a WebSocket.
@@ -189,7 +200,7 @@ impl Door {
     }
 
     pub(super) fn is_probed(&self) -> bool {
-        self.claim.lock().as_ref().is_some_and(|claim| claim.probed && claim.is_valid())
+        self.claimant.lock().as_ref().is_some_and(|claimant| claimant.probed && claimant.is_valid())
     }
 
     /// From now on the session is on its WebSocket and takes no requests.
@@ -203,7 +214,7 @@ impl Door {
     }
 }
 
-impl Post {
+impl Posting {
     /// Brings the packets; returns once the session has taken them.
     ///
     /// # Errors
@@ -215,7 +226,7 @@ impl Post {
     }
 }
 
-impl Drop for Post {
+impl Drop for Posting {
     fn drop(&mut self) {
         self.door.posting.store(false, Ordering::Release);
     }

@@ -26,6 +26,8 @@ mod probe;
 mod remote;
 mod run;
 mod sessions;
+#[cfg(test)]
+mod tests;
 mod way;
 mod words;
 

@@ -147,10 +147,8 @@ impl Engine {
                 let until = Instant::now() + self.options.upgrade_timeout + PATIENCE;
                 if door.claim_as(number, Some(until)) { Said::Done(Bytes::new()) } else { Said::Closed }
             }
-            Verb::Release => {
-                door.release(number);
-                Said::Done(Bytes::new())
-            }
+            Verb::Release if door.release(number) => Said::Done(Bytes::new()),
+            Verb::Release => Said::Moved,
             Verb::Misuse => {
                 door.misuse().await;
                 Said::Closed

@@ -26,7 +26,7 @@ pub(super) struct Polling {
     body: Arc<Mutex<Body>>,
     waiting: Option<Waiting>,
     /// Requests that are refused once nobody finds the session any more.
-    refused: Vec<Refused>,
+    refused: Vec<Unanswered>,
 }
 
 /// A request that waits for something to be said.
@@ -36,7 +36,7 @@ struct Waiting {
 }
 
 /// Dropping it refuses the request.
-enum Refused {
+enum Unanswered {
     Poll(#[expect(dead_code, reason = "dropped")] oneshot::Sender<Bytes>),
     Post(#[expect(dead_code, reason = "dropped")] oneshot::Sender<()>),
 }
@@ -97,7 +97,7 @@ impl Polling {
     /// Lets a request wait, if no other does; it is refused at the end then.
     pub(super) fn wait(&mut self, answer: oneshot::Sender<Bytes>, now: Instant) -> bool {
         if self.waiting.is_some() {
-            self.refused.push(Refused::Poll(answer));
+            self.refused.push(Unanswered::Poll(answer));
             return false;
         }
         self.waiting = Some(Waiting { answer, since: now });
@@ -105,7 +105,7 @@ impl Polling {
     }
 
     pub(super) fn refuse_post(&mut self, answer: oneshot::Sender<()>) {
-        self.refused.push(Refused::Post(answer));
+        self.refused.push(Unanswered::Post(answer));
     }
 
     /// Answers the request that waits, if something waits for it; returns when to look again at the latest.

@@ -9,9 +9,9 @@ use futures_util::FutureExt;
 use tokio::time::sleep;
 use uuid::Uuid;
 
-use super::Engine;
 use super::door::Refused;
 use super::words::{Said, Verb, Word, subject};
+use super::{Engine, Options};
 use crate::backplane::RequestError;
 use crate::protocol::socketio::Sid;
 use crate::telemetry::Forwarded;
@@ -52,7 +52,9 @@ impl Remote {
     }
 
     async fn wait(&self, number: u64) -> Result<Bytes, Refused> {
-        let within = self.engine.options.ping_interval + MARGIN;
+        // The next ping is due an interval after the last pong, for which the client has its time.
+        let Options { ping_interval, ping_timeout, .. } = self.engine.options;
+        let within = ping_interval + ping_timeout + MARGIN;
         let mut asking = pin!(self.ask(Verb::Poll, number, Bytes::new(), within));
         let said = tokio::select! {
             biased;
@@ -182,12 +184,22 @@ impl Claim {
         self.bring(Verb::Pack, Bytes::new()).await
     }
 
-    /// Takes the session to this node, with what it has.
-    pub(super) async fn depart(mut self) -> Result<Bytes, Refused> {
+    /// Takes the session to this node, with what it has. Where that fails ask whether it [has left](Self::give_up) all the
+    /// same: its node may have answered too late.
+    pub(super) async fn depart(&mut self) -> Result<Bytes, Refused> {
         let here = self.remote.engine.sessions.node();
         let handover = self.bring(Verb::Depart, Bytes::copy_from_slice(here.as_bytes())).await;
         self.kept = handover.is_ok();
         handover
+    }
+
+    /// Lets go of the session; whether its node has it still, or has ended it itself.
+    pub(super) async fn give_up(mut self) -> bool {
+        self.kept = true;
+        match self.remote.ask(Verb::Release, self.number, Bytes::new(), MARGIN).await {
+            Ok(Said::Done(_) | Said::Part(_) | Said::Unknown | Said::Closed) => true,
+            Ok(Said::Moved) | Err(_) => false,
+        }
     }
 
     async fn bring(&self, verb: Verb, body: Bytes) -> Result<Bytes, Refused> {

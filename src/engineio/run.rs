@@ -163,7 +163,7 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> End {
         if let Err(reason) = outcome {
             return End::Closed(reason);
         }
-        if let Some(departure) = session.departs.take() {
+        if let Some(departure) = session.departs.take().filter(|departure| session.lets_go(departure)) {
             return End::Departs(departure);
         }
         if let Err(reason) = session.flush() {
@@ -264,6 +264,11 @@ impl Session {
                 Ok(())
             }
         }
+    }
+
+    /// Whether the session leaves now. Where its WebSocket was given up meanwhile it stays.
+    fn lets_go(&self, departure: &Departure) -> bool {
+        matches!(&self.link, Link::Polling(polling) if polling.door().let_go(departure.number))
     }
 
     /// Takes every packet of a body before it is answered: what comes next must not overtake it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::door::{self, Door, Refused};
+use super::door::{Door, Posting, Refused};
 use super::remote::Remote;
 
 /// How requests reach a session.
@@ -16,7 +16,7 @@ pub enum Way {
 
 /// A request that brings packets.
 pub enum Post {
-    Here(door::Post),
+    Here(Posting),
     Elsewhere(Remote),
 }
 
@@ -69,7 +69,7 @@ impl Post {
     /// See [`Refused`].
     pub async fn bring(self, body: Bytes) -> Result<(), Refused> {
         match self {
-            Self::Here(post) => post.bring(body).await,
+            Self::Here(posting) => posting.bring(body).await,
             Self::Elsewhere(remote) => remote.post(body).await,
         }
     }

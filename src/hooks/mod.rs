@@ -13,7 +13,7 @@ mod error;
 mod question;
 mod rpc;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use std::sync::Arc;
 

@@ -5,9 +5,14 @@ use std::time::Duration;
 use async_nats::HeaderMap;
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use serde_json::Value;
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
 use tokio::time::timeout;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::Message;
+use url::Url;
 
+use crate::support::liar::Liar;
 use crate::support::nats_server::NatsServer;
 use crate::support::node::Node;
 use crate::support::{PATIENCE, eventually};
@@ -16,13 +21,16 @@ const UNKNOWN: &str = "{\"code\":1,\"message\":\"Session ID unknown\"}";
 
 async fn cluster(ping_interval: &str) -> (NatsServer, Node, Node) {
     let server = NatsServer::start().await;
-    let settings = format!(
-        "[client]\nallow_anonymous_connect_without_token = true\n[nats]\nservers = [\"{}\"]\n\
-         [socketio]\nping_interval = \"{ping_interval}\"\n[[socketio.namespaces]]\nname = \"/\"\n",
-        server.url()
-    );
-    let (owner, other) = (Node::start(&settings).await, Node::start(&settings).await);
+    let (owner, other) = (node(&server.url(), ping_interval).await, node(&server.url(), ping_interval).await);
     (server, owner, other)
+}
+
+async fn node(nats: &Url, ping_interval: &str) -> Node {
+    let settings = format!(
+        "[client]\nallow_anonymous_connect_without_token = true\n[nats]\nservers = [\"{nats}\"]\n\
+         [socketio]\nping_interval = \"{ping_interval}\"\n[[socketio.namespaces]]\nname = \"/\"\n"
+    );
+    Node::start(&settings).await
 }
 
 fn url(node: &Node, sid: &str) -> String {
@@ -131,4 +139,41 @@ async fn rubbish_over_nats_is_counted_and_changes_nothing() {
     })
     .await;
     assert_eq!(post(&other, &sid, "40").await, (200, "ok".to_owned()));
+}
+
+#[tokio::test]
+async fn nobody_heard_that_a_session_was_lost_on_its_way_to_another_node() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let (owner, other) = (node(&server.url(), "25s").await, node(&liar.url(), "25s").await);
+    let nats = async_nats::connect(server.url().as_str()).await.unwrap();
+    let mut gone = nats.subscribe("midplane.sio._.disconnect").await.unwrap();
+    nats.flush().await.unwrap();
+    let sid = open(&owner).await;
+    assert_eq!(post(&owner, &sid, "40").await.0, 200);
+    let (_, connected) = get(&owner, &sid).await;
+    let socket: Value = serde_json::from_str(connected.strip_prefix("40").unwrap()).unwrap();
+    // Half a packet, of which nothing is said before the session leaves.
+    let half = r#"451-["half-a-packet",{"_placeholder":true,"num":0}]"#;
+    assert_eq!(post(&owner, &sid, half).await.0, 200);
+    let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{sid}", other.address);
+    let (mut websocket, _) = connect_async(url).await.unwrap();
+    websocket.send(Message::text("2probe")).await.unwrap();
+    let probed = timeout(PATIENCE, websocket.next()).await.expect("an answer in time").unwrap().unwrap();
+    assert_eq!(probed, Message::text("3probe"));
+    liar.swallow("half-a-packet");
+    websocket.send(Message::text("5")).await.unwrap();
+    let told = timeout(PATIENCE, gone.next()).await.expect("services hear of it").unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&told.payload).unwrap(), json!(["disconnect", "transport error"]));
+    let headers = told.headers.unwrap();
+    assert_eq!(headers.get("Midplane-Client").unwrap().as_str(), socket["sid"]);
+    for line in [
+        "midplane_socketio_moves_total{result=\"failed\"} 1",
+        "midplane_connections_closed_total{transport=\"socketio\",code=\"1006\"} 1",
+        "midplane_connections{transport=\"socketio\",protocol=\"socketio\"} 0",
+    ] {
+        eventually(line, async || measured(&other, line).await.then_some(())).await;
+    }
+    assert!(measured(&owner, "midplane_connections{transport=\"socketio\",protocol=\"socketio\"} 0").await);
+    assert_eq!(get(&owner, &sid).await.0, 400, "it is not there either");
 }

@@ -1,8 +1,8 @@
 //! What the room promises: questions as Centrifugo's proxies ask them, every answer and every failure told apart.
 
 mod answers;
-mod backend;
-mod fixtures;
+pub(crate) mod backend;
+pub(crate) mod fixtures;
 mod http;
 mod nats;
 mod rpc;

@@ -1,0 +1,81 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::door::Door;
+use super::sessions::Sessions;
+use super::words::Said;
+use super::{Engine, Options};
+use crate::backplane::{Answer, RequestError};
+use crate::hooks::tests::backend::{NatsBackend, Question};
+use crate::hooks::tests::fixtures::telemetry;
+use crate::hub::{Connections, Pulse};
+use crate::protocol::socketio::Sid;
+
+const OPTIONS: Options = Options {
+    ping_interval: Duration::from_secs(25),
+    ping_timeout: Duration::from_secs(20),
+    upgrade_timeout: Duration::from_secs(10),
+    max_payload: 1_000_000,
+    queue_max_size: 1 << 20,
+};
+
+/// An engine whose other nodes answer so, and what they are asked.
+fn engine(
+    answer: impl Fn(&Question) -> Result<Answer, RequestError> + Send + Sync + 'static,
+) -> (Arc<Engine>, Arc<NatsBackend>) {
+    let backend = NatsBackend::new(answer);
+    let engine = Engine::new(OPTIONS, backend.clone(), Connections::new(), Pulse::new(), telemetry());
+    (engine, backend)
+}
+
+#[tokio::test]
+async fn a_poll_at_another_node_was_given_up_while_its_client_had_time_to_answer_a_ping() {
+    let ping = || Answer { headers: Vec::new(), body: Said::Done("2".into()).encode() };
+    let (engine, backend) = engine(move |_| Ok(ping()));
+    let way = engine.find(Sid { node: Uuid::new_v4(), session: Uuid::new_v4() }).unwrap();
+    assert_eq!(way.poll().await.unwrap(), "2");
+    let asked = backend.asked.lock().pop().unwrap();
+    // The pong may come so late, and the next ping an interval after that.
+    assert!(asked.timeout > OPTIONS.ping_timeout + OPTIONS.ping_interval, "{asked:?}");
+}
+
+fn door() -> Arc<Door> {
+    let (entry, _) = Sessions::new().open();
+    Arc::clone(entry.door())
+}
+
+#[test]
+fn a_session_left_for_a_websocket_that_had_given_up() {
+    let door = door();
+    assert!(door.claim_as(1, None));
+    assert!(door.release(1), "it is here");
+    assert!(!door.let_go(1), "and stays");
+    assert!(door.claim_as(2, None), "another may try");
+    assert!(door.let_go(2));
+    assert!(!door.release(2), "whoever gives up now has to end it");
+    assert!(door.release(1), "nobody else has");
+    assert!(!door.claim_as(3, None));
+}
+
+#[tokio::test]
+async fn whoever_gives_up_learns_whether_the_session_is_lost() {
+    for (answer, is_there) in
+        [(Ok(Said::Done("".into())), true), (Ok(Said::Unknown), true), (Ok(Said::Moved), false), (Err(()), false)]
+    {
+        let said = answer.clone();
+        let (engine, backend) = engine(move |question| {
+            let released = question.headers.iter().any(|(_, value)| value == "release");
+            let said = if released { said.clone() } else { Ok(Said::Done("".into())) };
+            let failed = |()| RequestError::Timeout(question.timeout);
+            said.map_err(failed).map(|said| Answer { headers: Vec::new(), body: said.encode() })
+        });
+        let sid = Sid { node: Uuid::new_v4(), session: Uuid::new_v4() };
+        let Some(super::Way::Elsewhere(remote)) = engine.find(sid) else { panic!("it is elsewhere") };
+        let claim = remote.claim().await.unwrap().unwrap();
+        assert_eq!(claim.give_up().await, is_there, "{answer:?}");
+        let releases = |question: &&Question| question.headers.iter().any(|(_, value)| value == "release");
+        assert_eq!(backend.asked.lock().iter().filter(releases).count(), 1, "it is said once");
+    }
+}
