@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
@@ -27,8 +27,12 @@ use crate::telemetry::{AckResult, Overflow, Topic};
 
 /// Calls that wait for acknowledgements at a time, on the node that was asked and on each that emits.
 const CALLS: usize = 256;
-/// Acknowledgements that wait for whoever asked.
+/// Acknowledgements of a call that wait to be taken.
 const WAITING: usize = 1024;
+/// Bytes of what came for all calls and was not answered yet.
+const ROOM: usize = 64 << 20;
+/// What one weighs beside what the client sent.
+const OVERHEAD: usize = 128;
 /// JavaScript counts exactly up to twice this.
 const FIRST_IDS: u64 = 1 << 52;
 
@@ -51,6 +55,17 @@ impl Acked {
     pub fn buffers(&self) -> Vec<Bytes> {
         self.attachments.iter().filter_map(|text| BASE64_STANDARD.decode(text).ok()).map(Bytes::from).collect()
     }
+
+    /// Bytes of what the client sent.
+    pub(super) fn size(&self) -> usize {
+        self.args.get().len() + self.attachments.iter().map(String::len).sum::<usize>()
+    }
+}
+
+/// One that waits, and has room as long as it does.
+pub(super) struct Waiting {
+    pub(super) acked: Acked,
+    _room: OwnedSemaphorePermit,
 }
 
 /// The same on its way to the node that was asked.
@@ -79,12 +94,14 @@ pub(super) struct Acks {
     /// Begins anywhere: an answer to what another process asked under this node's name is none to this one.
     next: AtomicU64,
     awaited: Mutex<HashMap<u64, Asker>>,
+    /// For what waits for the askers.
+    room: Arc<Semaphore>,
     owed: Mutex<HashMap<u64, Owed>>,
 }
 
 #[derive(Clone)]
 struct Asker {
-    acks: mpsc::Sender<Acked>,
+    acks: mpsc::Sender<Waiting>,
     /// One found no room.
     overflown: Arc<AtomicBool>,
 }
@@ -109,7 +126,7 @@ pub(super) struct Owing {
 impl Default for Acks {
     fn default() -> Self {
         let next = AtomicU64::new(rand::random_range(0..FIRST_IDS));
-        Self { next, awaited: Mutex::default(), owed: Mutex::default() }
+        Self { next, awaited: Mutex::default(), room: Arc::new(Semaphore::new(ROOM)), owed: Mutex::default() }
     }
 }
 
@@ -135,14 +152,18 @@ impl Acks {
     /// Gives an acknowledgement to the call that waits for it.
     fn give(&self, Passed { call, acked }: Passed) -> Given {
         let Some(asker) = self.awaited.lock().get(&call).cloned() else { return Given::Late };
-        match asker.acks.try_send(acked) {
-            Ok(()) => Given::Told,
-            Err(mpsc::error::TrySendError::Closed(_)) => Given::Late,
-            Err(mpsc::error::TrySendError::Full(_)) => {
-                asker.overflown.store(true, Ordering::Release);
-                Given::NoRoom
-            }
+        // One that is larger than all that may wait passes alone.
+        let weight = (acked.size() + OVERHEAD).min(ROOM) as u32;
+        let room = Arc::clone(&self.room).try_acquire_many_owned(weight);
+        let given = match room.map(|room| asker.acks.try_send(Waiting { acked, _room: room })) {
+            Ok(Ok(())) => Given::Told,
+            Ok(Err(mpsc::error::TrySendError::Closed(_))) => Given::Late,
+            Ok(Err(mpsc::error::TrySendError::Full(_))) | Err(_) => Given::NoRoom,
+        };
+        if given == Given::NoRoom {
+            asker.overflown.store(true, Ordering::Release);
         }
+        given
     }
 
     /// Notes that `by` owe an acknowledgement; returns its number.
@@ -312,8 +333,12 @@ mod tests {
     }
 
     fn passed(call: u64) -> Passed {
+        holding(call, Vec::new())
+    }
+
+    fn holding(call: u64, attachments: Vec<String>) -> Passed {
         let args = RawValue::from_string("[]".to_owned()).unwrap();
-        Passed { call, acked: Acked { socket: Uuid::new_v4(), user: String::new(), args, attachments: Vec::new() } }
+        Passed { call, acked: Acked { socket: Uuid::new_v4(), user: String::new(), args, attachments } }
     }
 
     #[tokio::test(start_paused = true)]
@@ -349,6 +374,24 @@ mod tests {
         let (all, complete) = awaiting.collect(WAITING + 1, began + WITHIN).await;
         assert_eq!((all.len(), complete), (WAITING, false));
         assert_eq!(Instant::now(), began, "the one that is missing is not waited for");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn acknowledgements_that_waited_were_bounded_in_number_and_not_in_bytes() {
+        let acks = Arc::new(Acks::default());
+        let [mut ada, bob] = [acks.wait().unwrap(), acks.wait().unwrap()];
+        let large = |call| holding(call, vec!["x".repeat(ROOM / 4)]);
+        for call in [ada.call(), ada.call(), bob.call()] {
+            assert_eq!(acks.give(large(call)), Given::Told);
+        }
+        assert_eq!(acks.give(large(bob.call())), Given::NoRoom, "the room is that of all calls");
+        let until = Instant::now() + WITHIN;
+        assert!(ada.next(until).await.is_some(), "what is taken makes room");
+        assert_eq!(acks.give(large(ada.call())), Given::Told);
+        let (all, complete) = bob.collect(2, until).await;
+        assert_eq!((all.len(), complete), (1, false));
+        drop(ada);
+        assert_eq!(acks.room.available_permits(), ROOM, "what nobody waits for takes none");
     }
 
     #[tokio::test(start_paused = true)]

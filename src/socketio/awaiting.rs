@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout_at};
 
-use super::acks::{Acked, Acks};
+use super::acks::{Acked, Acks, Waiting};
 
 /// Bytes of all acknowledgements of one call.
 const LARGEST: usize = 16 << 20;
@@ -16,9 +16,9 @@ const LARGEST: usize = 16 << 20;
 pub struct Awaiting {
     shared: Arc<Acks>,
     call: u64,
-    acks: mpsc::Receiver<Acked>,
+    acks: mpsc::Receiver<Waiting>,
     overflown: Arc<AtomicBool>,
-    taken: Vec<Acked>,
+    taken: Vec<Waiting>,
     /// What those hold.
     bytes: usize,
 }
@@ -27,7 +27,7 @@ impl Awaiting {
     pub(super) const fn new(
         shared: Arc<Acks>,
         call: u64,
-        acks: mpsc::Receiver<Acked>,
+        acks: mpsc::Receiver<Waiting>,
         overflown: Arc<AtomicBool>,
     ) -> Self {
         Self { shared, call, acks, overflown, taken: Vec::new(), bytes: 0 }
@@ -45,35 +45,34 @@ impl Awaiting {
         loop {
             tokio::select! {
                 done = &mut work => return done,
-                Some(acked) = self.acks.recv(), if self.bytes <= LARGEST => self.take(acked),
+                Some(waiting) = self.acks.recv(), if self.bytes <= LARGEST => self.take(waiting),
             }
         }
     }
 
     /// The next that comes until then; `None` also where one found no room and no other waits, for then not all will come.
     pub async fn next(&mut self, until: Instant) -> Option<Acked> {
-        if let Some(acked) = self.taken.pop() {
-            return Some(acked);
-        }
-        if self.overflown.load(Ordering::Acquire) {
-            return self.acks.try_recv().ok();
-        }
-        timeout_at(until, self.acks.recv()).await.ok()?
+        let waiting = match self.taken.pop() {
+            Some(taken) => Some(taken),
+            None if self.overflown.load(Ordering::Acquire) => self.acks.try_recv().ok(),
+            None => timeout_at(until, self.acks.recv()).await.ok()?,
+        };
+        waiting.map(|waiting| waiting.acked)
     }
 
     /// What `asked` clients answer until then, and whether that is all.
     pub async fn collect(mut self, asked: usize, until: Instant) -> (Vec<Acked>, bool) {
         while self.wants_more(asked) && !self.overflown.load(Ordering::Acquire) {
-            let Ok(Some(acked)) = timeout_at(until, self.acks.recv()).await else { break };
-            self.take(acked);
+            let Ok(Some(waiting)) = timeout_at(until, self.acks.recv()).await else { break };
+            self.take(waiting);
         }
         // Where one found no room, not all will come: but those that wait have.
         while self.wants_more(asked)
-            && let Ok(acked) = self.acks.try_recv()
+            && let Ok(waiting) = self.acks.try_recv()
         {
-            self.take(acked);
+            self.take(waiting);
         }
-        let acks = std::mem::take(&mut self.taken);
+        let acks: Vec<_> = std::mem::take(&mut self.taken).into_iter().map(|waiting| waiting.acked).collect();
         let complete = acks.len() == asked;
         (acks, complete)
     }
@@ -82,9 +81,9 @@ impl Awaiting {
         self.taken.len() < asked && self.bytes <= LARGEST
     }
 
-    fn take(&mut self, acked: Acked) {
-        self.bytes += acked.args.get().len() + acked.attachments.iter().map(String::len).sum::<usize>();
-        self.taken.push(acked);
+    fn take(&mut self, waiting: Waiting) {
+        self.bytes += waiting.acked.size();
+        self.taken.push(waiting);
     }
 }
 
