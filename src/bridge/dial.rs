@@ -33,6 +33,8 @@ pub enum DialError {
         #[source]
         source: Elapsed,
     },
+    #[error("no server is set")]
+    NoServer,
     #[error("no sentinel knows the master {0:?}")]
     NoMaster(String),
 }
@@ -85,7 +87,7 @@ impl Dialer {
                 Err(error) => last = Some(error),
             }
         }
-        Err(last.unwrap_or_else(|| DialError::NoMaster(String::new())))
+        Err(last.unwrap_or(DialError::NoServer))
     }
 
     async fn connect_by_sentinel(&self, sentinel: &Url, master: &str) -> Result<Connected, DialError> {

@@ -16,17 +16,14 @@ use super::crossing::Crossing;
 use super::wire::{self, Answer, Asked, Described, Flags, Request, Response, Whom};
 use super::{Bridge, OWN, Space};
 use crate::api::Reply;
-use crate::socketio::{Acked, CallAbroad, SocketInfo};
+use crate::socketio::{Acked, LONGEST_ACK, MAX_ROOMS, SocketInfo, WrittenCall};
 use crate::telemetry::{BridgeRequest, Crossing as Outcome, Overflow, Source, Way};
 
 /// Questions that are answered at a time.
 const AT_ONCE: usize = 32;
 /// Questions that wait for it; further ones are not answered, and counted.
 const WAITING: usize = 256;
-/// Rooms that one call of the server API takes.
-const ROOMS: usize = 100;
-/// How long clients are waited for at most, and where nothing is said.
-const LONGEST_ACK: Duration = Duration::from_secs(20);
+/// How long clients are waited for where nothing is said.
 const USUAL_ACK: Duration = Duration::from_secs(5);
 
 /// A question, and which namespace it is about.
@@ -112,7 +109,8 @@ async fn obey(bridge: &Bridge, space: &Space, order: Asked) -> Result<usize, ()>
             call.close = close;
             ask::<Reached>(bridge, "socketio_disconnect", &call).await.map(|reached| reached.sockets).ok_or(())
         }
-        _ => Ok(0),
+        // Questions.
+        Asked::Sockets(_) | Asked::AllRooms | Asked::Fetch(_) | Asked::ServerSide(_) | Asked::Broadcast { .. } => Ok(0),
     }
 }
 
@@ -123,10 +121,9 @@ async fn move_sockets(
     whom: &Whom,
     rooms: &[String],
 ) -> Result<usize, ()> {
-    let rooms: Vec<&str> =
-        rooms.iter().map(String::as_str).filter(|room| bridge.sockets.may_be_room(&space.name, room)).collect();
+    let rooms: Vec<_> = rooms.iter().filter(|room| bridge.sockets.may_be_room(&space.name, room)).cloned().collect();
     let mut most = 0;
-    for rooms in rooms.chunks(ROOMS) {
+    for rooms in rooms.chunks(MAX_ROOMS) {
         let Some(mut call) = bridge.sockets.call(&space.name, &whom.rooms, &whom.except) else { return Ok(0) };
         call.rooms = rooms.to_vec();
         most = most.max(ask::<Reached>(bridge, method, &call).await.ok_or(())?.sockets);
@@ -207,7 +204,7 @@ fn first(acked: &Acked) -> Value {
     }
 }
 
-async fn ask<T: for<'de> Deserialize<'de>>(bridge: &Bridge, method: &str, call: &CallAbroad<'_>) -> Option<T> {
+async fn ask<T: for<'de> Deserialize<'de>>(bridge: &Bridge, method: &str, call: &WrittenCall) -> Option<T> {
     let call = serde_json::to_vec(call).ok()?;
     match bridge.api.call(method, &call, Source::Bridge).await {
         Reply::Result(result) => serde_json::from_str(result.get()).ok(),

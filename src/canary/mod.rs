@@ -3,9 +3,9 @@
 //!
 //! Sockets that are open while nothing is delivered look healthy to everything else. A word that the store acknowledged
 //! and that does not come back takes the node out of service, as one does that the store refuses for good; one that it does
-//! not acknowledge is only counted: publishers are told of that, and an election of NATS must not close every node at once. The word goes the way of every
-//! stored publication as far as the relay's pump; it is in no chain, so what is lost on the way is not healed before
-//! anybody sees it.
+//! not acknowledge is only counted: publishers are told of that, and an election of NATS must not close every node at once.
+//! The word goes the way of every stored publication as far as the relay's pump; it is in no chain, so what is lost on the
+//! way is not healed before anybody sees it.
 
 mod state;
 #[cfg(test)]

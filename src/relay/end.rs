@@ -4,8 +4,8 @@ use super::join::Membership;
 use crate::protocol::Position;
 
 impl Membership {
-    /// Ends what comes, and tells where the listener stands: everything up to there was appended to its outbox, and nothing behind it.
-    /// `None` without history.
+    /// Ends what comes, and tells where the listener stands: everything up to there was appended to its outbox, and nothing
+    /// behind it. `None` without history.
     #[must_use]
     pub fn end(&self) -> Option<Position> {
         let mut state = self.topic.state.lock();

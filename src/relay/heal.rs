@@ -100,53 +100,69 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let Some(history) = relay.backplane.history() else { return };
     let started = Instant::now();
     let mut backoff = BACKOFF_FIRST;
-    let mut unknown_goal = 0;
-    while let Some(hole) = hole(&topic) {
+    let mut short = 0;
+    while let Some(mut hole) = hole(&topic) {
         let asked = relay.store_time(&topic);
-        match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, Bound::NONE).await {
+        let lost = match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, Bound::NONE).await {
             // What the store has now may read well and still not be what it had.
-            Ok(_) if hole.cause == GapCause::EpochChanged => {
-                start_over(relay, &topic, history, &hole, "the store went back in time").await;
-                return;
+            Ok(_) if hole.cause == GapCause::EpochChanged => "the store went back in time".to_owned(),
+            Ok(caught) => match go_on(relay, &topic, &hole, caught, asked, &mut short).await {
+                Round::Whole => return,
+                Round::Again => continue,
+                Round::Unknown => "the store does not know what it sent".to_owned(),
+            },
+            Err(CatchUpError::Refused(Refusal::Trimmed | Refusal::Removed)) if give_time(relay, &topic).await => {
+                continue;
             }
-            Ok(caught) => {
-                relay.count_found(&topic, &hole, &caught);
-                let short = caught.top.offset.max(hole.had) < hole.goal;
-                let (cause, read) = (hole.cause.label(), caught.messages.len());
-                debug!(channel = %topic.channel, cause, from = %hole.had, through = %caught.top.offset, read, "healing");
-                if deliver_missed(relay, &topic, caught, asked).await {
-                    return;
-                }
-                if short {
-                    unknown_goal += 1;
-                    if unknown_goal > UNKNOWN_GOAL_RETRIES && hole.cause == GapCause::Nudge {
-                        // Anybody can nudge. What the stream's leader does not know was not stored in this channel.
-                        debug!(channel = %topic.channel, goal = %hole.goal, "a nudge beyond the channel's end");
-                        forget_goal(&topic);
-                    } else if unknown_goal > UNKNOWN_GOAL_RETRIES {
-                        start_over(relay, &topic, history, &hole, "the store does not know what it sent").await;
-                        return;
-                    }
-                    sleep(BACKOFF_FIRST).await;
-                }
-            }
-            Err(CatchUpError::Refused(Refusal::Trimmed | Refusal::Removed)) if give_time(relay, &topic).await => {}
             Err(CatchUpError::Refused(refusal)) => {
-                let cause = if refusal == Refusal::Epoch { GapCause::EpochChanged } else { hole.cause };
-                start_over(relay, &topic, history, &Hole { cause, ..hole }, &refusal.to_string()).await;
-                return;
+                if refusal == Refusal::Epoch {
+                    hole.cause = GapCause::EpochChanged;
+                }
+                refusal.to_string()
             }
-            Err(CatchUpError::Unavailable(error)) if started.elapsed() > PATIENCE => {
-                start_over(relay, &topic, history, &hole, &error.to_string()).await;
-                return;
-            }
+            Err(CatchUpError::Unavailable(error)) if started.elapsed() > PATIENCE => error.to_string(),
             Err(CatchUpError::Unavailable(_)) if topic.state.lock().closed => return,
             Err(CatchUpError::Unavailable(_)) => {
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_LAST);
+                continue;
             }
-        }
+        };
+        return start_over(relay, &topic, history, &hole, &lost).await;
     }
+}
+
+/// What came of a round in which history was read.
+enum Round {
+    /// Nothing is missing any more.
+    Whole,
+    Again,
+    /// The store does not know of what it sent.
+    Unknown,
+}
+
+/// Delivers what was read; `short` counts the rounds that did not come as far as they should.
+async fn go_on(relay: &Arc<Relay>, topic: &Topic, hole: &Hole, caught: CaughtUp, asked: i64, short: &mut u32) -> Round {
+    relay.count_found(topic, hole, &caught);
+    let is_short = caught.top.offset.max(hole.had) < hole.goal;
+    let (cause, read) = (hole.cause.label(), caught.messages.len());
+    debug!(channel = %topic.channel, cause, from = %hole.had, through = %caught.top.offset, read, "healing");
+    if deliver_missed(relay, topic, caught, asked).await {
+        return Round::Whole;
+    }
+    if is_short {
+        *short += 1;
+        if *short > UNKNOWN_GOAL_RETRIES {
+            if hole.cause != GapCause::Nudge {
+                return Round::Unknown;
+            }
+            // Anybody can nudge. What the stream's leader does not know was not stored in this channel.
+            debug!(channel = %topic.channel, goal = %hole.goal, "a nudge beyond the channel's end");
+            forget_goal(topic);
+        }
+        sleep(BACKOFF_FIRST).await;
+    }
+    Round::Again
 }
 
 fn forget_goal(topic: &Topic) {

@@ -127,9 +127,9 @@ fn addressed_frames<'a>(topic: &'a Topic, message: &Stored, stand: Option<String
     let Some(Addressed { arguments, volatile, to }) = reader.and_then(|read| read(&message.data)) else {
         return Frames::withheld();
     };
-    let frames = Frames::new(Content::default(), move |format, _| match format {
-        Format::SocketIo => standing_event(&topic.namespace, arguments.clone(), stand.as_deref()),
-        _ => None,
+    let frames = Frames::new(Content::default(), move |format, _| {
+        let is_event = format == Format::SocketIo;
+        is_event.then(|| standing_event(&topic.namespace, arguments.clone(), stand.as_deref())).flatten()
     });
     frames.only(to, volatile)
 }

@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use base64::Engine;
-use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -12,7 +10,7 @@ use tokio::sync::mpsc;
 use tracing::debug;
 use uuid::Uuid;
 
-use super::call::{Call, Selection, Target, Verb, What};
+use super::call::{Call, Selection, Target, Verb, What, WrittenCall, WrittenSelection};
 use super::{SocketIo, emit, rooms};
 use crate::backplane::{Meta, Outgoing, PublishError, SubscribeError};
 use crate::protocol::Channel;
@@ -55,53 +53,12 @@ pub enum Ordered {
 /// The topic on which the bridge is told what backends order.
 const ORDERS: &str = "sio-orders";
 
-/// A call as it came.
+/// An order as it was given.
 #[derive(Serialize, Deserialize)]
-struct Told<'a> {
+struct Overheard<'a> {
     verb: Verb,
     #[serde(borrow)]
     call: &'a RawValue,
-}
-
-/// A call as all nodes read it, about sockets that another cluster named.
-#[derive(Serialize)]
-pub struct CallAbroad<'a> {
-    namespace: &'a str,
-    to: SelectionAbroad<'a>,
-    except: SelectionAbroad<'a>,
-    /// To join or leave.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub rooms: Vec<&'a str>,
-    /// The connection, not the namespace alone.
-    pub close: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    event: Option<&'a RawValue>,
-    attachments: Vec<String>,
-    volatile: bool,
-    ack_timeout_ms: u128,
-}
-
-/// Those of some rooms that can be any here: names of channels, and ids of sockets.
-#[derive(Default, Serialize)]
-struct SelectionAbroad<'a> {
-    rooms: Vec<&'a str>,
-    sockets: Vec<Uuid>,
-}
-
-impl SelectionAbroad<'_> {
-    fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.sockets.is_empty()
-    }
-}
-
-impl<'a> CallAbroad<'a> {
-    /// To emit an event, and to ask for acknowledgements where they are waited for; `None` for what is no JSON.
-    #[must_use]
-    pub fn emitting(self, event: &'a Arguments, volatile: bool, ack_within: Duration) -> Option<Self> {
-        let attachments = event.attachments().iter().map(|bytes| BASE64_STANDARD.encode(bytes)).collect();
-        let event = Some(serde_json::from_slice(event.json()).ok()?);
-        Some(Self { event, attachments, volatile, ack_timeout_ms: ack_within.as_millis(), ..self })
-    }
 }
 
 impl SocketIo {
@@ -136,7 +93,7 @@ impl SocketIo {
 
     /// Tells the bridge, if there is one, what the nodes have done by order of a backend.
     pub async fn tell_order(&self, verb: Verb, call: &RawValue) {
-        let Ok(message) = serde_json::to_vec(&Told { verb, call }) else { return };
+        let Ok(message) = serde_json::to_vec(&Overheard { verb, call }) else { return };
         if let Err(error) = self.backplane.broadcast().tell(ORDERS, message.into()).await {
             debug!(%error, "a bridge is not told of an order");
         }
@@ -153,7 +110,7 @@ impl SocketIo {
     /// What another cluster is to do of that; `None` where only sockets of this one are meant.
     #[must_use]
     pub fn order_abroad(&self, told: &[u8]) -> Option<OrderAbroad> {
-        let Told { verb, call } = serde_json::from_slice(told).ok()?;
+        let Overheard { verb, call } = serde_json::from_slice(told).ok()?;
         let Call { target, what } = self.read(verb, call.get()).ok()?;
         let names = |rooms: Vec<Channel>| rooms.iter().map(|room| room.rest().to_owned()).collect();
         let order = match what {
@@ -182,9 +139,9 @@ impl SocketIo {
         self.services.relay.publish(&channel, message, Source::Bridge).await?;
         if let Some(id) = socket(room) {
             // A socket with this id, unless it is in a room of that name besides.
-            let to = SelectionAbroad { rooms: Vec::new(), sockets: vec![id] };
-            let except = SelectionAbroad { rooms: vec![room], sockets: Vec::new() };
-            return self.tell_all(blank(&namespace.name, to, except), event).await;
+            let to = WrittenSelection { sockets: vec![id], ..WrittenSelection::default() };
+            let except = WrittenSelection { rooms: vec![room.clone()], ..WrittenSelection::default() };
+            return self.tell_all(about(&namespace, to, except), event).await;
         }
         Ok(())
     }
@@ -196,7 +153,7 @@ impl SocketIo {
         }
     }
 
-    async fn tell_all<'a>(&self, call: CallAbroad<'a>, event: &'a Abroad) -> Result<(), PublishError> {
+    async fn tell_all(&self, call: WrittenCall, event: &Abroad) -> Result<(), PublishError> {
         let call = call.emitting(&event.arguments, event.volatile, Duration::ZERO);
         let message = call.and_then(|call| serde_json::to_vec(&call).ok());
         let message = message.ok_or_else(|| PublishError::Refused("no JSON".to_owned()))?;
@@ -206,14 +163,15 @@ impl SocketIo {
     /// A call about whoever is in one of `rooms` (everybody, where there are none) and in none of `except`; `None` where nobody
     /// here can be meant.
     #[must_use]
-    pub fn call<'a>(&'a self, namespace: &str, rooms: &'a [String], except: &'a [String]) -> Option<CallAbroad<'a>> {
+    pub fn call(&self, namespace: &str, rooms: &[String], except: &[String]) -> Option<WrittenCall> {
         let namespace = self.namespaces.get(namespace)?;
-        let [to, except] = [rooms, except].map(|rooms| SelectionAbroad {
-            rooms: rooms.iter().filter(|room| self.room(namespace, room).is_some()).map(String::as_str).collect(),
+        let [to, except] = [rooms, except].map(|rooms| WrittenSelection {
+            rooms: rooms.iter().filter(|room| self.room(namespace, room).is_some()).cloned().collect(),
             sockets: rooms.iter().filter_map(|room| socket(room)).collect(),
+            ..WrittenSelection::default()
         });
         // Rooms that can be none here have nobody in them, which is not the same as no rooms.
-        (rooms.is_empty() || !to.is_empty()).then(|| blank(&namespace.name, to, except))
+        (rooms.is_empty() || !to.is_empty()).then(|| about(namespace, to, except))
     }
 
     /// Whether a room of this name can be here.
@@ -227,18 +185,8 @@ impl SocketIo {
     }
 }
 
-fn blank<'a>(namespace: &'a str, to: SelectionAbroad<'a>, except: SelectionAbroad<'a>) -> CallAbroad<'a> {
-    CallAbroad {
-        namespace,
-        to,
-        except,
-        rooms: Vec::new(),
-        close: false,
-        event: None,
-        attachments: Vec::new(),
-        volatile: false,
-        ack_timeout_ms: 0,
-    }
+fn about(namespace: &SocketIoNamespace, to: WrittenSelection, except: WrittenSelection) -> WrittenCall {
+    WrittenCall { namespace: namespace.name.to_string(), to, except, ..WrittenCall::default() }
 }
 
 impl Target {

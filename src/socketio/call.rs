@@ -19,9 +19,9 @@ use crate::protocol::socketio::{Arguments, MAIN_NAMESPACE, PacketError};
 use crate::settings::SocketIoNamespace;
 
 /// How long clients may be waited for at most.
-const LONGEST_ACK: Duration = Duration::from_secs(20);
+pub const LONGEST_ACK: Duration = Duration::from_secs(20);
 /// Rooms that one call may join or leave.
-const ROOMS: usize = 100;
+pub const MAX_ROOMS: usize = 100;
 
 /// What is done with sockets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -86,7 +86,7 @@ pub enum Wrong {
     NoRooms { field: &'static str },
     #[error("{field}: {room:?} cannot be a room's name")]
     Room { field: &'static str, room: String },
-    #[error("rooms: {count} given, 1 to {ROOMS} are allowed")]
+    #[error("rooms: {count} given, 1 to {MAX_ROOMS} are allowed")]
     Rooms { count: usize },
     #[error("event: not set (a JSON array, the event's name first)")]
     NoEvent,
@@ -99,36 +99,39 @@ pub enum Wrong {
 }
 
 /// A call as it is written. What is misspelt must not be left out: without `to` everybody is meant.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-struct Wire {
-    namespace: String,
-    to: SelectionWire,
-    except: SelectionWire,
-    event: Option<Box<RawValue>>,
+pub struct WrittenCall {
+    pub(super) namespace: String,
+    pub(super) to: WrittenSelection,
+    pub(super) except: WrittenSelection,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) event: Option<Box<RawValue>>,
     /// What its placeholders stand for, in base64.
-    attachments: Vec<String>,
-    volatile: bool,
+    pub(super) attachments: Vec<String>,
+    pub(super) volatile: bool,
     /// 0 asks for no acknowledgement.
-    ack_timeout_ms: u64,
-    rooms: Vec<String>,
-    close: bool,
+    pub(super) ack_timeout_ms: u64,
+    /// To join or leave.
+    pub rooms: Vec<String>,
+    /// The connection, not the namespace alone.
+    pub close: bool,
 }
 
-#[derive(Deserialize, Default)]
+#[derive(Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
-struct SelectionWire {
-    rooms: Vec<String>,
-    users: Vec<String>,
-    sockets: Vec<Uuid>,
+pub(super) struct WrittenSelection {
+    pub(super) rooms: Vec<String>,
+    pub(super) users: Vec<String>,
+    pub(super) sockets: Vec<Uuid>,
 }
 
-impl Default for Wire {
+impl Default for WrittenCall {
     fn default() -> Self {
         Self {
             namespace: MAIN_NAMESPACE.to_owned(),
-            to: SelectionWire::default(),
-            except: SelectionWire::default(),
+            to: WrittenSelection::default(),
+            except: WrittenSelection::default(),
             event: None,
             attachments: Vec::new(),
             volatile: false,
@@ -145,17 +148,17 @@ impl SocketIo {
     /// # Errors
     /// See [`Wrong`].
     pub fn read(&self, verb: Verb, json: &str) -> Result<Call, Wrong> {
-        let mut wire: Wire = serde_json::from_str(json).map_err(|error| Wrong::Json(error.to_string()))?;
-        let Some(namespace) = self.namespaces.get(&*wire.namespace).map(Arc::clone) else {
-            return Err(Wrong::Namespace(wire.namespace));
+        let mut written: WrittenCall = serde_json::from_str(json).map_err(|error| Wrong::Json(error.to_string()))?;
+        let Some(namespace) = self.namespaces.get(&*written.namespace).map(Arc::clone) else {
+            return Err(Wrong::Namespace(written.namespace));
         };
-        let to = self.selection(&namespace, std::mem::take(&mut wire.to), "to.rooms")?;
-        let except = self.selection(&namespace, std::mem::take(&mut wire.except), "except.rooms")?;
+        let to = self.selection(&namespace, std::mem::take(&mut written.to), "to.rooms")?;
+        let except = self.selection(&namespace, std::mem::take(&mut written.except), "except.rooms")?;
         let what = match verb {
-            Verb::Emit => What::Emit(wire.emit()?),
-            Verb::Join => What::Join(self.rooms(&namespace, &wire.rooms)?),
-            Verb::Leave => What::Leave(self.rooms(&namespace, &wire.rooms)?),
-            Verb::Disconnect => What::Disconnect { close: wire.close },
+            Verb::Emit => What::Emit(written.emit()?),
+            Verb::Join => What::Join(self.rooms(&namespace, &written.rooms)?),
+            Verb::Leave => What::Leave(self.rooms(&namespace, &written.rooms)?),
+            Verb::Disconnect => What::Disconnect { close: written.close },
             Verb::Sockets => What::Sockets,
         };
         Ok(Call { target: Target { namespace, to, except }, what })
@@ -164,16 +167,16 @@ impl SocketIo {
     fn selection(
         &self,
         namespace: &SocketIoNamespace,
-        wire: SelectionWire,
+        written: WrittenSelection,
         field: &'static str,
     ) -> Result<Selection, Wrong> {
-        let rooms = self.channels(namespace, &wire.rooms, field)?;
-        Ok(Selection { rooms, users: wire.users, sockets: wire.sockets })
+        let rooms = self.channels(namespace, &written.rooms, field)?;
+        Ok(Selection { rooms, users: written.users, sockets: written.sockets })
     }
 
     /// The rooms that are to be joined, or left.
     fn rooms(&self, namespace: &SocketIoNamespace, rooms: &[String]) -> Result<Vec<Channel>, Wrong> {
-        if !(1..=ROOMS).contains(&rooms.len()) {
+        if !(1..=MAX_ROOMS).contains(&rooms.len()) {
             return Err(Wrong::Rooms { count: rooms.len() });
         }
         self.channels(namespace, rooms, "rooms")
@@ -196,7 +199,16 @@ impl SocketIo {
     }
 }
 
-impl Wire {
+impl WrittenCall {
+    /// To emit an event, and to ask for acknowledgements where they are waited for; `None` for what is no JSON.
+    #[must_use]
+    pub fn emitting(self, event: &Arguments, volatile: bool, ack_within: Duration) -> Option<Self> {
+        let attachments = event.attachments().iter().map(|bytes| BASE64_STANDARD.encode(bytes)).collect();
+        let event = Some(serde_json::from_slice(event.json()).ok()?);
+        let ack_timeout_ms = u64::try_from(ack_within.as_millis()).ok()?;
+        Some(Self { event, attachments, volatile, ack_timeout_ms, ..self })
+    }
+
     fn emit(self) -> Result<Emit, Wrong> {
         let event = self.event.ok_or(Wrong::NoEvent)?;
         let attachments = self.attachments.iter().map(|text| BASE64_STANDARD.decode(text).map(Bytes::from));
@@ -207,6 +219,12 @@ impl Wire {
             return Err(Wrong::AckTimeout(self.ack_timeout_ms));
         }
         Ok(Emit { arguments, volatile: self.volatile, ack_within: Some(within).filter(|within| !within.is_zero()) })
+    }
+}
+
+impl WrittenSelection {
+    pub(super) const fn is_empty(&self) -> bool {
+        self.rooms.is_empty() && self.users.is_empty() && self.sockets.is_empty()
     }
 }
 

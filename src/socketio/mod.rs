@@ -4,6 +4,11 @@
 //! has come into. What a client says goes to **services**, as NATS requests or messages (`events`), or where a rule says so
 //! into a **room**. A room is a channel: whoever is in it listens to the channel, and every publication there is an event
 //! (`rooms`). So what is published is encoded once, and whoever else publishes or listens there takes part.
+//!
+//! Backends emit to sockets and move them (`call`, `emit`), wherever those are, and ask them for acknowledgements (`acks`).
+//! A connection may move to another node (`moving`), and its client come back to the **session** of a socket whose connection
+//! ended (`sessions`, `returning`). To servers of another cluster and from them goes what `abroad` says; the `bridge` is who
+//! carries it.
 
 mod abroad;
 mod acks;
@@ -32,10 +37,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-pub use abroad::{Abroad, CallAbroad, OrderAbroad, Ordered};
+pub use abroad::{Abroad, OrderAbroad, Ordered};
 pub use acks::{Acked, TooManyCalls};
 pub use awaiting::Awaiting;
-pub use call::{Call, Verb, Wrong};
+pub use call::{Call, LONGEST_ACK, MAX_ROOMS, Verb, WrittenCall, Wrong};
 pub use connection::Connection;
 pub use emit::{Asking, SocketInfo, Told};
 

@@ -2,8 +2,8 @@
 //!
 //! The other node takes it in twice. First it prepares ([`Connection::arrive`]): backends find the sockets there, and they
 //! listen to the rooms without history, whose events are held back. Only then the first node lets go ([`Connection::depart`]),
-//! so that no event falls between the two but what is still on its way to the first; and says where it stands in rooms with history, from where the other one recovers
-//! ([`Connection::settle`]).
+//! so that no event falls between the two but what is still on its way to the first; and says where it stands in rooms with
+//! history, from where the other one recovers ([`Connection::settle`]).
 
 use std::sync::Arc;
 use std::time::Duration;

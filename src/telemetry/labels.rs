@@ -148,12 +148,12 @@ labels! {
     /// A bounded queue that can run over: what waits for a channel's healing is read again from history, a publication
     /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
     /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
-    /// something, a session of which too much is asked connects anew, word of other nodes that finds none is lost, and what finds none on its
-    /// way over a bridge does not come to the other side.
+    /// something, a call that waits for acknowledgements is answered without one that finds none, a session of which too
+    /// much is asked connects anew, word of other nodes that finds none is lost, and what finds none on its way over a
+    /// bridge does not come to the other side.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
-        Watch = "watch", Acks = "acks", Word = "word", Controls = "controls",
-        Bridge = "bridge",
+        Watch = "watch", Acks = "acks", Word = "word", Controls = "controls", Bridge = "bridge",
     }
 
     /// How a recovery ended.

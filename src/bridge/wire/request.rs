@@ -128,7 +128,12 @@ impl Request {
         match &self.asked {
             // Binary data may be in it.
             Asked::Broadcast { .. } | Asked::ServerSide(_) => packed(&request),
-            _ => json::text(&request).map_or_else(|_| packed(&request), String::into_bytes),
+            Asked::Sockets(_)
+            | Asked::AllRooms
+            | Asked::Join(..)
+            | Asked::Leave(..)
+            | Asked::Disconnect { .. }
+            | Asked::Fetch(_) => json::text(&request).map_or_else(|_| packed(&request), String::into_bytes),
         }
     }
 }
