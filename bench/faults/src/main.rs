@@ -195,7 +195,9 @@ fn place(out: &Path, seed: u64) -> PathBuf {
 
 async fn one(programs: Programs, options: Options, directory: &Path) -> anyhow::Result<checker::Report> {
     run::run(&programs, options, directory).await?;
-    checker::check(directory)
+    // Other runs go on meanwhile, and keep to their schedules.
+    let directory = directory.to_owned();
+    tokio::task::spawn_blocking(move || checker::check(&directory)).await.context("the checker panicked")?
 }
 
 fn programs(midplane: Option<PathBuf>, nats_server: Option<PathBuf>) -> anyhow::Result<Programs> {

@@ -144,7 +144,7 @@ pub fn check(directory: &Path) -> anyhow::Result<Report> {
 fn judge_whole(manifest: &Manifest, lines: &[Line]) -> Report {
     let mut report = judge(manifest, lines);
     proof::judge(manifest, lines, &mut report);
-    measures::take(lines, &mut report);
+    measures::take(manifest, lines, &mut report);
     report
 }
 

@@ -68,5 +68,5 @@ pub fn judge(lines: &[Line], report: &mut Report) {
     }
     report.count("tokens revoked", revoked.len() as u64);
     report.count("let in late", let_in);
-    report.count("slowest sent away in the end, ms", slowest / 1_000);
+    report.count("slowest sent away in the end (ms)", slowest / 1_000);
 }
