@@ -19,6 +19,7 @@ mod resources;
 mod revoked;
 mod told;
 mod troubles;
+mod untold;
 
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,8 @@ pub enum Verdict {
     Unheard,
     /// A token that was taken back let somebody in, or kept somebody there.
     Unrevoked,
+    /// Lost at a node that could know of it, and who watches was not told.
+    Untold,
     /// Clients were told of a loss and no counter moved.
     Uncounted,
     /// A history that held everything was refused.
@@ -154,6 +157,7 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let troubles = Troubles::of(manifest, lines);
     deliveries::judge(manifest, lines, &publications, &mut report);
     plain::judge(lines, &publications, &troubles, &mut report);
+    untold::judge(manifest, lines, &publications, &mut report);
     orders::judge(lines, &mut report);
     revoked::judge(lines, &mut report);
     deaths::judge(manifest, lines, &troubles, &mut report);

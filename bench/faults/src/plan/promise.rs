@@ -12,6 +12,8 @@ pub enum Promise {
     Plain,
     /// The same, and who reads too slowly gets only the newest.
     Latest,
+    /// The same, and who may have missed something is told.
+    Watched,
     /// Presence, joins and leaves.
     Room,
     /// The same of users, who may be away for a moment.
@@ -19,8 +21,8 @@ pub enum Promise {
 }
 
 impl Promise {
-    pub const ALL: [Self; 7] =
-        [Self::Kept, Self::Parked, Self::Short, Self::Plain, Self::Latest, Self::Room, Self::Lounge];
+    pub const ALL: [Self; 8] =
+        [Self::Kept, Self::Parked, Self::Short, Self::Plain, Self::Latest, Self::Watched, Self::Room, Self::Lounge];
 
     pub const fn namespace(self) -> &'static str {
         match self {
@@ -29,6 +31,7 @@ impl Promise {
             Self::Short => "short",
             Self::Plain => "plain",
             Self::Latest => "latest",
+            Self::Watched => "watched",
             Self::Room => "room",
             Self::Lounge => "lounge",
         }
@@ -55,7 +58,7 @@ impl Promise {
     }
 
     pub const fn is_at_most_once(self) -> bool {
-        matches!(self, Self::Plain | Self::Latest)
+        matches!(self, Self::Plain | Self::Latest | Self::Watched)
     }
 
     /// Whether joins and leaves are told in it, and nothing is published.

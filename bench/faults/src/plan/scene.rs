@@ -82,6 +82,11 @@ fn number(id: &str) -> Option<u64> {
     id.rsplit('-').next()?.parse().ok()
 }
 
+/// Where a channel has a position and no history, the SDK does not say whether it recovers.
+fn is_for_sdk(channel: &str) -> bool {
+    Promise::of(channel) != Some(Promise::Watched)
+}
+
 /// Who is there.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Scene {
@@ -119,6 +124,7 @@ impl Scene {
                     one(Promise::Short),
                     one(if number.is_multiple_of(2) { Promise::Plain } else { Promise::Latest }),
                     one(Promise::Plain),
+                    one(Promise::Watched),
                 ],
             };
             // Of users only there is anything to tell where one may be away for a moment.
@@ -153,6 +159,8 @@ impl Scene {
             Listener {
                 name: format!("sdk-{number}"),
                 publishes: None,
+                // Clients of our own hear of what is lost there as well as any.
+                channels: other.channels.iter().filter(|channel| is_for_sdk(channel)).cloned().collect(),
                 // The SDK refuses both at a time.
                 half: other.half.clone().filter(|_| !build.delta),
                 build,

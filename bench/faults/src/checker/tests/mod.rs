@@ -7,6 +7,7 @@ mod orders;
 mod others;
 mod proof;
 mod revoked;
+mod untold;
 
 use super::{Report, UP, Verdict, judge, judge_whole};
 use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};
