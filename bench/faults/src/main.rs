@@ -75,6 +75,9 @@ struct RunArgs {
     /// Clients of the official JavaScript SDK besides; wants Node.js, and what scripts/test.sh installs for its suite.
     #[arg(long, default_value_t = 0)]
     sdk: usize,
+    /// Clients of Socket.IO besides, of the official library; they want the same.
+    #[arg(long, default_value_t = 0)]
+    sockets: usize,
     /// How long a healed cluster is left alone before clients go, in seconds. With 80 a leave that nobody was told of is
     /// found as well: views and records are compared every minute.
     #[arg(long, default_value_t = 0)]
@@ -135,6 +138,7 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         seconds: size.seconds,
         clients: size.clients,
         sdk: args.sdk,
+        sockets: args.sockets,
         pace_ms: size.pace,
         patience: Duration::from_secs(args.patience),
         settle: Duration::from_secs(args.settle),
@@ -155,10 +159,10 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         let (seed, directory, outcome) = ended.context("a run panicked")?;
         let replay = || {
             let Size { seconds, clients, pace } = size;
-            let (sdk, settle, patience) = (args.sdk, args.settle, args.patience);
+            let (sdk, sockets, settle, patience) = (args.sdk, args.sockets, args.settle, args.patience);
             format!(
                 "  left in {}; again: just faults-replay {seed} --seconds {seconds} --clients {clients} --pace {pace} \
-                 --sdk {sdk} --settle {settle} --patience {patience}",
+                 --sdk {sdk} --sockets {sockets} --settle {settle} --patience {patience}",
                 directory.display()
             )
         };

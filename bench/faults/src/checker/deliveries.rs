@@ -168,7 +168,7 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     outlived: false,
                 });
             }
-            Entry::Received { client, channel, id, offset: Some(offset), how } => {
+            Entry::Received { client, channel, id, offset: Some(offset), how, .. } => {
                 let Some(index) = open.get(&(client.as_str(), channel.as_str())) else { continue };
                 let stretch = &mut stretches[*index];
                 let when = at(line.at);

@@ -14,6 +14,7 @@ mod plain;
 mod publications;
 mod resources;
 mod revoked;
+mod sockets;
 mod told;
 mod troubles;
 
@@ -131,7 +132,8 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let mut report = Report::default();
     let publications = Publications::gather(lines);
     let troubles = Troubles::of(manifest, lines);
-    deliveries::judge(manifest, lines, &publications, &mut report);
+    deliveries::judge(manifest, &sockets::placed(manifest, lines, &publications), &publications, &mut report);
+    sockets::judge(manifest, lines, &publications, &troubles, &mut report);
     plain::judge(lines, &publications, &troubles, &mut report);
     orders::judge(lines, &mut report);
     revoked::judge(lines, &mut report);

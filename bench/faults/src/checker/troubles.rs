@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::journal::{Entry, Line, Manifest};
+use crate::plan::Fault;
 
 /// Around what happens in calm: nothing may have been broken for so long before, nothing breaks so soon after.
 const BEFORE: u64 = 15_000_000;
@@ -13,7 +14,12 @@ pub struct Troubles(Vec<(u64, u64)>);
 
 impl Troubles {
     pub fn of(manifest: &Manifest, lines: &[Line]) -> Self {
-        let is_trouble = |index: &usize| manifest.steps.get(*index).is_none_or(|step| step.fault.is_trouble());
+        Self::where_is(manifest, lines, Fault::is_trouble)
+    }
+
+    /// When something of a kind was broken.
+    pub fn where_is(manifest: &Manifest, lines: &[Line], kind: impl Fn(&Fault) -> bool) -> Self {
+        let is_trouble = |index: &usize| manifest.steps.get(*index).is_none_or(|step| kind(&step.fault));
         let mut open: HashMap<usize, u64> = HashMap::new();
         let mut troubles = Vec::new();
         for line in lines {

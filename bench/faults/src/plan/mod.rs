@@ -10,7 +10,9 @@ use serde::{Deserialize, Serialize};
 pub use draw::steps;
 pub use fault::{Fault, Harm, Party, Prey, Target, link_name};
 pub use promise::Promise;
-pub use scene::{Listener, Scene, data, half};
+#[cfg(test)]
+pub use scene::Ways;
+pub use scene::{EMITTED, Listener, Scene, data, half};
 
 /// Nodes of midplane, and as many servers of NATS.
 pub const NODES: usize = 3;

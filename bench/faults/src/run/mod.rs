@@ -27,6 +27,8 @@ pub struct Options {
     pub clients: usize,
     /// Of the official JavaScript SDK, besides.
     pub sdk: usize,
+    /// Of Socket.IO, besides.
+    pub sockets: usize,
     pub pace_ms: u64,
     pub patience: Duration,
     /// How long a healed cluster is left alone before clients go.
@@ -40,7 +42,9 @@ pub struct Options {
 /// error: it is in the journal.
 pub async fn run(programs: &Programs, options: Options, directory: &Path) -> anyhow::Result<()> {
     let Options { seed, patience, .. } = options;
-    let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk, seed);
+    let scene = Scene::new(options.seconds, options.clients, options.pace_ms)
+        .with_sdk(options.sdk, seed)
+        .with_sockets(options.sockets, seed);
     let mut steps = plan::steps(seed, &scene);
     if programs.faketime.is_none() {
         steps.retain(|step| !matches!(step.fault, Fault::Clock { .. }));
@@ -49,7 +53,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     let journal = Arc::new(Journal::begin(directory, &manifest)?);
     let begin = |phase| journal.write(Entry::PhaseBegan { phase });
     let directory = std::path::absolute(directory)?;
-    let mut world = World::start(programs, &directory, &journal).await?;
+    let mut world = World::start(programs, &directory, &scene, &journal).await?;
     let mut cast = Cast::enter(&mut world, &scene, &journal, seed).await?;
     let world = world;
     begin(Phase::Before);

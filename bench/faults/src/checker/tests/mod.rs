@@ -5,6 +5,7 @@ mod kinds;
 mod orders;
 mod others;
 mod revoked;
+mod sockets;
 
 use super::{Report, Verdict, judge};
 use crate::journal::{Entry, How, Line, Manifest, Phase, Position, Via};
@@ -15,6 +16,7 @@ use crate::plan::{Listener, Promise, Scene, Step};
 struct History {
     entries: Vec<Entry>,
     steps: Vec<Step>,
+    sockets: Vec<Listener>,
 }
 
 const ROOM: &str = "room:c0";
@@ -90,6 +92,7 @@ impl History {
             id: id.to_owned(),
             offset: Promise::of(channel).is_some_and(Promise::recovers).then_some(offset),
             how,
+            stand: None,
         })
     }
 
@@ -116,7 +119,8 @@ impl History {
 
     fn judged_with(&self, clients: Vec<Listener>) -> Report {
         let channels = clients.iter().flat_map(|client| client.channels.clone()).collect();
-        let scene = Scene { channels, clients, sdk: Vec::new(), pace_ms: 10, seconds: 1 };
+        let scene =
+            Scene { channels, clients, sdk: Vec::new(), sockets: self.sockets.clone(), pace_ms: 10, seconds: 1 };
         let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1 };
         let line = |(number, entry): (usize, &Entry)| Line { at: 500_000 * number as u64, entry: entry.clone() };
         let lines: Vec<Line> = self.entries.iter().enumerate().map(line).collect();
