@@ -93,9 +93,10 @@ function enter({ name, channels, token, ways }) {
     tell('received', { ...client, channel, id, offset, how: back ? 'live' : 'recovered', barrier, stand });
   });
   socket.on('disconnect', (reason) => {
+    // The library says so again where it could not come back.
+    if (isIn) tell('disconnected', { ...client, code: 0, reason });
     isIn = false;
     back = false;
-    tell('disconnected', { ...client, code: 0, reason });
     if (!socket.active && !leaves) tell('gave_up', { ...client, reason });
   });
   socket.on('connect_error', (error) => {

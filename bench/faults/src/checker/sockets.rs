@@ -37,7 +37,10 @@ struct Stay {
     begun: u64,
     /// The lines that say that it is there: the first one, and one for each time that it came back.
     said: Vec<(usize, Option<u64>)>,
-    first: Option<Position>,
+    /// The offset of the first that came.
+    first: Option<u64>,
+    /// What is healed comes without one.
+    epoch: Option<String>,
 }
 
 /// The same lines, and where clients of Socket.IO were in their rooms when they said that they are there: before the first
@@ -56,7 +59,7 @@ pub fn placed(manifest: &Manifest, lines: &[Line], publications: &Publications) 
                     Some(index) => stays[*index].1.said.push((number, stood.get(client.as_str()).copied())),
                     None => {
                         open.insert(key, stays.len());
-                        let stay = Stay { begun: line.at, said: vec![(number, None)], first: None };
+                        let stay = Stay { begun: line.at, said: vec![(number, None)], first: None, epoch: None };
                         stays.push((channel, stay));
                     }
                 }
@@ -65,7 +68,11 @@ pub fn placed(manifest: &Manifest, lines: &[Line], publications: &Publications) 
                 let Some(Stand { position, .. }) = Stand::of(stand) else { continue };
                 stood.insert(client, position.offset);
                 if let Some(index) = open.get(&(client.as_str(), channel.as_str())) {
-                    stays[*index].1.first.get_or_insert(position);
+                    let Stay { first, epoch, .. } = &mut stays[*index].1;
+                    first.get_or_insert(position.offset);
+                    if !position.epoch.is_empty() {
+                        epoch.get_or_insert(position.epoch);
+                    }
                 }
             }
             _ => {}
@@ -76,22 +83,22 @@ pub fn placed(manifest: &Manifest, lines: &[Line], publications: &Publications) 
         by_channel.entry(&publication.channel).or_default().push(publication);
     }
     let mut lines = lines.to_vec();
-    for (channel, Stay { begun, said, first }) in stays {
-        let Some(first) = first else { continue };
+    for (channel, Stay { begun, said, first, epoch }) in stays {
+        let Some((first, here)) = first.zip(epoch) else { continue };
         let after =
             by_channel.get(channel).into_iter().flatten().filter_map(|publication| match &publication.outcome {
                 Outcome::Acked { offset, epoch: Some(epoch), at } => {
-                    let placed = *epoch == first.epoch && publication.began > begun && !aftermath.covers(*at);
+                    let placed = *epoch == here && publication.began > begun && !aftermath.covers(*at);
                     offset.filter(|_| placed)
                 }
                 _ => None,
             });
-        let before = after.chain([first.offset]).min().map_or(0, |offset| offset.saturating_sub(1));
+        let before = after.chain([first]).min().map_or(0, |offset| offset.saturating_sub(1));
         for (number, stood) in said {
             let Entry::Subscribed { since, recovered, position, .. } = &mut lines[number].entry else { continue };
-            let here = Position { offset: stood.unwrap_or(before).max(before), epoch: first.epoch.clone() };
-            *since = recovered.then(|| here.clone());
-            *position = Some(here);
+            let stands = Position { offset: stood.unwrap_or(before).max(before), epoch: here.clone() };
+            *since = recovered.then(|| stands.clone());
+            *position = Some(stands);
         }
     }
     lines
