@@ -39,7 +39,7 @@ struct Stay {
     said: Vec<(usize, Option<u64>)>,
     /// The offset of the first that came.
     first: Option<u64>,
-    /// What is healed comes without one.
+    /// What is healed comes without one; it is the same in all rooms.
     epoch: Option<String>,
 }
 
@@ -67,12 +67,11 @@ pub fn placed(manifest: &Manifest, lines: &[Line], publications: &Publications) 
             Entry::Received { client, channel, stand: Some(stand), .. } => {
                 let Some(Stand { position, .. }) = Stand::of(stand) else { continue };
                 stood.insert(client, position.offset);
+                for (_, index) in open.iter().filter(|((who, _), _)| who == client && !position.epoch.is_empty()) {
+                    stays[*index].1.epoch.get_or_insert_with(|| position.epoch.clone());
+                }
                 if let Some(index) = open.get(&(client.as_str(), channel.as_str())) {
-                    let Stay { first, epoch, .. } = &mut stays[*index].1;
-                    first.get_or_insert(position.offset);
-                    if !position.epoch.is_empty() {
-                        epoch.get_or_insert(position.epoch);
-                    }
+                    stays[*index].1.first.get_or_insert(position.offset);
                 }
             }
             _ => {}

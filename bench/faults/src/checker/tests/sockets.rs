@@ -93,6 +93,23 @@ fn what_was_missed_while_she_was_away_and_is_another_socket_is_told() {
 }
 
 #[test]
+fn what_was_missed_before_she_was_another_socket_is_told_also_where_only_healed_events_come_at_first() {
+    let mut history = one_seen();
+    history.publish(RED, 2).disconnect("eve").publish(RED, 3).publish(RED, 4).publish(RED, 5);
+    history.comes_back("~mpe.1?", false).counts(REFUSED).hears_at(RED, 5, "~mp.5?");
+    assert_eq!(history.found(5), []);
+}
+
+#[test]
+fn another_socket_may_hear_what_the_last_one_heard_but_no_socket_hears_anything_twice() {
+    let mut history = one_seen();
+    history.disconnect("eve").comes_back("~mpe.1?", false).counts(REFUSED).hears(RED, 1, "?");
+    assert_eq!(history.found(1), []);
+    let mut history = one_seen();
+    assert_eq!(history.hears(RED, 1, "?").found(1), [Verdict::Doubled, Verdict::Reordered]);
+}
+
+#[test]
 fn whoever_is_told_that_it_has_all_gets_nothing_of_it_later() {
     let mut history = one_seen();
     history.publish(BLUE, 2).publish(RED, 3);
