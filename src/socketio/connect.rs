@@ -175,7 +175,6 @@ impl Connection {
         if let Some(socket) = self.sockets.last_mut().filter(|_| !is_back) {
             shared.begin_session(socket).await;
         }
-        missed.into_iter().for_each(|frames| self.outbox.reply(frames));
         let pid = self.sockets.last().and_then(Socket::pid);
         let json = match pid {
             Some(pid) => format!("{{\"sid\":\"{id}\",\"pid\":\"{pid}\"}}"),
@@ -183,6 +182,8 @@ impl Connection {
         };
         let namespace = namespace.name.to_string().into();
         self.send(&Packet { namespace, body: Body::Connect(Some(json.into())) });
+        // A client that has not heard that it is in yet keeps what comes, and would get it twice if it never heard.
+        missed.into_iter().for_each(|frames| self.outbox.reply(frames));
         Ok(())
     }
 

@@ -32,7 +32,7 @@ function transports(ways, began) {
 function enter({ name, channels, token, ways }) {
   let node = nodes[0];
   let said = null; // how far it is, as it says where it comes again
-  let isIn = false;
+  let isIn = false; // and has been told so
   let leaves = false;
   let rooms = new Set();
   const client = { client: name };
@@ -56,9 +56,7 @@ function enter({ name, channels, token, ways }) {
     tell('subscribed', { ...client, channel, since: null, recovered, position: null });
   };
 
-  /** What it missed is heard before it is told that it is in. */
   const arrive = () => {
-    if (isIn) return;
     isIn = true;
     const recovered = socket.recovered === true;
     tell('connected', { ...client, node: node.name, uuid: socket.id });
@@ -78,25 +76,22 @@ function enter({ name, channels, token, ways }) {
     }
   };
 
-  let back = false;
   socket.on('connect', () => {
     arrive();
-    back = true;
     join();
   });
   socket.on('message', ({ id, barrier }, stand = null) => {
-    arrive();
+    if (!isIn) tell('broken', { ...client, how: `${id} came before it was told that it is in` });
     const channel = id.split('-')[0];
     if (channels.includes(channel) && !rooms.has(channel)) enterRoom(channel, false);
     const offset = stand === null ? null : Number(STAND.exec(stand)?.[1] ?? NaN);
     if ((path === '/') !== Number.isInteger(offset)) tell('broken', { ...client, how: `${id} came with ${stand}` });
-    tell('received', { ...client, channel, id, offset, how: back ? 'live' : 'recovered', barrier, stand });
+    tell('received', { ...client, channel, id, offset, how: 'live', barrier, stand });
   });
   socket.on('disconnect', (reason) => {
     // The library says so again where it could not come back.
     if (isIn) tell('disconnected', { ...client, code: 0, reason });
     isIn = false;
-    back = false;
     if (!socket.active && !leaves) tell('gave_up', { ...client, reason });
   });
   socket.on('connect_error', (error) => {
