@@ -20,6 +20,8 @@ pub(super) enum Ask {
     Post(Bytes, oneshot::Sender<()>),
     /// The client does what no client may.
     Misuse,
+    /// Whether the session may go on at another node.
+    MayMove(oneshot::Sender<bool>),
     /// A WebSocket has shown that it works.
     Probed,
     /// That WebSocket is to be the transport from now on.
@@ -134,6 +136,13 @@ impl Door {
     pub async fn misuse(&self) {
         // If it is over, all the better.
         let _ = self.ask(Ask::Misuse).await;
+    }
+
+    /// Whether the session may go on at another node. Where it may not, no WebSocket there is to try: clients that have been
+    /// told that one works do not return to long-polling.
+    pub(super) async fn may_move(&self) -> bool {
+        let (answer, may_move) = oneshot::channel();
+        self.ask(Ask::MayMove(answer)).await.is_ok() && may_move.await.unwrap_or(false)
     }
 
     /// Lets a WebSocket try to become the session's transport; `None` where another does, or did.

@@ -46,6 +46,9 @@ pub trait Handler: Send + 'static {
     /// What is due at `now`.
     fn on_deadline(&mut self, now: Instant) -> Result<(), CloseReason>;
 
+    /// Whether another node can take the session.
+    fn may_move(&self) -> bool;
+
     /// What another node needs to prepare for the session, which stays here for now.
     fn pack(&self) -> Vec<u8>;
 

@@ -145,7 +145,11 @@ impl Engine {
             Verb::Probed => done(door.probed(number).await),
             Verb::Claim => {
                 let until = Instant::now() + self.options.upgrade_timeout + PATIENCE;
-                if door.claim_as(number, Some(until)) { Said::Done(Bytes::new()) } else { Said::Closed }
+                if door.may_move().await && door.claim_as(number, Some(until)) {
+                    Said::Done(Bytes::new())
+                } else {
+                    Said::Closed
+                }
             }
             Verb::Release if door.release(number) => Said::Done(Bytes::new()),
             Verb::Release => Said::Moved,

@@ -157,7 +157,7 @@ impl Polling {
                 match self.mailbox.recv().await? {
                     Ask::Poll(answer) => self.waiting = Some(Waiting { answer, since: Instant::now() }),
                     Ask::Upgrade(transport, wire) => return Some((transport, wire)),
-                    Ask::Post(..) | Ask::Misuse | Ask::Probed | Ask::Pack(_) | Ask::Depart(_) => {}
+                    Ask::Post(..) | Ask::Misuse | Ask::MayMove(_) | Ask::Probed | Ask::Pack(_) | Ask::Depart(_) => {}
                 }
             }
             None

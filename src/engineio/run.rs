@@ -241,6 +241,10 @@ impl Session {
                 false => Err(CloseReason::TransportError("two requests wait at a time")),
             },
             Ask::Misuse => Err(CloseReason::TransportError("a request that no client may make")),
+            Ask::MayMove(answer) => {
+                let _ = answer.send(handler.may_move());
+                Ok(())
+            }
             Ask::Probed => {
                 if polling.is_waiting() {
                     polling.flush(&self.outbox, Instant::now());

@@ -17,7 +17,7 @@ use crate::census::Place;
 use crate::clock::unix_millis;
 use crate::engineio::CloseReason;
 use crate::hooks::{Caller, Verdict};
-use crate::hub::{Hold, Profile};
+use crate::hub::Profile;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{ClientError, DisconnectCode};
 use crate::protocol::centrifuge::{Encoding, Format};
@@ -42,7 +42,6 @@ struct Newcomer {
     user: Arc<str>,
     place: Option<Place>,
     restored: Option<Restored>,
-    hold: Hold,
 }
 
 /// Why somebody may not come in.
@@ -70,36 +69,46 @@ impl Connection {
             return Err(DisconnectCode::TooManyRequests.into());
         };
         let back = namespace.recovery.and_then(|_| serde_json::from_slice::<Back>(payload.as_ref()?).ok());
-        let newcomer = match self.let_in(&namespace, payload, back).await {
-            Ok(newcomer) => newcomer,
-            Err(No::Never(why)) => {
-                self.refuse(name, &why, None);
-                return Ok(());
-            }
-            Err(No::Application(error)) => {
-                self.refuse(name, error.message(), Some(error.code()));
-                return Ok(());
-            }
-            Err(No::NotNow(code)) => return Err(code.into()),
+        let id = Uuid::new_v4();
+        let grant = match self.identify(&namespace.name, id, payload).await {
+            Ok(grant) => grant,
+            Err(no) => return self.turn_away(name, no),
         };
-        self.come_in(namespace, newcomer).await?;
+        // What is said to it, or in its rooms, comes after it is told that it is in.
+        let hold = self.outbox.hold();
+        let came = match self.let_in(&namespace, id, grant, back).await {
+            Ok(newcomer) => self.come_in(namespace, newcomer).await,
+            Err(no) => self.turn_away(name, no),
+        };
+        if let Err(reason) = came {
+            // A client that is never told that it is in keeps that for when it is.
+            hold.discard();
+            return Err(reason);
+        }
+        drop(hold);
         // It may have been revoked before anybody could know that it is here.
         self.recheck().await;
         Ok(())
     }
 
-    /// Who somebody is, who may come in, and whether it is somebody who comes back.
+    fn turn_away(&self, name: Cow<'static, str>, no: No) -> Result<(), CloseReason> {
+        match no {
+            No::Never(why) => self.refuse(name, &why, None),
+            No::Application(error) => self.refuse(name, error.message(), Some(error.code())),
+            No::NotNow(code) => return Err(code.into()),
+        }
+        Ok(())
+    }
+
+    /// Who may come in, and whether it is somebody who comes back.
     async fn let_in(
         &mut self,
         namespace: &Arc<SocketIoNamespace>,
-        payload: Option<Bytes>,
+        id: Uuid,
+        grant: ConnectionGrant,
         back: Option<Back>,
     ) -> Result<Newcomer, No> {
         let shared = Arc::clone(&self.shared);
-        let id = Uuid::new_v4();
-        let grant = self.identify(&namespace.name, id, payload).await?;
-        // What is said to it, or in its rooms, comes after it is told that it is in.
-        let hold = self.outbox.hold();
         let user: Arc<str> = grant.user.as_str().into();
         // Before anything is taken from whoever has the session.
         shared.services.spend_connect(&user, id)?;
@@ -117,12 +126,12 @@ impl Connection {
                 return Err(no);
             }
         };
-        Ok(Newcomer { id, grant, user, place, restored, hold })
+        Ok(Newcomer { id, grant, user, place, restored })
     }
 
     /// Somebody is in: in its rooms, and told so.
     async fn come_in(&mut self, namespace: Arc<SocketIoNamespace>, newcomer: Newcomer) -> Result<(), CloseReason> {
-        let Newcomer { id, grant, user, place, restored, hold } = newcomer;
+        let Newcomer { id, grant, user, place, restored } = newcomer;
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
         let token = Token::new(grant.token_id.as_deref(), grant.issued_at);
@@ -166,7 +175,6 @@ impl Connection {
         if let Some(socket) = self.sockets.last_mut().filter(|_| !is_back) {
             shared.begin_session(socket).await;
         }
-        missed.into_iter().for_each(|frames| self.outbox.reply(frames));
         let pid = self.sockets.last().and_then(Socket::pid);
         let json = match pid {
             Some(pid) => format!("{{\"sid\":\"{id}\",\"pid\":\"{pid}\"}}"),
@@ -174,7 +182,8 @@ impl Connection {
         };
         let namespace = namespace.name.to_string().into();
         self.send(&Packet { namespace, body: Body::Connect(Some(json.into())) });
-        drop(hold);
+        // A client that has not heard that it is in yet keeps what comes, and would get it twice if it never heard.
+        missed.into_iter().for_each(|frames| self.outbox.reply(frames));
         Ok(())
     }
 

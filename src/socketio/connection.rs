@@ -217,6 +217,10 @@ impl Handler for Connection {
         Ok(())
     }
 
+    fn may_move(&self) -> bool {
+        self.may_leave_node()
+    }
+
     fn pack(&self) -> Vec<u8> {
         self.packed()
     }

@@ -27,6 +27,7 @@ use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::Message;
 use crate::protocol::{Channel, Offset};
 use crate::relay::{Outcome, Since, Wish, event_frames};
+use crate::settings::SocketIoNamespace;
 
 /// A connection as it goes over the backplane.
 #[derive(Serialize, Deserialize)]
@@ -101,6 +102,16 @@ impl Socket {
 }
 
 impl Connection {
+    /// What its client may come back to is written by the node that has it. Who is in no namespace yet may be about to come
+    /// into one of those.
+    pub(super) fn may_leave_node(&self) -> bool {
+        let stays = |namespace: &SocketIoNamespace| namespace.recovery.is_some();
+        match self.sockets.is_empty() {
+            true => !self.shared.has_sessions(),
+            false => !self.sockets.iter().any(|socket| stays(&socket.namespace)),
+        }
+    }
+
     /// What another node needs to prepare for the connection, which stays here.
     pub(super) fn packed(&self) -> Vec<u8> {
         let room = |channel: &Channel| PackedRoom { channel: channel.to_string(), position: None };
@@ -148,7 +159,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
         let namespace = Arc::clone(shared.namespaces.get(&*packed.namespace)?);
-        // What its client may come back to is written by the node that has it: it stays there, on long-polling.
+        // Its client has come into this namespace since it was asked whether the session may move.
         if namespace.recovery.is_some() {
             return None;
         }

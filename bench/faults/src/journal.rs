@@ -55,6 +55,8 @@ pub enum Via {
     NatsApi,
     JetStream,
     Client,
+    /// What a backend emits to clients of Socket.IO in more than one room.
+    Emit,
     /// The last one of each channel, when everything is healed.
     Barrier,
 }
@@ -120,7 +122,8 @@ pub enum Entry {
         client: String,
         reason: String,
     },
-    /// `since` is what it asked to recover from.
+    /// `since` is what it asked to recover from. Clients of Socket.IO tell of each of their rooms; they know neither, and
+    /// `recovered` says whether the socket is the same.
     Subscribed {
         client: String,
         channel: String,
@@ -146,6 +149,16 @@ pub enum Entry {
         id: String,
         offset: Option<u64>,
         how: How,
+        /// At a client of Socket.IO that may come back: how far it is, as it would say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        stand: Option<String>,
+    },
+    /// A client of Socket.IO has come again, after `Connected`: how far it said that it was, and whether it is the same
+    /// socket again.
+    CameBack {
+        client: String,
+        stand: Option<String>,
+        recovered: bool,
     },
     Joined {
         client: String,
@@ -287,6 +300,7 @@ const fn file_of(entry: &Entry) -> usize {
         | Entry::SubscribeFailed { .. }
         | Entry::Unsubscribed { .. }
         | Entry::Received { .. }
+        | Entry::CameBack { .. }
         | Entry::LetIn { .. }
         | Entry::SentAway { .. }
         | Entry::LastVisits

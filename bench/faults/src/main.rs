@@ -75,6 +75,9 @@ struct RunArgs {
     /// Clients of the official JavaScript SDK besides; wants Node.js, and what scripts/test.sh installs for its suite.
     #[arg(long, default_value_t = 0)]
     sdk: usize,
+    /// Clients of Socket.IO besides, of the official library; they want the same.
+    #[arg(long, default_value_t = 0)]
+    sockets: usize,
     /// How long clients stay once all are back, in seconds. With 27 they go on in calm for a while, and what is promised
     /// while all is well is judged there. With 80 a leave that nobody was told of is found as well: views and records are
     /// compared every minute.
@@ -137,6 +140,7 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         seconds: size.seconds,
         clients: size.clients,
         sdk: args.sdk,
+        sockets: args.sockets,
         pace_ms: size.pace,
         patience: Duration::from_secs(args.patience),
         settle: Duration::from_secs(args.settle),
@@ -157,10 +161,10 @@ async fn run_all(args: RunArgs) -> anyhow::Result<usize> {
         let (seed, directory, outcome) = ended.context("a run panicked")?;
         let replay = || {
             let Size { seconds, clients, pace } = size;
-            let (sdk, settle, patience) = (args.sdk, args.settle, args.patience);
+            let (sdk, sockets, settle, patience) = (args.sdk, args.sockets, args.settle, args.patience);
             format!(
                 "  left in {}; again: just faults-replay {seed} --seconds {seconds} --clients {clients} --pace {pace} \
-                 --sdk {sdk} --settle {settle} --patience {patience}",
+                 --sdk {sdk} --sockets {sockets} --settle {settle} --patience {patience}",
                 directory.display()
             )
         };

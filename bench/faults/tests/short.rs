@@ -27,14 +27,15 @@ fn run(seeds: &[&str], how: &[&str]) {
     assert!(run.status.success(), "{said}\n{}", String::from_utf8_lossy(&run.stderr));
 }
 
-/// Clients of the official SDK take part where its suite is installed (`scripts/test.sh`).
-fn sdk() -> &'static str {
+/// Clients of official libraries take part where their suite is installed (`scripts/test.sh`).
+fn official() -> &'static str {
     let suite = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/sdk/js/node_modules");
-    if suite.exists() { "2" } else { "0" }
+    if suite.exists() { "3" } else { "0" }
 }
 
 #[test]
 fn a_few_seeds_find_nothing() {
     run(&SHORT, &["--seconds", "10", "--jobs", "2"]);
-    run(&[LONGER], &["--seconds", "30", "--sdk", sdk(), "--settle", "30"]);
+    let official = official();
+    run(&[LONGER], &["--seconds", "30", "--sdk", official, "--sockets", official, "--settle", "30"]);
 }

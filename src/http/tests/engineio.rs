@@ -67,6 +67,10 @@ impl Handler for Echo {
         Ok(())
     }
 
+    fn may_move(&self) -> bool {
+        true
+    }
+
     fn pack(&self) -> Vec<u8> {
         Vec::new()
     }

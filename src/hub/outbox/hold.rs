@@ -8,6 +8,13 @@ use super::Outbox;
 #[must_use]
 pub struct Hold(Arc<Outbox>);
 
+impl Hold {
+    /// Deliveries never go out any more, neither those that wait nor later ones: the connection ends.
+    pub fn discard(self) {
+        self.0.discard_held();
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.0.release();
@@ -25,6 +32,15 @@ impl Outbox {
     #[must_use]
     pub fn holds_some(&self) -> bool {
         self.state.lock().held.as_ref().is_some_and(|held| !held.frames.is_empty())
+    }
+
+    fn discard_held(&self) {
+        let mut state = self.state.lock();
+        let Some(held) = &mut state.held else { return };
+        // One that nobody undoes.
+        held.depth += 1;
+        let frames = std::mem::take(&mut held.frames);
+        self.uncount(&mut state, frames.iter().map(bytes::Bytes::len).sum());
     }
 
     /// Undoes one hold; with the last, what was held follows what is queued.

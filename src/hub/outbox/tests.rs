@@ -93,6 +93,22 @@ fn deliveries_wait_for_the_reply_that_goes_before_them() {
 }
 
 #[test]
+fn what_waits_for_a_reply_that_never_comes_does_not_go_out_when_the_connection_ends() {
+    let wire = Narrow::new(100, 100);
+    let (outbox, backlog) = outbox(100, &wire);
+    let hold = outbox.hold();
+    outbox.deliver(Bytes::from("push"));
+    hold.discard();
+    outbox.deliver(Bytes::from("another"));
+    outbox.reply(Bytes::from("goodbye "));
+    outbox.finish(Some(Bytes::from("close")));
+    outbox.flush();
+    assert_eq!(wire.got(), b"goodbye close");
+    outbox.abandon();
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn a_slow_reader_is_closed_and_a_half_written_frame_is_finished_first() {
     let wire = Narrow::new(2, 2);
     let (outbox, backlog) = outbox(6, &wire);

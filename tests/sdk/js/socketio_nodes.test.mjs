@@ -28,10 +28,10 @@ after(async () => {
 });
 
 /** Nodes, and nginx in front of them; ended with the tests that use them. */
-async function cluster(names) {
+async function cluster(names, configured = namespaces) {
   const environment = {
     NATS_URL: nats.url,
-    MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify(namespaces),
+    MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify(configured),
     MIDPLANE_HTTP__TRUSTED_PROXIES: '127.0.0.1',
   };
   const nodes = await Promise.all(names.map(name => Node.start(name, environment)));
@@ -270,6 +270,33 @@ for (const [age, io] of Object.entries(clients)) {
     });
   });
 }
+
+describe('two nodes to which clients may come back', { timeout: 120_000 }, () => {
+  let nodes, stop;
+  before(async () => ({ nodes, stop } = await cluster(['ada', 'bob'], [{ ...namespaces[0], recovery: '2m' }])));
+  after(() => stop?.());
+
+  test('a session that cannot go with its WebSocket stays where it is, and goes on', async t => {
+    const { port } = new URL(nodes[1].url);
+    const socket = newest(nodes[0].url, { forceNew: true, transportOptions: { websocket: { port } } });
+    t.after(() => socket.close());
+    const seen = [];
+    socket.on('disconnect', reason => seen.push(reason));
+    socket.on('news', () => seen.push('news'));
+    await new Promise(resolve => socket.io.once('open', () => {
+      for (const outcome of ['upgrade', 'upgradeError']) {
+        socket.io.engine.once(outcome, () => {
+          seen.push(outcome);
+          resolve();
+        });
+      }
+    }));
+    await eventually('it is in', () => socket.connected);
+    await nodes[1].publish('chat:lobby', ['news']);
+    await eventually('it hears on', () => seen.length > 1);
+    assert.deepEqual(seen, ['upgradeError', 'news']);
+  });
+});
 
 describe('three nodes, one of which is killed', { timeout: 240_000 }, () => {
   let nodes, proxy, stop;

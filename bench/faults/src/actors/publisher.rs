@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::journal::{Entry, Journal, ORDERED, Order, Via};
-use crate::plan::{Promise, data, half};
+use crate::plan::{EMITTED, Promise, data, half};
 use crate::world::{KEY, request};
 
 /// How long one attempt may take. Shorter than a node tries, so that two attempts are under way at a time, now and then.
@@ -72,6 +72,8 @@ impl Backend {
         let id = id.to_owned();
         let entry = loop {
             let answer = match via {
+                Via::Emit => self.by_emit(rng, &id, &data).await,
+                Via::Barrier if channel == EMITTED => self.by_emit(rng, &id, &data).await,
                 Via::Http | Via::Client | Via::Barrier => self.by_http(rng, channel, &id, &data).await,
                 Via::NatsApi => self.by_nats(channel, &id, &data).await,
                 Via::JetStream => self.by_stream(channel, &id, &data).await,
@@ -79,8 +81,8 @@ impl Backend {
             match answer {
                 Answer::Stored { offset, epoch } => break Entry::PublishAcked { id, offset, epoch },
                 Answer::Refused(why) => break Entry::PublishRefused { id, why },
-                // At most once is what these promise: a repeat would be another publication.
-                Answer::Nobody(why) if !Promise::of(channel).is_some_and(Promise::recovers) => {
+                // At most once is what these promise, or nothing is there to tell a repeat by: it would be another publication.
+                Answer::Nobody(why) if channel == EMITTED || !Promise::of(channel).is_some_and(Promise::recovers) => {
                     break Entry::PublishUnknown { id, why };
                 }
                 Answer::Nobody(why) if begun.elapsed() > TRIED => break Entry::PublishUnknown { id, why },
@@ -129,6 +131,19 @@ impl Backend {
         let body = body(channel, id, data);
         let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
         match request(node, "POST /api/publish", &headers, &body, ATTEMPT).await {
+            Ok((200, body)) => of_api(&body),
+            Ok((status, body)) => Answer::Nobody(format!("{status} {body}")),
+            Err(error) => Answer::Nobody(error.to_string()),
+        }
+    }
+
+    /// To all clients of Socket.IO, by one way or the other.
+    async fn by_emit(&self, rng: &mut ChaCha8Rng, id: &str, data: &Value) -> Answer {
+        let node = self.nodes[rng.random_range(0..self.nodes.len())];
+        let to = if half(id) == "even" { json!({}) } else { json!({"rooms": ["c0", "c1"]}) };
+        let body = json!({"namespace": "/", "to": to, "event": ["message", data]}).to_string();
+        let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
+        match request(node, "POST /api/socketio_emit", &headers, &body, ATTEMPT).await {
             Ok((200, body)) => of_api(&body),
             Ok((status, body)) => Answer::Nobody(format!("{status} {body}")),
             Err(error) => Answer::Nobody(error.to_string()),

@@ -1,4 +1,4 @@
-//! Clients of the official JavaScript SDK, in a process of their own that tells what they see.
+//! Clients of official JavaScript libraries, in a process of their own that tells what they see.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -27,11 +27,12 @@ pub struct Sdk {
 }
 
 impl Sdk {
-    /// Starts clients that connect to these nodes.
+    /// Starts clients that connect to these nodes, by a script of `sdk/`.
     ///
     /// # Errors
     /// Without Node.js, or without the modules of the SDK suites (`scripts/test.sh` installs them).
     pub fn start(
+        script: &str,
         listeners: &[(Listener, Option<String>)],
         nodes: &[SocketAddr],
         journal: &Arc<Journal>,
@@ -51,7 +52,7 @@ impl Sdk {
             "modules": modules,
         });
         let mut child = Command::new("node")
-            .arg(here.join("sdk/clients.mjs"))
+            .arg(here.join("sdk").join(script))
             .arg(cast.to_string())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -73,7 +74,7 @@ impl Sdk {
                     }
                     Err(error) => {
                         let how = format!("{error}: {line}");
-                        journal.write(Entry::Broken { client: "the SDK's process".to_owned(), how });
+                        journal.write(Entry::Broken { client: "a process of clients".to_owned(), how });
                     }
                 }
             }

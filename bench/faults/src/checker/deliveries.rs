@@ -119,8 +119,9 @@ fn holds_all(channel: &str) -> bool {
 fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
     let mut stretches: Vec<Stretch> = Vec::new();
     let mut open: HashMap<(&str, &str), usize> = HashMap::new();
-    // Over all stretches of one epoch: who is told to go on from now never gets what lies before.
-    let mut seen: HashSet<(&str, &str, String, &str)> = HashSet::new();
+    // Over all stretches of one epoch: who is told to go on from now never gets what lies before. A client of Socket.IO is
+    // told of no position: another socket begins where its node is.
+    let mut seen: HashSet<(&str, &str, String, &str, Option<usize>)> = HashSet::new();
     for line in lines {
         match &line.entry {
             Entry::Subscribed { client, channel, since, recovered, position: Some(position) } => {
@@ -168,13 +169,18 @@ fn gather(lines: &[Line], report: &mut Report) -> Vec<Stretch> {
                     outlived: false,
                 });
             }
-            Entry::Received { client, channel, id, offset: Some(offset), how } => {
+            // Of a client of Socket.IO that heard nothing there from then on: what comes before is over.
+            Entry::Subscribed { client, channel, position: None, .. } => {
+                open.remove(&(client.as_str(), channel.as_str()));
+            }
+            Entry::Received { client, channel, id, offset: Some(offset), how, stand } => {
                 let Some(index) = open.get(&(client.as_str(), channel.as_str())) else { continue };
                 let stretch = &mut stretches[*index];
                 let when = at(line.at);
                 // A reply may name the top before what leads there.
                 let behind = if *how == How::Recovered { stretch.last } else { stretch.to };
-                let again = !seen.insert((client, channel, stretch.epoch.clone(), id));
+                let alone = stand.is_some().then_some(*index);
+                let again = !seen.insert((client, channel, stretch.epoch.clone(), id, alone));
                 if again && *offset > behind && Promise::of(channel) == Some(Promise::Short) {
                     // A server that starts again knows only the ids of what it still stores: a late repeat is another
                     // message then.

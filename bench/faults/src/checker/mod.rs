@@ -17,6 +17,7 @@ mod proof;
 mod publications;
 mod resources;
 mod revoked;
+mod sockets;
 mod told;
 mod troubles;
 mod untold;
@@ -155,7 +156,8 @@ fn judge(manifest: &Manifest, lines: &[Line]) -> Report {
     let mut report = Report::default();
     let publications = Publications::gather(lines);
     let troubles = Troubles::of(manifest, lines);
-    deliveries::judge(manifest, lines, &publications, &mut report);
+    deliveries::judge(manifest, &sockets::placed(manifest, lines, &publications), &publications, &mut report);
+    sockets::judge(manifest, lines, &publications, &troubles, &mut report);
     plain::judge(lines, &publications, &troubles, &mut report);
     untold::judge(manifest, lines, &publications, &mut report);
     orders::judge(lines, &mut report);

@@ -10,6 +10,8 @@ use crate::journal::{Entry, Line};
 struct Life {
     refused: u64,
     unsubscribed: u64,
+    /// Clients of Socket.IO that came again and were another socket.
+    anew: u64,
     /// Of the last scrape, if nothing was told after it.
     counted: Option<BTreeMap<String, f64>>,
 }
@@ -41,6 +43,12 @@ pub fn judge(lines: &[Line], report: &mut Report) {
                     life.counted = None;
                 }
             }
+            Entry::CameBack { client, recovered: false, .. } => {
+                if let Some(life) = at.get(client.as_str()).map(|life| lives.entry(*life).or_default()) {
+                    life.anew += 1;
+                    life.counted = None;
+                }
+            }
             Entry::Scraped { node, life, values, .. } => {
                 lives.entry((node, *life)).or_default().counted = Some(values.clone());
             }
@@ -61,6 +69,12 @@ pub fn judge(lines: &[Line], report: &mut Report) {
         let counted_refused = sum("midplane_recoveries_total", "refused") + sum("midplane_recoveries_total", "error");
         if counted_refused < told.refused as f64 {
             let what = format!("{node}, life {life}: {} recoveries refused, {counted_refused} counted", told.refused);
+            report.find(Verdict::Uncounted, what);
+        }
+        let returns = "midplane_socketio_returns_total";
+        let counted_anew = sum(returns, "") - sum(returns, "\"recovered\"");
+        if counted_anew < told.anew as f64 {
+            let what = format!("{node}, life {life}: {} sessions refused, {counted_anew} counted", told.anew);
             report.find(Verdict::Uncounted, what);
         }
         if told.unsubscribed > 0 && sum("midplane_gaps_unhealed_total", "") == 0.0 {

@@ -12,7 +12,9 @@ pub use calm::{CALM_SECONDS, in_calm};
 pub use draw::steps;
 pub use fault::{Fault, Harm, Party, Prey, Target, link_name};
 pub use promise::Promise;
-pub use scene::{Listener, Scene, data, half};
+#[cfg(test)]
+pub use scene::Ways;
+pub use scene::{EMITTED, Listener, Scene, data, half};
 
 /// Nodes of midplane, and as many servers of NATS.
 pub const NODES: usize = 3;

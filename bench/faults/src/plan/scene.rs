@@ -24,7 +24,34 @@ pub struct Listener {
     /// How it speaks, if it is one of the SDK.
     #[serde(default)]
     pub build: Build,
+    /// How it comes, if it is one of Socket.IO.
+    #[serde(default)]
+    pub ways: Option<Ways>,
 }
+
+impl Listener {
+    /// Whether backends send it away, or out of a channel. Clients of Socket.IO are not told why they have to go.
+    pub const fn takes_orders(&self) -> bool {
+        self.is_user && self.ways.is_none()
+    }
+}
+
+/// The transports of a client of Socket.IO.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ways {
+    Websocket,
+    /// Long-polling, then a WebSocket, where that comes to the session's node.
+    Upgrade,
+    Polling,
+}
+
+impl Ways {
+    const ALL: [Self; 3] = [Self::Websocket, Self::Upgrade, Self::Polling];
+}
+
+/// What stands for all that backends emit for more than one room: no channel, but stored, kept and judged like one.
+pub const EMITTED: &str = "kept:emitted";
 
 /// How a client of the SDK speaks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -95,6 +122,9 @@ pub struct Scene {
     /// Clients of the official JavaScript SDK. Nothing is done to their own links, all else happens to them as well.
     #[serde(default)]
     pub sdk: Vec<Listener>,
+    /// Clients of Socket.IO, of which the same holds.
+    #[serde(default)]
+    pub sockets: Vec<Listener>,
     /// Between two publications of one publisher, in milliseconds.
     pub pace_ms: u64,
     pub seconds: u64,
@@ -139,12 +169,14 @@ impl Scene {
                 is_user,
                 half: (number % 4 == 3).then(|| "even".to_owned()),
                 build: Build::default(),
+                ways: None,
             }
         };
         Self {
             channels: channels.collect(),
             clients: (0..clients).map(client).collect(),
             sdk: Vec::new(),
+            sockets: Vec::new(),
             pace_ms,
             seconds,
         }
@@ -171,9 +203,35 @@ impl Scene {
         self
     }
 
-    /// Clients of both kinds.
+    /// The same, with so many clients of Socket.IO besides, whose transports the seed draws. Every fourth is where nobody
+    /// may come back, all others are in what backends emit, and in the rooms of everybody; half of those have joined one
+    /// more (`world/sockets.toml`).
+    pub fn with_sockets(mut self, count: usize, seed: u64) -> Self {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let socket = |number: usize| {
+            let rooms: &[&str] = match number % 4 {
+                3 => &["plain:c0"],
+                1 => &["kept:c0", "kept:c1", EMITTED],
+                _ => &["kept:c0", "kept:c1", "kept:c2", EMITTED],
+            };
+            Listener {
+                name: format!("socket-{number}"),
+                channels: rooms.iter().map(|room| (*room).to_owned()).collect(),
+                is_user: number.is_multiple_of(2),
+                ways: Ways::ALL.choose(&mut rng).copied(),
+                ..Listener::default()
+            }
+        };
+        self.sockets = (0..count).map(socket).collect();
+        if count > 0 {
+            self.channels.push(EMITTED.to_owned());
+        }
+        self
+    }
+
+    /// Clients of all kinds.
     pub fn everybody(&self) -> impl Iterator<Item = &Listener> {
-        self.clients.iter().chain(&self.sdk)
+        self.clients.iter().chain(&self.sdk).chain(&self.sockets)
     }
 }
 
@@ -191,6 +249,19 @@ mod tests {
             scene.clients.iter().any(|client| client.is_user) && scene.clients.iter().any(|client| !client.is_user)
         );
         assert!(scene.clients.iter().any(|client| client.half.is_some() && client.channels[0].starts_with("parked")));
+    }
+
+    #[test]
+    fn clients_of_socketio_come_in_every_way_and_listen_to_all_that_backends_emit() {
+        let sockets: Vec<_> = (0..20).flat_map(|seed| Scene::new(10, 12, 50).with_sockets(4, seed).sockets).collect();
+        for ways in Ways::ALL {
+            assert!(sockets.iter().any(|socket| socket.ways == Some(ways)), "{ways:?}");
+        }
+        assert!(sockets.iter().any(|socket| socket.is_user) && sockets.iter().all(|socket| !socket.takes_orders()));
+        let scene = Scene::new(10, 12, 50).with_sockets(4, 0);
+        let listened = |channel| scene.sockets.iter().filter(|socket| socket.channels.contains(channel)).count();
+        assert_eq!(scene.channels.last().map(listened), Some(3));
+        assert!(!Scene::new(10, 12, 50).with_sockets(0, 0).channels.contains(&EMITTED.to_owned()));
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 
 use crate::actors::{Backend, Client, Control, Guest, Operator, Pass, Publisher, Sdk, Status};
 use crate::journal::{Journal, Order, Via};
-use crate::plan::{CALM_SECONDS, Listener, NODES, Party, Promise, SERVERS, Scene};
+use crate::plan::{CALM_SECONDS, EMITTED, Listener, NODES, Party, Promise, SERVERS, Scene};
 use crate::world::World;
 
 struct Actor {
@@ -32,8 +32,9 @@ struct Sees {
 /// Clients and publishers.
 pub struct Cast {
     clients: Vec<Actor>,
-    sdk: Option<Sdk>,
-    /// Of clients of both kinds.
+    /// Processes of clients of official libraries.
+    others: Vec<Sdk>,
+    /// Of clients of all kinds.
     all: Vec<Sees>,
     publishing: watch::Sender<bool>,
     publishers: Vec<JoinHandle<()>>,
@@ -84,22 +85,25 @@ impl Cast {
         let passes = passes(world, scene).await?;
         let guest = Guest::new(passes, nodes, backend.clone(), Arc::clone(journal), seed);
         let mut all: Vec<Sees> = clients.iter().map(|actor| actor.sees.clone()).collect();
-        let mut sdk = None;
-        if !scene.sdk.is_empty() {
+        let mut others = Vec::new();
+        for (script, of_it) in [("clients.mjs", &scene.sdk), ("sockets.mjs", &scene.sockets)] {
+            if of_it.is_empty() {
+                continue;
+            }
             let mut listeners = Vec::new();
-            for listener in &scene.sdk {
+            for listener in of_it {
                 listeners.push((listener.clone(), token_of(world, listener).await?));
             }
-            let started = Sdk::start(&listeners, &world.node_addresses, journal)?;
-            all.extend(scene.sdk.iter().map(|listener| Sees {
+            let started = Sdk::start(script, &listeners, &world.node_addresses, journal)?;
+            all.extend(of_it.iter().map(|listener| Sees {
                 status: Arc::clone(&started.statuses[&listener.name]),
                 channels: listener.channels.clone(),
             }));
-            sdk = Some(started);
+            others.push(started);
         }
         Ok(Self {
             clients,
-            sdk,
+            others,
             all,
             publishing: watch::channel(false).0,
             publishers: Vec::new(),
@@ -117,6 +121,7 @@ impl Cast {
         self.publishing.send_replace(true);
         for channel in &self.scene.channels {
             let ways: &[Via] = match Promise::of(channel) {
+                _ if channel == EMITTED => &[Via::Emit],
                 Some(promise) if promise.recovers() => &[Via::Http, Via::NatsApi, Via::JetStream],
                 Some(promise) if promise.is_at_most_once() => &[Via::Http, Via::NatsApi],
                 _ => &[],
@@ -166,8 +171,9 @@ impl Cast {
         while begun.elapsed() < patience {
             for channel in &self.scene.channels {
                 let promise = Promise::of(channel).expect("channels of a scene promise something");
-                // Where history is, one must do.
-                let again = promise.is_at_most_once() && !self.all_have_barrier(channel);
+                // Where history is that holds it, and an id to repeat it by, one must do.
+                let misses = !promise.holds_all() || channel == EMITTED;
+                let again = misses && !self.all_have_barrier(channel);
                 if promise.has_presence() || !(round == 0 || again) {
                     continue;
                 }
@@ -187,7 +193,7 @@ impl Cast {
     }
 
     fn operator(&self) -> Operator {
-        let users = self.scene.everybody().filter(|listener| listener.is_user);
+        let users = self.scene.everybody().filter(|listener| listener.takes_orders());
         Operator {
             users: users.map(|listener| listener.name.clone()).collect(),
             backend: self.backend.clone(),
@@ -210,10 +216,10 @@ impl Cast {
         };
         let before = ordered();
         self.operator().order_all(order).await;
-        let is_user: Vec<bool> = self.scene.everybody().map(|listener| listener.is_user).collect();
+        let takes_it: Vec<bool> = self.scene.everybody().map(Listener::takes_orders).collect();
         let all_went = async || {
-            let mut counted = before.iter().zip(ordered()).zip(&is_user);
-            counted.all(|((before, now), is_user)| !is_user || now > *before)
+            let mut counted = before.iter().zip(ordered()).zip(&takes_it);
+            counted.all(|((before, now), takes_it)| !takes_it || now > *before)
         };
         super::wait(patience, all_went).await;
         super::wait(patience, async || self.all_subscribed()).await;
@@ -267,8 +273,8 @@ impl Cast {
         for actor in &mut self.clients {
             let _ = (&mut actor.running).await;
         }
-        if let Some(sdk) = &mut self.sdk {
-            sdk.leave().await;
+        for clients in &mut self.others {
+            clients.leave().await;
         }
     }
 }

@@ -32,6 +32,8 @@ pub struct Options {
     pub clients: usize,
     /// Of the official JavaScript SDK, besides.
     pub sdk: usize,
+    /// Of Socket.IO, besides.
+    pub sockets: usize,
     pub pace_ms: u64,
     pub patience: Duration,
     /// How long clients stay once all are back. Where that is long enough, they go on in calm for a while.
@@ -45,7 +47,9 @@ pub struct Options {
 /// error: it is in the journal.
 pub async fn run(programs: &Programs, options: Options, directory: &Path) -> anyhow::Result<()> {
     let Options { seed, patience, .. } = options;
-    let scene = Scene::new(options.seconds, options.clients, options.pace_ms).with_sdk(options.sdk, seed);
+    let scene = Scene::new(options.seconds, options.clients, options.pace_ms)
+        .with_sdk(options.sdk, seed)
+        .with_sockets(options.sockets, seed);
     let mut steps = plan::steps(seed, &scene);
     let calm = options.settle >= CALM_AFTER + CALM;
     if calm {
@@ -59,7 +63,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     let _noted = AbortOnDropHandle::new(tokio::spawn(late::note(Arc::clone(&journal))));
     let begin = |phase| journal.write(Entry::PhaseBegan { phase });
     let directory = std::path::absolute(directory)?;
-    let mut world = World::start(programs, &directory, &journal).await?;
+    let mut world = World::start(programs, &directory, &scene, &journal).await?;
     let mut cast = Cast::enter(&mut world, &scene, &journal, seed).await?;
     let world = world;
     begin(Phase::Before);

@@ -19,7 +19,7 @@ pub use nats::Server;
 pub use node::{KEY, Node};
 
 use crate::journal::Journal;
-use crate::plan::{NODES, Party, SERVERS};
+use crate::plan::{NODES, Party, SERVERS, Scene};
 use crate::wire::Links;
 
 /// Where the binaries are.
@@ -45,7 +45,13 @@ pub struct World {
 
 impl World {
     /// Starts the servers, then the nodes, and returns once all are ready.
-    pub async fn start(programs: &Programs, directory: &Path, journal: &Arc<Journal>) -> anyhow::Result<Self> {
+    pub async fn start(
+        programs: &Programs,
+        directory: &Path,
+        scene: &Scene,
+        journal: &Arc<Journal>,
+    ) -> anyhow::Result<Self> {
+        let settings = node::settings(scene);
         let mut links = Links::default();
         let ports: Vec<nats::Ports> = (0..SERVERS).map(|_| nats::Ports::free()).collect::<anyhow::Result<_>>()?;
         let server_addresses: Vec<_> = ports.iter().map(|ports| local(ports.client)).collect();
@@ -73,7 +79,7 @@ impl World {
                 let server = (index + offset) % SERVERS;
                 upstream.push(links.lay(Party::Node(index), Party::Server(server), server_addresses[server]).await?);
             }
-            let node = Node::new(programs, directory, index, *address, &upstream, Arc::clone(journal))?;
+            let node = Node::new(programs, directory, index, *address, &upstream, &settings, Arc::clone(journal))?;
             nodes.push(Arc::new(Mutex::new(node)));
         }
         for node in &nodes {

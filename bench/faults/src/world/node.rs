@@ -15,11 +15,19 @@ use super::clock::Clock;
 use super::process::Process;
 use super::{Programs, request};
 use crate::journal::{Entry, Journal, Phase};
+use crate::plan::Scene;
 
 /// What callers of the server API send.
 pub const KEY: &str = "the key of a fault run";
 
 const START: Duration = Duration::from_secs(90);
+
+/// What all nodes are told. Where rooms may be come back to, all of their channels are delivered in one order: without
+/// clients of Socket.IO it is as ever.
+pub fn settings(scene: &Scene) -> String {
+    let sockets = if scene.sockets.is_empty() { "" } else { include_str!("sockets.toml") };
+    [include_str!("node.toml"), sockets].concat()
+}
 
 pub struct Node {
     name: String,
@@ -42,15 +50,15 @@ impl Node {
         index: usize,
         address: SocketAddr,
         upstream: &[SocketAddr],
+        settings: &str,
         journal: Arc<Journal>,
     ) -> anyhow::Result<Self> {
         let name = format!("node-{index}");
         let servers: Vec<_> = upstream.iter().map(|server| format!("\"nats://{server}\"")).collect();
         let config = format!(
             "[node]\nname = \"{name}\"\n[http]\nbind = \"{address}\"\n[http_api]\nkey = \"{KEY}\"\n\
-             [nats]\nservers = [{}]\n{}",
-            servers.join(", "),
-            include_str!("node.toml")
+             [nats]\nservers = [{}]\n{settings}",
+            servers.join(", ")
         );
         let path = directory.join(format!("{name}.toml"));
         fs::write(&path, config)?;

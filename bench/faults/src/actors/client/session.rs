@@ -192,7 +192,7 @@ impl<'a> Session<'a> {
 
     async fn publish(&mut self) -> Result<(), End> {
         let Some(channel) = self.client.publishes.clone() else { return Ok(()) };
-        let id = format!("{}-{}", self.client.name, self.client.published);
+        let id = format!("{channel}-{}-{}", self.client.name, self.client.published);
         self.client.published += 1;
         let began = Entry::PublishBegan { id: id.clone(), channel: channel.clone(), via: Via::Client };
         self.client.journal.write(began);
@@ -346,7 +346,14 @@ impl<'a> Session<'a> {
             known.advance(offset);
         }
         let client = self.client.name.clone();
-        self.client.journal.write(Entry::Received { client, channel: channel.to_owned(), id, offset, how });
+        self.client.journal.write(Entry::Received {
+            client,
+            channel: channel.to_owned(),
+            id,
+            offset,
+            how,
+            stand: None,
+        });
     }
 
     fn broken(&self, how: String) {

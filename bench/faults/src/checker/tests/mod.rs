@@ -7,6 +7,7 @@ mod orders;
 mod others;
 mod proof;
 mod revoked;
+mod sockets;
 mod untold;
 
 use super::{Report, UP, Verdict, judge, judge_whole};
@@ -19,6 +20,7 @@ struct History {
     entries: Vec<Entry>,
     steps: Vec<Step>,
     calm: bool,
+    sockets: Vec<Listener>,
 }
 
 const ROOM: &str = "room:c0";
@@ -94,6 +96,7 @@ impl History {
             id: id.to_owned(),
             offset: Promise::of(channel).is_some_and(Promise::recovers).then_some(offset),
             how,
+            stand: None,
         })
     }
 
@@ -131,7 +134,8 @@ impl History {
 
     fn written(&self, clients: Vec<Listener>) -> (Manifest, Vec<Line>) {
         let channels = clients.iter().flat_map(|client| client.channels.clone()).collect();
-        let scene = Scene { channels, clients, sdk: Vec::new(), pace_ms: 10, seconds: 1 };
+        let scene =
+            Scene { channels, clients, sdk: Vec::new(), sockets: self.sockets.clone(), pace_ms: 10, seconds: 1 };
         let manifest = Manifest { seed: 0, scene, steps: self.steps.clone(), patience: 1, calm: self.calm };
         let line = |(number, entry): (usize, &Entry)| Line { at: 500_000 * number as u64, entry: entry.clone() };
         (manifest, self.entries.iter().enumerate().map(line).collect())
