@@ -7,6 +7,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use crate::protocol::socketio::Sid;
@@ -18,8 +19,6 @@ pub(super) enum Ask {
     Poll(oneshot::Sender<Bytes>),
     /// Packets of the client.
     Post(Bytes, oneshot::Sender<()>),
-    /// The client does what no client may.
-    Misuse,
     /// Whether the session may go on at another node.
     MayMove(oneshot::Sender<bool>),
     /// A WebSocket has shown that it works.
@@ -46,8 +45,12 @@ pub struct Door {
     sid: Sid,
     /// None once the session has moved to a WebSocket.
     asks: Mutex<Option<mpsc::Sender<Ask>>>,
+    /// A request for what there is to say is under way.
+    polling: AtomicBool,
     /// A request that brings packets is under way.
     posting: AtomicBool,
+    /// The client did what no client may.
+    misused: CancellationToken,
     claimant: Mutex<Option<Claimant>>,
 }
 
@@ -92,6 +95,9 @@ pub struct Posting {
     door: Arc<Door>,
 }
 
+/// The turn of a request that waits for what there is to say. There is one at a time.
+struct Turn<'a>(&'a AtomicBool);
+
 /// The WebSocket that may become a session's transport. There is one at a time.
 pub struct Candidate {
     door: Arc<Door>,
@@ -102,20 +108,33 @@ pub struct Candidate {
 
 impl Door {
     pub(super) fn new(sid: Sid, asks: mpsc::Sender<Ask>) -> Self {
-        Self { sid, asks: Mutex::new(Some(asks)), posting: AtomicBool::new(false), claimant: Mutex::default() }
+        Self {
+            sid,
+            asks: Mutex::new(Some(asks)),
+            polling: AtomicBool::new(false),
+            posting: AtomicBool::new(false),
+            misused: CancellationToken::new(),
+            claimant: Mutex::default(),
+        }
     }
 
     pub(super) const fn sid(&self) -> Sid {
         self.sid
     }
 
-    /// Waits for what there is to say to the client, a body.
+    /// Waits for what there is to say to the client, a body. `waits` is called where the request has to.
     ///
     /// # Errors
-    /// See [`Refused`].
-    pub async fn poll(&self) -> Result<Bytes, Refused> {
+    /// See [`Refused`]. A second one at a time ends the session: no client that follows the protocol sends it, and
+    /// however many came, each would hold a connection.
+    pub async fn poll(&self, waits: impl FnOnce() + Send) -> Result<Bytes, Refused> {
+        let Some(_turn) = Turn::take(&self.polling) else {
+            self.misuse();
+            return Err(Refused::Closed);
+        };
         let (answer, answered) = oneshot::channel();
         self.ask(Ask::Poll(answer)).await?;
+        waits();
         answered.await.map_err(|_| Refused::Closed)
     }
 
@@ -125,17 +144,25 @@ impl Door {
     /// See [`Refused`]. A second one ends the session.
     pub async fn begin_post(self: &Arc<Self>) -> Result<Posting, Refused> {
         if self.posting.swap(true, Ordering::AcqRel) {
-            self.misuse().await;
+            self.misuse();
             return Err(Refused::Closed);
         }
         let posting = Posting { door: Arc::clone(self) };
         if self.has_moved() { Err(Refused::Moved) } else { Ok(posting) }
     }
 
-    /// Ends the session for what its client did.
-    pub async fn misuse(&self) {
-        // If it is over, all the better.
-        let _ = self.ask(Ask::Misuse).await;
+    /// Ends the session for what its client did, also while it is busy.
+    pub fn misuse(&self) {
+        self.misused.cancel();
+    }
+
+    pub(super) fn is_misused(&self) -> bool {
+        self.misused.is_cancelled()
+    }
+
+    /// Ready once the client did what no client may. Cancel safe.
+    pub(super) async fn misused(&self) {
+        self.misused.cancelled().await;
     }
 
     /// Whether the session may go on at another node. Where it may not, no WebSocket there is to try: clients that have been
@@ -219,6 +246,9 @@ impl Door {
 
     async fn ask(&self, ask: Ask) -> Result<(), Refused> {
         let asks = self.asks.lock().clone().ok_or(Refused::Moved)?;
+        if self.is_misused() {
+            return Err(Refused::Closed);
+        }
         asks.send(ask).await.map_err(|_| Refused::Closed)
     }
 }
@@ -232,6 +262,18 @@ impl Posting {
         let (answer, answered) = oneshot::channel();
         self.door.ask(Ask::Post(body, answer)).await?;
         answered.await.map_err(|_| Refused::Closed)
+    }
+}
+
+impl<'a> Turn<'a> {
+    fn take(taken: &'a AtomicBool) -> Option<Self> {
+        (!taken.swap(true, Ordering::AcqRel)).then_some(Self(taken))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
     }
 }
 

@@ -26,10 +26,14 @@ pub trait Layer: Send + Sync + 'static {
 }
 
 /// The other side of one session. Its calls come one after another, from the session's own task; while one waits, the client
-/// waits as well and is not pinged, so none may wait for long.
+/// waits as well and is not pinged, so none may wait for long. Before a message it waits where the handler [is full](Self::is_full), and goes on
+/// otherwise.
 pub trait Handler: Send + 'static {
     /// A message of the client.
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send;
+
+    /// Whether it takes no message before something of what it waits for has come ([`progress`](Self::progress)).
+    fn is_full(&self) -> bool;
 
     /// What the handler waits for by itself, if for anything. Dropped and called again at any time.
     fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send;

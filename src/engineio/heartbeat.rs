@@ -39,17 +39,19 @@ impl Heartbeat {
         }
     }
 
-    /// When something is due next.
-    pub(super) const fn next(&self) -> Instant {
+    /// When something is due next, for a session that is `quiet` or not.
+    pub(super) fn next(&self, quiet: bool) -> Instant {
         match self.state {
             State::Resting { ping_at } => ping_at,
-            State::Pinged { pong_by, .. } => pong_by,
+            State::Pinged { pong_by, .. } if quiet => pong_by,
+            State::Pinged { at, .. } => at + self.interval + self.timeout,
         }
     }
 
-    /// Whether the pong did not come in time.
-    pub(super) fn is_over(&self, now: Instant) -> bool {
-        matches!(self.state, State::Pinged { pong_by, .. } if now >= pong_by)
+    /// Whether the pong did not come in time. Only where it is `quiet`, with nothing to read, is it really missing: it may
+    /// stand behind other messages. But a client that lives hears no other ping meanwhile, and gives up by itself.
+    pub(super) fn is_over(&self, now: Instant, quiet: bool) -> bool {
+        matches!(self.state, State::Pinged { .. }) && now >= self.next(quiet)
     }
 
     /// Whether to ping now.
@@ -86,7 +88,7 @@ mod tests {
         assert!(heartbeat.ping_due(start + 25 * SECOND));
         assert!(!heartbeat.ping_due(start + 26 * SECOND));
         assert_eq!(heartbeat.pong(start + 27 * SECOND), Some(2 * SECOND));
-        assert_eq!(heartbeat.next(), start + 52 * SECOND);
+        assert_eq!(heartbeat.next(true), start + 52 * SECOND);
     }
 
     #[test]
@@ -94,10 +96,20 @@ mod tests {
         let start = Instant::now();
         let mut heartbeat = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
         assert!(heartbeat.ping_due(start + 25 * SECOND + COARSE));
-        assert_eq!(heartbeat.next(), start + 45 * SECOND);
-        assert!(heartbeat.is_over(start + 45 * SECOND));
+        assert_eq!(heartbeat.next(true), start + 45 * SECOND);
+        assert!(heartbeat.is_over(start + 45 * SECOND, true));
         let mut busy = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
         assert!(busy.ping_due(start + 40 * SECOND));
-        assert!(!busy.is_over(start + 59 * SECOND));
+        assert!(!busy.is_over(start + 59 * SECOND, true));
+    }
+
+    #[test]
+    fn a_pong_that_may_stand_behind_other_messages_was_waited_for_without_end() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
+        assert!(heartbeat.ping_due(start + 25 * SECOND));
+        assert_eq!(heartbeat.next(false), start + 70 * SECOND, "its client has given up by then");
+        assert!(!heartbeat.is_over(start + 69 * SECOND, false));
+        assert!(heartbeat.is_over(start + 70 * SECOND, false));
     }
 }

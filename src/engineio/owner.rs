@@ -135,7 +135,7 @@ impl Engine {
     async fn at(&self, door: &Arc<Door>, asked: Asked, reply: oneshot::Sender<Bytes>) {
         let Asked { verb, number, body, room } = asked;
         let said = match verb {
-            Verb::Poll => return self.hold(door, number, room, reply, door.poll()).await,
+            Verb::Poll => return self.hold(door, number, room, reply, door.poll(|| ())).await,
             Verb::Pack => return self.hold(door, number, room, reply, door.pack(number)).await,
             Verb::Depart => match Uuid::from_slice(&body) {
                 Ok(to) => return self.hold(door, number, room, reply, door.depart(number, to)).await,
@@ -154,7 +154,7 @@ impl Engine {
             Verb::Release if door.release(number) => Said::Done(Bytes::new()),
             Verb::Release => Said::Moved,
             Verb::Misuse => {
-                door.misuse().await;
+                door.misuse();
                 Said::Closed
             }
             Verb::Check | Verb::BreakOff | Verb::Rest | Verb::Say => Said::Unknown,
@@ -199,7 +199,7 @@ impl Engine {
             reply = match timeout(PATIENCE, holding.more.recv()).await {
                 Ok(Some(More::Rest(reply))) => reply,
                 // The client will not get the rest of what it was told in part.
-                Ok(Some(More::BrokenOff) | None) | Err(_) => return door.misuse().await,
+                Ok(Some(More::BrokenOff) | None) | Err(_) => return door.misuse(),
             };
         }
     }

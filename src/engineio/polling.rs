@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
+use super::CloseReason;
 use super::door::{Ask, Door};
 use super::sessions::Entry;
 use crate::hub::{Outbox, Wire};
@@ -19,12 +20,22 @@ use crate::socket::{RawTransport, RawWire};
 /// but one that comes at the same time as the last word on the WebSocket is no request of this transport any more.
 const NOOP_AFTER: Duration = Duration::from_millis(50);
 
+/// How long what a client has said may still take once its client is gone: a page that is left says its last so.
+const COURTESY: Duration = Duration::from_secs(1);
+
+const BROKEN_OFF: CloseReason = CloseReason::TransportError("a request was broken off");
+const MISUSED: CloseReason = CloseReason::TransportError("a request that no client may make");
+
 /// A session's requests.
 pub(super) struct Polling {
     entry: Entry,
     pub(super) mailbox: mpsc::Receiver<Ask>,
     body: Arc<Mutex<Body>>,
     waiting: Option<Waiting>,
+    /// The request whose packets are being taken.
+    posting: Option<oneshot::Sender<()>>,
+    /// Since when a request is known to be broken off while the session was busy.
+    deserted: Option<Instant>,
     /// Requests that are refused once nobody finds the session any more.
     refused: Vec<Unanswered>,
 }
@@ -67,27 +78,49 @@ impl Polling {
     pub(super) fn begin(outbox: &Outbox, entry: Entry, mailbox: mpsc::Receiver<Ask>) -> Self {
         let body = Arc::<Mutex<Body>>::default();
         outbox.attach(Box::new(BodyWire(Arc::clone(&body))));
-        Self { entry, mailbox, body, waiting: None, refused: Vec::new() }
+        Self { entry, mailbox, body, waiting: None, posting: None, deserted: None, refused: Vec::new() }
     }
 
     pub(super) const fn door(&self) -> &Arc<Door> {
         self.entry.door()
     }
 
-    /// What comes next through the door; `None` where a request that waited was broken off by the client. Cancel safe.
-    pub(super) async fn next(&mut self) -> Option<Ask> {
-        let Self { mailbox, waiting, .. } = self;
-        let broken_off = async {
-            match waiting {
-                Some(waiting) => waiting.answer.closed().await,
-                None => std::future::pending().await,
-            }
-        };
+    /// What comes next through the door, unless the client is gone or has to go. Cancel safe.
+    pub(super) async fn next(&mut self) -> Result<Ask, CloseReason> {
+        let Self { entry, mailbox, waiting, .. } = self;
         tokio::select! {
             biased;
-            ask = mailbox.recv() => ask,
-            () = broken_off => None,
+            () = entry.door().misused() => Err(MISUSED),
+            ask = mailbox.recv() => ask.ok_or(BROKEN_OFF),
+            () = closed(waiting.as_mut().map(|waiting| &mut waiting.answer)) => Err(BROKEN_OFF),
         }
+    }
+
+    /// Ready where [`verify`](Self::verify) finds something new, for a session that is busy. Cancel safe.
+    pub(super) async fn trouble(&mut self) {
+        let Self { entry, waiting, posting, deserted, .. } = self;
+        let known = deserted.is_some();
+        tokio::select! {
+            () = entry.door().misused() => {}
+            () = closed(waiting.as_mut().map(|waiting| &mut waiting.answer)), if !known => {}
+            () = closed(posting.as_mut()), if !known => {}
+        }
+    }
+
+    /// Whether the client is there, and behaves. Where it is gone what it said before may take a moment.
+    pub(super) fn verify(&mut self, now: Instant) -> Result<(), CloseReason> {
+        if self.door().is_misused() {
+            return Err(MISUSED);
+        }
+        let broken_off = self.waiting.as_ref().is_some_and(|waiting| waiting.answer.is_closed())
+            || self.posting.as_ref().is_some_and(oneshot::Sender::is_closed);
+        self.deserted = broken_off.then(|| self.deserted.unwrap_or(now));
+        if self.leave_by().is_some_and(|by| now >= by) { Err(BROKEN_OFF) } else { Ok(()) }
+    }
+
+    /// When a session is over whose client is gone.
+    pub(super) fn leave_by(&self) -> Option<Instant> {
+        self.deserted.map(|since| since + COURTESY)
     }
 
     pub(super) const fn is_waiting(&self) -> bool {
@@ -104,8 +137,17 @@ impl Polling {
         true
     }
 
-    pub(super) fn refuse_post(&mut self, answer: oneshot::Sender<()>) {
-        self.refused.push(Unanswered::Post(answer));
+    pub(super) fn begin_post(&mut self, answer: oneshot::Sender<()>) {
+        self.posting = Some(answer);
+    }
+
+    /// Its packets have been taken, or it is refused at the end.
+    pub(super) fn end_post(&mut self, taken: bool) {
+        match self.posting.take() {
+            // The client may have given it up.
+            Some(answer) if taken => drop(answer.send(())),
+            answer => self.refused.extend(answer.map(Unanswered::Post)),
+        }
     }
 
     /// Answers the request that waits, if something waits for it; returns when to look again at the latest.
@@ -157,7 +199,7 @@ impl Polling {
                 match self.mailbox.recv().await? {
                     Ask::Poll(answer) => self.waiting = Some(Waiting { answer, since: Instant::now() }),
                     Ask::Upgrade(transport, wire) => return Some((transport, wire)),
-                    Ask::Post(..) | Ask::Misuse | Ask::MayMove(_) | Ask::Probed | Ask::Pack(_) | Ask::Depart(_) => {}
+                    Ask::Post(..) | Ask::MayMove(_) | Ask::Probed | Ask::Pack(_) | Ask::Depart(_) => {}
                 }
             }
             None
@@ -182,5 +224,13 @@ impl Polling {
             let _ = waiting.answer.send(body);
         }
         drop((mailbox, refused));
+    }
+}
+
+/// Ready once nobody waits for that answer any more; never where there is none.
+async fn closed<T>(answer: Option<&mut oneshot::Sender<T>>) {
+    match answer {
+        Some(answer) => answer.closed().await,
+        None => std::future::pending().await,
     }
 }

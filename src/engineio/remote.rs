@@ -18,6 +18,8 @@ use crate::telemetry::Forwarded;
 
 /// How long the owner may take to answer beyond the time that a request waits there.
 const MARGIN: Duration = Duration::from_secs(10);
+/// When the owner is first asked whether it has a request that waits: until then the request may be any.
+const FIRST_CHECK: Duration = Duration::from_secs(1);
 /// How often it is asked whether a request still waits: where it died nobody would answer.
 const CHECK: Duration = Duration::from_secs(5);
 /// Bytes of one answer in all its parts.
@@ -42,16 +44,16 @@ impl Remote {
         Self { engine, sid }
     }
 
-    pub(super) async fn poll(&self) -> Result<Bytes, Refused> {
+    pub(super) async fn poll(&self, waits: impl FnOnce() + Send) -> Result<Bytes, Refused> {
         let number = rand::random();
         let mut waiting = Waiting { remote: self.clone(), number, over: false };
-        let outcome = self.wait(number).await;
+        let outcome = self.wait(number, waits).await;
         waiting.over = outcome.is_ok();
         self.count(&outcome);
         outcome
     }
 
-    async fn wait(&self, number: u64) -> Result<Bytes, Refused> {
+    async fn wait(&self, number: u64, waits: impl FnOnce() + Send) -> Result<Bytes, Refused> {
         // The next ping is due an interval after the last pong, for which the client has its time.
         let Options { ping_interval, ping_timeout, .. } = self.engine.options;
         let within = ping_interval + ping_timeout + MARGIN;
@@ -60,17 +62,24 @@ impl Remote {
             biased;
             said = &mut asking => said,
             // What was said before it had gone came before this was known.
-            refused = self.gone(number) => asking.now_or_never().unwrap_or(Err(refused)),
+            refused = self.gone(number, waits) => asking.now_or_never().unwrap_or(Err(refused)),
         };
         self.collect(number, said?).await
     }
 
-    /// Ends once the owner knows nothing of a request any more.
-    async fn gone(&self, number: u64) -> Refused {
+    /// Ends once the owner knows nothing of a request any more. Calls `waits` once it has said that it knows of it.
+    async fn gone(&self, number: u64, waits: impl FnOnce() + Send) -> Refused {
+        let mut waits = Some(waits);
+        let mut check = FIRST_CHECK;
         loop {
-            sleep(CHECK).await;
+            sleep(std::mem::replace(&mut check, CHECK)).await;
             match self.ask(Verb::Check, number, Bytes::new(), CHECK).await {
-                Ok(Said::Done(_)) | Err(Refused::Timeout | Refused::Unavailable) => {}
+                Ok(Said::Done(_)) => {
+                    if let Some(waits) = waits.take() {
+                        waits();
+                    }
+                }
+                Err(Refused::Timeout | Refused::Unavailable) => {}
                 Ok(Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed) => return Refused::Closed,
                 Err(refused) => return refused,
             }

@@ -1,5 +1,6 @@
 //! The loop of a session.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -57,8 +58,8 @@ enum End {
 enum Happened {
     Socket(Event),
     Asked(Ask),
-    /// The client broke off a request that waited.
-    BrokenOff,
+    /// The client broke off a request that waited, or did what no client may.
+    Over(CloseReason),
     /// Somebody wants attention.
     Attention,
     /// The handler has gone on by itself.
@@ -133,27 +134,21 @@ pub(super) async fn run<H: Handler>(mut session: Session, mut handler: H) {
 }
 
 async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> End {
-    let outbox = Arc::clone(&session.outbox);
     let mut reminder: Option<Instant> = None;
     loop {
-        let next = session.next_deadline(handler);
-        if reminder != Some(next) {
-            session.engine.pulse.remind_at(&outbox, next);
-            reminder = Some(next);
-        }
+        session.remind(handler, &mut reminder, true);
         let happened = session.next(handler).await;
-        // Only with nothing to read is a pong that did not come really missing: it may stand behind other messages.
         let quiet = match &happened {
-            Happened::Attention | Happened::BrokenOff => true,
+            Happened::Attention => true,
             Happened::Asked(_) => session.has_no_more_asks(),
-            Happened::Socket(_) | Happened::Progress(_) => false,
+            Happened::Socket(_) | Happened::Over(_) | Happened::Progress(_) => false,
         };
         let outcome = match happened {
-            _ if quiet && session.heartbeat.is_over(Instant::now()) => Err(CloseReason::PingTimeout),
+            _ if quiet && session.heartbeat.is_over(Instant::now(), true) => Err(CloseReason::PingTimeout),
             Happened::Attention => Ok(()),
             Happened::Progress(outcome) => outcome,
-            Happened::BrokenOff => Err(CloseReason::TransportError("a request that waited was broken off")),
-            Happened::Socket(event) => session.on_socket(event, handler).await,
+            Happened::Over(reason) => Err(reason),
+            Happened::Socket(event) => session.on_socket(event, handler, &mut reminder).await,
             Happened::Asked(ask) => session.on_ask(ask, handler, &mut reminder).await,
         };
         let outcome = match outcome {
@@ -173,9 +168,18 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> End {
 }
 
 impl Session {
-    fn next_deadline(&self, handler: &impl Handler) -> Instant {
-        let others = handler.next_deadline().into_iter().chain(self.flush_at);
-        others.fold(self.heartbeat.next(), Instant::min)
+    /// Tells the clock the next deadline where it is another than before.
+    fn remind(&self, handler: &impl Handler, reminder: &mut Option<Instant>, quiet: bool) {
+        let leave_by = match &self.link {
+            Link::Polling(polling) => polling.leave_by(),
+            Link::WebSocket(_) => None,
+        };
+        let others = handler.next_deadline().into_iter().chain(self.flush_at).chain(leave_by);
+        let next = others.fold(self.heartbeat.next(quiet), Instant::min);
+        if *reminder != Some(next) {
+            self.engine.pulse.remind_at(&self.outbox, next);
+            *reminder = Some(next);
+        }
     }
 
     /// Whatever happens next. Cancel safe.
@@ -184,7 +188,7 @@ impl Session {
         let link = async {
             match link {
                 Link::WebSocket(transport) => Happened::Socket(transport.event(outbox.is_blocked()).await),
-                Link::Polling(polling) => polling.next().await.map_or(Happened::BrokenOff, Happened::Asked),
+                Link::Polling(polling) => polling.next().await.map_or_else(Happened::Over, Happened::Asked),
             }
         };
         tokio::select! {
@@ -199,16 +203,21 @@ impl Session {
         matches!(&self.link, Link::Polling(polling) if polling.mailbox.is_empty())
     }
 
-    async fn on_socket(&mut self, event: Event, handler: &mut impl Handler) -> Result<(), CloseReason> {
+    async fn on_socket(
+        &mut self,
+        event: Event,
+        handler: &mut impl Handler,
+        reminder: &mut Option<Instant>,
+    ) -> Result<(), CloseReason> {
         match event {
             Event::Inbound(Ok(Inbound::Text(text))) => {
                 self.engine.count_received(text.len());
                 let packet = EnginePacket::decode(&text)?;
-                self.take(packet, handler).await
+                self.take(packet, handler, reminder).await
             }
             Event::Inbound(Ok(Inbound::Binary(binary))) => {
                 self.engine.count_received(binary.len());
-                self.take(EnginePacket::Message(Message::Binary(binary)), handler).await
+                self.take(EnginePacket::Message(Message::Binary(binary)), handler, reminder).await
             }
             Event::Inbound(Ok(Inbound::Ping(data))) => {
                 self.outbox.reply(websocket::server_frame(websocket::Opcode::Pong, &data));
@@ -240,7 +249,6 @@ impl Session {
                 true => Ok(()),
                 false => Err(CloseReason::TransportError("two requests wait at a time")),
             },
-            Ask::Misuse => Err(CloseReason::TransportError("a request that no client may make")),
             Ask::MayMove(answer) => {
                 let _ = answer.send(handler.may_move());
                 Ok(())
@@ -284,15 +292,12 @@ impl Session {
         reminder: &mut Option<Instant>,
     ) -> Result<(), CloseReason> {
         self.engine.count_received(body.len());
+        if let Link::Polling(polling) = &mut self.link {
+            polling.begin_post(answer);
+        }
         let outcome = self.take_all(body, handler, reminder).await;
-        match &outcome {
-            // The client may have given it up.
-            Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_)) => drop(answer.send(())),
-            Err(_) => {
-                if let Link::Polling(polling) = &mut self.link {
-                    polling.refuse_post(answer);
-                }
-            }
+        if let Link::Polling(polling) = &mut self.link {
+            polling.end_post(matches!(&outcome, Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_))));
         }
         outcome
     }
@@ -305,15 +310,25 @@ impl Session {
         reminder: &mut Option<Instant>,
     ) -> Result<(), CloseReason> {
         for packet in payload::packets(body)? {
-            self.take(packet?, handler).await?;
+            self.take(packet?, handler, reminder).await?;
             self.see_to(handler, reminder).await?;
         }
         Ok(())
     }
 
-    async fn take(&mut self, packet: EnginePacket, handler: &mut impl Handler) -> Result<(), CloseReason> {
+    async fn take(
+        &mut self,
+        packet: EnginePacket,
+        handler: &mut impl Handler,
+        reminder: &mut Option<Instant>,
+    ) -> Result<(), CloseReason> {
         match packet {
-            EnginePacket::Message(message) => Box::pin(handler.take(message)).await,
+            EnginePacket::Message(message) => {
+                if handler.is_full() {
+                    Box::pin(self.room(handler, reminder)).await?;
+                }
+                Box::pin(handler.take(message)).await
+            }
             EnginePacket::Pong(_) => {
                 if let Some(took) = self.heartbeat.pong(Instant::now()) {
                     self.engine.count_pong(took);
@@ -328,6 +343,35 @@ impl Session {
         }
     }
 
+    /// Waits until the handler takes another message. What it has to say meanwhile goes out, and whoever is gone or is to
+    /// go goes.
+    async fn room(&mut self, handler: &mut impl Handler, reminder: &mut Option<Instant>) -> Result<(), CloseReason> {
+        while handler.is_full() {
+            self.flush()?;
+            self.remind(handler, reminder, false);
+            let Self { outbox, link, .. } = self;
+            let link = async {
+                match link {
+                    Link::Polling(polling) => polling.trouble().await,
+                    // That it takes nothing any more the flush finds out.
+                    Link::WebSocket(transport) if outbox.is_blocked() => {
+                        let _ = transport.writable().await;
+                        outbox.flush_writable();
+                    }
+                    Link::WebSocket(_) => pending().await,
+                }
+            };
+            tokio::select! {
+                biased;
+                () = link => {}
+                () = outbox.attention() => {}
+                outcome = handler.progress() => outcome?,
+            }
+            self.see_to(handler, reminder).await?;
+        }
+        Ok(())
+    }
+
     /// From here on the session is on a WebSocket. What waits goes there, in order.
     fn move_to(&mut self, transport: RawTransport, wire: RawWire) {
         self.outbox.attach(Box::new(wire));
@@ -338,7 +382,7 @@ impl Session {
         self.outbox.flush_writable();
     }
 
-    /// Does what others asked of the session, and what is due.
+    /// Does what others asked of the session, and what is due; ends it where its client is gone.
     async fn see_to(&mut self, handler: &mut impl Handler, reminder: &mut Option<Instant>) -> Result<(), CloseReason> {
         let (controls, due) = self.outbox.take_requests();
         for control in controls {
@@ -360,8 +404,15 @@ impl Session {
             *reminder = None;
         }
         let now = Instant::now();
+        if self.heartbeat.is_over(now, false) {
+            return Err(CloseReason::PingTimeout);
+        }
+        if let Link::Polling(polling) = &mut self.link {
+            polling.verify(now)?;
+        }
         if self.heartbeat.ping_due(now) {
             self.outbox.reply(EnginePacket::Ping(Bytes::new()).frame());
+            self.flush()?;
         }
         if handler.next_deadline().is_some_and(|deadline| now >= deadline) {
             handler.on_deadline(now)?;

@@ -35,7 +35,7 @@ async fn a_poll_at_another_node_was_given_up_while_its_client_had_time_to_answer
     let ping = || Answer { headers: Vec::new(), body: Said::Done("2".into()).encode() };
     let (engine, backend) = engine(move |_| Ok(ping()));
     let way = engine.find(Sid { node: Uuid::new_v4(), session: Uuid::new_v4() }).unwrap();
-    assert_eq!(way.poll().await.unwrap(), "2");
+    assert_eq!(way.poll(|| {}).await.unwrap(), "2");
     let asked = backend.asked.lock().pop().unwrap();
     // The pong may come so late, and the next ping an interval after that.
     assert!(asked.timeout > OPTIONS.ping_timeout + OPTIONS.ping_interval, "{asked:?}");

@@ -30,14 +30,15 @@ impl Way {
         }
     }
 
-    /// Waits for what there is to say to the client, a body.
+    /// Waits for what there is to say to the client, a body. `waits` is called once the session is known to have the
+    /// request, if it has to wait: there is one at a time then.
     ///
     /// # Errors
-    /// See [`Refused`].
-    pub async fn poll(&self) -> Result<Bytes, Refused> {
+    /// See [`Refused`]. A second one ends the session.
+    pub async fn poll(&self, waits: impl FnOnce() + Send) -> Result<Bytes, Refused> {
         match self {
-            Self::Here(door) => door.poll().await,
-            Self::Elsewhere(remote) => remote.poll().await,
+            Self::Here(door) => door.poll(waits).await,
+            Self::Elsewhere(remote) => remote.poll(waits).await,
         }
     }
 
@@ -56,7 +57,7 @@ impl Way {
     /// Ends the session for what its client did.
     pub async fn misuse(&self) {
         match self {
-            Self::Here(door) => door.misuse().await,
+            Self::Here(door) => door.misuse(),
             Self::Elsewhere(remote) => remote.misuse().await,
         }
     }

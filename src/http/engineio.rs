@@ -191,7 +191,9 @@ impl<L: Layer> Service<L> {
     async fn request(&self, head: &Parts, body: Body, way: &Way) -> Result<Response, Fault> {
         match head.method {
             Method::GET => {
-                let body = places::aside(head, way.poll()).await?;
+                let mut aside = None;
+                let body = way.poll(|| aside = places::aside(head)).await?;
+                drop(aside);
                 let mut response = gzip::answer(&head.headers, body, self.answers.compress_from);
                 response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(TEXT));
                 Ok(response)

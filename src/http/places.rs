@@ -42,7 +42,7 @@ pub(super) struct Place {
 pub(super) struct Held(pub(super) Arc<Place>);
 
 /// Takes the place again on drop.
-struct Aside<'a>(&'a Place);
+pub(super) struct Aside<'a>(&'a Place);
 
 impl Places {
     pub(super) fn new(most: usize, telemetry: Arc<Telemetry>) -> Arc<Self> {
@@ -126,12 +126,10 @@ impl Drop for Place {
     }
 }
 
-/// Waits as long as a client that is connected is meant to, and without its connection's place meanwhile: clients have a
-/// limit of their own.
-pub(super) async fn aside<F: Future>(head: &Parts, waiting: F) -> F::Output {
-    let held = head.extensions.get::<Held>();
-    let _aside = held.and_then(|Held(place)| place.step_aside());
-    waiting.await
+/// For a request that waits as a client that is connected is meant to: those have a limit of their own, so it goes without
+/// its connection's place meanwhile.
+pub(super) fn aside(head: &Parts) -> Option<Aside<'_>> {
+    head.extensions.get::<Held>().and_then(|Held(place)| place.step_aside())
 }
 
 #[cfg(test)]

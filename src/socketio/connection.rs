@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::SocketIo;
-use super::events::Answers;
+use super::events::{ANSWERS, Answers};
 use super::relaying::Relaying;
 use super::sessions::Session;
 use super::sockets::{Entry, Room};
@@ -164,6 +164,11 @@ impl Handler for Connection {
         }
         self.rest();
         Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        let asked = self.answers.as_ref().is_some_and(|answers| answers.len() > ANSWERS);
+        asked || self.relaying.as_ref().is_some_and(|relaying| relaying.is_full())
     }
 
     async fn progress(&mut self) -> Result<(), CloseReason> {

@@ -20,8 +20,8 @@ use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Arguments, Body, Packet};
 use crate::telemetry::{EventResult, LimitScope};
 
-/// Answers of services that one connection may wait for. Beyond that its next event waits for one of them.
-const ANSWERS: usize = 32;
+/// Answers of services that one connection may wait for. Beyond that its next message waits for one of them.
+pub(super) const ANSWERS: usize = 32;
 
 /// Who emits, and what. Empty for anonymous users.
 const USER: &str = "Midplane-User";
@@ -93,10 +93,6 @@ impl Connection {
             return;
         }
         self.answers.get_or_insert_default().push(answer);
-        while let Some(answers) = self.answers.as_mut().filter(|answers| answers.len() > ANSWERS) {
-            let packet = answers.next().await.flatten();
-            self.acknowledge(packet);
-        }
     }
 
     /// Does `work`; whatever was asked before goes first, where it still waits for room on its way out.

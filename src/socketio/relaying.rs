@@ -16,7 +16,7 @@ use crate::backplane::Outgoing;
 use crate::protocol::socketio::{Arguments, Body, Packet, RoomRule};
 use crate::telemetry::{EventResult, Source};
 
-/// Events of one connection that may wait; beyond that its next one waits for the oldest.
+/// Events of one connection that may wait; beyond that its next message waits for the oldest.
 const WAITING: usize = 32;
 /// How long the last ones may take after their client has gone.
 const LAST: Duration = Duration::from_secs(5);
@@ -32,6 +32,10 @@ impl Relaying {
         let packet = oldest.await;
         self.0.pop_front();
         packet
+    }
+
+    pub(super) fn is_full(&self) -> bool {
+        self.len() > WAITING
     }
 
     fn len(&self) -> usize {
@@ -71,12 +75,7 @@ impl Connection {
         {
             return self.acknowledge(packet);
         }
-        let relaying = self.relaying.get_or_insert_default();
-        relaying.0.push_back(publishing);
-        if relaying.len() > WAITING {
-            let packet = relaying.next().await;
-            self.acknowledge(packet);
-        }
+        self.relaying.get_or_insert_default().0.push_back(publishing);
     }
 
     /// Publishes what its client emitted before it went.

@@ -4,6 +4,7 @@ use std::future::{Future, pending, ready};
 
 use futures_util::stream::BoxStream;
 use futures_util::{SinkExt, StreamExt};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
@@ -22,29 +23,51 @@ type Client = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// Has somebody ask for the session's end.
 const GOODBYE: &str = "goodbye";
+/// Keeps the session busy for ever.
+const STUCK: &str = "stuck";
 
-struct EchoLayer;
-struct Echo(Arc<Outbox>);
+/// Tells when a session is stuck.
+struct EchoLayer(Arc<Notify>);
+
+struct Echo {
+    outbox: Arc<Outbox>,
+    stuck: Arc<Notify>,
+    is_stuck: bool,
+}
+
+impl EchoLayer {
+    fn echo(&self, outbox: &Arc<Outbox>) -> Echo {
+        Echo { outbox: Arc::clone(outbox), stuck: Arc::clone(&self.0), is_stuck: false }
+    }
+}
 
 impl Layer for EchoLayer {
     type Handler = Echo;
 
     fn open(&self, outbox: &Arc<Outbox>, _: Peer) -> Echo {
-        Echo(Arc::clone(outbox))
+        self.echo(outbox)
     }
 
     fn arrive(&self, outbox: &Arc<Outbox>, _: &[u8]) -> impl Future<Output = Option<Echo>> + Send {
-        ready(Some(Echo(Arc::clone(outbox))))
+        ready(Some(self.echo(outbox)))
     }
 }
 
 impl Handler for Echo {
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send {
         if matches!(&message, Message::Text(text) if text == GOODBYE) {
-            self.0.request(Control::Close(DisconnectCode::ForceReconnect.into()));
+            self.outbox.request(Control::Close(DisconnectCode::ForceReconnect.into()));
         }
-        self.0.reply(EnginePacket::Message(message).frame());
+        self.is_stuck |= matches!(&message, Message::Text(text) if text == STUCK);
+        if self.is_stuck {
+            self.stuck.notify_one();
+        }
+        self.outbox.reply(EnginePacket::Message(message).frame());
         ready(Ok(()))
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_stuck
     }
 
     fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send {
@@ -80,7 +103,7 @@ impl Handler for Echo {
     }
 
     fn settle(&mut self, handover: Handover) -> impl Future<Output = Result<(), CloseReason>> + Send {
-        handover.frames.into_iter().for_each(|frame| self.0.reply(frame));
+        handover.frames.into_iter().for_each(|frame| self.outbox.reply(frame));
         ready(Ok(()))
     }
 
@@ -94,6 +117,7 @@ struct Stage {
     edge: Arc<Edge>,
     telemetry: Arc<Telemetry>,
     connections: Arc<Connections>,
+    stuck: Arc<Notify>,
     http: reqwest::Client,
 }
 
@@ -105,13 +129,14 @@ async fn stage() -> Stage {
 }
 
 async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
-    bounded(ping_interval, upgrade_timeout, open_edge(), bounds()).await
+    bounded([ping_interval, Duration::from_secs(60)], upgrade_timeout, open_edge(), bounds()).await
 }
 
-async fn bounded(ping_interval: Duration, upgrade_timeout: Duration, edge: Edge, bounds: Bounds) -> Stage {
+/// With the interval of pings, and how long a pong may take.
+async fn bounded(ping: [Duration; 2], upgrade_timeout: Duration, edge: Edge, bounds: Bounds) -> Stage {
     let options = Options {
-        ping_interval,
-        ping_timeout: Duration::from_secs(60),
+        ping_interval: ping[0],
+        ping_timeout: ping[1],
         upgrade_timeout,
         max_payload: LIMIT,
         queue_max_size: 1 << 20,
@@ -125,9 +150,11 @@ async fn bounded(ping_interval: Duration, upgrade_timeout: Duration, edge: Edge,
     let engine = Engine::new(options, backplane, Arc::clone(&connections), pulse, Arc::clone(&telemetry));
     let edge = Arc::new(edge);
     let answers = crate::http::engineio::Answers { compress_from: Some(1024), cookie: Some("io".to_owned()) };
-    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &Arc::new(EchoLayer), None, &answers);
+    let stuck = Arc::<Notify>::default();
+    let layer = Arc::new(EchoLayer(Arc::clone(&stuck)));
+    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &layer, None, &answers);
     let served = serve_with(open_edge(), bounds, routes).await;
-    Stage { served, edge, telemetry, connections, http: reqwest::Client::new() }
+    Stage { served, edge, telemetry, connections, stuck, http: reqwest::Client::new() }
 }
 
 impl Stage {
@@ -145,6 +172,18 @@ impl Stage {
 
     async fn poll(&self, sid: &str) -> (u16, String) {
         self.get(&polling(sid)).await
+    }
+
+    /// A request of a session that is busy with its packets for ever, once it is.
+    async fn keep_busy(&self, sid: &str) -> TcpStream {
+        const BODY: &str = "4stuck\x1e4a";
+        let length = BODY.len();
+        let query = polling(sid);
+        let head = format!("POST /socket.io/?{query} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n");
+        let request = format!("{head}content-length: {length}\r\n\r\n{BODY}");
+        let posting = self.served.send(request.as_bytes()).await;
+        within(self.stuck.notified()).await;
+        posting
     }
 
     /// A new session's id.
@@ -339,7 +378,7 @@ async fn a_websocket_that_fails_leaves_the_session_on_long_polling() {
 #[tokio::test]
 async fn requests_that_waited_as_they_should_left_no_place_for_anybody_else() {
     const LONG: Duration = Duration::from_secs(60);
-    let stage = bounded(LONG, LONG, open_edge(), Bounds { places: 8, ..bounds() }).await;
+    let stage = bounded([LONG; 2], LONG, open_edge(), Bounds { places: 8, ..bounds() }).await;
     let head = |method: &str, sid: &str, length: usize| {
         let query = polling(sid);
         format!(
@@ -365,7 +404,7 @@ async fn websockets_that_named_one_session_were_neither_limited_nor_closed() {
     const LONG: Duration = Duration::from_secs(60);
     let rate = Rate { per_second: 0.01, burst: 3 };
     let edge = Edge { admission: Admission::new(Some(1)), handshake_rate: Some(rate), ..open_edge() };
-    let stage = bounded(LONG, LONG, edge, bounds()).await;
+    let stage = bounded([LONG; 2], LONG, edge, bounds()).await;
     let sid = stage.open().await;
     let mut first = stage.websocket_of(&sid).await;
     for _ in 0..2 {
@@ -417,4 +456,57 @@ async fn pings_go_out_on_a_busy_connection() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn requests_for_a_busy_session_waited_however_many_came() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    let posting = stage.keep_busy(&sid).await;
+    let head = format!("GET /socket.io/?{} HTTP/1.1\r\nhost: node\r\nconnection: close\r\n\r\n", polling(&sid));
+    let other = stage.served.send(head.as_bytes()).await;
+    assert_eq!(stage.poll(&sid).await.0, 400);
+    for refused in [other, posting] {
+        let answer = read_to_end(refused).await;
+        assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    }
+    within(stage.edge.admission.emptied()).await;
+}
+
+#[tokio::test]
+async fn a_client_that_had_gone_kept_its_session_until_its_last_request_was_worked_off() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    drop(stage.keep_busy(&sid).await);
+    within(stage.edge.admission.emptied()).await;
+}
+
+#[tokio::test]
+async fn no_pong_that_was_missed_ended_a_busy_session() {
+    let stage = bounded([Duration::from_secs(2); 2], Duration::from_secs(60), open_edge(), bounds()).await;
+    let sid = stage.open().await;
+    let posting = stage.keep_busy(&sid).await;
+    let mut client = stage.websocket("").await;
+    client.send(Frame::text("4stuck")).await.unwrap();
+    client.send(Frame::text("4a")).await.unwrap();
+    let mut heard = Vec::new();
+    while let Some(Ok(Frame::Text(text))) = within(client.next()).await {
+        heard.push(text.to_string());
+    }
+    assert!(heard.contains(&"2".to_owned()), "pings go out meanwhile: {heard:?}");
+    let answer = read_to_end(posting).await;
+    assert!(answer.starts_with("HTTP/1.1 400"), "{answer}");
+    within(stage.edge.admission.emptied()).await;
+}
+
+#[tokio::test]
+async fn nobody_could_end_a_session_that_waited_for_others() {
+    let stage = stage().await;
+    let sid = stage.open().await;
+    let posting = stage.keep_busy(&sid).await;
+    stage.connections.close_all(&DisconnectCode::Shutdown.into());
+    let answer = read_to_end(posting).await;
+    assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
+    assert_eq!(stage.poll(&sid).await, (200, "4stuck\x1e1".to_owned()));
+    within(stage.edge.admission.emptied()).await;
 }
