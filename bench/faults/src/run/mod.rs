@@ -14,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use crate::checker::CALM_AFTER;
 use crate::journal::{Entry, Journal, Manifest, Order, Phase};
-use crate::plan::{self, Fault, Scene};
+use crate::plan::{self, Fault, Scene, Step};
 use crate::world::{Programs, World};
 
 use cast::Cast;
@@ -89,15 +89,7 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     }
     let back = Instant::now();
     if calm {
-        let in_calm = async {
-            sleep_until(healed + CALM_AFTER).await;
-            let lasts = Instant::now() + CALM;
-            tokio::join!(breaking::all(&world, &cast, &steps, end..u64::MAX, &journal), sleep_until(lasts))
-        };
-        tokio::select! {
-            ((), ()) = in_calm => {}
-            () = looking::keep_looking(&world, Phase::Healed) => {}
-        }
+        go_on_in_calm(&world, &cast, &steps, end, healed + CALM_AFTER, &journal).await;
     }
     cast.stop_publishing().await;
     cast.barriers(patience).await;
@@ -118,6 +110,26 @@ pub async fn run(programs: &Programs, options: Options, directory: &Path) -> any
     looking::scrape(&world, Phase::Gone, &journal).await;
     journal.flush()?;
     Ok(())
+}
+
+/// Lets everybody go on until calm has lasted, with what the schedule has for it from this time on.
+async fn go_on_in_calm(
+    world: &World,
+    cast: &Cast,
+    steps: &[Step],
+    from_ms: u64,
+    calm_begins: Instant,
+    journal: &Journal,
+) {
+    let in_calm = async {
+        sleep_until(calm_begins).await;
+        let lasts = Instant::now() + CALM;
+        tokio::join!(breaking::all(world, cast, steps, from_ms..u64::MAX, journal), sleep_until(lasts))
+    };
+    tokio::select! {
+        ((), ()) = in_calm => {}
+        () = looking::keep_looking(world, Phase::Healed) => {}
+    }
 }
 
 /// Waits until it is so; false when it took too long.
