@@ -1,7 +1,7 @@
 //! Orders of a backend for a user's connections. Each is told to nodes at most once: in trouble it may not be heard, and it is
 //! never carried out twice, nor for somebody else. While all is well it is carried out.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::{Report, Verdict, at};
 use crate::journal::{Entry, Line, ORDERED, Order, PUT_OUT, Phase};
@@ -14,6 +14,8 @@ struct Known {
     carried_out: u64,
     /// One was carried out since the last was given.
     is_obeyed: bool,
+    /// Whom it concerns has been there since the last was given.
+    concerns: bool,
     /// When one was given, with everything healed, that nobody has carried out yet.
     awaits: Option<u64>,
 }
@@ -36,6 +38,8 @@ fn carried_out(entry: &Entry) -> Option<(&str, Order)> {
 
 pub fn judge(lines: &[Line], report: &mut Report) {
     let mut known: HashMap<(&str, Order), Known> = HashMap::new();
+    // Who is there, so that an order of this kind can be carried out.
+    let mut there: HashSet<(&str, Order)> = HashSet::new();
     let mut healed = false;
     for line in lines {
         if let Some((user, order)) = carried_out(&line.entry) {
@@ -54,16 +58,29 @@ pub fn judge(lines: &[Line], report: &mut Report) {
                 let known = known.entry((user, *order)).or_default();
                 known.given += 1;
                 known.is_obeyed = false;
+                known.concerns = there.contains(&(user.as_str(), *order));
             }
             Entry::OrderAcked { user, order } if healed => {
                 let known = known.entry((user, *order)).or_default();
                 // It may have been carried out before its answer came, and earlier ones never.
-                if !known.is_obeyed {
+                if !known.is_obeyed && known.concerns {
                     known.awaits = Some(line.at);
                 }
             }
+            Entry::Connected { client, .. } => drop(there.insert((client, Order::Disconnect))),
+            Entry::Subscribed { client, channel, .. } if Promise::of(channel) == Some(Promise::Lounge) => {
+                there.insert((client, Order::Unsubscribe));
+            }
+            Entry::Unsubscribed { client, channel, .. } if Promise::of(channel) == Some(Promise::Lounge) => {
+                there.remove(&(client.as_str(), Order::Unsubscribe));
+                known.entry((client, Order::Unsubscribe)).or_default().concerns = false;
+            }
             // Who is not there need not leave.
             Entry::Disconnected { client, .. } => {
+                for order in [Order::Disconnect, Order::Unsubscribe] {
+                    there.remove(&(client.as_str(), order));
+                    known.entry((client, order)).or_default().concerns = false;
+                }
                 known.entry((client, Order::Unsubscribe)).or_default().awaits = None;
             }
             _ => {}

@@ -85,3 +85,17 @@ fn who_goes_away_meanwhile_need_not_be_put_out() {
     history.disconnect("ada");
     assert_eq!(history.judged().kinds(), []);
 }
+
+#[test]
+fn who_is_away_when_it_is_ordered_need_not_be_sent_away() {
+    for away in [true, false] {
+        let mut history = History::of(ROOM);
+        history.phase(Phase::Healed).disconnect("ada");
+        if !away {
+            history.connect("ada", ROOM);
+        }
+        order(&mut history);
+        history.connect("ada", ROOM);
+        assert_eq!(history.judged().kinds(), if away { vec![] } else { vec![Verdict::Unheard] });
+    }
+}
