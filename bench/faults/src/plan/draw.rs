@@ -107,7 +107,6 @@ fn stream(rng: &mut ChaCha8Rng) -> String {
         "KV_midplane_epochs",
         "KV_midplane_revocations",
         "KV_midplane_scaling",
-        "KV_midplane_sessions",
     ];
     (*streams.choose(rng).expect("not empty")).to_owned()
 }
