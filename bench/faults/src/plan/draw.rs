@@ -38,7 +38,7 @@ pub fn steps(seed: u64, scene: &Scene) -> Vec<Step> {
         if at_ms >= end {
             break;
         }
-        let fault = draw(&mut rng, scene.clients.len());
+        let fault = draw(&mut rng, scene);
         let longest = longest_fault.min(end - at_ms).max(301);
         let for_ms = rng.random_range(300..longest);
         let step = Step { at_ms, for_ms, fault };
@@ -53,7 +53,8 @@ pub fn steps(seed: u64, scene: &Scene) -> Vec<Step> {
     steps
 }
 
-fn draw(rng: &mut ChaCha8Rng, clients: usize) -> Fault {
+fn draw(rng: &mut ChaCha8Rng, scene: &Scene) -> Fault {
+    let clients = scene.clients.len();
     let target = |rng: &mut ChaCha8Rng| {
         if rng.random_ratio(1, 2) {
             Target::Node(rng.random_range(0..NODES))
@@ -65,7 +66,7 @@ fn draw(rng: &mut ChaCha8Rng, clients: usize) -> Fault {
         0..12 => Fault::Kill(target(rng)),
         12..18 => Fault::Stop(target(rng)),
         18..27 => Fault::Pause(target(rng)),
-        27..40 => Fault::StepDown(stream(rng)),
+        27..40 => Fault::StepDown(stream(rng, !scene.sockets.is_empty())),
         40..68 => {
             let (a, b) = parties(rng, clients);
             Fault::Harm(a, b, harm(rng))
@@ -96,7 +97,7 @@ pub(super) fn seconds_off(rng: &mut ChaCha8Rng) -> i64 {
     if rng.random_ratio(1, 2) { off } else { -off }
 }
 
-fn stream(rng: &mut ChaCha8Rng) -> String {
+fn stream(rng: &mut ChaCha8Rng, sockets: bool) -> String {
     let streams = [
         "MP_midplane_kept",
         "MP_midplane_parked",
@@ -108,6 +109,9 @@ fn stream(rng: &mut ChaCha8Rng) -> String {
         "KV_midplane_revocations",
         "KV_midplane_scaling",
     ];
+    // Without clients of Socket.IO nobody has any.
+    let with_sessions = [&streams[..], &["KV_midplane_sessions"]].concat();
+    let streams = if sockets { &with_sessions } else { &streams[..] };
     (*streams.choose(rng).expect("not empty")).to_owned()
 }
 
