@@ -44,6 +44,10 @@ impl Handler for Echo {
         ready(Ok(()))
     }
 
+    fn is_full(&self) -> bool {
+        false
+    }
+
     fn progress(&mut self) -> impl Future<Output = Result<(), CloseReason>> + Send {
         pending()
     }
@@ -62,6 +66,10 @@ impl Handler for Echo {
 
     fn on_deadline(&mut self, _: Instant) -> Result<(), CloseReason> {
         Ok(())
+    }
+
+    fn may_move(&self) -> bool {
+        true
     }
 
     fn pack(&self) -> Vec<u8> {

@@ -26,8 +26,8 @@ pub trait Layer: Send + Sync + 'static {
 }
 
 /// The other side of one session. Its calls come one after another, from the session's own task; while one waits, the client
-/// waits as well and is not pinged, so none may wait for long. Before a message it waits where the handler [is full](Self::is_full), and goes on
-/// otherwise.
+/// waits as well and is not pinged, so none may wait for long. What a message has to wait for longer is waited for before the
+/// next one, while the handler [is full](Self::is_full): the session goes on otherwise.
 pub trait Handler: Send + 'static {
     /// A message of the client.
     fn take(&mut self, message: Message) -> impl Future<Output = Result<(), CloseReason>> + Send;
