@@ -266,6 +266,19 @@ async fn give_time(relay: &Relay, topic: &Arc<Topic>) -> bool {
 }
 
 impl Relay {
+    /// Counts a hole that is not healed, once: as soon as its listeners are told, whatever fails then.
+    fn count_given_up(&self, topic: &Topic, cause: GapCause) {
+        if let Course::Chained(chained) = &mut topic.state.lock().course
+            && let Some(healing) = &mut chained.healing
+            && !std::mem::replace(&mut healing.given_up, true)
+        {
+            if !std::mem::replace(&mut healing.counted, true) {
+                self.count_gap(cause);
+            }
+            self.count_unhealed(cause);
+        }
+    }
+
     /// Counts a hole that was only suspected, once something is found in it.
     fn count_found(&self, topic: &Topic, hole: &Hole, caught: &CaughtUp) {
         let first = caught.messages.first().map(|message| message.offset);
@@ -286,6 +299,7 @@ async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn Histor
     let cause = hole.cause;
     let asked = relay.store_time(topic);
     let told = topic.state.lock().audience.lose(&topic.channel);
+    relay.count_given_up(topic, cause);
     let top = match history.top(&topic.channel).await {
         Ok(top) => top,
         Err(_) if topic.state.lock().closed => return,
@@ -296,10 +310,6 @@ async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn Histor
             return;
         }
     };
-    if !hole.counted {
-        relay.count_gap(cause);
-    }
-    relay.count_unhealed(cause);
     let chain = Chain::new(&top, asked, relay.retention(topic));
     let mut touched = Vec::new();
     let (late, hole) = {

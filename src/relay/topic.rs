@@ -70,6 +70,8 @@ pub(super) struct Healing {
     pub(super) cause: GapCause,
     /// That something is missing is certain, and was counted.
     pub(super) counted: bool,
+    /// Its listeners were told that it is lost, and that was counted.
+    pub(super) given_up: bool,
     /// The channel is known to reach this far.
     pub(super) goal: Offset,
     pub(super) pending: Pending,
@@ -387,7 +389,7 @@ impl Chained {
 
     fn begin_healing(&mut self, cause: GapCause, counted: bool, goal: Offset, pending: Pending) {
         let patient = self.ward.admit();
-        self.healing = Some(Box::new(Healing { cause, counted, goal, pending, patient }));
+        self.healing = Some(Box::new(Healing { cause, counted, given_up: false, goal, pending, patient }));
     }
 
     fn hold_back(&mut self, message: Incoming, goal: Offset, cause: GapCause, certain: bool) -> Arrival {

@@ -119,6 +119,22 @@ async fn a_hole_in_what_was_waited_for_is_told_at_once() {
     assert_eq!(ear.heard(), (0..20).collect::<Vec<_>>());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_loss_that_was_told_while_history_was_away_was_counted_only_once_it_was_back() {
+    let (stage, ear) = (Stage::set(), Ear::new());
+    let _listening = stage.listen(&ear, "chat:room").await;
+    stage.faults.history_down.store(true, Ordering::SeqCst);
+    stage.faults.judge(|message| if number(message) == 0 { Fate::Drop } else { Fate::Pass });
+    stage.publish("chat:room", [0, 1]).await;
+    sleep(Duration::from_mins(2)).await;
+    is_told_of_a_loss(&ear, "chat:room").await;
+    let counted = ["midplane_gaps_total{cause=\"hole\"} 1", "midplane_gaps_unhealed_total{cause=\"hole\"} 1"];
+    assert_eq!(stage.gaps(), counted);
+    stage.faults.history_down.store(false, Ordering::SeqCst);
+    sleep(Duration::from_mins(1)).await;
+    assert_eq!(stage.gaps(), counted, "once");
+}
+
 #[tokio::test]
 async fn without_history_a_known_loss_is_told_to_positioned_listeners() {
     let stage = Stage::set();
