@@ -11,6 +11,8 @@ use super::FilterNode;
 const DEPTH: usize = 16;
 /// Nodes of one filter. Each publication of the channel is held against all of them.
 const NODES: usize = 128;
+/// Bytes of keys and values in one filter, which stays in memory as long as its subscription.
+const BYTES: usize = 16 * 1024;
 /// Characters of a number, and how many of them may follow its point.
 const NUMBER: usize = 200;
 const FRACTION: usize = 19;
@@ -45,6 +47,8 @@ pub enum FilterError {
     TooDeep,
     #[error("more than {NODES} nodes")]
     TooMany,
+    #[error("more than {BYTES} bytes of keys and values")]
+    TooLarge,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -81,7 +85,7 @@ impl Filter {
     /// # Errors
     /// When it is not well-formed, or too large.
     pub fn of(node: &FilterNode) -> Result<Self, FilterError> {
-        let condition = condition(node, 0, &mut 0)?;
+        let condition = condition(node, 0, &mut Size::default())?;
         let hash = FixedState::with_seed(7).hash_one(&condition);
         Ok(Self { hash, condition })
     }
@@ -99,15 +103,31 @@ impl Filter {
     }
 }
 
-fn condition(node: &FilterNode, depth: usize, count: &mut usize) -> Result<Condition, FilterError> {
-    *count += 1;
-    if *count > NODES {
-        return Err(FilterError::TooMany);
+/// How much of a filter was read.
+#[derive(Default)]
+struct Size {
+    nodes: usize,
+    bytes: usize,
+}
+
+impl Size {
+    fn add(&mut self, node: &FilterNode) -> Result<(), FilterError> {
+        self.nodes += 1;
+        self.bytes += node.key.len() + node.val.len() + node.vals.iter().map(String::len).sum::<usize>();
+        match (self.nodes > NODES, self.bytes > BYTES) {
+            (true, _) => Err(FilterError::TooMany),
+            (_, true) => Err(FilterError::TooLarge),
+            (false, false) => Ok(()),
+        }
     }
+}
+
+fn condition(node: &FilterNode, depth: usize, size: &mut Size) -> Result<Condition, FilterError> {
+    size.add(node)?;
     if depth >= DEPTH {
         return Err(FilterError::TooDeep);
     }
-    let mut nodes = || node.nodes.iter().map(|node| condition(node, depth + 1, count)).collect::<Result<Vec<_>, _>>();
+    let mut nodes = || node.nodes.iter().map(|node| condition(node, depth + 1, size)).collect::<Result<Vec<_>, _>>();
     match &*node.op {
         "" => comparison(node),
         "and" | "or" if node.nodes.is_empty() => Err(FilterError::NoNodes),
@@ -349,6 +369,8 @@ mod tests {
             (node("not", Vec::new()), FilterError::NotOneNode),
             (deep, FilterError::TooDeep),
             (node("or", vec![eq(); NODES]), FilterError::TooMany),
+            (leaf("a", "eq", &"x".repeat(BYTES)), FilterError::TooLarge),
+            (listed("a", "in", &["x".repeat(BYTES).as_str()]), FilterError::TooLarge),
         ] {
             assert_eq!(Filter::of(&filter), Err(error));
         }
