@@ -99,7 +99,7 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
 
         const { namespaces } = (await node.api('namespaces')).result;
         assert.deepEqual(namespaces.chat, {
-          history: { size: 300, ttl_ms: 300_000, meta_ttl_ms: namespaces.chat.history.meta_ttl_ms },
+          history: { size: 3000, ttl_ms: 300_000, meta_ttl_ms: namespaces.chat.history.meta_ttl_ms },
           recovery: 'stream', presence: false, join_leave: false, slow_reader: 'close', num_channels: 2, num_subs: 3,
         });
         assert.deepEqual([namespaces.room.num_channels, namespaces.room.num_subs, namespaces.room.presence], [1, 1, true]);
