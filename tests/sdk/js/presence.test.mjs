@@ -91,7 +91,7 @@ describe('presence on three nodes', { timeout: 300_000 }, () => {
     const names = ['ann', 'bob'];
     await crowd(topology.nodes[1], names);
     await told(3);
-    topology.nodes[1].process.signal('SIGSTOP');
+    await topology.nodes[1].process.hang();
     for (const all of await told(5)) assert.deepEqual(all.slice(3).sort(), ['-ann', '-bob']);
     topology.nodes[1].process.signal('SIGCONT');
     for (const node of topology.nodes) await seenBy(node, [...names, 'ear'].sort());

@@ -136,7 +136,7 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     try {
       const listeners = await Promise.all(apps.map(app => app.subscribe(channel)));
       assert.deepEqual(await spread(), [3, 3, 3]);
-      nodes[0].process.signal('SIGSTOP');
+      await nodes[0].process.hang();
       let published = 0;
       await eventually('its clients notice', async () => {
         // Fewer than a recovery may bring: noticing takes as long as it takes.

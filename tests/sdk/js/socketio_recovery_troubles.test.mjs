@@ -48,7 +48,7 @@ test('rooms that changed while NATS hung ended the connection', async t => {
   const socket = await open(t, first);
   const room = fresh('room');
   await said(socket, 'join', room);
-  nats.process.signal('SIGSTOP');
+  await nats.process.hang();
   const left = said(socket, 'leave', room);
   await pause(3000); // longer than one attempt to write
   nats.process.signal('SIGCONT');
@@ -63,7 +63,7 @@ test('rooms that changed while NATS hung ended the connection', async t => {
 test('a node that was taken for dead lost the sessions of everybody who was there still', async t => {
   const socket = await open(t, first);
   const room = fresh('room');
-  first.process.signal('SIGSTOP');
+  await first.process.hang();
   await eventually('it is taken for dead', async () => (await (await fetch(`${other.url}/cluster/metrics`)).json()).failedServers === 1, 60);
   first.process.signal('SIGCONT');
   await eventually('it has joined anew', async () => (await first.metric('midplane_cluster_rejoins_total')) > 0, 60);

@@ -176,7 +176,7 @@ test('while a publication waits for NATS its session goes on, and nothing is los
   let pings = 0;
   socket.io.engine.on('packet', ({ type }) => { pings += type === 'ping' ? 1 : 0; });
   const acked = [];
-  nats.process.signal('SIGSTOP');
+  await nats.process.hang();
   try {
     for (let number = 0; number < 10; number += 1) socket.emit('say', number, () => acked.push(number));
     const before = pings;

@@ -13,7 +13,7 @@ export function traps(group, body, environment = {}) {
         /** NATS answers nothing while `during` runs. */
         async hung(during) {
           const { nats, nodes } = system.topology;
-          nats.process.signal('SIGSTOP');
+          await nats.process.hang();
           try {
             await during();
           } finally {

@@ -1,10 +1,12 @@
 // Processes that the tests start: each logs to a file of test-artifacts/, and ends with the test run at the latest.
 import { spawn } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, readFileSync, rmSync, mkdtempSync } from 'node:fs';
+import { closeSync, mkdirSync, mkdtempSync, openSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+
+import { eventually } from './wait.mjs';
 
 /** The project's folder. */
 export const project = resolve(dirname(fileURLToPath(import.meta.url)), '../../../..');
@@ -58,6 +60,14 @@ export class Process {
 
   signal(name) {
     this.child.kill(name);
+  }
+
+  /** Has it hang (SIGSTOP); returns once it does nothing any more. `SIGCONT` has it go on. */
+  async hang() {
+    this.signal('SIGSTOP');
+    const threads = `/proc/${this.child.pid}/task`;
+    const stopped = thread => / T /.test(readFileSync(`${threads}/${thread}/stat`, 'utf8').replace(/.*\)/, ''));
+    await eventually('all of its threads have stopped', () => readdirSync(threads).every(stopped));
   }
 
   /** Ends it as a crash does (SIGKILL). */
