@@ -127,7 +127,12 @@ impl Backend {
     }
 
     async fn by_http(&self, rng: &mut ChaCha8Rng, channel: &str, id: &str, data: &Value) -> Answer {
-        let node = self.nodes[rng.random_range(0..self.nodes.len())];
+        // Without history a publisher's are in its order at one node only.
+        let number = match Promise::of(channel) {
+            Some(promise) if promise.is_at_most_once() => publisher_of(id).bytes().map(usize::from).sum(),
+            _ => rng.random_range(0..self.nodes.len()),
+        };
+        let node = self.nodes[number % self.nodes.len()];
         let body = body(channel, id, data);
         let headers = format!("X-API-Key: {KEY}\r\nContent-Type: application/json\r\n");
         match request(node, "POST /api/publish", &headers, &body, ATTEMPT).await {
@@ -174,6 +179,11 @@ impl Backend {
             Err(_) => Answer::Nobody("no acknowledgement in time".to_owned()),
         }
     }
+}
+
+/// Who published it: what stands before the number in its id.
+fn publisher_of(id: &str) -> &str {
+    id.rsplit_once('-').map_or(id, |(publisher, _)| publisher)
 }
 
 fn body(channel: &str, id: &str, data: &Value) -> String {
