@@ -38,8 +38,9 @@ describe('clients that only listen, on two nodes', { timeout: 120_000 }, () => {
           const { clients } = await bob.centrifuge.presence(channel);
           return Object.values(clients).map(info => info.user).sort().join() === [user, 'bob', 'cay'].sort().join();
         });
-        subscription.unsubscribe();
         const ofBob = () => events(ada, channel).filter(word => word.endsWith('bob'));
+        await eventually('bob came', () => ofBob().length === 1); // who goes before that is noted was never there
+        subscription.unsubscribe();
         await eventually('bob came and went', () => ofBob().length === 2);
         assert.deepEqual(ofBob(), ['+bob', '-bob']);
         ada.end();

@@ -104,8 +104,8 @@ export default ({ wire, backend, node }) => {
 
   test('a connection that expires is renewed without its client, and ends when the refresh hook says so', withApps(async keep => {
     const user = name();
-    backend().plan('refresh', user, (_, count) => ({ result: count === 1 ? { expire_at: now(2), info: { name: 'Countess' } } : { expired: true } }));
-    const ada = await keep(visitor(user, { result: { user, expire_at: now(2), info: { name: 'Ada' } } }, { result: { user } })).connect();
+    backend().plan('refresh', user, (_, count) => ({ result: count === 1 ? { expire_at: now(4), info: { name: 'Countess' } } : { expired: true } }));
+    const ada = await keep(visitor(user, { result: { user, expire_at: now(4), info: { name: 'Ada' } } }, { result: { user } })).connect();
     await eventually('it was renewed', () => backend().asked('refresh', user).length === 1);
     const listener = await ada.subscribe(fresh('news'));
     await ada.publish(listener.channel, 1);
@@ -118,8 +118,8 @@ export default ({ wire, backend, node }) => {
 
   test('a subscription that expires is renewed without its client, and ends when the sub_refresh hook says so', withApps(async keep => {
     const channel = fresh('asked');
-    backend().plan('subscribe', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(2) } : {} }));
-    backend().plan('sub_refresh', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(2) } : { expired: true } }));
+    backend().plan('subscribe', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(4) } : {} }));
+    backend().plan('sub_refresh', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(4) } : { expired: true } }));
     const ada = await welcome(keep);
     const listener = await ada.subscribe(channel);
     await eventually('it is over, and begins anew', () => listener.subscribed.length === 2);
@@ -130,9 +130,9 @@ export default ({ wire, backend, node }) => {
 
   test('what expires while the backend is silent goes on for a while', withApps(async keep => {
     const [user, channel] = [name(), fresh('asked')];
-    backend().plan('subscribe', channel, () => ({ result: { expire_at: now(2) } }));
+    backend().plan('subscribe', channel, () => ({ result: { expire_at: now(4) } }));
     for (const [event, about] of [['sub_refresh', channel], ['refresh', user]]) backend().plan(event, about, () => undefined);
-    const ada = await keep(visitor(user, { result: { user, expire_at: now(2) } })).connect();
+    const ada = await keep(visitor(user, { result: { user, expire_at: now(4) } })).connect();
     const listener = await ada.subscribe(channel);
     const asked = () => backend().asked('refresh', user).length === 1 && backend().asked('sub_refresh', channel).length === 1;
     await eventually('the backend was asked about both', asked);
@@ -143,10 +143,10 @@ export default ({ wire, backend, node }) => {
 
   test('a renewal that is over already is none, and is not asked for again and again', withApps(async keep => {
     const [user, channel] = [name(), fresh('asked')];
-    backend().plan('subscribe', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(2) } : {} }));
+    backend().plan('subscribe', channel, (_, count) => ({ result: count === 1 ? { expire_at: now(4) } : {} }));
     backend().plan('sub_refresh', channel, () => ({ result: { expire_at: now(-5) } }));
     backend().plan('refresh', user, () => ({ result: { expire_at: now(-5) } }));
-    const ada = await keep(visitor(user, { result: { user, expire_at: now(2) } }, { result: { user } })).connect();
+    const ada = await keep(visitor(user, { result: { user, expire_at: now(4) } }, { result: { user } })).connect();
     const listener = await (await welcome(keep)).subscribe(channel);
     await eventually('both are over, and begin anew', () => ada.connected.length === 2 && listener.subscribed.length === 2);
     assert.deepEqual([ada.connecting[1].code, listener.subscribing[1].code], [3005, 2501]);
