@@ -88,6 +88,14 @@ impl Drop for Patient {
 /// One order for each namespace that wants it.
 pub(super) fn orders(namespaces: &Namespaces) -> Orders {
     let order = |namespace: Arc<str>| {
+        let order = Order::new(namespace);
+        (Arc::clone(&order.namespace), Arc::new(order))
+    };
+    namespaces.ordered().map(order).collect()
+}
+
+impl Order {
+    fn new(namespace: Arc<str>) -> Self {
         let run = Run {
             begun: false,
             epoch: Epoch::new(""),
@@ -96,13 +104,9 @@ pub(super) fn orders(namespaces: &Namespaces) -> Orders {
             whole: false,
             looked: Instant::now(),
         };
-        let order = Order { namespace, run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() };
-        (Arc::clone(&order.namespace), Arc::new(order))
-    };
-    namespaces.ordered().map(order).collect()
-}
+        Self { namespace, run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() }
+    }
 
-impl Order {
     pub(super) const fn ward(&self) -> &Ward {
         &self.ward
     }
@@ -213,18 +217,8 @@ mod tests {
     use crate::backplane::Depths;
 
     fn order(last: u64) -> Order {
-        let namespaces = Namespaces(HashMap::new());
-        assert!(orders(&namespaces).is_empty());
-        let run = Run {
-            begun: false,
-            epoch: Epoch::new(""),
-            first: Offset::NONE,
-            last: Offset::NONE,
-            whole: false,
-            looked: Instant::now(),
-        };
-        let order =
-            Order { namespace: "chat".into(), run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() };
+        assert!(orders(&Namespaces(HashMap::new())).is_empty());
+        let order = Order::new("chat".into());
         order.begin(&Bounds {
             epoch: Epoch::new("e"),
             first: Offset(1),
