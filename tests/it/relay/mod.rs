@@ -65,11 +65,13 @@ impl Stage {
         Self { relay, backplane, faults, namespaces, telemetry, stop }
     }
 
-    /// The lines of the metric of gaps, as an operator sees them.
+    /// The lines of the metrics of gaps, as an operator sees them, sorted: a scrape has no order.
     fn gaps(&self) -> Vec<String> {
         let metrics = self.telemetry.render();
-        let gaps = metrics.lines().filter(|line| line.starts_with("midplane_gaps"));
-        gaps.filter(|line| !line.ends_with(" 0")).map(str::to_owned).collect()
+        let gaps = metrics.lines().filter(|line| line.starts_with("midplane_gaps") && !line.ends_with(" 0"));
+        let mut gaps: Vec<_> = gaps.map(str::to_owned).collect();
+        gaps.sort();
+        gaps
     }
 
     async fn join(&self, ear: &Ear, channel: &str, since: Option<&Position>) -> Joined {
