@@ -1,5 +1,5 @@
-//! A node of three dies under publishing, and all its clients recover at the two that are left, in no more time than
-//! handshakes take; meanwhile those two go on delivering.
+//! A node of three dies under publishing, and all its clients come to the two that are left at once and recover; meanwhile
+//! those two go on delivering.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use serde_json::json;
 use crate::node::{self, Programs, Server};
 use crate::publisher::Publisher;
 use crate::report::{self, Spread};
-use crate::swarm::{Hello, Swarm};
+use crate::swarm::{Comeback, Hello, SentAway, Swarm};
 
 /// Channels that the dead node's clients are in.
 const CHANNELS: usize = 100;
@@ -23,10 +23,22 @@ const SIZE: usize = 128;
 
 /// What one death led to.
 struct Outcome {
-    per_second: f64,
+    /// Readings of the stream for each channel and node.
     reads: f64,
+    /// Of deliveries, before and meanwhile.
     quiet: Histogram<u64>,
     storm: Histogram<u64>,
+    comeback: Comeback,
+}
+
+impl Outcome {
+    fn per_second(&self) -> f64 {
+        self.comeback.took.len() as f64 / (at(&self.comeback.took, 1.0) / 1e3)
+    }
+
+    fn in_vain(&self, why: SentAway) -> f64 {
+        self.comeback.in_vain.iter().filter(|&&it| it == why).count() as f64
+    }
 }
 
 pub fn run(programs: &Programs, clients: usize, rounds: usize) -> anyhow::Result<()> {
@@ -37,12 +49,17 @@ pub fn run(programs: &Programs, clients: usize, rounds: usize) -> anyhow::Result
     }
     let title = format!("survivors: {clients} clients of a killed node, in {CHANNELS} channels, recover at two others");
     report::table(&title, &["what", "least / median / greatest"]);
-    let of = |value: fn(&Outcome) -> f64| Spread::of(&outcomes.iter().map(value).collect::<Vec<_>>()).to_string();
+    let of = |value: &dyn Fn(&Outcome) -> f64| Spread::of(&outcomes.iter().map(value).collect::<Vec<_>>()).to_string();
     let row = |what: &str, spread: String| report::row(&[what.to_owned(), spread]);
-    row("recovered clients per second, handshakes with a token included", of(|it| it.per_second));
-    row("reads of the stream for each channel and node", of(|it| it.reads));
-    row("p99 of deliveries from one survivor to the other before, ms", of(|it| at(&it.quiet, 0.99)));
-    row("p99 of them while all recover, ms", of(|it| at(&it.storm, 0.99)));
+    row("recovered clients per second, handshakes with a token included", of(&Outcome::per_second));
+    row("half of them were back after, ms", of(&|it| at(&it.comeback.took, 0.5)));
+    row("the last one, ms", of(&|it| at(&it.comeback.took, 1.0)));
+    row("attempts answered 503", of(&|it| it.in_vain(SentAway::Refused)));
+    row("attempts ended for the moment", of(&|it| it.in_vain(SentAway::ForTheMoment)));
+    row("attempts cut, or without an answer in 5 s", of(&|it| it.in_vain(SentAway::Cut) + it.in_vain(SentAway::Late)));
+    row("reads of the stream for each channel and node", of(&|it| it.reads));
+    row("p99 of deliveries from one survivor to the other before, ms", of(&|it| at(&it.quiet, 0.99)));
+    row("p99 of them while all recover, ms", of(&|it| at(&it.storm, 0.99)));
     println!("\nAll clients, nodes and nats-server share this machine's cores.\n");
     Ok(())
 }
@@ -64,7 +81,7 @@ fn one(programs: &Programs, clients: usize) -> anyhow::Result<Outcome> {
     swarm.connect(ear, 1)?;
     let mut publisher = Publisher::connect(left[0].address, "through")?;
     let over = AtomicBool::new(false);
-    let (quiet, (storm, per_second, reads)) = std::thread::scope(|scope| -> anyhow::Result<_> {
+    std::thread::scope(|scope| {
         let publishing = scope.spawn(|| publish(&mut publisher, origin, &over));
         let measured = measured(
             &mut swarm,
@@ -90,20 +107,17 @@ fn one(programs: &Programs, clients: usize) -> anyhow::Result<Outcome> {
         over.store(true, Ordering::Relaxed);
         publishing.join().map_err(|_| anyhow::anyhow!("the publisher panicked"))??;
         measured
-    })?;
-    Ok(Outcome { per_second, reads, quiet, storm })
+    })
 }
 
-type Measured = (Histogram<u64>, (Histogram<u64>, f64, f64));
-
-/// The latency of deliveries while nothing happens, then the storm: the latency meanwhile, clients per second, reads.
+/// Measures deliveries while nothing happens, then the storm.
 fn measured(
     swarm: &mut Swarm,
     ear: crate::swarm::GroupId,
     left: &[Server; 2],
     kill: impl FnOnce() -> anyhow::Result<Vec<serde_json::Value>>,
     clients: usize,
-) -> anyhow::Result<Measured> {
+) -> anyhow::Result<Outcome> {
     swarm.idle(Duration::from_secs(1))?;
     swarm.of_mut(ear).latency.reset();
     swarm.idle(Duration::from_secs(3))?;
@@ -120,18 +134,12 @@ fn measured(
         swarm.group(left[0].address, Hello::Subscribe(wishes.clone()))?,
         swarm.group(left[1].address, Hello::Subscribe(wishes))?,
     ];
-    let begun = Instant::now();
-    for _ in 0..10 {
-        for group in groups {
-            swarm.connect(group, clients / 20)?;
-        }
-    }
-    let took = begun.elapsed();
-    let recovered: usize = groups.iter().map(|group| swarm.of(*group).recovered).sum();
-    ensure!(recovered == clients / 20 * 20, "{recovered} of {clients} clients recovered");
+    let comeback = swarm.come_back(&groups, clients / 2)?;
     let storm = swarm.of(ear).latency.clone();
+    let recovered: usize = groups.iter().map(|group| swarm.of(*group).recovered).sum();
+    ensure!(recovered == clients / 2 * 2, "{recovered} of {clients} clients recovered");
     let reads = (reads()? - before) / (2 * CHANNELS) as f64;
-    Ok((quiet, (storm, recovered as f64 / took.as_secs_f64(), reads)))
+    Ok(Outcome { quiet, storm, reads, comeback })
 }
 
 /// Where each channel stands, as its subscribers know it.

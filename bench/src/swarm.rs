@@ -1,5 +1,7 @@
 //! Many clients on one thread: one epoll, one read buffer, nothing that blocks.
 
+mod comeback;
+
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::{Duration, Instant};
@@ -9,6 +11,7 @@ use hdrhistogram::Histogram;
 use mio::net::TcpStream;
 use mio::{Events, Interest, Poll, Token};
 
+pub use self::comeback::{Comeback, SentAway};
 use crate::dial::dial;
 pub use crate::hello::Hello;
 use crate::hello::Means;
@@ -30,6 +33,8 @@ pub struct Swarm {
     /// What times in messages count from.
     origin: Instant,
     next_source: usize,
+    /// A crowd that is on its way.
+    comeback: Option<Comeback>,
 }
 
 /// Clients of one server in one role.
@@ -52,7 +57,7 @@ pub struct Group {
 }
 
 /// Which of the swarm's groups.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct GroupId(usize);
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -67,6 +72,8 @@ enum Stage {
 struct Client {
     stream: Option<TcpStream>,
     group: usize,
+    /// How often it tried before.
+    attempt: u32,
     stage: Stage,
     /// A frame that is not whole yet.
     tail: Vec<u8>,
@@ -86,6 +93,7 @@ impl Swarm {
             groups: Vec::new(),
             origin,
             next_source: 0,
+            comeback: None,
         })
     }
 
@@ -177,7 +185,7 @@ impl Swarm {
         let begun = Instant::now();
         while !done(self)? {
             ensure!(begun.elapsed() < PATIENCE, "nothing after {PATIENCE:?}");
-            self.turn(Duration::from_millis(100))?;
+            self.turn(Duration::from_millis(10))?;
         }
         Ok(())
     }
@@ -189,7 +197,7 @@ impl Swarm {
             polled => polled?,
         }
         let ready: Vec<_> = self.events.iter().map(|event| event.token().0).collect();
-        ready.into_iter().try_for_each(|index| self.advance(index))
+        ready.into_iter().try_for_each(|index| self.advance(index).or_else(|error| self.failed(index, error)))
     }
 
     fn open(&mut self, group: GroupId) -> anyhow::Result<()> {
@@ -202,6 +210,7 @@ impl Swarm {
         self.clients.push(Client {
             stream: Some(stream),
             group: group.0,
+            attempt: 0,
             stage: Stage::Connecting,
             tail: Vec::new(),
             awaited: 1,
@@ -229,7 +238,7 @@ impl Swarm {
         loop {
             let Some(stream) = &mut self.clients[index].stream else { return Ok(()) };
             match stream.read(&mut self.buffer) {
-                Ok(0) => bail!("the server closed a connection"),
+                Ok(0) => bail!(SentAway::Cut),
                 Ok(length) => {
                     let buffer = std::mem::take(&mut self.buffer);
                     let outcome = self.take(index, &buffer[..length]);
@@ -261,12 +270,14 @@ impl Swarm {
                 self.clients[index].tail = bytes.to_vec();
                 return Ok(());
             };
+            ensure!(!bytes.starts_with(b"HTTP/1.1 503"), SentAway::Refused);
             ensure!(bytes.starts_with(b"HTTP/1.1 101"), "{}", String::from_utf8_lossy(&bytes[..end]));
             bytes = &bytes[end + 4..];
             self.join(index)?;
         }
         let arrived = self.origin.elapsed().as_nanos() as u64;
         while let Some((opcode, payload, length)) = wire::server_frame(bytes) {
+            ensure!(!wire::is_passing(opcode, payload), SentAway::ForTheMoment);
             ensure!(opcode == 1, "frame with opcode {opcode}: {}", String::from_utf8_lossy(payload));
             self.frame(index, payload, arrived)?;
             bytes = &bytes[length..];
@@ -329,6 +340,7 @@ impl Swarm {
 
     fn reply(&mut self, index: usize, message: &[u8]) -> anyhow::Result<()> {
         let found = |name: &[u8]| memchr::memmem::find(message, name).is_some();
+        ensure!(!found(b"\"temporary\":true"), SentAway::ForTheMoment);
         ensure!(!found(b"\"error\""), "{}", String::from_utf8_lossy(message));
         let client = &mut self.clients[index];
         let group = &mut self.groups[client.group];
@@ -347,6 +359,9 @@ impl Swarm {
             group.ready += 1;
             group.recovered += usize::from(found(b"\"recovered\":true"));
             client.stage = Stage::Ready;
+            if let Some(comeback) = &mut self.comeback {
+                comeback.ready();
+            }
         }
         Ok(())
     }

@@ -99,6 +99,13 @@ pub fn server_frame(bytes: &[u8]) -> Option<(u8, &[u8], usize)> {
     Some((bytes[0] & 0x0f, payload, header + length))
 }
 
+/// Whether a frame closes the connection with a code after which SDKs come again: all but 3500 to 3999 and 4500 to 4999.
+/// Source: the client protocol's disconnect codes.
+pub fn is_passing(opcode: u8, payload: &[u8]) -> bool {
+    let code = payload.first_chunk().map_or(1005, |code| u16::from_be_bytes(*code));
+    opcode == 8 && !matches!(code, 3500..=3999 | 4500..=4999)
+}
+
 /// The number behind `name` in `text`.
 pub fn number(text: &[u8], name: &[u8]) -> Option<u64> {
     let at = memchr::memmem::find(text, name)? + name.len();
