@@ -4,9 +4,11 @@ mod clock;
 mod http;
 mod nats;
 mod node;
+mod port;
 mod process;
 
-use std::net::{SocketAddr, TcpListener};
+use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -17,6 +19,7 @@ pub use clock::library;
 pub use http::request;
 pub use nats::Server;
 pub use node::{KEY, Node};
+use port::Port;
 
 use crate::journal::Journal;
 use crate::plan::{NODES, Party, SERVERS, Scene};
@@ -53,16 +56,17 @@ impl World {
     ) -> anyhow::Result<Self> {
         let settings = node::settings(scene);
         let mut links = Links::default();
-        let ports: Vec<nats::Ports> = (0..SERVERS).map(|_| nats::Ports::free()).collect::<anyhow::Result<_>>()?;
-        let server_addresses: Vec<_> = ports.iter().map(|ports| local(ports.client)).collect();
+        let ports = (0..SERVERS).map(|_| nats::Ports::free()).collect::<io::Result<Vec<_>>>()?;
+        let server_addresses: Vec<_> = ports.iter().map(|ports| ports.client.address()).collect();
+        let route_addresses: Vec<_> = ports.iter().map(|ports| ports.route.address()).collect();
         let mut servers = Vec::new();
-        for index in 0..SERVERS {
+        for (index, ports) in ports.into_iter().enumerate() {
             let mut routes = Vec::new();
             for other in (0..SERVERS).filter(|other| *other != index) {
                 let to = Party::Server(other);
-                routes.push(links.lay(Party::Server(index), to, local(ports[other].route)).await?);
+                routes.push(links.lay(Party::Server(index), to, route_addresses[other]).await?);
             }
-            servers.push(Server::new(programs, directory, index, ports[index], &routes)?);
+            servers.push(Server::new(programs, directory, index, ports, &routes)?);
         }
         for server in &mut servers {
             server.start()?;
@@ -70,16 +74,17 @@ impl World {
         for server in &servers {
             server.await_ready().await?;
         }
-        let node_addresses: Vec<_> = (0..NODES).map(|_| free_port().map(local)).collect::<anyhow::Result<_>>()?;
+        let ports = (0..NODES).map(|_| Port::free()).collect::<io::Result<Vec<_>>>()?;
+        let node_addresses: Vec<_> = ports.iter().map(Port::address).collect();
         let mut nodes = Vec::new();
-        for (index, address) in node_addresses.iter().enumerate() {
+        for (index, port) in ports.into_iter().enumerate() {
             let mut upstream = Vec::new();
             // Each begins with another one.
             for offset in 0..SERVERS {
                 let server = (index + offset) % SERVERS;
                 upstream.push(links.lay(Party::Node(index), Party::Server(server), server_addresses[server]).await?);
             }
-            let node = Node::new(programs, directory, index, *address, &upstream, &settings, Arc::clone(journal))?;
+            let node = Node::new(programs, directory, index, port, &upstream, &settings, Arc::clone(journal))?;
             nodes.push(Arc::new(Mutex::new(node)));
         }
         for node in &nodes {
@@ -143,19 +148,4 @@ fn copy(from: &Path, to: &Path) -> std::io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn local(port: u16) -> SocketAddr {
-    SocketAddr::from(([127, 0, 0, 1], port))
-}
-
-/// A port below those that the system gives to outgoing connections, so that nobody takes it while its owner is down.
-fn free_port() -> anyhow::Result<u16> {
-    for _ in 0..1_000 {
-        let port = rand::random_range(10_000..32_000);
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return Ok(port);
-        }
-    }
-    anyhow::bail!("no free port")
 }

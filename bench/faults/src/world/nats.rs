@@ -1,6 +1,7 @@
 //! A server of NATS, one of three that hold streams together.
 
 use std::fs;
+use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,22 +9,23 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
+use super::port::Port;
 use super::process::Process;
-use super::{Programs, free_port, local, request};
+use super::{Programs, request};
 
 const START: Duration = Duration::from_secs(60);
 
 /// Where a server listens.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub struct Ports {
-    pub client: u16,
-    pub monitor: u16,
-    pub route: u16,
+    pub client: Port,
+    pub monitor: Port,
+    pub route: Port,
 }
 
 impl Ports {
-    pub fn free() -> anyhow::Result<Self> {
-        Ok(Self { client: free_port()?, monitor: free_port()?, route: free_port()? })
+    pub fn free() -> io::Result<Self> {
+        Ok(Self { client: Port::free()?, monitor: Port::free()?, route: Port::free()? })
     }
 }
 
@@ -32,7 +34,7 @@ pub struct Server {
     config: PathBuf,
     log: PathBuf,
     store: PathBuf,
-    monitor: SocketAddr,
+    ports: Ports,
     process: Option<Process>,
 }
 
@@ -53,9 +55,9 @@ impl Server {
             "server_name: n{index}\nlisten: \"{}\"\nhttp: \"{}\"\nping_interval: \"2s\"\n\
              jetstream {{ store_dir: {store:?} }}\n\
              cluster {{ name: faults, listen: \"{}\", no_advertise: true, advertise: \"127.0.0.1:1\", routes: [{}] }}\n",
-            local(ports.client),
-            local(ports.monitor),
-            local(ports.route),
+            ports.client.address(),
+            ports.monitor.address(),
+            ports.route.address(),
             routes.join(", ")
         );
         let path = directory.join(format!("nats-{index}.conf"));
@@ -65,7 +67,7 @@ impl Server {
             config: path,
             log: directory.join(format!("nats-{index}.log")),
             store,
-            monitor: local(ports.monitor),
+            ports,
             process: None,
         })
     }
@@ -109,7 +111,7 @@ impl Server {
     pub async fn await_ready(&self) -> anyhow::Result<()> {
         let begun = Instant::now();
         while begun.elapsed() < START {
-            let answer = request(self.monitor, "GET /healthz", "", "", Duration::from_secs(2)).await;
+            let answer = request(self.ports.monitor.address(), "GET /healthz", "", "", Duration::from_secs(2)).await;
             if answer.is_ok_and(|(status, _)| status == 200) {
                 return Ok(());
             }

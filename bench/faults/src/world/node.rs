@@ -12,6 +12,7 @@ use anyhow::Context;
 use rustix::process::Signal;
 
 use super::clock::Clock;
+use super::port::Port;
 use super::process::Process;
 use super::{Programs, request};
 use crate::journal::{Entry, Journal, Phase};
@@ -31,7 +32,7 @@ pub fn settings(scene: &Scene) -> String {
 
 pub struct Node {
     name: String,
-    address: SocketAddr,
+    port: Port,
     program: PathBuf,
     config: PathBuf,
     log: PathBuf,
@@ -48,7 +49,7 @@ impl Node {
         programs: &Programs,
         directory: &Path,
         index: usize,
-        address: SocketAddr,
+        port: Port,
         upstream: &[SocketAddr],
         settings: &str,
         journal: Arc<Journal>,
@@ -56,8 +57,9 @@ impl Node {
         let name = format!("node-{index}");
         let servers: Vec<_> = upstream.iter().map(|server| format!("\"nats://{server}\"")).collect();
         let config = format!(
-            "[node]\nname = \"{name}\"\n[http]\nbind = \"{address}\"\n[http_api]\nkey = \"{KEY}\"\n\
+            "[node]\nname = \"{name}\"\n[http]\nbind = \"{}\"\n[http_api]\nkey = \"{KEY}\"\n\
              [nats]\nservers = [{}]\n{settings}",
+            port.address(),
             servers.join(", ")
         );
         let path = directory.join(format!("{name}.toml"));
@@ -67,7 +69,7 @@ impl Node {
         Ok(Self {
             log: directory.join(format!("{name}.log")),
             name,
-            address,
+            port,
             program: programs.midplane.clone(),
             config: path,
             process: None,
@@ -143,7 +145,7 @@ impl Node {
     }
 
     pub async fn is_ready(&self) -> bool {
-        let answer = request(self.address, "GET /ready", "", "", Duration::from_secs(3)).await;
+        let answer = request(self.port.address(), "GET /ready", "", "", Duration::from_secs(3)).await;
         answer.is_ok_and(|(status, _)| status == 200)
     }
 
@@ -165,7 +167,7 @@ impl Node {
     /// When it does not run, or does not answer.
     pub async fn scrape(&self, phase: Phase) -> anyhow::Result<()> {
         let process = self.process.as_ref().context("it does not run")?;
-        let (status, body) = request(self.address, "GET /metrics", "", "", Duration::from_secs(3)).await?;
+        let (status, body) = request(self.port.address(), "GET /metrics", "", "", Duration::from_secs(3)).await?;
         anyhow::ensure!(status == 200, "{status} {body}");
         let values: BTreeMap<String, f64> = body
             .lines()
