@@ -18,8 +18,6 @@ use crate::protocol::centrifuge::ClientInfo;
 
 /// Official clients drop the whole connection when a command is not answered within 5 s.
 const PATIENCE: Duration = Duration::from_secs(4);
-/// How much of that a view may take that is being opened.
-const OPENING: Duration = Duration::from_secs(1);
 
 /// Who was in a channel at one moment.
 #[derive(Debug, Clone, Default)]
@@ -108,13 +106,12 @@ impl Presence {
         Ok(Present(present))
     }
 
-    /// Waits for a view that is being opened: it tells of what happens after it knew who was there. Whoever comes between an
-    /// answer from before and that moment would be in neither.
+    /// Waits for a view that is being opened, however long that takes: it tells of what happens after it knew who was there.
+    /// Whoever comes between an answer from before and that moment would be in neither.
     async fn until_open(&self, channel: &Channel) {
         let Some(view) = self.views.get(channel).filter(|view| view.state.lock().opening) else { return };
-        let mut opened = view.opened.subscribe();
-        // Where that takes long the records are all that there is.
-        let _ = timeout(OPENING, opened.wait_for(|opened| *opened)).await;
+        // The view holds the sender.
+        let _ = view.opened.subscribe().wait_for(|opened| *opened).await;
     }
 
     /// Others' clients, read by whoever comes first; nobody gets what was read before it asked.

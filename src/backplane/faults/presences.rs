@@ -48,6 +48,9 @@ impl Presences for Faulty {
     }
 
     async fn watch(&self, channel: &Channel) -> Result<(), SubscribeError> {
+        if self.faults.subscribe_down.load(Ordering::SeqCst) {
+            return Err(SubscribeError::Unavailable("as the test wants it".to_owned()));
+        }
         let inner = self.inner_presences().map_err(|error| SubscribeError::Unavailable(error.to_string()))?;
         inner.watch(channel).await
     }

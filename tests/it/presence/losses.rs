@@ -174,6 +174,23 @@ async fn who_comes_while_it_is_not_known_yet_who_is_there_is_in_the_answer_or_to
 }
 
 #[tokio::test]
+async fn an_answer_from_before_it_was_known_who_is_there_leaves_nobody_out() {
+    let (node, faulty, faults) = faulty();
+    let room = channel("room");
+    // As long as no changes can be asked for, nobody is told of who comes, although the records can be read.
+    faults.subscribe_down.store(true, Ordering::SeqCst);
+    let listener = node.listen_at_once(&room).await;
+    assert!(node.presence.list(&room).await.is_err(), "whoever comes now would be neither in the answer nor told of");
+    let ann = Occupant { node: "b~1".into(), channel: room.clone(), client: Uuid::from_u128(1) };
+    let here = Word::Here(r#"{"user":"ann","client":"x"}"#.into());
+    faulty.presences().unwrap().record(&ann, here).await.unwrap();
+    faults.subscribe_down.store(false, Ordering::SeqCst);
+    node.sees(&room, 1).await;
+    let _bob = node.enter(&room, 2, "bob");
+    assert_eq!(listener.is_told(1).await, ["+bob"]);
+}
+
+#[tokio::test]
 async fn what_no_replica_knows_is_asked_of_the_authority() {
     let (node, faulty, faults) = faulty();
     let room = channel("room");
