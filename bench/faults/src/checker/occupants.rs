@@ -62,6 +62,9 @@ struct Watches<'a> {
     /// When clients, or users, were in a room.
     stays: BTreeMap<(&'a str, &'a str), Vec<Stay>>,
     uuids: HashMap<&'a str, &'a str>,
+    nodes: HashMap<&'a str, &'a str>,
+    /// When somebody at a node was told of a room.
+    heard: HashMap<(&'a str, &'a str), Vec<u64>>,
 }
 
 /// From when to when somebody was in a room.
@@ -80,7 +83,10 @@ impl Stay {
 impl<'a> Watches<'a> {
     fn follow(&mut self, line: &'a Line, report: &mut Report) {
         match &line.entry {
-            Entry::Connected { client, uuid, .. } => drop(self.uuids.insert(client, uuid)),
+            Entry::Connected { client, node, uuid } => {
+                self.uuids.insert(client, uuid);
+                self.nodes.insert(client, node);
+            }
             Entry::Subscribed { client, channel, .. } if Promise::of(channel).is_some_and(Promise::has_presence) => {
                 self.told.retain(|(who, room, _), _| (*who, *room) != (client, channel));
                 self.open.insert((client, channel), line.at);
@@ -127,6 +133,9 @@ impl<'a> Watches<'a> {
             return;
         }
         report.count("joins and leaves told", 1);
+        if let Some(node) = self.nodes.get(client) {
+            self.heard.entry((node, room)).or_default().push(when);
+        }
         if self.told.insert((client, room, uuid), came) == Some(came) {
             let what = if came { "came" } else { "left" };
             report.find(
@@ -136,12 +145,20 @@ impl<'a> Watches<'a> {
         }
     }
 
+    /// Whether the node of one who watches a room since then surely knew at some time until `until` who was in it, and told
+    /// from there on who came: it told somebody something, or nothing was broken for a moment.
+    fn knew(&self, client: &str, room: &str, since: u64, until: u64, troubles: &Troubles) -> bool {
+        let heard = self.nodes.get(client).and_then(|node| self.heard.get(&(*node, room)));
+        heard.is_some_and(|heard| heard.iter().any(|at| (since..=until).contains(at)))
+            || troubles.were_over(since, until)
+    }
+
     /// Who was told last what is not so, or nothing of what it should know.
     fn end(&self, healed: u64, gone: u64, troubles: &Troubles, report: &mut Report) {
         let proves = |at: u64| {
             gone >= at.max(healed) + COMPARED_WITHIN || (gone >= at + TOLD_WITHIN && troubles.is_calm(at, at))
         };
-        let mut unproven = 0;
+        let (mut unproven, mut unknowable) = (0, 0);
         for ((client, room), since) in &self.open {
             let own = self.known_as(client, room);
             let others = self.stays.iter().filter(|((of, who), _)| of == room && Some(*who) != own);
@@ -151,7 +168,14 @@ impl<'a> Watches<'a> {
                 let wrong = match (told, last.until) {
                     (Some(false), None) => "is there, and it was told that it left",
                     (Some(true), Some(_)) => "is gone, and it was not told",
-                    (None, None) if came_after(stays, *since) => "came, and it was not told",
+                    (None, None) => match came_after(stays, *since) {
+                        Some(came) if self.knew(client, room, *since, came, troubles) => "came, and it was not told",
+                        Some(_) => {
+                            unknowable += 1;
+                            continue;
+                        }
+                        None => continue,
+                    },
                     (None, Some(_)) if was_known(stays, *since, troubles) => {
                         "was there before it, is gone, and it was not told"
                     }
@@ -165,13 +189,14 @@ impl<'a> Watches<'a> {
             }
         }
         report.count("joins and leaves not told yet", unproven);
+        report.count("joins before it was known who was there", unknowable);
     }
 }
 
-/// Whether somebody was surely not there when another began to watch.
-fn came_after(stays: &[Stay], since: u64) -> bool {
+/// When somebody came who was surely not there when another began to watch.
+fn came_after(stays: &[Stay], since: u64) -> Option<u64> {
     let first = stays.iter().find(|stay| stay.lasts_beyond(since.saturating_sub(REMEMBERED)));
-    first.is_some_and(|stay| stay.from > since + AFTER)
+    first.map(|stay| stay.from).filter(|from| *from > since + AFTER)
 }
 
 /// Whether one who watches surely knew of somebody: nothing was broken when they met.

@@ -42,6 +42,12 @@ impl Troubles {
         self.0.iter().any(|(from, to)| *from < ended && to.saturating_add(shortly) > began)
     }
 
+    /// Whether there was a moment of calm between these times.
+    pub fn were_over(&self, from: u64, to: u64) -> bool {
+        let mut moments = self.0.iter().map(|(_, ended)| ended.saturating_add(BEFORE)).chain([from]);
+        moments.any(|moment| (from..=to).contains(&moment) && self.is_calm(moment, moment))
+    }
+
     /// Whether nothing was broken around what began and ended then.
     pub fn is_calm(&self, began: u64, ended: u64) -> bool {
         !self.0.iter().any(|(from, to)| *from < ended + AFTER && to + BEFORE > began)

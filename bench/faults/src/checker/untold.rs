@@ -33,6 +33,8 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
     for (id, nodes) in &got.by_node {
         let Some(publication) = publications.0.get(*id) else { continue };
         let Outcome::Acked { at: acked, .. } = publication.outcome else { continue };
+        // What is acknowledged has been handed to NATS, and may be on its way to other nodes for a moment.
+        let arrived = acked + AFTER;
         let missed = stays.iter().filter(|stay| {
             let there = stay.since + AFTER < publication.began && stay.until > acked;
             there && stay.channel == publication.channel && !got.by_client.contains(&(stay.client, id))
@@ -41,7 +43,7 @@ pub fn judge(manifest: &Manifest, lines: &[Line], publications: &Publications, r
         for Stay { client, node, until, .. } in missed.filter(|stay| nodes.iter().any(|other| *other != stay.node)) {
             if *until <= acked + TOLD_WITHIN {
                 told += 1;
-            } else if unknown.get(*node).is_some_and(|faults| faults.reach(publication.began, acked, RECOVERS_WITHIN))
+            } else if unknown.get(*node).is_some_and(|faults| faults.reach(publication.began, arrived, RECOVERS_WITHIN))
                 || ends <= acked + TOLD_WITHIN
             {
                 unknowable += 1;

@@ -194,6 +194,32 @@ fn a_join_that_is_never_told_is_found() {
     }
 }
 
+/// Ada came in trouble, and is not told of bob, who comes so many seconds after everything was healed. If her node `knew` who
+/// was there, it told her that she came.
+fn bob_comes(knew: bool, healed_for: usize) -> Report {
+    let mut history = History::default();
+    history.add(Entry::NodeStarted { node: "one".to_owned(), life: 1 });
+    history.add(Entry::FaultBegan { index: 0, fault: String::new() }).connect("ada", ROOM);
+    wait(&mut history, 5);
+    if knew {
+        told(&mut history, "id of ada", true);
+    }
+    history.add(Entry::FaultEnded { index: 0 });
+    wait(&mut history, healed_for);
+    history.connect("bob", ROOM).phase(Phase::Healed);
+    wait(&mut history, 100);
+    history.judged()
+}
+
+#[test]
+fn who_comes_before_a_node_in_trouble_knows_who_is_there_nobody_is_told_of() {
+    let report = bob_comes(false, 5);
+    assert_eq!((report.kinds(), report.counted("joins before it was known who was there")), (vec![], 1));
+    for (knew, healed_for) in [(true, 5), (false, 20)] {
+        assert_eq!(bob_comes(knew, healed_for).kinds(), [Verdict::WrongLeave], "{knew} {healed_for}");
+    }
+}
+
 /// Bob was there when ada came, in trouble or not; then he leaves.
 fn bob_was_there(trouble: bool) -> History {
     let mut history = History::default();

@@ -6,8 +6,8 @@ use crate::plan::{Fault, Harm, Prey, Target};
 
 const WATCHED: &str = "watched:c0";
 
-/// Ada at node-0 misses what bob at `other` gets, while this is broken; `told` is what she hears of it.
-fn missed(fault: Fault, other: &str, told: Option<u32>) -> Report {
+/// Ada at node-0 and bob at `other` watch; the only step breaks this.
+fn two_watch(other: &str, fault: Fault) -> History {
     let mut history = History::default();
     for (client, node) in [("ada", "node-0"), ("bob", other)] {
         let uuid = format!("id of {client}");
@@ -16,6 +16,12 @@ fn missed(fault: Fault, other: &str, told: Option<u32>) -> Report {
     }
     wait(&mut history, 5);
     history.steps.push(Step { at_ms: 0, for_ms: 0, fault });
+    history
+}
+
+/// Ada misses what bob gets, while this is broken; `told` is what she hears of it.
+fn missed(fault: Fault, other: &str, told: Option<u32>) -> Report {
+    let mut history = two_watch(other, fault);
     history.add(Entry::FaultBegan { index: 0, fault: String::new() });
     history.publish(WATCHED, 1).receive("bob", WATCHED, 1).add(Entry::FaultEnded { index: 0 });
     if let Some(code) = told {
@@ -48,4 +54,17 @@ fn what_no_node_can_know_of_nobody_is_told() {
     }
     let of_another = Fault::Swallow { node: 1, prey: Prey::Plain, count: 1 };
     assert_eq!(missed(of_another, "node-1", None).kinds(), [Verdict::Untold]);
+}
+
+#[test]
+fn what_is_on_its_way_when_a_fault_begins_may_be_lost_by_it() {
+    for (seconds, found) in [(0, false), (3, true)] {
+        let mut history = two_watch("node-1", Fault::Swallow { node: 0, prey: Prey::Plain, count: 1 });
+        history.publish(WATCHED, 1);
+        wait(&mut history, seconds);
+        history.add(Entry::FaultBegan { index: 0, fault: String::new() });
+        history.receive("bob", WATCHED, 1).add(Entry::FaultEnded { index: 0 });
+        wait(&mut history, 45);
+        assert_eq!(history.judged().kinds().contains(&Verdict::Untold), found, "{seconds}");
+    }
 }
