@@ -3,11 +3,13 @@ ARG RUST_IMAGE=rust:1-bookworm
 ARG RUNTIME_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS build
+# What this is built from, as midplane_build_info tells it.
+ARG REVISION=unknown
 WORKDIR /src
 COPY . .
 # Kept between builds; the binary is copied out of the cache at once.
 RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
-    cargo build --release --locked --features redis --bin midplane && cp target/release/midplane /midplane
+    MIDPLANE_REVISION=${REVISION} cargo build --release --locked --features redis --bin midplane && cp target/release/midplane /midplane
 
 FROM ${RUNTIME_IMAGE}
 # What JWKS endpoints, hooks and NATS over TLS are trusted by.

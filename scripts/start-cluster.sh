@@ -196,7 +196,8 @@ compose+=(--env-file "$ENV_FILE" "${files[@]}")
 image="$(setting MIDPLANE_IMAGE)"
 if [ "$build" = yes ] || ! docker image inspect "${image:-midplane:local}" >/dev/null 2>&1; then
     say "building the node"
-    "${compose[@]}" build gateway-1
+    revision="$(git describe --always --dirty 2>/dev/null || true)"
+    REVISION="${REVISION:-${revision:-unknown}}" "${compose[@]}" build gateway-1
 fi
 "${compose[@]}" up -d
 say "waiting until everything is healthy"

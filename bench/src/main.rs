@@ -1,6 +1,6 @@
 //! Measures midplane against floors that run beside it: a bare write loop, core NATS, fixed answers.
 //!
-//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|survivors|socketio|all`. README.md says what the numbers mean.
+//! `cargo run --release -p midplane-bench -- idle|fanout|latency|storm|presence|members|survivors|socketio|all`. README.md says what the numbers mean.
 
 mod channels;
 mod dial;
@@ -10,6 +10,7 @@ mod hello;
 mod idle;
 mod latency;
 mod machine;
+mod members;
 mod nats;
 mod node;
 mod presence;
@@ -73,6 +74,8 @@ enum What {
         #[arg(long, default_value_t = 1)]
         channels: usize,
     },
+    /// How soon nodes agree on one that comes, leaves or is killed.
+    Members,
     /// A node dies, and its clients recover at the two that are left.
     Survivors {
         #[arg(long, default_value_t = 10_000)]
@@ -106,6 +109,7 @@ fn main() -> anyhow::Result<()> {
         What::Storm { connections } => storm::run(&programs, connections, rounds),
         What::Presence { clients, channels: 0 | 1 } => presence::run(&programs, clients),
         What::Presence { clients, channels } => channels::run(&programs, clients, channels, rounds),
+        What::Members => members::run(&programs, rounds),
         What::Survivors { clients } => survivors::run(&programs, clients, rounds),
         What::Socketio { clients } => socketio::run(&programs, clients, rounds),
         What::All => {
@@ -115,6 +119,7 @@ fn main() -> anyhow::Result<()> {
             storm::run(&programs, 4_000, rounds)?;
             presence::run(&programs, 10_000)?;
             channels::run(&programs, 10_000, 100_000, rounds)?;
+            members::run(&programs, rounds)?;
             survivors::run(&programs, 10_000, rounds)?;
             socketio::run(&programs, 5_000, rounds)
         }

@@ -23,6 +23,15 @@ impl Process {
         &mut self.child
     }
 
+    /// Tells it to stop; it may take its time.
+    pub fn stop(&self) -> io::Result<()> {
+        // SAFETY: the child has not been waited for, so the id is its own.
+        match unsafe { libc::kill(self.child.id().cast_signed(), libc::SIGTERM) } {
+            0 => Ok(()),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
+
     /// Fails if it has ended.
     pub fn check(&mut self) -> anyhow::Result<()> {
         match self.child.try_wait()? {

@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::backplane::FeedSender;
 use crate::clock::unix_time;
-use crate::cluster::{Cluster, Member};
+use crate::cluster::{Cluster, Member, State};
 use crate::http::limits::{Admission, Gate};
 use crate::hub::{Connections, Control};
 use crate::lifecycle::Readiness;
@@ -91,12 +91,15 @@ impl Drain {
         }
     }
 
-    /// Clients to send away per second: what the nodes that stay can take, or more where the time would not do.
+    /// Clients to send away per second: this node's share of what the nodes that stay can take, or more where the time would
+    /// not do. Where nobody serves just now, whoever does next is to be spared as one node is.
     fn pace(&self, clients: usize, deadline: Option<Instant>) -> f64 {
-        let stays = |member: &Member| member.serves() && member.entry.process != self.cluster.process();
-        let staying = self.cluster.members().into_iter().filter(stays).count();
+        let mut others = self.cluster.members();
+        others.retain(|member| member.entry.process != self.cluster.process());
+        let staying = others.iter().filter(|member| member.serves()).count();
+        let leaving = 1 + others.iter().filter(|member| lets_go(member)).count();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        pace(self.rate, staying, clients, left)
+        pace(self.rate * staying.max(1) as f64 / leaving as f64, clients, left)
     }
 
     /// Says how long it will take at most.
@@ -112,10 +115,13 @@ impl Drain {
     }
 }
 
-/// Clients to send away per second where `staying` other nodes can take `rate` each, and `left` is the time until the
-/// deadline. Where nobody serves just now, whoever does next is to be spared as one node is.
-fn pace(rate: f64, staying: usize, clients: usize, left: Option<Duration>) -> f64 {
-    let gentle = rate * staying.max(1) as f64;
+/// Whether a node that drains has clients left to send away.
+fn lets_go(member: &Member) -> bool {
+    member.entry.state == State::Draining && member.load.as_ref().is_some_and(|load| load.work.clients > 0)
+}
+
+/// Clients to send away per second where `gentle` are what others can take, and `left` is the time until the deadline.
+fn pace(gentle: f64, clients: usize, left: Option<Duration>) -> f64 {
     left.map_or(gentle, |left| gentle.max(clients as f64 / (left.as_secs_f64() * TELLING)))
 }
 
@@ -130,16 +136,10 @@ mod tests {
     const MINUTE: Duration = Duration::from_secs(60);
 
     #[test]
-    fn as_many_leave_as_those_who_stay_can_take_or_more_where_the_time_would_not_do() {
-        assert_eq!(pace(200.0, 2, 10_000, None), 400.0);
-        assert_eq!(pace(200.0, 2, 10_000, Some(MINUTE)), 400.0);
-        assert_eq!(pace(200.0, 2, 45_000, Some(MINUTE)), 1000.0);
-    }
-
-    #[test]
-    fn where_nobody_else_serves_clients_leave_at_the_pace_of_one_node() {
-        assert_eq!(pace(200.0, 0, 100, None), 200.0);
-        assert_eq!(pace(200.0, 0, 45_000, Some(MINUTE)), 1000.0, "the deadline holds all the same");
-        assert_eq!(pace(200.0, 0, 1, Some(Duration::ZERO)), f64::INFINITY);
+    fn as_many_leave_as_others_can_take_or_more_where_the_time_would_not_do() {
+        assert_eq!(pace(400.0, 10_000, None), 400.0);
+        assert_eq!(pace(400.0, 10_000, Some(MINUTE)), 400.0);
+        assert_eq!(pace(400.0, 45_000, Some(MINUTE)), 1000.0, "the deadline holds all the same");
+        assert_eq!(pace(200.0, 1, Some(Duration::ZERO)), f64::INFINITY);
     }
 }

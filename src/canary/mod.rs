@@ -5,7 +5,8 @@
 //! and that does not come back takes the node out of service, as one does that the store refuses for good; one that it does
 //! not acknowledge is only counted: publishers are told of that, and an election of NATS must not close every node at once.
 //! The word goes the way of every stored publication as far as the relay's pump; it is in no chain, so what is lost on the
-//! way is not healed before anybody sees it.
+//! way is not healed before anybody sees it. A pump that hangs, this word's or another, fills its bounded feed, and behind a
+//! full feed nothing is delivered to any; one that ends is noticed as every task is.
 
 mod state;
 #[cfg(test)]

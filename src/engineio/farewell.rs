@@ -25,12 +25,15 @@ pub(super) async fn close_polling(mut polling: Polling, outbox: &Outbox, reason:
         return;
     }
     outbox.finish(Some(websocket::close_frame(1000, "")));
-    if let CloseReason::Forced(_) = reason
-        && let Some((transport, wire)) = polling.linger(CLOSE_TIMEOUT).await
-    {
-        outbox.attach(Box::new(wire));
-        drop(polling.leave());
-        return see_off(transport, outbox).await;
+    while let CloseReason::Forced(_) = reason {
+        if let Some((transport, wire)) = polling.linger(CLOSE_TIMEOUT).await {
+            outbox.attach(Box::new(wire));
+            drop(polling.leave());
+            return see_off(transport, outbox).await;
+        }
+        if !polling.say_rest(outbox) {
+            break;
+        }
     }
     polling.finish(outbox, payload::CLOSE);
 }

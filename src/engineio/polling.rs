@@ -150,12 +150,20 @@ impl Polling {
         }
     }
 
+    /// Answers the request that waits with what waits for it; returns whether there was anything.
+    pub(super) fn say_rest(&mut self, outbox: &Outbox) -> bool {
+        let payload = if self.is_waiting() { self.collect(outbox) } else { Vec::new() };
+        let is_some = !payload.is_empty();
+        if is_some {
+            self.answer(payload.into());
+        }
+        is_some
+    }
+
     /// Answers the request that waits, if something waits for it; returns when to look again at the latest.
     pub(super) fn flush(&mut self, outbox: &Outbox, now: Instant) -> Option<Instant> {
         let since = self.waiting.as_ref()?.since;
-        let payload = self.collect(outbox);
-        if !payload.is_empty() {
-            self.answer(payload.into());
+        if self.say_rest(outbox) {
             return None;
         }
         if !self.door().is_probed() {

@@ -111,15 +111,16 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 Round::Again => continue,
                 Round::Unknown => "the store does not know what it sent".to_owned(),
             },
-            Err(CatchUpError::Refused(Refusal::Trimmed | Refusal::Removed)) if give_time(relay, &topic).await => {
-                continue;
-            }
-            Err(CatchUpError::Refused(refusal)) => {
-                if refusal == Refusal::Epoch {
-                    hole.cause = GapCause::EpochChanged;
+            Err(CatchUpError::Refused(refusal)) => match give_time(relay, &topic, refusal).await {
+                Some(Round::Whole) => return,
+                Some(_) => continue,
+                None => {
+                    if refusal == Refusal::Epoch {
+                        hole.cause = GapCause::EpochChanged;
+                    }
+                    refusal.to_string()
                 }
-                refusal.to_string()
-            }
+            },
             Err(CatchUpError::Unavailable(error)) if started.elapsed() > PATIENCE => error.to_string(),
             Err(CatchUpError::Unavailable(_)) if topic.state.lock().closed => return,
             Err(CatchUpError::Unavailable(_)) => {
@@ -240,29 +241,33 @@ fn follow_up(relay: &Relay, topic: &Topic, through: Offset, asked: i64, touched:
 
 /// What an audit found missing, and is stored no longer, may still be on its way to a node that is late. Each position is
 /// given the time once in which everything arrives; the topic goes on meanwhile, since whatever is not next shows the
-/// hole. Returns whether it is.
-async fn give_time(relay: &Relay, topic: &Arc<Topic>) -> bool {
+/// hole. Returns what came of it; `None` where no time is to be given.
+async fn give_time(relay: &Relay, topic: &Arc<Topic>, refusal: Refusal) -> Option<Round> {
+    if !matches!(refusal, Refusal::Trimmed | Refusal::Removed) {
+        return None;
+    }
     let mut touched = Vec::new();
-    {
+    let hole = {
         let mut state = topic.state.lock();
         let state = &mut *state;
-        let Course::Chained(chained) = &mut state.course else { return false };
-        let since = chained.awaited_since();
-        if since.elapsed() >= SETTLED {
-            return false;
+        let Course::Chained(chained) = &mut state.course else { return None };
+        if chained.awaited_since().elapsed() >= SETTLED {
+            return None;
         }
-        let Some(healing) = chained.healing.take_if(|healing| healing.cause == GapCause::Audit) else { return false };
+        let healing = chained.healing.take_if(|healing| healing.cause == GapCause::Audit)?;
         relay.audits.is_late(topic, chained.chain.proven());
         let mut reach = Reach::default();
-        chained.follow(healing.pending, |chained, message| {
+        let hole = chained.follow(healing.pending, |chained, message| {
             let message = stored(message);
             let frames = push_frames(topic, &message, state.audience.base());
             reach += chained.pass(&mut state.audience, message.clone(), &frames, &mut touched);
         });
         relay.count_reach(reach);
-    }
+        hole
+    };
     flush(&mut touched).await;
-    true
+    // Without a hole the topic is nobody's: who finds the next one queues it.
+    Some(if hole { Round::Again } else { Round::Whole })
 }
 
 impl Relay {

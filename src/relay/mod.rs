@@ -20,6 +20,7 @@ mod latest;
 mod let_in;
 mod order;
 mod parked;
+mod pending;
 mod publication;
 mod pump;
 mod recovery;

@@ -1,6 +1,5 @@
 //! A channel that this node listens to: its audience, and how far it was delivered.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,6 +8,7 @@ use tokio::time::Instant;
 
 use super::chain::{Chain, Judgement};
 use super::order::{Order, Patient, Ward};
+use super::pending::Pending;
 use super::publication::push_frames;
 use super::tail::{Tail, TailBudget};
 use super::turn::Turn;
@@ -17,9 +17,6 @@ use crate::hub::{Audience, Base, Frames, Outbox, Reach};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::Namespace;
-
-/// Messages that wait while their channel is being opened or healed. Beyond it the oldest go: they are read again.
-const PENDING: usize = 256;
 
 /// A channel with listeners on this node.
 pub(super) struct Topic {
@@ -77,46 +74,6 @@ pub(super) struct Healing {
     pub(super) pending: Pending,
     #[expect(dead_code, reason = "the channel counts as one that is healed as long as it lives")]
     patient: Patient,
-}
-
-/// Messages that came too early, ascending.
-#[derive(Default)]
-pub(super) struct Pending(VecDeque<Incoming>);
-
-impl Pending {
-    /// Takes a message; returns whether an older one had to go for it.
-    pub(super) fn push(&mut self, message: Incoming) -> bool {
-        let full = self.0.len() >= PENDING;
-        if full {
-            self.0.pop_front();
-        }
-        self.0.push_back(message);
-        full
-    }
-
-    pub(super) fn pop(&mut self) -> Option<Incoming> {
-        self.0.pop_front()
-    }
-
-    /// The next message, if it lies at or before `end`.
-    fn pop_up_to(&mut self, end: Offset) -> Option<Incoming> {
-        let next = self.0.front().and_then(|message| message.link)?;
-        if next.offset <= end { self.0.pop_front() } else { None }
-    }
-
-    /// The offset of the last that waits.
-    pub(super) fn last(&self) -> Option<Offset> {
-        self.0.back().and_then(|message| message.link).map(|link| link.offset)
-    }
-
-    /// The offset of the first that waits.
-    pub(super) fn first(&self) -> Option<Offset> {
-        self.0.front().and_then(|message| message.link).map(|link| link.offset)
-    }
-
-    fn unpop(&mut self, message: Incoming) {
-        self.0.push_front(message);
-    }
 }
 
 /// What became of an arriving message.

@@ -95,6 +95,12 @@ def test_runbooks_are_of_alerts_that_exist():
     assert sorted(titles) == sorted(ALERTS)
 
 
+def test_every_alert_stands_in_the_table_of_alerts():
+    rows = re.findall(r"(?m)^\| [^|]+ \| ([A-Z][^|]+) \| \[", (PROJECT / "docs/monitoring.md").read_text())
+    named = [f"Midplane{name}" for row in rows for name in row.split(", ")]
+    assert sorted(named) == sorted(ALERTS)
+
+
 def test_links_between_runbooks_lead_somewhere():
     files = [PROJECT / "docs/monitoring.md", *(PROJECT / "docs/runbooks").glob("*.md")]
     links = [(file, link) for file in files for link in re.findall(r"\]\(([^)]+)\)", file.read_text()) if "://" not in link]

@@ -283,7 +283,8 @@ async fn nobody_puts_off_the_end_of_a_session_by_many_packets_in_one_request() {
     let stage = stage().await;
     let sid = stage.open().await;
     stage.post(&sid, "4a\x1e4goodbye\x1e4b").await;
-    assert_eq!(stage.poll(&sid).await, (200, "4a\x1e4goodbye\x1e1".to_owned()));
+    assert_eq!(stage.poll(&sid).await, (200, "4a\x1e4goodbye".to_owned()));
+    assert_eq!(stage.poll(&sid).await, (200, "1".to_owned()), "what is said with the end is told in the next session");
 }
 
 #[tokio::test]
@@ -507,6 +508,7 @@ async fn nobody_could_end_a_session_that_waited_for_others() {
     stage.connections.close_all(&DisconnectCode::Shutdown.into());
     let answer = read_to_end(posting).await;
     assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("ok"), "{answer}");
-    assert_eq!(stage.poll(&sid).await, (200, "4stuck\x1e1".to_owned()));
+    assert_eq!(stage.poll(&sid).await, (200, "4stuck".to_owned()));
+    assert_eq!(stage.poll(&sid).await, (200, "1".to_owned()));
     within(stage.edge.admission.emptied()).await;
 }

@@ -36,11 +36,12 @@ pub fn packets(
     }))
 }
 
-/// Appends packets that were framed for a WebSocket. A close frame ends the session here too; other frames of the
-/// WebSocket's own mean nothing.
+/// Appends packets that were framed for a WebSocket. The WebSocket's own frames mean nothing here: the end of a session is a
+/// body of its own ([`CLOSE`]). The client's library takes up what comes with it after the end, and tells it first thing in
+/// its next session.
 pub fn append(payload: &mut Vec<u8>, frames: &[u8]) {
     for (opcode, data) in server_frames(frames) {
-        if matches!(opcode, Opcode::Continuation | Opcode::Ping | Opcode::Pong) {
+        if matches!(opcode, Opcode::Continuation | Opcode::Ping | Opcode::Pong | Opcode::Close) {
             continue;
         }
         if !payload.is_empty() {
@@ -54,7 +55,6 @@ pub fn append(payload: &mut Vec<u8>, frames: &[u8]) {
                 let written = BASE64.encode_slice(data, &mut payload[start..]).unwrap_or_default();
                 payload.truncate(start + written);
             }
-            Opcode::Close => payload.extend_from_slice(CLOSE),
             _ => payload.extend_from_slice(data),
         }
     }

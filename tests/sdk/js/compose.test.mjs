@@ -34,7 +34,7 @@ describe('the compose files', { timeout: 60_000 }, () => {
       assert.equal(servers.length, names.includes('nats3') ? 3 : 1);
       for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
         const { environment, secrets } = laid.services[name];
-        assert.equal('REDIS_URL' in environment, names.includes('redis'), name);
+        for (const name of ['REDIS_URL', 'REDIS_KEY_PREFIX']) assert.equal(name in environment, names.includes('redis'), name);
         assert.equal(secrets.some(({ source }) => source === 'redis_password'), names.includes('redis'), name);
         assert.ok(secrets.some(({ source }) => source === 'jwt_secret'), name);
       }
@@ -91,7 +91,7 @@ describe('the compose files', { timeout: 60_000 }, () => {
       assert.deepEqual([service.cap_drop, service.security_opt], [['ALL'], ['no-new-privileges:true']], name);
       assert.ok(service.healthcheck && service.deploy.resources.limits.memory, name);
       for (const [key, value] of Object.entries(service.environment ?? {})) {
-        if (/PASSWORD|SECRET|KEY/.test(key)) assert.match(value, /^\/run\/secrets\//, `${name}: ${key}`);
+        if (/PASSWORD|SECRET|KEY(?!_PREFIX)/.test(key)) assert.match(value, /^\/run\/secrets\//, `${name}: ${key}`);
       }
     }
   });

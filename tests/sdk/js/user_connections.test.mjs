@@ -2,11 +2,15 @@
 import assert from 'node:assert/strict';
 import { afterEach, describe, test } from 'node:test';
 
+import { io } from 'socket.io-client';
+
 import { App, carryBy, eventually, fresh, listeningOn, listenings, token, twoNodes, wires } from './harness.mjs';
+import { openSocket } from './harness/socketio.mjs';
 
 const limit = (most, overflow) => ({
   ...listeningOn,
   HEARTBEAT_INTERVAL: '300',
+  MIDPLANE_SOCKETIO__NAMESPACES: '[{"name": "/"}]',
   FAILURE_DETECTION_TIMEOUT: '2000',
   MIDPLANE_CLIENT__USER_CONNECTION_LIMIT: String(most),
   MIDPLANE_CLIENT__USER_CONNECTION_OVERFLOW: overflow,
@@ -67,6 +71,17 @@ describe('connections of one user on two nodes', { timeout: 300_000 }, () => {
       other.centrifuge.connect();
       await refused(other);
     }
+  });
+
+  test('clients of Socket.IO count too', async t => {
+    await start(1, 'refuse');
+    const enter = (user, node) => openSocket(t, io, node.url, { auth: { token: token({ sub: user }) }, reconnection: false });
+    await enter('ann', topology.first);
+    const ann = app('ann', topology.other);
+    ann.centrifuge.connect();
+    await refused(ann);
+    await app('bob', topology.first).connect();
+    await assert.rejects(enter('bob', topology.other), /too many connections/);
   });
 
   test('with a limit of one that replaces, the newest is the single connection, wherever it is', async () => {
