@@ -20,7 +20,7 @@ while [ $# -gt 0 ]; do
         --monitoring) monitoring=yes ;;
         --no-monitoring) monitoring=no ;;
         --build) build=yes ;;
-        -f) overlays+=("${2:?-f wants a file}"); shift ;;
+        -f) [ -f "${2:?-f wants a file}" ] || fail "there is no file $2"; overlays+=("$2"); shift ;;
         *) echo "usage: scripts/start-cluster.sh [--monitoring|--no-monitoring] [--build] [-f FILE]..." >&2; exit 64 ;;
     esac
     shift
@@ -114,7 +114,7 @@ complete_environment() {
     chmod 600 "$ENV_FILE"
     [ -n "$(written SECRETS_DIR)" ] || write SECRETS_DIR "${SECRETS_DIR:-./secrets}"
     [ -n "$(written NOFILE)" ] || write NOFILE "$(files_allowed)"
-    [ ${#overlays[@]} = 0 ] || write COMPOSE_FILE "$(IFS=: && echo "compose.yaml:${overlays[*]}")"
+    [ ${#overlays[@]} = 0 ] || write COMPOSE_FILE "$(overlaid)"
     # What docker compose reads by itself.
     [ "$ENV_FILE" != .env.cluster ] || [ -e .env ] || ln -sf .env.cluster .env
 }
@@ -126,15 +126,36 @@ files_allowed() {
     echo "$hard"
 }
 
-# Docker would say that a file is missing, and not what makes it.
+# The compose files that are laid over each other, as COMPOSE_FILE has them: those that are asked for, or that were.
+overlaid() { if [ ${#overlays[@]} = 0 ]; then written COMPOSE_FILE; else (IFS=: && echo "compose.yaml:${overlays[*]}"); fi; }
+
+# missing DIRECTORY FILE...: those that are not there.
+missing() {
+    local directory="$1" file
+    shift
+    for file in "$@"; do [ -s "$directory/$file" ] || echo "$directory/$file"; done | xargs
+}
+
+# Before anything is changed: Docker would say that a file is missing, and not what makes it, and nginx would end again and
+# again with the old one gone.
 check_certificates() {
-    local directory file missing=()
-    case ":$(written COMPOSE_FILE):" in *:compose/nats-tls.yaml:*) ;; *) return 0 ;; esac
-    directory="$(setting SECRETS_DIR)"
-    for file in nats_ca nats_certificate nats_key; do
-        [ -s "$directory/$file" ] || missing+=("$directory/$file")
-    done
-    [ ${#missing[@]} = 0 ] || fail "compose/nats-tls.yaml needs certificates, and there is no ${missing[*]}: SECRETS_DIR=$directory scripts/nats-certificates.sh makes them"
+    local directory missing key
+    case ":$(overlaid):" in *:compose/nats-tls.yaml:*)
+        directory="$(setting SECRETS_DIR)"
+        directory="${directory:-./secrets}"
+        missing="$(missing "$directory" nats_ca nats_certificate nats_key)"
+        [ -z "$missing" ] || fail "compose/nats-tls.yaml needs certificates, and there is no $missing: SECRETS_DIR=$directory scripts/nats-certificates.sh makes them"
+    esac
+    case ":$(overlaid):" in *:compose/tls.yaml:*)
+        directory="$(setting CERTIFICATES_DIR)"
+        directory="${directory:-./nginx/ssl}"
+        missing="$(missing "$directory" fullchain.pem privkey.pem)"
+        [ -z "$missing" ] || fail "compose/tls.yaml needs a certificate, and there is no $missing (docs/deployment.md#variants)"
+        key="$(stat -Lc '%u %g %a' "$directory/privkey.pem")"
+        case "$key" in 101\ * | *\ 101\ * | *[4567]) ;; *)
+            say "$directory/privkey.pem must be readable for the user 101 of the container, if nginx does not start: chown 101 $directory/privkey.pem" ;;
+        esac
+    esac
 }
 
 choose_monitoring() {
@@ -159,16 +180,15 @@ unhealthy() {
 }
 
 wait_until_healthy() {
-    local waited=0 left
+    local until=$((SECONDS + PATIENCE)) left
     until left="$(unhealthy)" && [ -z "$left" ]; do
-        if [ "$waited" -ge "$PATIENCE" ]; then
+        if [ "$SECONDS" -ge "$until" ]; then
             "${compose[@]}" ps --all || true
             # shellcheck disable=SC2086
             [ -z "$left" ] || "${compose[@]}" logs --tail=20 $left || true
             fail "not healthy within $PATIENCE s: ${left:-the containers cannot be seen}"
         fi
         sleep 1
-        waited=$((waited + 1))
     done
 }
 
@@ -181,9 +201,9 @@ fi
 export DOCKER_BUILDKIT=1 COMPOSE_DOCKER_CLI_BUILD=1
 
 [ -e "$ENV_FILE" ] || make_environment
+check_certificates
 complete_environment
 make_secrets
-check_certificates
 choose_monitoring
 laid="$(written COMPOSE_FILE)"
 files=()

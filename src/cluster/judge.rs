@@ -2,6 +2,7 @@
 //! one judge wins, and none wins over a node that wrote meanwhile.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::{debug, warn};
@@ -95,7 +96,8 @@ impl Shared {
         }
         let id = Arc::clone(&*self.incarnation.borrow());
         let dead = entry.id();
-        let silence = self.view.lock().get(name).map(|known| known.silent_for(Instant::now()));
+        let now = Instant::now();
+        let silence = self.view.lock().get(name).map_or(Duration::ZERO, |known| known.silent_for(now));
         entry.state = State::Failed;
         entry.owe(entry.incarnation, Some(&id));
         match self.write(&entry, Guard::Revision(found.revision)).await {

@@ -12,6 +12,7 @@ use url::Url;
 use super::rpc::SERVICE_ERROR;
 use super::{Caller, HookError, SetupError};
 use crate::backplane::Backplane;
+use crate::causes::causes;
 use crate::settings::{Hook, HookEndpoint};
 use crate::telemetry::{HookEvent, Label};
 
@@ -121,7 +122,7 @@ impl Endpoint {
             if error.is_timeout() {
                 HookError::Timeout(self.timeout)
             } else {
-                HookError::Unreachable(error.without_url().to_string())
+                HookError::Unreachable(causes(&error.without_url()))
             }
         };
         let mut response = call.send().await.map_err(failed)?;

@@ -59,7 +59,7 @@ pub struct NodeInfo {
 
 impl Services {
     /// Says why somebody does not come in: clients are told a number only.
-    pub(super) fn tell_unknown(&self, why: impl Display) {
+    pub fn tell_unknown(&self, why: impl Display) {
         if let Some(left_out) = self.unknown.due() {
             warn!(left_out, "a client is not let in: {why}");
         }

@@ -233,7 +233,10 @@ impl Connection {
         let grant = match grant {
             Some(grant) => grant,
             None if services.client.allow_anonymous_connect_without_token => return Ok(ConnectionGrant::default()),
-            None => return Err(self.rejected("a token is needed")),
+            None => {
+                services.tell_unknown("no token (client.allow_anonymous_connect_without_token is false)");
+                return Err(self.rejected("a token is needed"));
+            }
         };
         // Services are told of the user in a header, whose readers trim what they find.
         if grant.user.trim() != grant.user || grant.user.contains(char::is_control) {
@@ -246,7 +249,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
         let Some(verifier) = &services.connection_tokens else {
-            debug!("a token was sent, and no key is configured to verify it");
+            services.tell_unknown("a token was sent, and no key of client.token is configured to verify it");
             return Err(self.rejected("invalid token"));
         };
         let grant = services.believe(verifier, token).await.map_err(|error| {

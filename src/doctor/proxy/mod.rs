@@ -49,7 +49,7 @@ pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settin
             let found = format!("{proxy}health answers {}", answer.status());
             return vec![Finding::failed(ABOUT, found, "no node answers behind it, or /health is not passed on")];
         }
-        Err(error) => return vec![Finding::failed(ABOUT, causes(&error), "look whether it runs, and at the address")],
+        Err(error) => return vec![unreachable(ABOUT, &causes(&error))],
     }
     let connect = connect_command(token);
     let (held, streamed) =
@@ -57,6 +57,14 @@ pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settin
     let mut findings = vec![held, streamed, forwarded(&client, proxy, settings).await];
     findings.extend(closed(&client, proxy).await);
     findings
+}
+
+fn unreachable(about: &'static str, why: &str) -> Finding {
+    let advice = match why.contains("certificate") {
+        true => "it runs; have this machine trust its authority, or use a name that its certificate has",
+        false => "look whether it runs, and at the address",
+    };
+    Finding::failed(about, why.to_owned(), advice)
 }
 
 fn at(proxy: &Url, path: &str) -> String {

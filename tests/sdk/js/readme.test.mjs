@@ -52,7 +52,7 @@ esac
     ['token=', null],
     ['curl -sN', /"connect":\{.*"subs":\{"chat:lobby"/],
     ['curl', /"push":\{"channel":"chat:lobby","pub":\{"data":\{"n": 1\}/],
-    ['curl -s http://127.0.0.1:9090/', undefined], // tests/operate asks a real Prometheus
+    ['sleep 5; curl -s http://127.0.0.1:9090/', undefined], // tests/operate asks a real Prometheus
     ['curl', /"serverId":"gateway-2"/],
     ['docker compose up', /noted: compose up -d --no-deps --wait --force-recreate gateway-2/],
     ['docker compose', /noted: compose --profile scaled up -d --scale gateway=2/],

@@ -2,7 +2,7 @@
 // for the engine; with a real one scripts/smoke.sh runs it.
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { copyFileSync, cpSync, mkdirSync, readFileSync, readdirSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, test } from 'node:test';
 import { promisify } from 'node:util';
@@ -25,6 +25,7 @@ function folder(written = undefined) {
   const root = temporaryDirectory();
   for (const name of ['scripts', 'bin']) mkdirSync(join(root, name));
   copyFileSync(join(project, 'scripts/start-cluster.sh'), join(root, 'scripts/start-cluster.sh'));
+  cpSync(join(project, 'compose'), join(root, 'compose'), { recursive: true });
   writeFileSync(join(root, 'bin/docker'), docker, { mode: 0o755 });
   if (written !== undefined) writeFileSync(join(root, '.env.cluster'), written);
   const read = path => readFileSync(join(root, path), 'utf8');
@@ -86,12 +87,25 @@ describe('start-cluster.sh', { timeout: 60_000 }, () => {
     assert.ok(!made.read('notes').includes('up -d'), 'nothing is started');
     copyFileSync(join(project, 'scripts/nats-certificates.sh'), made.path('scripts/nats-certificates.sh'));
     await run(made.path('scripts/nats-certificates.sh'));
-    await made.start();
+    await made.start(['-f', 'compose/nats-tls.yaml']);
     assert.deepEqual(made.started(), ['compose.yaml', 'compose/nats-tls.yaml']);
+  });
+
+  test('changes nothing for HTTPS without a certificate, nor for a file that is not there', async () => {
+    const made = folder();
+    await made.start();
+    const [settings, notes] = [made.read('.env.cluster'), made.read('notes')];
+    const refused = made.start(['-f', 'compose/tls.yaml']);
+    await assert.rejects(refused, /compose\/tls\.yaml needs a certificate, and there is no \.\/nginx\/ssl\/fullchain\.pem \.\/nginx\/ssl\/privkey\.pem/);
+    await assert.rejects(made.start(['-f', 'compose/nosuch.yaml']), /there is no file compose\/nosuch\.yaml/);
+    assert.equal(made.read('.env.cluster'), settings);
+    assert.ok(!made.read('notes').slice(notes.length).includes('up -d'));
   });
 
   test('keeps what is laid over it, until another choice is made', async () => {
     const made = folder();
+    mkdirSync(made.path('nginx/ssl'), { recursive: true });
+    for (const name of ['fullchain.pem', 'privkey.pem']) writeFileSync(made.path(`nginx/ssl/${name}`), 'PEM');
     assert.match(await made.start(['-f', 'compose/tls.yaml'], { HTTPS_PORT: '8443' }), /wss:\/\/localhost:8443\/connection\/websocket/);
     assert.deepEqual(made.started(), ['compose.yaml', 'compose/tls.yaml']);
     assert.match(await made.start(), /wss:\/\/localhost:8443\//);
