@@ -27,7 +27,14 @@ def took(within_a_second, within_five):
 
 # A word every two seconds, the last one delivered at 30 s, and what a scrape every three sees of that.
 LAST = {HEARD: "1 2 6 8 12 14 18 20 24 26 30x20", STOPPING: "0x30"}
-SILENCE = [quiet("nine seconds", "39s", LAST), fires("ten seconds", "40s", LAST, instance="a")]
+# It was killed at 31 s, and whoever asks it waits for an answer.
+KILLED = {HEARD: "1 2 6 8 12 14 18 20 24 26 29 _ _ _ stale", STOPPING: "0x10 _ _ _ stale"}
+SILENCE = [
+    quiet("nine seconds", "39s", LAST),
+    fires("ten seconds", "40s", LAST, instance="a"),
+    quiet("a node that was killed", "39s", KILLED),
+    quiet("a node that was killed", "41s", KILLED),
+]
 
 CASES = {
     "MidplaneDeliveryCanaryFailing": [
