@@ -219,7 +219,7 @@ def rows():
         ),
         graph(
             "Requests for sessions of other nodes",
-            "What became of long-polling that went over NATS. unknown_session, unknown_node: the session had ended; timeout, unavailable: NATS or its node hangs. Those clients come again.",
+            "What became of long-polling that went over NATS. unknown_session, unknown_node: the session had ended; busy: too many wait at its node; timeout, unavailable: NATS or its node hangs. Those clients come again.",
             [("{{result}}", rate("midplane_socketio_forwarded_total", "result"))],
             "ops",
             width=12,

@@ -83,6 +83,8 @@ pub enum Refused {
     /// It is gone, or never was.
     #[error("the session's node is not there")]
     NoNode,
+    #[error("too many requests wait at the session's node")]
+    Busy,
     /// Nobody knows whether it was done.
     #[error("no answer from the session's node")]
     Timeout,

@@ -8,8 +8,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tracing::warn;
 use uuid::Uuid;
 
 use super::Engine;
@@ -17,16 +18,24 @@ use super::door::{Door, Refused};
 use super::words::{Said, Verb, Word, subject};
 use crate::backplane::{Request, SubscribeError};
 use crate::protocol::socketio::Sid;
-use crate::telemetry::Topic;
+use crate::telemetry::{Overflow, Pace, Topic};
 
-/// Requests of other nodes that wait for an answer at a time. Others wait in the backplane's queue.
-const AT_ONCE: usize = 16 * 1024;
+/// Requests of long-polling that came to other nodes and wait here at a time. What comes beyond is refused: it would keep
+/// waiting whatever else those nodes ask.
+pub(super) const POLLS: usize = 64 * 1024;
+/// Other requests of theirs that are worked on at a time, those of clients and the nodes' own. The rest waits in the
+/// backplane's queue.
+const OTHERS: usize = 16 * 1024;
 /// How long another node may take to ask for the next part of an answer.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Requests that wait here for what there is to say to clients, by session and number.
-#[derive(Default)]
-pub(super) struct Held(Mutex<HashMap<(Uuid, u64), mpsc::Sender<More>>>);
+pub(super) struct Held {
+    waiting: Mutex<HashMap<(Uuid, u64), mpsc::Sender<More>>>,
+    pub(super) polls: Semaphore,
+    /// That one was refused.
+    told: Pace,
+}
 
 /// What comes of a request while it waits, or is answered part by part.
 enum More {
@@ -49,11 +58,17 @@ struct Holding<'a> {
     more: mpsc::Receiver<More>,
 }
 
+impl Default for Held {
+    fn default() -> Self {
+        Self { waiting: Mutex::default(), polls: Semaphore::new(POLLS), told: Pace::default() }
+    }
+}
+
 impl Held {
     fn hold(&self, session: Uuid, number: u64) -> Option<Holding<'_>> {
         let key = (session, number);
         let (sender, more) = mpsc::channel(1);
-        match self.0.lock().entry(key) {
+        match self.waiting.lock().entry(key) {
             Entry::Occupied(_) => None,
             Entry::Vacant(vacant) => {
                 vacant.insert(sender);
@@ -64,17 +79,17 @@ impl Held {
 
     /// Passes on what concerns a request that waits; whether there is such a one.
     fn pass(&self, session: Uuid, number: u64, more: More) -> bool {
-        self.0.lock().get(&(session, number)).is_some_and(|waiting| waiting.try_send(more).is_ok())
+        self.waiting.lock().get(&(session, number)).is_some_and(|waiting| waiting.try_send(more).is_ok())
     }
 
     fn has(&self, session: Uuid, number: u64) -> bool {
-        self.0.lock().contains_key(&(session, number))
+        self.waiting.lock().contains_key(&(session, number))
     }
 }
 
 impl Drop for Holding<'_> {
     fn drop(&mut self) {
-        self.held.0.lock().remove(&self.key);
+        self.held.waiting.lock().remove(&self.key);
     }
 }
 
@@ -85,7 +100,7 @@ impl Engine {
     /// When the backplane does not accept the subscription.
     pub async fn listen(&self) -> Result<Option<mpsc::Receiver<Request>>, SubscribeError> {
         match self.backplane.requests() {
-            Some(requests) => requests.serve(&subject(self.sessions.node()), AT_ONCE).await.map(Some),
+            Some(requests) => requests.serve(&subject(self.sessions.node()), POLLS + OTHERS).await.map(Some),
             None => Ok(None),
         }
     }
@@ -135,7 +150,10 @@ impl Engine {
     async fn at(&self, door: &Arc<Door>, asked: Asked, reply: oneshot::Sender<Bytes>) {
         let Asked { verb, number, body, room } = asked;
         let said = match verb {
-            Verb::Poll => return self.hold(door, number, room, reply, door.poll(|| ())).await,
+            Verb::Poll => match self.held.polls.try_acquire() {
+                Ok(_place) => return self.hold(door, number, room, reply, door.poll(|| ())).await,
+                Err(_) => self.refuse_poll(),
+            },
             Verb::Pack => return self.hold(door, number, room, reply, door.pack(number)).await,
             Verb::Depart => match Uuid::from_slice(&body) {
                 Ok(to) => return self.hold(door, number, room, reply, door.depart(number, to)).await,
@@ -160,6 +178,14 @@ impl Engine {
             Verb::Check | Verb::BreakOff | Verb::Rest | Verb::Say => Said::Unknown,
         };
         let _ = reply.send(said.encode());
+    }
+
+    fn refuse_poll(&self) -> Said {
+        self.telemetry.queues.overflows.of(Overflow::Polls).increment(1);
+        if let Some(more) = self.held.told.due() {
+            warn!(more, "requests of long-polling that came to other nodes were refused: {POLLS} of them wait here");
+        }
+        Said::Busy
     }
 
     /// Lets a request wait for its `answer` as one of this node would, and gives that in parts of what fits into `room`.

@@ -80,7 +80,7 @@ impl Remote {
                     }
                 }
                 Err(Refused::Timeout | Refused::Unavailable) => {}
-                Ok(Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed) => return Refused::Closed,
+                Ok(Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed | Said::Busy) => return Refused::Closed,
                 Err(refused) => return refused,
             }
         }
@@ -97,6 +97,7 @@ impl Remote {
                 Said::Unknown => return Err(Refused::Unknown),
                 Said::Moved => return Err(Refused::Moved),
                 Said::Closed => return Err(Refused::Closed),
+                Said::Busy => return Err(Refused::Busy),
             };
             if whole.len() + part.len() > LARGEST {
                 return Err(Refused::Unavailable);
@@ -128,7 +129,7 @@ impl Remote {
     pub(super) async fn say(&self, frames: Bytes) -> Result<(), Refused> {
         match self.ask(Verb::Say, 0, frames, MARGIN).await? {
             Said::Done(_) => Ok(()),
-            Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed => Err(Refused::Unknown),
+            Said::Part(_) | Said::Unknown | Said::Moved | Said::Closed | Said::Busy => Err(Refused::Unknown),
         }
     }
 
@@ -151,6 +152,7 @@ impl Remote {
             Err(Refused::Closed) => Forwarded::Closed,
             Err(Refused::Unknown) => Forwarded::UnknownSession,
             Err(Refused::NoNode) => Forwarded::UnknownNode,
+            Err(Refused::Busy) => Forwarded::Busy,
             Err(Refused::Timeout) => Forwarded::Timeout,
             Err(Refused::Unavailable) => Forwarded::Unavailable,
         };
@@ -175,7 +177,7 @@ impl Remote {
         match self.ask(Verb::Claim, claim.number, Bytes::new(), MARGIN).await? {
             Said::Done(_) => Ok(Some(claim)),
             Said::Unknown => Err(Refused::Unknown),
-            Said::Part(_) | Said::Moved | Said::Closed => Ok(None),
+            Said::Part(_) | Said::Moved | Said::Closed | Said::Busy => Ok(None),
         }
     }
 }
@@ -206,7 +208,7 @@ impl Claim {
     pub(super) async fn give_up(mut self) -> bool {
         self.kept = true;
         match self.remote.ask(Verb::Release, self.number, Bytes::new(), MARGIN).await {
-            Ok(Said::Done(_) | Said::Part(_) | Said::Unknown | Said::Closed) => true,
+            Ok(Said::Done(_) | Said::Part(_) | Said::Unknown | Said::Closed | Said::Busy) => true,
             Ok(Said::Moved) | Err(_) => false,
         }
     }

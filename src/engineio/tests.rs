@@ -1,13 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::door::Door;
+use super::door::{Ask, Door};
+use super::owner::POLLS;
 use super::sessions::Sessions;
-use super::words::Said;
+use super::words::{Said, Verb, Word};
 use super::{Engine, Options};
-use crate::backplane::{Answer, RequestError};
+use crate::backplane::{Answer, Request, RequestError};
 use crate::hooks::tests::backend::{NatsBackend, Question};
 use crate::hooks::tests::fixtures::telemetry;
 use crate::hub::{Connections, Pulse};
@@ -78,4 +81,40 @@ async fn whoever_gives_up_learns_whether_the_session_is_lost() {
         let releases = |question: &&Question| question.headers.iter().any(|(_, value)| value == "release");
         assert_eq!(backend.asked.lock().iter().filter(releases).count(), 1, "it is said once");
     }
+}
+
+/// What another node asks of a session, and what it is answered.
+async fn asks(ask: &mpsc::Sender<Request>, session: Uuid, verb: Verb, number: u64) -> oneshot::Receiver<Bytes> {
+    let (reply, answered) = oneshot::channel();
+    let headers = Word { session, verb, number }.headers().map(|(name, value)| (name.to_owned(), value)).into();
+    let request = Request { subject: String::new(), headers, body: Bytes::new(), room: 1 << 20, reply };
+    ask.send(request).await.unwrap();
+    answered
+}
+
+#[tokio::test]
+async fn requests_of_other_nodes_that_waited_kept_all_others_of_theirs_waiting() {
+    let (engine, _) = engine(|question| Err(RequestError::NoResponder(question.subject.clone())));
+    let (ask, asked) = mpsc::channel(8);
+    tokio::spawn(Arc::clone(&engine).answer(asked));
+    let _most = engine.held.polls.try_acquire_many(u32::try_from(POLLS - 1).unwrap()).unwrap();
+    let [(first, mut mailbox), (second, _unread)] = [engine.sessions.open(), engine.sessions.open()];
+    let [session, other] = [first.sid().session, second.sid().session];
+    let said = async |answer: oneshot::Receiver<Bytes>| Said::decode(answer.await.unwrap()).unwrap();
+
+    let last = asks(&ask, session, Verb::Poll, 1).await;
+    let Some(Ask::Poll(answer)) = mailbox.recv().await else { panic!("it waits") };
+    assert_eq!(said(asks(&ask, other, Verb::Poll, 2).await).await, Said::Busy);
+    assert!(engine.telemetry.render().contains("midplane_queue_overflows_total{queue=\"polls\"} 1"));
+
+    assert_eq!(said(asks(&ask, session, Verb::Check, 1).await).await, Said::Done(Bytes::new()));
+    let posted = asks(&ask, session, Verb::Post, 0).await;
+    let Some(Ask::Post(_, taken)) = mailbox.recv().await else { panic!("packets reach it") };
+    taken.send(()).unwrap();
+    assert_eq!(said(posted).await, Said::Done(Bytes::new()));
+
+    answer.send("4a".into()).unwrap();
+    assert_eq!(said(last).await, Said::Done("4a".into()));
+    asks(&ask, session, Verb::Poll, 3).await;
+    assert!(matches!(mailbox.recv().await, Some(Ask::Poll(_))), "there is room for another");
 }

@@ -118,6 +118,8 @@ pub(super) enum Said {
     Unknown,
     Moved,
     Closed,
+    /// Too many requests of that kind wait.
+    Busy,
 }
 
 impl Said {
@@ -131,6 +133,7 @@ impl Said {
             Self::Unknown => (b'u', &b""[..]),
             Self::Moved => (b'm', &b""[..]),
             Self::Closed => (b'c', &b""[..]),
+            Self::Busy => (b'b', &b""[..]),
         };
         let mut encoded = BytesMut::with_capacity(Self::OVERHEAD + data.len());
         encoded.put_u8(kind);
@@ -146,6 +149,7 @@ impl Said {
             b'u' => Some(Self::Unknown),
             b'm' => Some(Self::Moved),
             b'c' => Some(Self::Closed),
+            b'b' => Some(Self::Busy),
             _ => None,
         }
     }
@@ -156,6 +160,7 @@ impl From<Refused> for Said {
         match refused {
             Refused::Moved => Self::Moved,
             Refused::Unknown | Refused::NoNode => Self::Unknown,
+            Refused::Busy => Self::Busy,
             Refused::Closed | Refused::Timeout | Refused::Unavailable => Self::Closed,
         }
     }
@@ -185,7 +190,7 @@ mod tests {
     #[test]
     fn answers_are_read_as_they_were_written_and_others_not_at_all() {
         let data = Bytes::from_static(b"4a");
-        let all = [Said::Done(data.clone()), Said::Part(data), Said::Unknown, Said::Moved, Said::Closed];
+        let all = [Said::Done(data.clone()), Said::Part(data), Said::Unknown, Said::Moved, Said::Closed, Said::Busy];
         for said in all {
             assert_eq!(Said::decode(said.encode()), Some(said));
         }

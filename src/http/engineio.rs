@@ -230,6 +230,10 @@ impl From<Refused> for Fault {
         match refused {
             Refused::Moved => Self::BadRequest,
             Refused::Unknown | Refused::NoNode => Self::UnknownSession,
+            Refused::Busy => {
+                let why = "too many requests wait at the session's node";
+                Self::Turned(Refusal::Plain(StatusCode::SERVICE_UNAVAILABLE, why))
+            }
             Refused::Closed | Refused::Timeout | Refused::Unavailable => Self::Session(refused),
         }
     }

@@ -152,11 +152,12 @@ labels! {
     /// that finds no place is refused, clients that find none to connect or recover come again, a question to all nodes of
     /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
     /// something, a call that waits for acknowledgements is answered without one that finds none, a session of which too
-    /// much is asked connects anew, word of other nodes that finds none is lost, and what finds none on its way over a
-    /// bridge does not come to the other side.
+    /// much is asked connects anew, word of other nodes that finds none is lost, what finds none on its way over a
+    /// bridge does not come to the other side, and clients on long-polling at other nodes come anew.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
         Watch = "watch", Acks = "acks", Word = "word", Controls = "controls", Bridge = "bridge",
+        Polls = "polls",
     }
 
     /// How a recovery ended.
@@ -233,7 +234,7 @@ labels! {
     /// What became of a request of a client whose session is at another node.
     Forwarded("result") {
         Done = "done", Moved = "moved", Closed = "closed", UnknownSession = "unknown_session",
-        UnknownNode = "unknown_node", Timeout = "timeout", Unavailable = "unavailable",
+        UnknownNode = "unknown_node", Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
     }
 
     /// What became of taking a session to the node of its WebSocket. refused: its node did not let it go, or was gone.

@@ -14,6 +14,7 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::*;
+use crate::backplane::Backplane;
 use crate::backplane::embedded::Embedded;
 use crate::engineio::{CloseReason, Engine, Handler, Handover, Layer, Options};
 use crate::http::limits::Gate;
@@ -138,6 +139,19 @@ async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
 
 /// With the interval of pings, and how long a pong may take.
 async fn bounded(ping: [Duration; 2], upgrade_timeout: Duration, edge: Edge, bounds: Bounds) -> Stage {
+    let (feed, _) = crate::backplane::feed::open(1);
+    let alone = Embedded::new(&Namespaces(HashMap::new()), 1 << 20, feed);
+    over(alone, ping, upgrade_timeout, edge, bounds).await
+}
+
+/// With others behind `backplane`.
+async fn over(
+    backplane: Arc<dyn Backplane>,
+    ping: [Duration; 2],
+    upgrade_timeout: Duration,
+    edge: Edge,
+    bounds: Bounds,
+) -> Stage {
     let options = Options {
         ping_interval: ping[0],
         ping_timeout: ping[1],
@@ -148,8 +162,6 @@ async fn bounded(ping: [Duration; 2], upgrade_timeout: Duration, edge: Edge, bou
     let pulse = Pulse::new();
     tokio::spawn(Arc::clone(&pulse).run());
     let connections = Connections::new();
-    let (feed, _) = crate::backplane::feed::open(1);
-    let backplane = Embedded::new(&Namespaces(HashMap::new()), 1 << 20, feed);
     let telemetry = telemetry();
     let engine = Engine::new(options, backplane, Arc::clone(&connections), pulse, Arc::clone(&telemetry));
     let edge = Arc::new(edge);

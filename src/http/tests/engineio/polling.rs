@@ -1,6 +1,7 @@
 //! Handshakes, and what sessions on long-polling ask.
 
 use super::*;
+use crate::hooks::tests::backend::NatsBackend;
 
 #[tokio::test]
 async fn what_opens_no_session_is_told_by_number() {
@@ -153,4 +154,14 @@ async fn nobody_could_end_a_session_that_waited_for_others() {
     assert_eq!(stage.poll(&sid).await, (200, "4stuck".to_owned()));
     assert_eq!(stage.poll(&sid).await, (200, "1".to_owned()));
     within(stage.edge.admission.emptied()).await;
+}
+
+#[tokio::test]
+async fn a_request_that_finds_no_room_at_its_sessions_node_is_told_that_it_is_not_its_fault() {
+    const LONG: Duration = Duration::from_secs(60);
+    let busy = NatsBackend::answering(&[], "b");
+    let stage = over(busy, [LONG; 2], LONG, open_edge(), bounds()).await;
+    let (status, told) = stage.poll(&"A".repeat(43)).await;
+    assert!(status == 503 && told.contains("too many requests wait at the session's node"), "{status} {told}");
+    assert!(stage.telemetry.render().contains(r#"midplane_socketio_forwarded_total{result="busy"} 1"#));
 }
