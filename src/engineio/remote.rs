@@ -48,7 +48,8 @@ impl Remote {
         let number = rand::random();
         let mut waiting = Waiting { remote: self.clone(), number, over: false };
         let outcome = self.wait(number, waits).await;
-        waiting.over = outcome.is_ok();
+        // Otherwise it may wait there still.
+        waiting.over = !matches!(outcome, Err(Refused::Timeout | Refused::Unavailable));
         self.count(&outcome);
         outcome
     }

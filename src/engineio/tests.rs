@@ -5,7 +5,7 @@ use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 
-use super::door::{Ask, Door};
+use super::door::{Ask, Door, Refused};
 use super::owner::POLLS;
 use super::sessions::Sessions;
 use super::words::{Said, Verb, Word};
@@ -80,6 +80,31 @@ async fn whoever_gives_up_learns_whether_the_session_is_lost() {
         assert_eq!(claim.give_up().await, is_there, "{answer:?}");
         let releases = |question: &&Question| question.headers.iter().any(|(_, value)| value == "release");
         assert_eq!(backend.asked.lock().iter().filter(releases).count(), 1, "it is said once");
+    }
+}
+
+type Answering = Box<dyn Fn(&Question) -> Result<Answer, RequestError> + Send + Sync>;
+
+#[tokio::test]
+async fn each_request_for_a_session_that_was_not_there_was_broken_off_there_as_well() {
+    let timeout = |question: &Question| RequestError::Timeout(question.timeout);
+    let nobody = |question: &Question| RequestError::NoResponder(question.subject.clone());
+    let said = |said: Said| Answer { headers: Vec::new(), body: said.encode() };
+    let cases: [(Answering, Refused, usize); 6] = [
+        (Box::new(move |question| Err(timeout(question))), Refused::Timeout, 2),
+        (Box::new(move |question| Err(nobody(question))), Refused::NoNode, 1),
+        (Box::new(move |_| Ok(said(Said::Unknown))), Refused::Unknown, 1),
+        (Box::new(move |_| Ok(said(Said::Moved))), Refused::Moved, 1),
+        (Box::new(move |_| Ok(said(Said::Closed))), Refused::Closed, 1),
+        (Box::new(move |_| Ok(said(Said::Busy))), Refused::Busy, 1),
+    ];
+    for (answer, refused, questions) in cases {
+        let (engine, backend) = engine(answer);
+        let way = engine.find(Sid { node: Uuid::new_v4(), session: Uuid::new_v4() }).unwrap();
+        assert_eq!(way.poll(|| {}).await, Err(refused));
+        // Whatever was begun by then runs before this one does again.
+        tokio::task::yield_now().await;
+        assert_eq!(backend.asked.lock().len(), questions, "{refused:?}");
     }
 }
 
