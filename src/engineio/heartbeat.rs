@@ -65,6 +65,14 @@ impl Heartbeat {
         true
     }
 
+    /// The client could say nothing until now: its pong gets its time anew, as long as a client that lives would wait.
+    pub(super) fn hold_up(&mut self, now: Instant) {
+        let latest = self.next(false);
+        if let State::Pinged { pong_by, .. } = &mut self.state {
+            *pong_by = (now + self.timeout).min(latest);
+        }
+    }
+
     /// A pong came; returns how long it took. One that nobody asked for changes nothing.
     pub(super) fn pong(&mut self, now: Instant) -> Option<Duration> {
         let State::Pinged { at, .. } = self.state else { return None };
@@ -111,5 +119,18 @@ mod tests {
         assert_eq!(heartbeat.next(false), start + 70 * SECOND, "its client has given up by then");
         assert!(!heartbeat.is_over(start + 69 * SECOND, false));
         assert!(heartbeat.is_over(start + 70 * SECOND, false));
+    }
+
+    #[test]
+    fn who_is_held_up_gets_its_time_anew_but_not_without_end() {
+        let start = Instant::now();
+        let mut heartbeat = Heartbeat::new(25 * SECOND, 20 * SECOND, start);
+        heartbeat.hold_up(start + 24 * SECOND);
+        assert_eq!(heartbeat.next(true), start + 25 * SECOND, "no pong is due");
+        assert!(heartbeat.ping_due(start + 25 * SECOND));
+        heartbeat.hold_up(start + 40 * SECOND);
+        assert_eq!(heartbeat.next(true), start + 60 * SECOND);
+        heartbeat.hold_up(start + 59 * SECOND);
+        assert_eq!(heartbeat.next(true), start + 70 * SECOND, "its client has given up by then");
     }
 }

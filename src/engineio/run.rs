@@ -140,6 +140,8 @@ async fn live<H: Handler>(session: &mut Session, handler: &mut H) -> End {
         let happened = session.next(handler).await;
         let quiet = match &happened {
             Happened::Attention => true,
+            // It may bring the pong.
+            Happened::Asked(Ask::Post(..)) => false,
             Happened::Asked(_) => session.has_no_more_asks(),
             Happened::Socket(_) | Happened::Over(_) | Happened::Progress(_) => false,
         };
@@ -296,6 +298,7 @@ impl Session {
             polling.begin_post(answer);
         }
         let outcome = self.take_all(body, handler, reminder).await;
+        self.heartbeat.hold_up(Instant::now());
         if let Link::Polling(polling) = &mut self.link {
             polling.end_post(matches!(&outcome, Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_))));
         }

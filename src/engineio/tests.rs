@@ -1,3 +1,5 @@
+mod heartbeats;
+
 use std::sync::Arc;
 use std::time::Duration;
 
