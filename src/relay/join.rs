@@ -14,7 +14,7 @@ use super::since::Since;
 use super::topic::{Course, Topic, TopicState};
 use super::turn::shared;
 use super::wish::Wish;
-use crate::backplane::{GapCause, HistoryError, Stored, SubscribeError};
+use crate::backplane::{GapCause, HistoryError, Stored, SubscribeError, Top};
 use crate::hub::{Hold, Listener, Outbox, Slot, TurnedAway};
 use crate::protocol::{Channel, Epoch, Offset, Position};
 use crate::settings::{HistoryOptions, Namespace, RecoveryMode};
@@ -158,16 +158,30 @@ impl Relay {
         if let Some(order) = topic.order.as_ref().filter(|order| !order.has_begun()) {
             order.begin(&history.bounds(&topic.namespace.name).await?);
         }
-        // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
-        let asked = self.store_time(topic);
-        let top = history.top(&topic.channel).await?;
-        let chain = Chain::new(&top, asked, self.retention(topic));
+        loop {
+            // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
+            let asked = self.store_time(topic);
+            let top = history.top(&topic.channel).await?;
+            if self.open_at(topic, &top, asked) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Opens the course where the channel was when it was asked; not where its namespace has gone on past that meanwhile.
+    fn open_at(&self, topic: &Arc<Topic>, top: &Top, asked: i64) -> bool {
+        let passing = topic.order.as_ref().map(|order| order.pass());
+        if passing.as_ref().is_some_and(|passing| passing.is_past(top)) {
+            return false;
+        }
+        let chain = Chain::new(top, asked, self.retention(topic));
         let hole = topic.state.lock().open_chained(chain, self.tails.clone(), topic.ward());
+        drop(passing);
         if hole {
             self.heals.push(Arc::clone(topic));
         }
         self.audits.opened(topic, top.through);
-        Ok(())
+        true
     }
 
     async fn enter(

@@ -10,6 +10,7 @@ use tokio::time::sleep;
 
 use super::Relay;
 use super::join::Membership;
+use super::order::Order;
 use super::publication::is_withheld;
 use super::recovery::{Bound, CatchUpError, Excess, Refusal, age, catch_up};
 use super::topic::{Course, Topic};
@@ -34,6 +35,15 @@ pub enum NotLetIn {
     Epoch,
 }
 
+/// Why nobody is let in at this moment.
+enum NotNow {
+    Unknown,
+    /// What was published is of another life of the history than what it has.
+    Another,
+    /// What it has and its channels are of another life than what was published last.
+    Outdated,
+}
+
 /// Why what was missed cannot be had.
 #[derive(Debug, thiserror::Error)]
 pub enum MissedError {
@@ -52,23 +62,14 @@ impl Relay {
     /// # Errors
     /// See [`NotLetIn`].
     pub async fn let_in(&self, memberships: &[&Membership], since: &Position) -> Result<Position, NotLetIn> {
-        let topics = memberships.iter().map(|membership| &membership.topic);
-        let Some(order) = topics.clone().find_map(|topic| topic.order.as_ref()) else { return Err(NotLetIn::Unknown) };
+        let mut topics = memberships.iter().map(|membership| &membership.topic);
+        let Some(order) = topics.find_map(|topic| topic.order.as_ref()) else { return Err(NotLetIn::Unknown) };
         for attempt in 0..ATTEMPTS {
-            {
-                let mut passing = order.pass();
-                if let Some(known) = passing.known(&self.registry) {
-                    if known.epoch != since.epoch {
-                        return Err(NotLetIn::Epoch);
-                    }
-                    // A channel that was opened a moment ago may have come further than what was delivered.
-                    let reached = topics.clone().all(|topic| has_come_to(topic, &known));
-                    if reached && since.offset <= known.offset {
-                        memberships.iter().for_each(|membership| seat(membership, known.offset));
-                        return Ok(known);
-                    }
-                    passing.go_on(&self.registry);
-                }
+            match self.try_to_let_in(order, memberships, since) {
+                Ok(known) => return Ok(known),
+                Err(NotNow::Another) => return Err(NotLetIn::Epoch),
+                Err(NotNow::Outdated) => self.begin_anew(order).await?,
+                Err(NotNow::Unknown) => {}
             }
             if attempt == ON_ITS_WAY {
                 // It may have passed nobody here, but been healed: then nothing comes any more that follows it.
@@ -77,6 +78,30 @@ impl Relay {
             sleep(PAUSE).await;
         }
         Err(NotLetIn::Unknown)
+    }
+
+    fn try_to_let_in(&self, order: &Order, memberships: &[&Membership], since: &Position) -> Result<Position, NotNow> {
+        let mut passing = order.pass();
+        let known = passing.known(&self.registry).ok_or(NotNow::Unknown)?;
+        let mut topics = memberships.iter().map(|membership| &membership.topic);
+        if known.epoch != since.epoch {
+            let of_this = |topic: &Arc<Topic>| topic.state.lock().epoch().is_some_and(|epoch| epoch == since.epoch);
+            return Err(if topics.all(of_this) { NotNow::Outdated } else { NotNow::Another });
+        }
+        // A channel that was opened a moment ago may have come further than what was delivered.
+        if topics.all(|topic| has_come_to(topic, &known)) && since.offset <= known.offset {
+            memberships.iter().for_each(|membership| seat(membership, known.offset));
+            return Ok(known);
+        }
+        passing.go_on(&self.registry);
+        Err(NotNow::Unknown)
+    }
+
+    /// The store began anew, and nothing was published since that would say so.
+    async fn begin_anew(&self, order: &Order) -> Result<(), NotLetIn> {
+        let history = self.backplane.history().ok_or(NotLetIn::Unknown)?;
+        order.begin(&history.bounds(&order.namespace).await.map_err(|_| NotLetIn::Unknown)?);
+        Ok(())
     }
 
     /// Everything that was published in the channel of `membership` behind `since` and up to where it was let in.

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use super::registry::Registry;
 use super::topic::{Course, Topic};
-use crate::backplane::{Bounds, Link};
+use crate::backplane::{Bounds, Link, Top};
 use crate::hub::Outbox;
 use crate::protocol::socketio::{Arguments, Stand};
 use crate::protocol::{Epoch, Offset, Position};
@@ -56,6 +56,8 @@ struct Run {
     epoch: Epoch,
     first: Offset,
     last: Offset,
+    /// Up to here it went on without a publication that passed, by what was known of the channels that were open.
+    went_on_to: Offset,
     /// Nothing before `first` is missing in any channel.
     whole: bool,
     looked: Instant,
@@ -101,6 +103,7 @@ impl Order {
             epoch: Epoch::new(""),
             first: Offset::NONE,
             last: Offset::NONE,
+            went_on_to: Offset::NONE,
             whole: false,
             looked: Instant::now(),
         };
@@ -116,18 +119,24 @@ impl Order {
     }
 
     /// Begins where the namespace stood after its deliveries were asked for. What lies before is in no channel that is
-    /// opened after this: it is before their tops.
+    /// opened after this: it is before their tops. Begins anew where the store did.
     pub(super) fn begin(&self, bounds: &Bounds) {
         let mut run = self.run.lock();
+        if run.begun && run.epoch == bounds.epoch {
+            return;
+        }
+        let next = bounds.last.next();
         if run.begun {
+            // Channels that are open may have to begin anew as well.
+            run.restart(bounds.epoch.clone(), next, bounds.last);
             return;
         }
         run.begun = true;
         run.epoch = bounds.epoch.clone();
         if run.last == Offset::NONE {
-            (run.first, run.last) = (bounds.last.next(), bounds.last);
+            (run.first, run.last) = (next, bounds.last);
         }
-        run.whole = run.first <= bounds.last.next();
+        run.whole = run.first <= next;
     }
 
     /// Lets one publication pass, or lets somebody in between two.
@@ -148,7 +157,7 @@ impl Passing<'_> {
         let run = &mut *self.run;
         let offset = link.offset;
         if let Some(epoch) = epoch.filter(|epoch| run.begun && *epoch != run.epoch) {
-            (run.epoch, run.first, run.last, run.whole) = (epoch, offset, offset, false);
+            run.restart(epoch, offset, offset);
             return true;
         }
         if offset == run.last.next() {
@@ -174,14 +183,22 @@ impl Passing<'_> {
     }
 
     /// Goes on to where every channel is known to be whole. What was healed, or found by an audit, never passed here; and
-    /// where nothing is published any more, nothing will that follows it.
+    /// where nothing is published any more, nothing will that follows it. A channel that is being opened has no say: it
+    /// will not be where it [would be behind](Self::is_past).
     pub(super) fn go_on(&mut self, registry: &Registry) {
         if self.known(registry).is_none() {
             return;
         }
         let topics = registry.of_namespace(&self.order.namespace);
-        let least = topics.iter().map(|topic| topic.state.lock().reaches()).min().flatten();
-        self.run.last = self.run.last.max(least.unwrap_or_default());
+        let least = topics.iter().filter_map(|topic| topic.state.lock().reaches()).min();
+        if let Some(least) = least.filter(|least| *least > self.run.last) {
+            (self.run.last, self.run.went_on_to) = (least, least);
+        }
+    }
+
+    /// Whether the namespace went on past what a channel that is not open yet was said to have.
+    pub(super) fn is_past(&self, top: &Top) -> bool {
+        top.epoch == self.run.epoch && top.through < self.run.went_on_to
     }
 
     /// What whoever gets a publication now is told of how far it is.
@@ -198,6 +215,12 @@ impl Passing<'_> {
 }
 
 impl Run {
+    /// Begins anew, in another life of the store.
+    fn restart(&mut self, epoch: Epoch, first: Offset, last: Offset) {
+        (self.epoch, self.first, self.last) = (epoch, first, last);
+        (self.went_on_to, self.whole) = (Offset::NONE, false);
+    }
+
     /// Whether a channel has everything that came before this run.
     fn knows(&self, topic: &Topic) -> bool {
         match &topic.state.lock().course {
@@ -215,17 +238,25 @@ impl Run {
 mod tests {
     use super::*;
     use crate::backplane::Depths;
+    use crate::protocol::Channel;
+    use crate::relay::chain::Chain;
+    use crate::relay::tail::TailBudget;
+    use crate::settings::Settings;
 
     fn order(last: u64) -> Order {
         assert!(orders(&Namespaces(HashMap::new())).is_empty());
         let order = Order::new("chat".into());
-        order.begin(&Bounds {
-            epoch: Epoch::new("e"),
-            first: Offset(1),
-            last: Offset(last),
-            depths: Depths::always(10),
-        });
+        order.begin(&bounds("e", last));
         order
+    }
+
+    fn bounds(epoch: &str, last: u64) -> Bounds {
+        Bounds { epoch: Epoch::new(epoch), first: Offset(1), last: Offset(last), depths: Depths::always(10) }
+    }
+
+    /// Of an empty channel.
+    fn top(through: u64) -> Top {
+        Top { epoch: Epoch::new("e"), newest: None, last: Offset(through), through: Offset(through) }
     }
 
     fn passes(order: &Order, offset: u64) -> (bool, bool) {
@@ -271,5 +302,34 @@ mod tests {
         assert!(passing.note(&link, Some(Epoch::new("f"))));
         let stand = passing.stand(Some(Offset(8)), &Registry::default());
         assert_eq!((stand.doubtful, stand.position.epoch.as_str()), (true, "f"));
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_store_that_began_anew_unseen_was_taken_for_the_one_before() {
+        let order = order(7);
+        order.begin(&bounds("f", 2));
+        assert_eq!(order.pass().known(&Registry::default()), None, "channels that are open may be of the other still");
+        tokio::time::advance(LOOK_EVERY).await;
+        let known = order.pass().known(&Registry::default()).expect("no channel is open");
+        assert_eq!((known.epoch.as_str(), known.offset), ("f", Offset(2)));
+        order.begin(&bounds("f", 9));
+        assert_eq!(order.pass().known(&Registry::default()), Some(known), "it has begun");
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_was_being_opened_kept_all_others_from_going_on() {
+        let (order, registry) = (Arc::new(order(7)), Registry::default());
+        let settings = Settings::from_toml("[[channel.namespaces]]\nname = \"chat\"\n").unwrap();
+        let [open, _opening] = ["chat:open", "chat:opening"].map(|name| {
+            let channel = Channel::parse(name, 255).unwrap();
+            let namespace = settings.channel.namespaces.of(&channel).unwrap();
+            registry.get_or_make(&channel, namespace, Some(&order)).0
+        });
+        let chain = Chain::new(&top(12), 0, Duration::from_secs(60));
+        open.state.lock().open_chained(chain, TailBudget::default(), order.ward().clone());
+        let mut passing = order.pass();
+        passing.go_on(&registry);
+        assert_eq!(passing.known(&registry).map(|known| known.offset), Some(Offset(12)));
+        assert!(passing.is_past(&top(11)), "what it was said to have may be short of that: it is asked for again");
+        assert!(!passing.is_past(&top(12)));
     }
 }

@@ -136,3 +136,25 @@ async fn where_the_last_that_was_published_was_healed_nobody_was_let_in_until_mo
     let through = stage.relay.let_in(&[&membership], &last).await;
     assert_eq!(through.map(|through| through.offset >= last.offset), Ok(true));
 }
+
+#[tokio::test]
+async fn whoever_had_what_a_store_began_anew_with_was_refused_while_nothing_else_was_published() {
+    let (stage, ear, _listening) = set().await;
+    stage.publish("chat:red", [0]).await;
+    eventually("it is heard", async || (events(&ear).len() == 1).then_some(())).await;
+    *stage.faults.epoch.lock() = Some(midplane::protocol::Epoch::new("another"));
+    stage.backplane.announce(Gap { scope: Scope::Namespace("chat".into()), cause: GapCause::EpochChanged }).await;
+    let rooms = ["chat:red", "chat:blue"];
+    let mut since = None;
+    for room in rooms {
+        since = eventually("its channels begin anew", async || {
+            let position = stage.join(&Ear::of_socketio(), room, None).await.position.expect("a position");
+            (position.epoch.as_str() == "another").then_some(Some(position))
+        })
+        .await;
+    }
+    let back = Ear::of_socketio();
+    let memberships = [stage.wait_in(&back, rooms[0]).await, stage.wait_in(&back, rooms[1]).await];
+    let through = stage.relay.let_in(&memberships.each_ref(), &since.expect("there are rooms")).await;
+    assert_eq!(through.map(|through| through.epoch.as_str().to_owned()), Ok("another".to_owned()));
+}
