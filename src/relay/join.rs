@@ -290,11 +290,7 @@ impl Relay {
             return None;
         }
         let had = chained.chain.had;
-        let floor = chained.tail.floor();
-        if top.offset >= floor {
-            let older: Vec<_> = messages.iter().filter(|message| message.offset <= floor).cloned().collect();
-            chained.tail.reach_back(since.offset, &older);
-        }
+        chained.tail.reach_back(since.offset, top.offset, &messages);
         if top.offset < had {
             messages.extend(chained.tail.since(top.offset)?);
         }

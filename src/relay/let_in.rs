@@ -12,7 +12,7 @@ use super::Relay;
 use super::join::Membership;
 use super::order::Order;
 use super::publication::is_withheld;
-use super::recovery::{Bound, CatchUpError, Excess, Refusal, age, catch_up};
+use super::recovery::{Bound, CatchUpError, CaughtUp, Excess, Refusal, age, catch_up};
 use super::topic::{Course, Topic};
 use crate::backplane::{GapCause, HistoryError, Stored};
 use crate::hub::TurnedAway;
@@ -147,18 +147,23 @@ impl Relay {
     ) -> Result<Vec<Stored>, MissedError> {
         let history = self.backplane.history().ok_or(Refusal::Trimmed)?;
         let _permit = self.permit().await?;
+        // Whoever read meanwhile left it there.
+        if let Some(messages) = self.missed_from_tail(topic, since)? {
+            return Ok(messages);
+        }
         let ttl = topic.namespace.history.as_ref().map(|history| history.ttl);
         let bound = Bound { messages: usize::MAX, bytes: max_bytes, excess: Excess::Refused, ttl };
         let caught = catch_up(history, &topic.channel, &through.epoch, since, since, bound).await?;
-        let mut messages = caught.messages;
-        let state = topic.state.lock();
-        let Course::Chained(chained) = &state.course else { return Err(Refusal::Epoch.into()) };
+        let CaughtUp { mut messages, top, .. } = caught;
+        let mut state = topic.state.lock();
+        let Course::Chained(chained) = &mut state.course else { return Err(Refusal::Epoch.into()) };
         if chained.chain.epoch != through.epoch {
             return Err(Refusal::Epoch.into());
         }
+        chained.tail.reach_back(since, top.offset, &messages);
         // What was read may end before what was delivered here.
-        if caught.top.offset < chained.chain.had {
-            messages.extend(chained.tail.since(caught.top.offset).ok_or(Refusal::Trimmed)?);
+        if top.offset < chained.chain.had {
+            messages.extend(chained.tail.since(top.offset).ok_or(Refusal::Trimmed)?);
         }
         Ok(messages)
     }

@@ -48,13 +48,17 @@ impl Tail {
         }
     }
 
-    /// Reaches further back: `older` is everything between `from` and what is kept, ascending.
-    pub(super) fn reach_back(&mut self, from: Offset, older: &[Stored]) {
+    /// Reaches further back, where it can: `read` is everything behind `from` and up to `through`, ascending.
+    pub(super) fn reach_back(&mut self, from: Offset, through: Offset, read: &[Stored]) {
+        if from >= self.floor || through < self.floor {
+            return;
+        }
+        let older = &read[..read.partition_point(|message| message.offset <= self.floor)];
         let bytes: usize = older.iter().map(weight).sum();
         let fits = self.messages.len() + older.len() <= MESSAGES
             && self.bytes + bytes <= BYTES
             && self.budget.load(Ordering::Relaxed) + bytes <= TOTAL;
-        if fits && from < self.floor {
+        if fits {
             self.weigh(bytes);
             self.floor = from;
             for message in older.iter().rev() {
@@ -75,11 +79,6 @@ impl Tail {
     pub(super) fn stored_at(&self, offset: Offset) -> Option<i64> {
         let index = self.messages.binary_search_by_key(&offset, |message| message.offset).ok()?;
         Some(self.messages[index].stored_at)
-    }
-
-    /// How far back it reaches.
-    pub(super) const fn floor(&self) -> Offset {
-        self.floor
     }
 
     fn weigh(&mut self, bytes: usize) {
@@ -126,7 +125,9 @@ mod tests {
         assert_eq!(offsets(&tail.since(Offset(10)).expect("covered")), [12, 15]);
         assert_eq!(offsets(&tail.since(Offset(13)).expect("covered")), [15]);
         assert!(tail.since(Offset(9)).is_none());
-        tail.reach_back(Offset(4), &[stored(6, 1), stored(10, 1)]);
+        tail.reach_back(Offset(4), Offset(9), &[stored(6, 1), stored(9, 1)]);
+        assert!(tail.since(Offset(9)).is_none(), "something may lie between");
+        tail.reach_back(Offset(4), Offset(12), &[stored(6, 1), stored(10, 1), stored(12, 1)]);
         assert_eq!(offsets(&tail.since(Offset(5)).expect("covered")), [6, 10, 12, 15]);
     }
 
@@ -137,7 +138,7 @@ mod tests {
         for offset in 1..=500 {
             tail.push(stored(offset, 10));
         }
-        assert_eq!(tail.floor(), Offset(500 - MESSAGES as u64));
+        assert_eq!(tail.floor, Offset(500 - MESSAGES as u64));
         tail.push(stored(501, BYTES));
         assert!(tail.since(Offset(500)).is_none(), "one message larger than the tail is not kept");
         drop(tail);

@@ -158,3 +158,26 @@ async fn whoever_had_what_a_store_began_anew_with_was_refused_while_nothing_else
     let through = stage.relay.let_in(&memberships.each_ref(), &since.expect("there are rooms")).await;
     assert_eq!(through.map(|through| through.epoch.as_str().to_owned()), Ok("another".to_owned()));
 }
+
+#[tokio::test]
+async fn what_was_read_for_one_who_came_back_was_read_again_for_all_others() {
+    let (stage, _ear, _listening) = set().await;
+    let since = stage.publish("chat:red", [0]).await.expect("stored");
+    // Nobody listens to it here, so the node remembers nothing.
+    stage.publish("chat:green", 1..=5).await;
+    let reads = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&reads);
+    stage.faults.look_on(move |_, _| {
+        counted.fetch_add(1, Ordering::SeqCst);
+    });
+    let mut read_by_first = None;
+    for _ in 0..3 {
+        let membership = stage.wait_in(&Ear::of_socketio(), "chat:green").await;
+        let through = stage.relay.let_in(&[&membership], &since).await.expect("everything before is known");
+        let missed = stage.relay.missed(&membership, since.offset, &through, 1 << 20).await.expect("it is stored");
+        assert_eq!(missed.len(), 5);
+        let read = reads.load(Ordering::SeqCst);
+        assert_eq!(*read_by_first.get_or_insert(read), read);
+    }
+    assert!(read_by_first > Some(0));
+}
