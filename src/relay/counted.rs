@@ -15,7 +15,7 @@ use crate::backplane::{GapCause, PublishError, Stored};
 use crate::hub::{Frames, Reach, TurnedAway};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::{Encoding, Format};
-use crate::telemetry::{Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
+use crate::telemetry::{self, Overflow, PublishFailure, Recovery, RecoverySource, SlowAction, Source};
 
 impl Relay {
     pub(super) fn count_reach(&self, reach: Reach) {
@@ -37,8 +37,12 @@ impl Relay {
         }
     }
 
-    /// Something reached the backplane past us that its namespace does not take.
+    /// Something reached the backplane past us that its namespace does not take, or that this node cannot read.
     pub(super) fn count_withheld(&self, channel: &Channel) {
+        if channel.is_of_events() {
+            // Nodes alone publish there; one of a later version may say what this one does not understand.
+            return self.telemetry.cluster.not_understood(telemetry::Topic::Emit);
+        }
         self.telemetry.relay.publish_errors.of((Source::Nats, PublishFailure::Refused)).increment(1);
         if let Some(left_out) = self.unfit.due() {
             warn!(

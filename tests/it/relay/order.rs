@@ -181,3 +181,19 @@ async fn what_was_read_for_one_who_came_back_was_read_again_for_all_others() {
     }
     assert!(read_by_first > Some(0));
 }
+
+#[tokio::test]
+async fn an_event_that_no_node_of_this_version_reads_was_counted_as_what_a_backend_published() {
+    let (stage, ear, _listening) = set().await;
+    let events = Channel::of_events("chat");
+    let namespace = stage.namespaces.of(&events).expect("a namespace");
+    let joined = stage.relay.join(&events, namespace, &wish(), &ear.outbox).await.expect("joins");
+    drop(joined.hold);
+    let message = Outgoing { data: r#"{"later":true}"#.into(), ..Outgoing::default() };
+    stage.relay.publish(&events, message, Source::Http).await.expect("publishes");
+    let counted = r#"midplane_cluster_malformed_total{topic="emit"} 1"#;
+    eventually("it is counted", async || stage.telemetry.render().contains(counted).then_some(())).await;
+    let metrics = stage.telemetry.render();
+    let errors = metrics.lines().filter(|line| line.starts_with("midplane_publish_errors_total"));
+    assert!(errors.clone().all(|line| line.ends_with(" 0")), "{:?}", errors.collect::<Vec<_>>());
+}
