@@ -63,8 +63,11 @@ impl Busiest {
 }
 
 impl Meter {
-    /// Notes a message that was delivered to so many listeners.
+    /// Notes a message that was delivered to so many listeners; not of a channel that nobody can name.
     pub(super) fn count(&mut self, channel: &Channel, deliveries: usize) {
+        if channel.is_of_events() {
+            return;
+        }
         if self.passing > 0 {
             self.passing -= 1;
             return;
@@ -162,6 +165,14 @@ mod tests {
         assert!((deliveries - 200.0 / 15.0).abs() < 0.1 && (publications - 20.0 / 15.0).abs() < 0.1, "{rates_now:?}");
         assert!(rates_now["quiet"].0 < deliveries);
         tokio::time::advance(WINDOW * 2).await;
+        assert!(rates(&busiest).is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_channel_of_events_that_nobody_can_name_was_among_the_busiest() {
+        let busiest = Busiest::default();
+        let mut meter = busiest.meter();
+        meter.count(&Channel::of_events("chat"), 10);
         assert!(rates(&busiest).is_empty());
     }
 
