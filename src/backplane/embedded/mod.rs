@@ -34,8 +34,8 @@ const TURNS: usize = 64;
 const SIGNALS: usize = 256;
 /// Publications that wait for whoever overhears a namespace; beyond it publishers wait.
 const OVERHEARD: usize = 1024;
-/// How often what has aged is let go of in namespaces where nothing happens.
-const SWEEP: Duration = Duration::from_secs(10);
+/// How often what has aged is let go of where nothing happens.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// One process as a whole cluster.
 pub struct Embedded {
@@ -127,6 +127,7 @@ async fn sweep(embedded: std::sync::Weak<Embedded>) {
         }
         embedded.recent.lock().expire();
         embedded.records.expire();
+        embedded.shelves.iter().for_each(Shelf::expire);
     }
 }
 

@@ -1,39 +1,66 @@
 //! A registry in memory.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use parking_lot::Mutex;
-use tokio::time::{Instant, sleep_until};
+use parking_lot::{Mutex, MutexGuard};
+use tokio::time::Instant;
 
 use crate::backplane::registry::{Watchers, check_key};
 use crate::backplane::{Change, Entry, Guard, Registry, RegistryError, Revision, SubscribeError, Watch};
 
-/// One bucket. Values with an end go when it has come, by a task of their own: there are few.
+/// One bucket. Values with an end go when it has come: whoever looks finds them gone, and watchers hear of it with the next
+/// [`expire`](Self::expire).
 #[derive(Default)]
-pub(super) struct Shelf(Arc<Shared>);
-
-#[derive(Default)]
-struct Shared {
+pub(super) struct Shelf {
     state: Mutex<State>,
     watchers: Watchers,
 }
 
 #[derive(Default)]
 struct State {
-    values: BTreeMap<String, (Bytes, Revision)>,
+    values: BTreeMap<String, Value>,
+    /// The keys of values with an end, in that order.
+    ends: BTreeMap<(Instant, Revision), String>,
     last: u64,
 }
 
-impl Shared {
-    /// Writes and tells under one lock: changes are told in the order of their revisions.
-    fn write(&self, key: &str, value: Option<Bytes>, guard: Guard) -> Result<Revision, RegistryError> {
-        check_key(key)?;
+struct Value {
+    data: Bytes,
+    revision: Revision,
+    end: Option<Instant>,
+}
+
+impl Shelf {
+    /// Lets go of what has come to its end, and tells.
+    pub(super) fn expire(&self) {
+        drop(self.current());
+    }
+
+    /// What there is now.
+    fn current(&self) -> MutexGuard<'_, State> {
         let mut state = self.state.lock();
-        let present = state.values.get(key).map(|(_, revision)| *revision);
+        let now = Instant::now();
+        while let Some(ended) = state.ends.first_entry().filter(|first| first.key().0 <= now) {
+            let key = ended.remove();
+            self.set(&mut state, &key, None, None);
+        }
+        state
+    }
+
+    /// Writes and tells under one lock: changes are told in the order of their revisions.
+    fn write(
+        &self,
+        key: &str,
+        data: Option<Bytes>,
+        guard: Guard,
+        ttl: Option<Duration>,
+    ) -> Result<Revision, RegistryError> {
+        check_key(key)?;
+        let mut state = self.current();
+        let present = state.values.get(key).map(|value| value.revision);
         let holds = match guard {
             Guard::Any => true,
             Guard::Absent => present.is_none(),
@@ -42,31 +69,41 @@ impl Shared {
         if !holds {
             return Err(RegistryError::Conflict(key.to_owned()));
         }
+        Ok(self.set(&mut state, key, data, ttl.map(|ttl| Instant::now() + ttl)))
+    }
+
+    fn set(&self, state: &mut State, key: &str, data: Option<Bytes>, end: Option<Instant>) -> Revision {
         state.last += 1;
         let revision = Revision(state.last);
-        match value.clone() {
-            Some(value) => state.values.insert(key.to_owned(), (value, revision)),
+        let before = match data.clone() {
+            Some(data) => state.values.insert(key.to_owned(), Value { data, revision, end }),
             None => state.values.remove(key),
         };
-        self.watchers.tell(&Change::Entry { key: key.to_owned(), value, revision });
-        Ok(revision)
+        if let Some(Value { end: Some(end), revision, .. }) = before {
+            state.ends.remove(&(end, revision));
+        }
+        if let Some(end) = end {
+            state.ends.insert((end, revision), key.to_owned());
+        }
+        self.watchers.tell(&Change::Entry { key: key.to_owned(), value: data, revision });
+        revision
+    }
+}
+
+impl Value {
+    fn entry(&self, key: &str) -> Entry {
+        Entry { key: key.to_owned(), value: self.data.clone(), revision: self.revision }
     }
 }
 
 #[async_trait]
 impl Registry for Shelf {
     async fn get(&self, key: &str) -> Result<Option<Entry>, RegistryError> {
-        let state = self.0.state.lock();
-        let value = state.values.get(key).cloned();
-        Ok(value.map(|(value, revision)| Entry { key: key.to_owned(), value, revision }))
+        Ok(self.current().values.get(key).map(|value| value.entry(key)))
     }
 
     async fn list(&self) -> Result<Vec<Entry>, RegistryError> {
-        let state = self.0.state.lock();
-        let entries = state.values.iter();
-        Ok(entries
-            .map(|(key, (value, revision))| Entry { key: key.clone(), value: value.clone(), revision: *revision })
-            .collect())
+        Ok(self.current().values.iter().map(|(key, value)| value.entry(key)).collect())
     }
 
     async fn put(
@@ -76,25 +113,57 @@ impl Registry for Shelf {
         guard: Guard,
         ttl: Option<Duration>,
     ) -> Result<Revision, RegistryError> {
-        let revision = self.0.write(key, Some(value), guard)?;
-        if let Some(ttl) = ttl {
-            let (shelf, key, end) = (Arc::downgrade(&self.0), key.to_owned(), Instant::now() + ttl);
-            tokio::spawn(async move {
-                sleep_until(end).await;
-                if let Some(shelf) = shelf.upgrade() {
-                    // It may have been written again.
-                    let _ = shelf.write(&key, None, Guard::Revision(revision));
-                }
-            });
-        }
-        Ok(revision)
+        self.write(key, Some(value), guard, ttl)
     }
 
     async fn delete(&self, key: &str, guard: Guard) -> Result<Revision, RegistryError> {
-        self.0.write(key, None, guard)
+        self.write(key, None, guard, None)
     }
 
     async fn watch(&self) -> Result<Watch, SubscribeError> {
-        Ok(self.0.watchers.open())
+        Ok(self.watchers.open())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::runtime::Handle;
+
+    use super::*;
+
+    const TTL: Option<Duration> = Some(Duration::from_secs(120));
+
+    #[tokio::test(start_paused = true)]
+    async fn each_value_with_an_end_had_a_task_that_slept_until_then() {
+        let shelf = Shelf::default();
+        let tasks = Handle::current().metrics().num_alive_tasks();
+        for number in 0..100 {
+            shelf.put(&format!("session.{number}"), "ended".into(), Guard::Any, TTL).await.unwrap();
+        }
+        assert_eq!(Handle::current().metrics().num_alive_tasks(), tasks);
+        let renewed = shelf.put("session.7", "anew".into(), Guard::Any, None).await.unwrap();
+        let mut watch = shelf.watch().await.unwrap();
+        tokio::time::advance(TTL.unwrap()).await;
+        shelf.expire();
+        let told = watch.next().await.unwrap();
+        assert_eq!(told, Change::Entry { key: "session.0".to_owned(), value: None, revision: Revision(renewed.0 + 1) });
+        let left = shelf.list().await.unwrap();
+        assert_eq!(left.iter().map(|entry| entry.key.as_str()).collect::<Vec<_>>(), ["session.7"]);
+        assert!(shelf.state.lock().ends.is_empty(), "what was written again has no end any more");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_looks_finds_gone_what_has_ended() {
+        let shelf = Shelf::default();
+        for key in ["read", "listed", "taken"] {
+            shelf.put(key, "mine".into(), Guard::Absent, TTL).await.unwrap();
+        }
+        tokio::time::advance(TTL.unwrap() - Duration::from_secs(1)).await;
+        assert!(shelf.get("read").await.unwrap().is_some());
+        assert!(shelf.put("taken", "yours".into(), Guard::Absent, None).await.is_err());
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert!(shelf.put("taken", "yours".into(), Guard::Absent, None).await.is_ok());
+        assert!(shelf.get("read").await.unwrap().is_none());
+        assert_eq!(shelf.list().await.unwrap().len(), 1);
     }
 }
