@@ -31,7 +31,7 @@ use crate::settings;
 use crate::socket::{Leave, Patient};
 use crate::telemetry::{Cut, Pace, Telemetry};
 
-/// HttpConnections the kernel completes before we accept them: a storm of reconnects must not be refused.
+/// Connections the kernel completes before we accept them: a storm of reconnects must not be refused.
 const BACKLOG: u32 = 4096;
 
 /// Connections that speak HTTP at one time; WebSockets, streams and long-polls that wait are not counted, since they are
@@ -163,7 +163,7 @@ impl Server {
     }
 }
 
-/// HttpConnections that speak HTTP.
+/// Connections that speak HTTP.
 struct HttpConnections {
     connections: TaskTracker,
     stopping: CancellationToken,
