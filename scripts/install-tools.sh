@@ -116,6 +116,8 @@ install_redis() {
     mkdir -p "$TOOLS/bin"
     ln -sfn "$found" "$TOOLS/bin/redis-server"
     "$TOOLS/bin/redis-server" --version >/dev/null || fail "$found does not run as redis-server"
+    # Sharded channels came with it.
+    [[ "$("$TOOLS/bin/redis-server" --version)" =~ v=([0-9]+) && "${BASH_REMATCH[1]}" -ge 7 ]] || fail "$found is older than Redis 7"
 }
 
 # What lets a test set the clock of one process. Tests do without it.

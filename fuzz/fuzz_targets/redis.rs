@@ -1,7 +1,8 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use midplane::bridge::wire::{Broadcast, Request, args, value};
+use midplane::bridge::wire::sharded::{self, Message};
+use midplane::bridge::wire::{Broadcast, Request, Teller, args, value};
 
 fuzz_target!(|input: &[u8]| {
     if let Ok(broadcast) = Broadcast::decode(input) {
@@ -13,6 +14,11 @@ fuzz_target!(|input: &[u8]| {
     }
     if let Ok(request) = Request::decode(input) {
         Request::decode(&request.encode()).expect("what is written can be read");
+    }
+    if let Ok(Message::Broadcast(broadcast)) = sharded::decode(input) {
+        let teller = Teller { uid: "mp-1", namespace: &broadcast.namespace };
+        let again = sharded::decode(&teller.broadcast(&broadcast)).expect("what is written can be read");
+        assert!(matches!(again, Message::Broadcast(again) if again.namespace == broadcast.namespace));
     }
     let _ = value(input, &[]);
 });

@@ -1,16 +1,19 @@
 //! Connections to Redis: one that hears, one that publishes.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
+use redis::aio::MultiplexedConnection;
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, RedisError, TlsCertificates,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionInfo, IntoConnectionInfo, ProtocolVersion, RedisError,
+    TlsCertificates, Value,
 };
 use secrecy::ExposeSecret;
 use tokio::time::{error::Elapsed, timeout};
 use url::Url;
 
-use crate::settings;
+use super::ear::{Ear, Hearer};
+use crate::settings::{self, Adapter};
 
 /// Why there is no connection.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +40,10 @@ pub enum DialError {
     NoServer,
     #[error("no sentinel knows the master {0:?}")]
     NoMaster(String),
+    #[error(
+        "redis.adapter = \"sharded\": {0} is of a Redis Cluster, each of whose nodes hears some of the channels only"
+    )]
+    Cluster(String),
 }
 
 /// Reaches the servers of the settings.
@@ -45,12 +52,11 @@ pub(super) struct Dialer {
     certificates: TlsCertificates,
 }
 
-/// Both connections to one server.
+/// One server, reached.
 pub(super) struct Connected {
     pub(super) server: Arc<str>,
-    pub(super) publisher: MultiplexedConnection,
-    pub(super) sink: PubSubSink,
-    pub(super) stream: PubSubStream,
+    pub(super) line: MultiplexedConnection,
+    pub(super) ear: Ear,
 }
 
 impl Dialer {
@@ -74,13 +80,17 @@ impl Dialer {
         Ok(dialer)
     }
 
-    /// Connects to the first server that can be had.
-    pub(super) async fn dial(&self) -> Result<Connected, DialError> {
+    /// Connects to the first server that can be had; what it pushes goes to `hearer`.
+    pub(super) async fn dial(&self, hearer: &Arc<Hearer>) -> Result<Connected, DialError> {
         let mut last = None;
         for server in &self.settings.servers {
-            let dialled = match &self.settings.sentinel_master {
-                None => self.connect(server).await,
-                Some(master) => self.connect_by_sentinel(server, master).await,
+            let master = match &self.settings.sentinel_master {
+                None => Ok(server.clone()),
+                Some(master) => self.master(server, master).await,
+            };
+            let dialled = match master {
+                Ok(master) => self.connect(&master, hearer).await,
+                Err(error) => Err(error),
             };
             match dialled {
                 Ok(connected) => return Ok(connected),
@@ -90,7 +100,8 @@ impl Dialer {
         Err(last.unwrap_or(DialError::NoServer))
     }
 
-    async fn connect_by_sentinel(&self, sentinel: &Url, master: &str) -> Result<Connected, DialError> {
+    /// The address of the master, as a sentinel knows it.
+    async fn master(&self, sentinel: &Url, master: &str) -> Result<Url, DialError> {
         let name = name(sentinel);
         let client = self.client(sentinel)?;
         let asked = async {
@@ -104,22 +115,39 @@ impl Dialer {
         // An address of IPv6 stands in brackets there.
         let host = if host.contains(':') { format!("[{host}]") } else { host };
         let placed = server.set_host(Some(&host)).is_ok() && server.set_port(Some(port)).is_ok();
-        if !placed {
-            return Err(DialError::NoMaster(master.to_owned()));
-        }
-        self.connect(&server).await
+        if placed { Ok(server) } else { Err(DialError::NoMaster(master.to_owned())) }
     }
 
-    async fn connect(&self, server: &Url) -> Result<Connected, DialError> {
+    async fn connect(&self, server: &Url, hearer: &Arc<Hearer>) -> Result<Connected, DialError> {
         let name = name(server);
         let client = self.client(server)?;
-        let connecting = async {
-            let publisher = client.get_multiplexed_async_connection_with_config(&self.config()).await?;
-            let (sink, stream) = client.get_async_pubsub().await?.split();
-            Ok((publisher, sink, stream))
+        let (line, ear) = match self.settings.adapter {
+            Adapter::Classic => self.in_time(&name, self.classic(&client)).await?,
+            Adapter::Sharded(_) => {
+                let line = self.in_time(&name, self.sharded(&client, hearer)).await?;
+                if self.in_time(&name, is_clustered(line.clone())).await? {
+                    return Err(DialError::Cluster(name));
+                }
+                (line.clone(), Ear::Sharded(line))
+            }
         };
-        let (publisher, sink, stream) = self.in_time(&name, connecting).await?;
-        Ok(Connected { server: name.into(), publisher, sink, stream })
+        Ok(Connected { server: name.into(), line, ear })
+    }
+
+    async fn classic(&self, client: &Client) -> Result<(MultiplexedConnection, Ear), RedisError> {
+        let line = client.get_multiplexed_async_connection_with_config(&self.config()).await?;
+        let (sink, stream) = client.get_async_pubsub().await?.split();
+        Ok((line, Ear::Classic { sink, stream }))
+    }
+
+    /// One connection on which the bridge is heard and hears.
+    async fn sharded(&self, client: &Client, hearer: &Arc<Hearer>) -> Result<MultiplexedConnection, RedisError> {
+        let hearer = Arc::clone(hearer);
+        let pushed = move |push| {
+            hearer.pushed(push);
+            Ok::<(), redis::aio::SendError>(())
+        };
+        client.get_multiplexed_async_connection_with_config(&self.config().set_push_sender(pushed)).await
     }
 
     async fn in_time<T>(
@@ -156,8 +184,17 @@ impl Dialer {
         if let Some(password) = &self.settings.password {
             redis = redis.set_password(password.expose_secret());
         }
+        // What is heard of sharded channels comes without being asked for, as RESP3 has it.
+        if matches!(self.settings.adapter, Adapter::Sharded(_)) {
+            redis = redis.set_protocol(ProtocolVersion::RESP3);
+        }
         Ok(info.set_redis_settings(redis))
     }
+}
+
+async fn is_clustered(mut connection: MultiplexedConnection) -> Result<bool, RedisError> {
+    let server: HashMap<String, Value> = redis::cmd("HELLO").query_async(&mut connection).await?;
+    Ok(server.get("mode") == Some(&Value::BulkString(b"cluster".to_vec())))
 }
 
 fn name(server: &Url) -> String {

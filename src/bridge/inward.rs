@@ -9,32 +9,61 @@ use tracing::debug;
 use super::crossing::Crossing;
 use super::orders::{self, Question};
 use super::queue::{Heard, Receiver, What};
-use super::wire::{self, Broadcast};
-use super::{OWN, Space};
+use super::space::Space;
+use super::wire::sharded::{self, Message};
+use super::wire::{self, Broadcast, Malformed, Request};
+use super::{Bridge, OWN};
 use crate::protocol::socketio::Arguments;
 use crate::socketio::Abroad;
 use crate::telemetry::{Crossing as Outcome, Way};
 
 /// Until nobody hears Redis any more.
 pub(super) async fn run(crossing: &Crossing<'_>, mut heard: Receiver, questions: mpsc::Sender<Question>) {
-    while let Some(Heard { space, what, payload }) = heard.next().await {
-        match what {
-            What::Broadcast => take(crossing, &crossing.bridge.spaces[space], &payload).await,
-            What::Request => orders::take(crossing, space, &payload, &questions).await,
+    let bridge = crossing.bridge;
+    while let Some(heard) = heard.next().await {
+        match read(bridge, &heard) {
+            Ok(Some(Read::Broadcast(space, broadcast))) => take(crossing, &bridge.spaces[space], broadcast).await,
+            Ok(Some(Read::Request(space, request))) => orders::take(crossing, space, request, &questions).await,
+            Ok(None) => {}
+            Err(why) => {
+                debug!(%why, "a message of Redis is left out");
+                bridge.telemetry.bridge.events.of((Way::In, Outcome::Malformed)).increment(1);
+            }
         }
     }
 }
 
-async fn take(crossing: &Crossing<'_>, space: &Space, payload: &[u8]) {
-    let outcome = match Broadcast::decode(payload) {
-        Ok(broadcast) if broadcast.uid.starts_with(OWN) => return,
-        Ok(broadcast) if *broadcast.namespace != *space.name => Outcome::Malformed,
-        Ok(broadcast) => emit(crossing, space, broadcast).await,
-        Err(why) => {
-            debug!(namespace = %space.name, %why, "a message of Redis is left out");
-            Outcome::Malformed
+/// In a namespace that is bridged.
+enum Read {
+    Broadcast(usize, Broadcast),
+    Request(usize, Request),
+}
+
+/// `None` for what is not for this bridge.
+fn read(bridge: &Bridge, Heard { what, payload }: &Heard) -> Result<Option<Read>, Malformed> {
+    let named = |name: &str| bridge.spaces.iter().position(|space| *space.name == *name);
+    Ok(match what {
+        What::Broadcast(space) => {
+            let broadcast = Broadcast::decode(payload)?;
+            if *broadcast.namespace != *bridge.spaces[*space].name {
+                return Err(Malformed("an event of another namespace"));
+            }
+            Some(Read::Broadcast(*space, broadcast))
         }
-    };
+        What::Request(space) => Some(Read::Request(*space, Request::decode(payload)?)),
+        What::Sharded => match sharded::decode(payload)? {
+            Message::Broadcast(broadcast) => named(&broadcast.namespace).map(|space| Read::Broadcast(space, broadcast)),
+            Message::Request(namespace, request) => named(&namespace).map(|space| Read::Request(space, request)),
+            Message::Other => None,
+        },
+    })
+}
+
+async fn take(crossing: &Crossing<'_>, space: &Space, broadcast: Broadcast) {
+    if broadcast.uid.starts_with(OWN) {
+        return;
+    }
+    let outcome = emit(crossing, space, broadcast).await;
     crossing.bridge.telemetry.bridge.events.of((Way::In, outcome)).increment(1);
 }
 

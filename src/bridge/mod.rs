@@ -7,31 +7,39 @@
 //! marked, and does not go back; what this cluster sent is known by its ids. Redis carries everything at most once: what is
 //! sent while the bridge or Redis is away does not cross, and the metrics say that something did not.
 //!
+//! The servers speak one of two dialects, as their adapter has it. A namespace (`space`) says where something is said in theirs,
+//! and the connection that hears (`ear`) where it is heard. In one of them a room can have a channel of its own, so the
+//! bridge has to know which rooms are here (`rooms`), and all nodes tell it (`names`).
+//!
 //! Nothing else depends on Redis: without it nodes stay ready, and deliver to each other.
 
 mod crossing;
 mod dial;
+mod ear;
 mod election;
 mod inward;
+mod line;
+mod names;
 mod orders;
 mod outward;
-mod publisher;
 mod queue;
+mod rooms;
+mod space;
 pub mod wire;
 
+use std::future::pending;
 use std::sync::Arc;
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
-use uuid::Uuid;
 
 pub use dial::DialError;
 
 use crossing::Crossing;
 use dial::Dialer;
 use election::{Election, Over};
-use wire::Channels;
+use space::Space;
 
 use crate::api::Api;
 use crate::backplane::Backplane;
@@ -56,14 +64,6 @@ pub struct Bridge {
     resigned: Notify,
 }
 
-/// A namespace that is bridged.
-struct Space {
-    name: Arc<str>,
-    channels: Channels,
-    /// This bridge's id in it.
-    uid: String,
-}
-
 /// Whether the settings can be used, as far as that can be said without connecting.
 ///
 /// # Errors
@@ -84,29 +84,37 @@ impl Bridge {
         telemetry: Arc<Telemetry>,
     ) -> Result<Arc<Self>, DialError> {
         telemetry.bridge.enabled.set(1.0);
-        let space = |name: &Arc<str>| Space {
-            name: Arc::clone(name),
-            channels: Channels::new(&settings.key_prefix, name),
-            uid: format!("{OWN}{}", &Uuid::new_v4().simple().to_string()[..8]),
-        };
         Ok(Arc::new(Self {
             election: Election::new(Arc::clone(&backplane), cluster.process().to_owned()),
             dialer: Dialer::new(settings)?,
             sockets,
             api,
             backplane,
-            spaces: settings.namespaces.iter().map(space).collect(),
+            spaces: settings.namespaces.iter().map(|name| Space::new(settings, name)).collect(),
             telemetry,
             stop: CancellationToken::new(),
             resigned: Notify::new(),
         }))
     }
 
-    /// Stands for election, and is the bridge whenever it wins, until it is asked to resign.
-    pub async fn run(self: Arc<Self>) {
-        self.stand().await;
-        self.resigned.notify_one();
-        std::future::pending().await
+    /// Stands for election, and is the bridge whenever it wins, until it is asked to resign. Tells whichever node is the bridge
+    /// what comes up on this one, from the call on.
+    pub fn run(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        let names = self.spaces.iter().any(Space::has_channels).then(|| self.sockets.watch_names());
+        async move {
+            let telling = async {
+                match names {
+                    Some(names) => names::tell(&self.sockets, names).await,
+                    None => pending().await,
+                }
+            };
+            tokio::select! {
+                () = self.stand() => {}
+                () = telling => {}
+            }
+            self.resigned.notify_one();
+            pending().await
+        }
     }
 
     /// Leaves it to another node; returns once that can begin.

@@ -6,18 +6,19 @@ use std::time::Duration;
 use futures_util::stream::{self, StreamExt};
 use redis::Pipeline;
 use rmpv::Value;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::to_raw_value;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 use tracing::debug;
 
 use super::crossing::Crossing;
-use super::wire::{self, Answer, Asked, Described, Flags, Request, Response, Whom};
-use super::{Bridge, OWN, Space};
+use super::space::{Asker, Space};
+use super::wire::{self, Answer, Asked, Described, Flags, Request, Whom};
+use super::{Bridge, OWN};
 use crate::api::Reply;
-use crate::socketio::{Acked, LONGEST_ACK, MAX_ROOMS, SocketInfo, WrittenCall};
-use crate::telemetry::{BridgeRequest, Crossing as Outcome, Overflow, Source, Way};
+use crate::socketio::{Acked, LONGEST_ACK, MAX_ROOMS, SocketInfo};
+use crate::telemetry::{BridgeRequest, Crossing as Outcome, Overflow, Source};
 
 /// Questions that are answered at a time.
 const AT_ONCE: usize = 32;
@@ -26,8 +27,12 @@ const WAITING: usize = 256;
 /// How long clients are waited for where nothing is said.
 const USUAL_ACK: Duration = Duration::from_secs(5);
 
-/// A question, and which namespace it is about.
-pub(super) type Question = (usize, String, Asked);
+/// A question, whose it is, and which namespace it is about.
+pub(super) struct Question {
+    space: usize,
+    asker: Asker,
+    asked: Asked,
+}
 
 #[derive(Deserialize)]
 struct Reached {
@@ -44,33 +49,27 @@ pub(super) fn open() -> (mpsc::Sender<Question>, mpsc::Receiver<Question>) {
 }
 
 /// Obeys orders in the order in which they came, between the events; leaves questions to [`run`].
-pub(super) async fn take(crossing: &Crossing<'_>, index: usize, payload: &[u8], questions: &mpsc::Sender<Question>) {
+pub(super) async fn take(crossing: &Crossing<'_>, index: usize, request: Request, questions: &mpsc::Sender<Question>) {
     let bridge = crossing.bridge;
     let space = &bridge.spaces[index];
-    let Request { uid, id, asked } = match Request::decode(payload) {
-        Ok(request) => request,
-        Err(why) => {
-            debug!(namespace = %space.name, %why, "a request of Redis is left out");
-            bridge.telemetry.bridge.events.of((Way::In, Outcome::Malformed)).increment(1);
-            return;
-        }
-    };
-    if uid.is_some_and(|uid| uid.starts_with(OWN)) {
+    let Request { uid, id, asked } = request;
+    if uid.as_deref().is_some_and(|uid| uid.starts_with(OWN)) {
         return;
     }
+    let asker = id.map(|request| Asker { uid, request });
     let kind = kind(&asked);
     match asked {
         Asked::Join(..) | Asked::Leave(..) | Asked::Disconnect { .. } => {
             let done = obey(bridge, space, asked).await;
             // Servers before 7 want to know, of whoever has the socket.
-            if let (Some(id), Ok(1..)) = (id, &done) {
-                answer(crossing, space, id, [Answer::Done]).await;
+            if let (Some(asker), Ok(1..)) = (asker, &done) {
+                answer(crossing, space, &asker, Answer::Done).await;
             }
             count(bridge, kind, done.is_ok());
         }
         asked => {
-            let Some(id) = id else { return };
-            if questions.try_send((index, id, asked)).is_err() {
+            let Some(asker) = asker else { return };
+            if questions.try_send(Question { space: index, asker, asked }).is_err() {
                 bridge.telemetry.queues.overflows.of(Overflow::Bridge).increment(1);
                 count(bridge, kind, false);
             }
@@ -81,15 +80,15 @@ pub(super) async fn take(crossing: &Crossing<'_>, index: usize, payload: &[u8], 
 /// Answers questions, for ever.
 pub(super) async fn run(crossing: &Crossing<'_>, questions: mpsc::Receiver<Question>) {
     let questions = stream::unfold(questions, async |mut questions| Some((questions.recv().await?, questions)));
-    let answering = questions.for_each_concurrent(AT_ONCE, |(index, id, asked)| async move {
-        let space = &crossing.bridge.spaces[index];
+    let answering = questions.for_each_concurrent(AT_ONCE, |Question { space, asker, asked }| async move {
+        let space = &crossing.bridge.spaces[space];
         let kind = kind(&asked);
         let answered = match asked {
             Asked::Broadcast { whom, data, flags, timeout, .. } => {
-                acknowledged(crossing, space, &id, &whom, &data, flags, timeout).await
+                acknowledged(crossing, space, &asker, &whom, &data, flags, timeout).await
             }
             asked => match told(crossing.bridge, space, &asked).await {
-                Some(told) => answer(crossing, space, id, [told]).await,
+                Some(told) => answer(crossing, space, &asker, told).await,
                 None => false,
             },
         };
@@ -151,7 +150,7 @@ async fn told(bridge: &Bridge, space: &Space, asked: &Asked) -> Option<Answer> {
 }
 
 /// Sockets of all nodes, each in its own room too, as in Node.
-async fn sockets(bridge: &Bridge, space: &Space, whom: &Whom) -> Option<Vec<Described>> {
+pub(super) async fn sockets(bridge: &Bridge, space: &Space, whom: &Whom) -> Option<Vec<Described>> {
     let Some(call) = bridge.sockets.call(&space.name, &whom.rooms, &whom.except) else { return Some(Vec::new()) };
     let Sockets { sockets } = ask(bridge, "socketio_sockets", &call).await?;
     let described = sockets.into_iter().map(|(id, SocketInfo { user, rooms })| {
@@ -165,7 +164,7 @@ async fn sockets(bridge: &Bridge, space: &Space, whom: &Whom) -> Option<Vec<Desc
 async fn acknowledged(
     crossing: &Crossing<'_>,
     space: &Space,
-    id: &str,
+    asker: &Asker,
     whom: &Whom,
     data: &[Value],
     flags: Flags,
@@ -175,20 +174,20 @@ async fn acknowledged(
     let within = if timeout == 0 { USUAL_ACK } else { Duration::from_millis(timeout).min(LONGEST_ACK) };
     let until = Instant::now() + within;
     let Some(event) = super::inward::arguments(data) else {
-        return answer(crossing, space, id.to_owned(), [Answer::Count(0)]).await;
+        return answer(crossing, space, asker, Answer::Count(0)).await;
     };
     let Some(call) = bridge.sockets.call(&space.name, &whom.rooms, &whom.except) else {
-        return answer(crossing, space, id.to_owned(), [Answer::Count(0)]).await;
+        return answer(crossing, space, asker, Answer::Count(0)).await;
     };
     let call = call.emitting(&event, flags.volatile, within);
     let Some(call) = call.and_then(|call| to_raw_value(&call).ok()) else { return false };
     let Ok((asked, mut acks)) = bridge.api.ask_clients(&call).await else { return false };
-    if !answer(crossing, space, id.to_owned(), [Answer::Count(asked as u64)]).await {
+    if !answer(crossing, space, asker, Answer::Count(asked as u64)).await {
         return false;
     }
     for _ in 0..asked {
         let Some(acked) = acks.next(until).await else { return false };
-        if !answer(crossing, space, id.to_owned(), [Answer::Ack(first(&acked))]).await {
+        if !answer(crossing, space, asker, Answer::Ack(first(&acked))).await {
             return false;
         }
     }
@@ -204,7 +203,12 @@ fn first(acked: &Acked) -> Value {
     }
 }
 
-async fn ask<T: for<'de> Deserialize<'de>>(bridge: &Bridge, method: &str, call: &WrittenCall) -> Option<T> {
+/// A call of the server API.
+pub(super) async fn ask<T: for<'de> Deserialize<'de>>(
+    bridge: &Bridge,
+    method: &str,
+    call: &impl Serialize,
+) -> Option<T> {
     let call = serde_json::to_vec(call).ok()?;
     match bridge.api.call(method, &call, Source::Bridge).await {
         Reply::Result(result) => serde_json::from_str(result.get()).ok(),
@@ -216,14 +220,11 @@ async fn ask<T: for<'de> Deserialize<'de>>(bridge: &Bridge, method: &str, call: 
     }
 }
 
-/// Whether they were published.
-async fn answer(crossing: &Crossing<'_>, space: &Space, id: String, answers: impl IntoIterator<Item = Answer>) -> bool {
-    let channel = space.channels.responses();
+/// Whether it was published.
+async fn answer(crossing: &Crossing<'_>, space: &Space, asker: &Asker, answer: Answer) -> bool {
+    let Some(outbound) = space.answer(asker, answer) else { return false };
     let mut messages = Pipeline::new();
-    for answer in answers {
-        let response = Response { id: id.clone(), answer };
-        messages.cmd("PUBLISH").arg(&channel).arg(response.encode()).ignore();
-    }
+    outbound.put(&mut messages);
     matches!(crossing.publish(&messages).await, Some(Ok(())))
 }
 

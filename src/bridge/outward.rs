@@ -11,9 +11,10 @@ use tokio::sync::mpsc;
 use tokio::time::sleep;
 use tracing::{debug, warn};
 
+use super::Bridge;
 use super::crossing::Crossing;
-use super::wire::{self, Asked, Broadcast, Flags, Request, Unfit, Whom};
-use super::{Bridge, Space};
+use super::space::{Outbound, Space};
+use super::wire::{self, Asked, Broadcast, Flags, Unfit, Whom};
 use crate::backplane::{Delivery, Incoming, SubscribeError};
 use crate::protocol::socketio::Arguments;
 use crate::socketio::{OrderAbroad, Ordered};
@@ -30,12 +31,6 @@ enum Said {
     Published(usize, Delivery),
     Emitted(Bytes),
     Ordered(Bytes),
-}
-
-/// An event that goes out.
-struct Outbound {
-    channel: String,
-    payload: Vec<u8>,
 }
 
 /// Goes on for ever.
@@ -78,8 +73,8 @@ async fn pass_on(crossing: &Crossing<'_>, said: impl Stream<Item = Said> + Unpin
         let mut count = 0;
         for said in batch {
             match outbound(crossing.bridge, said) {
-                Some(Ok(Outbound { channel, payload })) => {
-                    messages.cmd("PUBLISH").arg(channel).arg(payload).ignore();
+                Some(Ok(outbound)) => {
+                    outbound.put(&mut messages);
                     count += 1;
                 }
                 Some(Err(why)) => {
@@ -120,7 +115,7 @@ fn outbound(bridge: &Bridge, said: Said) -> Option<Result<Outbound, Unfit>> {
         Said::Ordered(told) => {
             let order = bridge.sockets.order_abroad(&told)?;
             let space = bridge.spaces.iter().find(|space| space.name == order.namespace)?;
-            Some(Ok(ordered(space, order)))
+            ordered(space, order).map(Ok)
         }
     }
 }
@@ -134,15 +129,13 @@ fn published(space: &Space, message: &Incoming) -> Option<Result<Outbound, Unfit
     Some(written(space, &Arguments::of_publication(&message.data), vec![room], Vec::new(), false))
 }
 
-fn ordered(space: &Space, order: OrderAbroad) -> Outbound {
+fn ordered(space: &Space, order: OrderAbroad) -> Option<Outbound> {
     let whom = Whom { rooms: order.rooms, except: order.except };
-    let asked = match order.order {
+    space.order(match order.order {
         Ordered::Join(rooms) => Asked::Join(whom, rooms),
         Ordered::Leave(rooms) => Asked::Leave(whom, rooms),
         Ordered::Disconnect { close } => Asked::Disconnect { whom, close },
-    };
-    let request = Request { uid: Some(space.uid.clone()), id: None, asked };
-    Outbound { channel: space.channels.requests(), payload: request.encode() }
+    })
 }
 
 fn written(
@@ -156,6 +149,5 @@ fn written(
         return Err(Unfit::Json);
     };
     let (uid, namespace) = (space.uid.clone(), space.name.to_string());
-    let broadcast = Broadcast { uid, namespace, data, rooms, except, flags: Flags { volatile } };
-    Ok(Outbound { channel: space.channels.broadcast(broadcast.room()), payload: broadcast.encode() })
+    Ok(space.broadcast(&Broadcast { uid, namespace, data, rooms, except, flags: Flags { volatile } }))
 }

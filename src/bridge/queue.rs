@@ -12,19 +12,20 @@ const OVERHEAD: usize = 256;
 
 /// A message of Redis.
 pub(super) struct Heard {
-    /// Which of the bridged namespaces it is of.
-    pub(super) space: usize,
     pub(super) what: What,
     pub(super) payload: Vec<u8>,
 }
 
-/// By the channel on which it came.
+/// What it is, by the channel on which it came, and of which of the bridged namespaces.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    Broadcast,
-    Request,
+    Broadcast(usize),
+    Request(usize),
+    /// It says so itself.
+    Sharded,
 }
 
+#[derive(Clone)]
 pub(super) struct Sender {
     messages: mpsc::Sender<(Heard, OwnedSemaphorePermit)>,
     room: Arc<Semaphore>,
@@ -58,7 +59,7 @@ mod tests {
     use super::*;
 
     fn heard(bytes: usize) -> Heard {
-        Heard { space: 0, what: What::Broadcast, payload: vec![0; bytes] }
+        Heard { what: What::Sharded, payload: vec![0; bytes] }
     }
 
     #[tokio::test]

@@ -341,7 +341,11 @@ impl Relay {
         let floor = position.as_ref().map_or(Offset::NONE, |position| position.offset);
         let floor = if wish.waits { Listener::WAITS } else { floor };
         let hold = outbox.hold();
-        self.tally.came(state.audience.is_empty());
+        let first = state.audience.is_empty();
+        self.tally.came(first);
+        if let Some(watcher) = self.watcher.get().filter(|_| first) {
+            watcher(&topic.channel);
+        }
         let slot = state.audience.enter(Listener {
             outbox: Arc::clone(outbox),
             positioned: wish.positioned,

@@ -84,11 +84,15 @@ pub struct Relay {
     /// Recoveries that read history.
     recoveries: Turnstile,
     probe: OnceLock<Probe>,
+    watcher: OnceLock<Watcher>,
     telemetry: Arc<Telemetry>,
 }
 
 /// Gets deliveries that no listener of this node wants.
 pub type Probe = Box<dyn Fn(&Incoming) + Send + Sync>;
+
+/// Is told of every channel that gets its first listener on this node.
+pub type Watcher = Box<dyn Fn(&Channel) + Send + Sync>;
 
 impl Relay {
     /// With room for as many recoveries as the defaults have.
@@ -120,6 +124,7 @@ impl Relay {
             busiest: Busiest::default(),
             recoveries,
             probe: OnceLock::new(),
+            watcher: OnceLock::new(),
             telemetry,
         })
     }
@@ -128,6 +133,12 @@ impl Relay {
     /// must not block. The first call counts.
     pub fn probe(&self, hear: Probe) {
         let _ = self.probe.set(hear);
+    }
+
+    /// From now on `watcher` is told of channels that get their first listener. It must not block: channels are locked
+    /// meanwhile. The first call counts.
+    pub fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     /// From now on `reader` reads the events that are for more than one channel of a namespace that has one order. It must

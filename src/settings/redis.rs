@@ -16,7 +16,8 @@ pub struct Redis {
     pub username: Option<String>,
     pub password: Option<SecretString>,
     pub tls: RedisTls,
-    /// In front of every channel: the option `key` of the adapters.
+    pub adapter: Adapter,
+    /// In front of every channel: the option `key` of the classic adapter, `channelPrefix` of the sharded one.
     pub key_prefix: String,
     /// Those of Socket.IO that are bridged.
     pub namespaces: Vec<Arc<str>>,
@@ -31,6 +32,24 @@ impl Redis {
         let name = |url: &Url| format!("{}:{}", url.host_str().unwrap_or_default(), url.port().unwrap_or(6379));
         self.servers.iter().map(name).collect::<Vec<_>>().join(", ")
     }
+}
+
+/// By what the servers behind Redis are joined.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Adapter {
+    /// `createAdapter` of `@socket.io/redis-adapter`, and `@socket.io/redis-emitter`.
+    Classic,
+    /// `createShardedAdapter`.
+    Sharded(SubscriptionMode),
+}
+
+/// Which rooms have a channel of their own there: the option `subscriptionMode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SubscriptionMode {
+    Static,
+    /// All but those that look like the id of a socket in Node.
+    Dynamic,
+    DynamicPrivate,
 }
 
 #[derive(Debug, Clone, Default)]

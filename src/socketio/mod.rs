@@ -23,6 +23,7 @@ mod giving_up;
 mod graves;
 mod leave;
 mod moving;
+mod names;
 mod notices;
 mod owed;
 mod record;
@@ -43,6 +44,7 @@ pub use awaiting::Awaiting;
 pub use call::{Call, LONGEST_ACK, MAX_ROOMS, Verb, WrittenCall, Wrong};
 pub use connection::Connection;
 pub use emit::{Asking, SocketInfo, Told};
+pub use names::{Names, News, Risen};
 
 use parking_lot::Mutex;
 use tokio::sync::watch;

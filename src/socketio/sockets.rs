@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet, hash_map};
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -19,7 +19,11 @@ pub(super) struct Sockets {
     /// Told whenever a socket has gone.
     left: Notify,
     spaces: HashMap<Arc<str>, Mutex<Space>>,
+    watcher: OnceLock<Watcher>,
 }
+
+/// Is told of every socket that comes into a namespace. It must not block.
+pub(super) type Watcher = Box<dyn Fn(&Arc<str>, Uuid) + Send + Sync>;
 
 /// The sockets of one namespace. A connection has at most one among them.
 #[derive(Default)]
@@ -69,7 +73,13 @@ impl Sockets {
             connections,
             left: Notify::new(),
             spaces: namespaces.map(|name| (name, Mutex::default())).collect(),
+            watcher: OnceLock::new(),
         })
+    }
+
+    /// From now on. The first call counts.
+    pub(super) fn watch(&self, watcher: Watcher) {
+        let _ = self.watcher.set(watcher);
     }
 
     /// Enters a socket; `None` where it is here, on another connection perhaps.
@@ -85,6 +95,9 @@ impl Sockets {
             hash_map::Entry::Vacant(place) => place.insert(present),
             hash_map::Entry::Occupied(_) => return None,
         };
+        if let Some(watcher) = self.watcher.get() {
+            watcher(namespace, id);
+        }
         Some(Arc::new(Entry { sockets: Arc::clone(self), namespace: Arc::clone(namespace), id }))
     }
 

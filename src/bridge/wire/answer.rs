@@ -70,7 +70,7 @@ impl Response {
 }
 
 impl Described {
-    fn value(&self) -> Value {
+    pub(super) fn value(&self) -> Value {
         let text = |text: &str| Value::from(text);
         // Applications read these members without asking whether they are there.
         let handshake = object([

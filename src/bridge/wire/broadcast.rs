@@ -5,7 +5,7 @@ use rmpv::Value;
 use super::{Malformed, member, object, packed, room, rooms, unpacked};
 
 /// The type of an event, with binary data as without: in this format that stands in its place.
-const EVENT: u64 = 2;
+pub(super) const EVENT: u64 = 2;
 /// What some emitters write for events with binary data.
 const BINARY_EVENT: u64 = 5;
 
@@ -55,12 +55,7 @@ impl Broadcast {
     /// As adapters publish it.
     #[must_use]
     pub fn encode(&self) -> Vec<u8> {
-        let opts = object([
-            ("rooms", Value::Array(self.rooms.iter().flat_map(|room| named(room)).collect())),
-            ("except", Value::Array(self.except.iter().flat_map(|room| named(room)).collect())),
-            ("flags", if self.flags.volatile { object([("volatile", true.into())]) } else { object([]) }),
-        ]);
-        packed(&Value::Array(vec![self.uid.as_str().into(), packet(&self.namespace, self.data.clone()), opts]))
+        packed(&Value::Array(vec![self.uid.as_str().into(), packet(&self.namespace, self.data.clone()), opts(self)]))
     }
 
     /// The room that its channel names: where there is exactly one, as it is written.
@@ -71,6 +66,13 @@ impl Broadcast {
             _ => None,
         }
     }
+}
+
+/// For whom an event is, and how it is delivered.
+pub(super) fn opts(broadcast: &Broadcast) -> Value {
+    let rooms = |names: &[String]| Value::Array(names.iter().flat_map(|room| named(room)).collect());
+    let flags = if broadcast.flags.volatile { object([("volatile", true.into())]) } else { object([]) };
+    object([("rooms", rooms(&broadcast.rooms)), ("except", rooms(&broadcast.except)), ("flags", flags)])
 }
 
 /// The packet of an event.

@@ -1,8 +1,9 @@
-//! The wire format of `@socket.io/redis-adapter` (classic) and `@socket.io/redis-emitter`, pure.
+//! The wire formats of `@socket.io/redis-adapter` (both) and `@socket.io/redis-emitter`, pure.
 //!
-//! A broadcast is a msgpack array on a channel of its namespace or room; requests and their answers are JSON, or msgpack where
-//! binary data may be in them. What is written here must be whole: one malformed message ends a Node server's subscriptions
-//! for good. What is read may be anything, and is bounded in depth.
+//! What is said is the same in both ([`Broadcast`], [`Request`], [`Answer`]). The classic format is theirs: a broadcast is a
+//! msgpack array on a channel of its namespace or room; requests and their answers are JSON, or msgpack where binary data may be
+//! in them. The other one is in [`sharded`]. What is written here must be whole: one malformed message ends a Node server's
+//! subscriptions for good. What is read may be anything, and is bounded in depth.
 //!
 //! Source: `lib/index.ts` of `socketio/socket.io-redis-adapter` and `socketio/socket.io-redis-emitter`; `notepack.io` for values.
 
@@ -12,6 +13,7 @@ mod channels;
 mod encode;
 mod json;
 mod request;
+pub mod sharded;
 #[cfg(test)]
 mod tests;
 
@@ -21,6 +23,7 @@ pub use channels::{Channels, escaped};
 pub use encode::{Unfit, value};
 pub use json::{Args, args, text};
 pub use request::{Asked, Request, Whom};
+pub use sharded::Teller;
 
 use rmpv::Value;
 

@@ -85,8 +85,8 @@ impl Request {
                 Asked::Sockets(Whom { rooms: rooms(member(&request, "rooms")), except: Vec::new() })
             }
             Some(Asked::ALL_ROOMS) => Asked::AllRooms,
-            Some(Asked::JOIN) => Asked::Join(whom()?, named(&request)),
-            Some(Asked::LEAVE) => Asked::Leave(whom()?, named(&request)),
+            Some(Asked::JOIN) => Asked::Join(whom()?, ordered(&request)),
+            Some(Asked::LEAVE) => Asked::Leave(whom()?, ordered(&request)),
             Some(Asked::DISCONNECT) => {
                 let close = member(&request, "close").and_then(Value::as_bool).unwrap_or(false);
                 Asked::Disconnect { whom: whom()?, close }
@@ -140,7 +140,7 @@ impl Request {
 
 impl Whom {
     /// By `opts`, or in older requests by `sid`. A request that says neither is for nobody.
-    fn of(request: &Value) -> Result<Self, Malformed> {
+    pub(super) fn of(request: &Value) -> Result<Self, Malformed> {
         if let Some(opts) = member(request, "opts") {
             return Ok(Self { rooms: rooms(member(opts, "rooms")), except: rooms(member(opts, "except")) });
         }
@@ -154,7 +154,7 @@ impl Whom {
 }
 
 /// The rooms to join or leave; older requests name one.
-fn named(request: &Value) -> Vec<String> {
+pub(super) fn ordered(request: &Value) -> Vec<String> {
     let one = member(request, "room").and_then(room);
     rooms(member(request, "rooms")).into_iter().chain(one).collect()
 }
@@ -169,6 +169,6 @@ fn broadcast(request: &Value, whom: Whom) -> Result<Asked, Malformed> {
     Ok(Asked::Broadcast { namespace, whom, data, flags: Flags { volatile }, timeout })
 }
 
-fn list(rooms: &[String]) -> Value {
+pub(super) fn list(rooms: &[String]) -> Value {
     Value::Array(rooms.iter().map(|room| room.as_str().into()).collect())
 }

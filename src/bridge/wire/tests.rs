@@ -3,7 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn hex(text: &str) -> Vec<u8> {
+pub(super) fn hex(text: &str) -> Vec<u8> {
     let digits: Vec<u8> = text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect();
     digits.chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
 }
@@ -211,7 +211,7 @@ proptest! {
 
     #[test]
     fn nothing_is_too_strange(bytes: Vec<u8>) {
-        let _ = (Broadcast::decode(&bytes), Request::decode(&bytes));
+        let _ = (Broadcast::decode(&bytes), Request::decode(&bytes), sharded::decode(&bytes));
         let _ = value(&bytes, &[Bytes::from_static(b"a")]);
     }
 }

@@ -6,7 +6,7 @@ use config::Value;
 use secrecy::SecretString;
 use url::Url;
 
-use super::super::redis::{Redis, RedisTls};
+use super::super::redis::{Adapter, Redis, RedisTls};
 use super::super::section::Section;
 use super::super::socketio::SocketIo;
 use super::super::value::{FromValue, Positive};
@@ -22,6 +22,7 @@ pub(super) fn read(section: &Section<'_>, socketio: &SocketIo, notes: &mut Vec<S
         username,
         password,
         tls: tls(&section.section("tls")),
+        adapter: adapter(section),
         key_prefix: section.take("key_prefix"),
         namespaces: namespaces(section, socketio),
         timeout: section.take::<Positive>("timeout").0,
@@ -49,6 +50,14 @@ pub(super) fn read(section: &Section<'_>, socketio: &SocketIo, notes: &mut Vec<S
         section.refuse("namespaces", format!("{recovering:?} has recovery, and cannot be bridged (name the others)"));
     }
     Some(redis)
+}
+
+fn adapter(section: &Section<'_>) -> Adapter {
+    let (adapter, mode) = (section.take("adapter"), section.take("subscription_mode"));
+    match adapter {
+        Adapter::Classic => Adapter::Classic,
+        Adapter::Sharded(_) => Adapter::Sharded(mode),
+    }
 }
 
 fn namespaces(section: &Section<'_>, socketio: &SocketIo) -> Vec<Arc<str>> {

@@ -1,6 +1,7 @@
 use secrecy::ExposeSecret;
 
 use super::*;
+use crate::settings::{Adapter, SubscriptionMode};
 
 const NAMESPACES: &str = "[[channel.namespaces]]\nname = \"chat\"\n[[socketio.namespaces]]\nname = \"/\"\nrooms = \"chat\"\n\
     [[socketio.namespaces]]\nname = \"/admin\"\n";
@@ -31,9 +32,25 @@ fn some_namespaces_can_be_bridged_and_the_short_names_set_it() {
 }
 
 #[test]
+fn the_sharded_adapter_is_spoken_to_in_the_mode_of_its_servers() {
+    use SubscriptionMode::{Dynamic, DynamicPrivate, Static};
+    let adapter = |more: &str| {
+        let text = format!("[redis]\nservers = [\"redis://a\"]\n{more}\n{NAMESPACES}");
+        Settings::from_toml(&text).expect("valid").redis.expect("a bridge").adapter
+    };
+    assert_eq!(adapter(""), Adapter::Classic);
+    assert_eq!(adapter("adapter = \"sharded\""), Adapter::Sharded(Dynamic), "as the adapter has it");
+    for (word, mode) in [("static", Static), ("dynamic", Dynamic), ("dynamic-private", DynamicPrivate)] {
+        let text = format!("adapter = \"sharded\"\nsubscription_mode = \"{word}\"");
+        assert_eq!(adapter(&text), Adapter::Sharded(mode));
+    }
+}
+
+#[test]
 fn what_is_wrong_with_a_bridge_names_its_key() {
     let with_secret = format!("[client.token]\nhmac_secret_key = \"{SECRET}\"\n");
     for (toml, expected) in [
+        ("[redis]\nadapter = \"streams\"", "redis.adapter = \"streams\": none of \"classic\", \"sharded\""),
         (
             "[redis]\nservers = [\"nats://a:1\"]",
             "redis.servers = [\"nats://a:1\"]: not the address of a Redis server (try \"redis://127.0.0.1:6379\")",

@@ -6,6 +6,7 @@ use super::{FromValue, Wrong, text};
 use crate::settings::channels::{DataFormat, DeltaType, RecoveryMode, SlowReader};
 use crate::settings::model::{ConnectionOverflow, LogFormat};
 use crate::settings::nats::Storage;
+use crate::settings::redis::{Adapter, SubscriptionMode};
 use crate::settings::socketio::SocketIoNotice;
 
 /// On, off, or what the rest of the settings suggests.
@@ -98,6 +99,19 @@ impl FromValue for LogFormat {
 impl FromValue for Storage {
     fn from_value(value: &Value) -> Result<Self, Wrong> {
         word(value, &[("file", Self::File), ("memory", Self::Memory)])
+    }
+}
+
+impl FromValue for Adapter {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        word(value, &[("classic", Self::Classic), ("sharded", Self::Sharded(SubscriptionMode::Dynamic))])
+    }
+}
+
+impl FromValue for SubscriptionMode {
+    fn from_value(value: &Value) -> Result<Self, Wrong> {
+        let words = [("static", Self::Static), ("dynamic", Self::Dynamic), ("dynamic-private", Self::DynamicPrivate)];
+        word(value, &words)
     }
 }
 

@@ -1,5 +1,6 @@
 // Everything that a test needs to start the system and to talk to it.
 export * from './harness/backend.mjs';
+export * from './harness/bridged.mjs';
 export * from './harness/clock.mjs';
 export * from './harness/key_server.mjs';
 export * from './harness/listening.mjs';

@@ -127,6 +127,8 @@ fn among_nodes(needs: &mut Needs, options: &settings::Nats, namespaces: &Namespa
         ("api.*", "calls of the server API"),
         ("sio-emit", "what other nodes' sockets are told"),
         ("sio-emit-abroad", "what servers behind Redis emit"),
+        ("sio-orders", "what backends have sockets do"),
+        ("sio-names", "rooms and sockets of other nodes"),
         ("sio-ack.%doctor", "acknowledgements of other nodes' sockets"),
         ("node.%doctor.emulation", "what clients on streams say elsewhere"),
         ("node.%doctor.engineio", "what clients of Socket.IO ask elsewhere"),
