@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::Connection;
 use super::connection::Socket;
-use super::returning::{Back, Restored};
+use super::restoring::Restored;
+use super::returning::Back;
 use super::sessions::Session;
 use crate::auth::ConnectionGrant;
 use crate::census::Place;

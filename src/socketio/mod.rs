@@ -7,8 +7,8 @@
 //!
 //! Backends emit to sockets and move them (`call`, `emit`), wherever those are, and ask them for acknowledgements (`acks`).
 //! A connection may move to another node (`moving`), and its client come back to the **session** of a socket whose connection
-//! ended (`sessions`, `returning`). To servers of another cluster and from them goes what `abroad` says; the `bridge` is who
-//! carries it.
+//! ended (`sessions`, `returning`, `restoring`). To servers of another cluster and from them goes what `abroad` says; the
+//! `bridge` is who carries it.
 
 mod abroad;
 mod acks;
@@ -28,6 +28,7 @@ mod notices;
 mod owed;
 mod record;
 mod relaying;
+mod restoring;
 mod returning;
 mod rooms;
 mod sessions;

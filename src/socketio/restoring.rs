@@ -1,0 +1,207 @@
+//! Who has taken its session is put where it was: in its rooms, with what it missed, or not at all.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::debug;
+
+use super::call::{Call, Selection, Target, Verb, What};
+use super::record::Record;
+use super::returning::Returning;
+use super::sessions::Session;
+use super::sockets::{Entry, Room};
+use super::{SocketIo, rooms};
+use crate::backplane::Stored;
+use crate::hub::Outbox;
+use crate::protocol::socketio::{Arguments, Body, Packet, Stand};
+use crate::protocol::{Channel, Epoch, Offset, Position};
+use crate::relay::{Membership, MissedError, NotLetIn, Refusal, Wish};
+use crate::settings::{Namespace, SocketIoNamespace};
+use crate::telemetry::Returned;
+
+/// Who has come back.
+pub(super) struct Restored {
+    pub(super) record: Record,
+    pub(super) entry: Arc<Entry>,
+    pub(super) rooms: Vec<(Room, bool)>,
+    pub(super) session: Box<Session>,
+    /// What it missed, as frames, in order.
+    pub(super) missed: Vec<Bytes>,
+}
+
+impl SocketIo {
+    /// Puts a client where it was, unless something that it missed cannot be had. Deliveries must be held back meanwhile.
+    pub(super) async fn restore(
+        &self,
+        outbox: &Arc<Outbox>,
+        namespace: &Arc<SocketIoNamespace>,
+        user: &Arc<str>,
+        returning: &Returning,
+    ) -> Result<Restored, Returned> {
+        let Returning { record, written, offset } = returning;
+        let channels = namespace.rooms.as_ref().ok_or(Returned::Unknown)?;
+        let entry = self.sockets.enter(&namespace.name, record.sid, user, outbox).ok_or(Returned::Taken)?;
+        let events = self.wait_in(outbox, channels, &Channel::of_events(&channels.name)).await?;
+        let mut rooms = Vec::with_capacity(record.rooms.len());
+        for (name, since) in &record.rooms {
+            let channel = rooms::parse(namespace, name, self.services.channel.max_length);
+            let membership = self.wait_in(outbox, channels, &channel.ok_or(Returned::Unknown)?).await?;
+            rooms.push(entry.join(membership, *since));
+        }
+        let epoch = Epoch::new(&record.epoch);
+        let relay = &self.services.relay;
+        let through = {
+            let all: Vec<_> = rooms.iter().map(|(room, _)| room.membership()).chain([&events]).collect();
+            let since = Position { offset: offset.unwrap_or_default(), epoch: epoch.clone() };
+            relay.let_in(&all, &since).await?
+        };
+        let mut room = self.services.client.queue_max_size / 2;
+        let mut missed = Vec::new();
+        for (of, _) in &rooms {
+            let since = of.since().max(offset.unwrap_or_default());
+            let messages = relay.missed(of.membership(), since, &through, room).await?;
+            take_room(&mut room, &messages)?;
+            missed.extend(messages.into_iter().map(|message| {
+                let arguments = Arguments::of_publication(&message.data);
+                (message.offset, arguments)
+            }));
+        }
+        let since = record.events.max(offset.unwrap_or_default());
+        let messages = relay.missed(&events, since, &through, room).await?;
+        take_room(&mut room, &messages)?;
+        missed.extend(messages.iter().filter_map(|message| Some((message.offset, self.missed(record, message)?))));
+        missed.sort_by_key(|(offset, _)| *offset);
+        let frames = missed.into_iter().map(|(offset, arguments)| frames(namespace, &epoch, offset, &arguments));
+        let missed: Vec<_> = frames.collect();
+        if missed.iter().map(Bytes::len).sum::<usize>() > self.services.client.queue_max_size / 2 {
+            return Err(Returned::TooMuch);
+        }
+        let session = Session { written: Some(written.clone()), epoch, events, since: record.events };
+        Ok(Restored { record: record.clone(), entry, rooms, session: Box::new(session), missed })
+    }
+
+    /// Listens to a channel, and gets nothing yet.
+    async fn wait_in(
+        &self,
+        outbox: &Arc<Outbox>,
+        namespace: &Arc<Namespace>,
+        channel: &Channel,
+    ) -> Result<Membership, Returned> {
+        let wish = Wish { positioned: true, waits: true, ..Wish::default() };
+        let joined = self.services.relay.join(channel, namespace, &wish, outbox).await;
+        joined.map(|joined| joined.membership).map_err(|error| {
+            debug!(%channel, "could not join: {error}");
+            Returned::Unavailable
+        })
+    }
+}
+
+fn take_room(room: &mut usize, messages: &[Stored]) -> Result<(), Returned> {
+    let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
+    *room = room.checked_sub(bytes).ok_or(Returned::TooMuch)?;
+    Ok(())
+}
+
+/// An event that was missed. Whoever has it has all before it.
+fn frames(namespace: &SocketIoNamespace, epoch: &Epoch, offset: Offset, arguments: &Arguments) -> Bytes {
+    let stand = Stand { position: Position { offset, epoch: epoch.clone() }, doubtful: false };
+    let arguments = arguments.followed_by(&stand.to_string());
+    Packet { namespace: namespace.name.to_string().into(), body: Body::Event { id: None, arguments } }.frames()
+}
+
+impl SocketIo {
+    /// An event that is not for one room, where a socket would have got it.
+    fn missed(&self, record: &Record, message: &Stored) -> Option<Arguments> {
+        let json = str::from_utf8(&message.data).ok()?;
+        let Ok(Call { target, what: What::Emit(emit) }) = self.read(Verb::Emit, json) else { return None };
+        (*target.namespace.name == *record.namespace && is_for(&target, record, message.offset))
+            .then_some(emit.arguments)
+    }
+}
+
+/// Whether an event was for a socket when it was stored.
+fn is_for(target: &Target, record: &Record, at: Offset) -> bool {
+    let names = |selection: &Selection| {
+        let is_in = |room: &Channel| record.rooms.iter().any(|(name, since)| name == room.as_str() && *since < at);
+        selection.sockets.contains(&record.sid)
+            || (!record.user.is_empty() && selection.users.contains(&record.user))
+            || selection.rooms.iter().any(is_in)
+    };
+    (target.to.is_empty() || names(&target.to)) && !names(&target.except)
+}
+
+impl From<NotLetIn> for Returned {
+    fn from(error: NotLetIn) -> Self {
+        match error {
+            NotLetIn::Unknown => Self::Unproven,
+            NotLetIn::Epoch => Self::Epoch,
+        }
+    }
+}
+
+impl From<MissedError> for Returned {
+    fn from(error: MissedError) -> Self {
+        debug!("what was missed cannot be had: {error}");
+        match error {
+            MissedError::Refused(Refusal::Epoch) => Self::Epoch,
+            MissedError::Refused(Refusal::Limit) => Self::TooMuch,
+            MissedError::Refused(
+                Refusal::Trimmed | Refusal::Removed | Refusal::Expired | Refusal::Ahead | Refusal::Inexact,
+            ) => Self::Gone,
+            MissedError::Unavailable(_) | MissedError::Busy(_) => Self::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+
+    fn record() -> Record {
+        Record {
+            sid: Uuid::from_u128(7),
+            namespace: "/".to_owned(),
+            user: "ada".to_owned(),
+            life: "node-1~1".to_owned(),
+            process: Uuid::nil(),
+            holder: Uuid::nil(),
+            epoch: "e".to_owned(),
+            events: Offset(4),
+            rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            ended: false,
+        }
+    }
+
+    #[test]
+    fn an_event_was_for_whoever_it_names_and_does_not_leave_out() {
+        let rooms = |names: &[&str]| names.iter().map(|name| Channel::parse(name, 255).expect("a room")).collect();
+        let of = |names: &[&str]| Selection { rooms: rooms(names), ..Selection::default() };
+        let ada = || Selection { users: vec!["ada".to_owned()], ..Selection::default() };
+        let sid = || Selection { sockets: vec![Uuid::from_u128(7)], ..Selection::default() };
+        let target = |to, except| Target { namespace: Arc::new(namespace()), to, except };
+        for (to, except, at, expected) in [
+            (of(&[]), of(&[]), 6, true),
+            (of(&["chat:red", "chat:green"]), of(&[]), 6, true),
+            (of(&["chat:green"]), of(&[]), 6, false),
+            (of(&["chat:blue"]), of(&[]), 9, false),
+            (of(&["chat:blue"]), of(&[]), 10, true),
+            (of(&["chat:red"]), of(&["chat:blue"]), 10, false),
+            (of(&["chat:red"]), of(&["chat:blue"]), 8, true),
+            (ada(), of(&[]), 6, true),
+            (sid(), of(&[]), 6, true),
+            (of(&[]), ada(), 6, false),
+            (of(&["chat:red"]), sid(), 6, false),
+        ] {
+            let rooms = (to.rooms.clone(), except.rooms.clone());
+            assert_eq!(is_for(&target(to, except), &record(), Offset(at)), expected, "{rooms:?} {at}");
+        }
+    }
+
+    fn namespace() -> SocketIoNamespace {
+        let settings =
+            crate::settings::Settings::from_toml("[socketio]\nnamespaces = [{ name = \"/\" }]").expect("valid");
+        SocketIoNamespace::clone(&settings.socketio.namespaces[0])
+    }
+}
