@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use secrecy::ExposeSecret;
 use serde::Deserialize;
 use tracing::debug;
 use uuid::Uuid;
@@ -178,7 +179,7 @@ impl Connection {
         }
         let pid = self.sockets.last().and_then(Socket::pid);
         let json = match pid {
-            Some(pid) => format!("{{\"sid\":\"{id}\",\"pid\":\"{pid}\"}}"),
+            Some(pid) => format!("{{\"sid\":\"{id}\",\"pid\":\"{}\"}}", pid.expose_secret()),
             None => format!("{{\"sid\":\"{id}\"}}"),
         };
         let namespace = namespace.name.to_string().into();

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
+use secrecy::SecretString;
 use tokio::time::Instant;
 use uuid::Uuid;
 
@@ -70,8 +71,8 @@ pub(super) struct Socket {
 
 impl Socket {
     /// By what its client may come back.
-    pub(super) fn pid(&self) -> Option<&str> {
-        self.session.as_ref()?.written.as_ref().map(|written| &*written.pid)
+    pub(super) fn pid(&self) -> Option<&SecretString> {
+        self.session.as_ref()?.written.as_ref().map(|written| &written.pid)
     }
 }
 

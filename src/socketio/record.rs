@@ -1,6 +1,7 @@
 //! A session as all nodes see it: which socket that was, whose, in which rooms, and from where on each of them was heard.
 
 use rand::Rng;
+use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use uuid::Uuid;
@@ -35,8 +36,8 @@ pub(super) struct Record {
 /// Where a session is written.
 #[derive(Debug, Clone)]
 pub(super) struct Written {
-    /// A secret: whoever has it may come back as this socket.
-    pub(super) pid: String,
+    /// Whoever has it may come back as this socket.
+    pub(super) pid: SecretString,
     pub(super) holder: Uuid,
     pub(super) revision: Revision,
 }
@@ -57,14 +58,14 @@ impl Record {
 }
 
 /// A name for a session that nobody can guess.
-pub(super) fn new_pid() -> String {
+pub(super) fn new_pid() -> SecretString {
     let secret: [u8; 20] = rand::rng().random();
-    hex(&secret)
+    hex(&secret).into()
 }
 
 /// Where a session is written. Who reads what nodes share must not be able to come back as others.
-pub(super) fn key_of(pid: &str) -> String {
-    hex(&Sha256::digest(pid))
+pub(super) fn key_of(pid: &SecretString) -> String {
+    hex(&Sha256::digest(pid.expose_secret()))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -104,8 +105,15 @@ mod tests {
     #[test]
     fn what_is_shared_does_not_tell_how_to_come_back() {
         let (one, other) = (new_pid(), new_pid());
-        assert_ne!(one, other);
-        assert_eq!(one.len(), 40);
-        assert!(!key_of(&one).contains(&one) && key_of(&one) != key_of(&other));
+        let secret = one.expose_secret();
+        assert_ne!(secret, other.expose_secret());
+        assert_eq!(secret.len(), 40);
+        assert!(!key_of(&one).contains(secret) && key_of(&one) != key_of(&other));
+    }
+
+    #[test]
+    fn what_a_client_comes_back_with_could_be_printed() {
+        let written = Written { pid: new_pid(), holder: Uuid::nil(), revision: Revision(1) };
+        assert!(!format!("{written:?}").contains(written.pid.expose_secret()));
     }
 }

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use secrecy::SecretString;
 use serde::Deserialize;
 use tracing::{debug, info};
 use uuid::Uuid;
@@ -26,7 +27,7 @@ const ATTEMPTS: u32 = 3;
 /// What a client says where it comes again: its session, and what it has of it.
 #[derive(Deserialize)]
 pub(super) struct Back {
-    pid: String,
+    pid: SecretString,
     offset: Option<String>,
 }
 
@@ -90,7 +91,7 @@ impl SocketIo {
     async fn take_session(
         &self,
         namespace: &SocketIoNamespace,
-        pid: String,
+        pid: SecretString,
         offset: Option<&str>,
         user: &str,
     ) -> Result<Returning, Returned> {
@@ -117,7 +118,7 @@ impl SocketIo {
     async fn try_to_take(
         &self,
         namespace: &SocketIoNamespace,
-        pid: &str,
+        pid: &SecretString,
         offset: Option<&str>,
         user: &str,
     ) -> Result<Option<Returning>, Returned> {
@@ -139,7 +140,7 @@ impl SocketIo {
         let taken = Record { life: self.life(), process: self.process, holder, ended: false, ..record.clone() };
         match self.sessions().put(&key, taken.to_bytes(), Guard::Revision(entry.revision), None).await {
             Ok(revision) => {
-                let written = Written { pid: pid.to_owned(), holder, revision };
+                let written = Written { pid: pid.clone(), holder, revision };
                 Ok(Some(Returning { record, written, offset }))
             }
             Err(RegistryError::Conflict(_)) => Ok(None),
