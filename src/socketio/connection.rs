@@ -200,7 +200,10 @@ impl Handler for Connection {
     }
 
     async fn obey(&mut self, order: Arc<Order>) -> Result<(), CloseReason> {
-        self.order(&order).await
+        let done = self.order(&order).await;
+        // It may have no socket any more.
+        self.rest();
+        done
     }
 
     fn lost(&mut self, _: Channel) -> Result<(), CloseReason> {

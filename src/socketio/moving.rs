@@ -221,9 +221,9 @@ impl Connection {
         for message in half.into_iter().filter_map(Piece::message) {
             self.decoder.take(message)?;
         }
-        self.rest();
         // It may have been revoked before anybody could know that it is here.
         self.recheck().await;
+        self.rest();
         Ok(())
     }
 

@@ -26,6 +26,7 @@ mod security;
 mod services;
 mod session;
 mod socketio_nodes;
+mod socketio_sessions;
 mod starting;
 mod storms;
 mod streams;
