@@ -28,6 +28,9 @@ pub(super) struct Record {
     pub(super) events: Offset,
     /// Channels that are its rooms, each with from where on it is heard.
     pub(super) rooms: Vec<(String, Offset)>,
+    /// How often its client has come, and could not be let in at that moment, since it was last in.
+    #[serde(default)]
+    pub(super) tries: u8,
     /// Its connection has ended.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) ended: bool,
@@ -94,6 +97,7 @@ mod tests {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:lobby".to_owned(), Offset(5))],
+            tries: 2,
             ended: false,
         };
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()));

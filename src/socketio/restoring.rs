@@ -170,6 +170,7 @@ mod tests {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            tries: 0,
             ended: false,
         }
     }

@@ -23,6 +23,8 @@ use crate::telemetry::{Label, Returned};
 
 /// How often it is tried to take a session that others write.
 const ATTEMPTS: u32 = 3;
+/// How often a client may come in vain for what passes, before it is another socket: longer than servers take to elect a leader.
+const TRIES: u8 = 16;
 
 /// What a client says where it comes again: its session, and what it has of it.
 #[derive(Deserialize)]
@@ -45,7 +47,8 @@ impl SocketIo {
     /// Puts somebody back to where it was; `None` where it has to begin anew.
     ///
     /// # Errors
-    /// Where something has come already for the socket that it cannot be any more: its connection has to end.
+    /// Where the connection has to end: what is in the way passes, and its client comes again; or something has come already
+    /// for the socket that it cannot be any more.
     pub(super) async fn come_back(
         &self,
         outbox: &Arc<Outbox>,
@@ -57,18 +60,19 @@ impl SocketIo {
             Ok(returning) => returning,
             Err(why) => {
                 self.count_returned(why);
-                return Ok(None);
+                return if passes(why) { Err(DisconnectCode::ForceReconnect) } else { Ok(None) };
             }
         };
         let restored = Box::pin(self.restore(outbox, namespace, user, &returning)).await;
         self.count_returned(restored.as_ref().err().copied().unwrap_or(Returned::Recovered));
-        if restored.is_err() {
-            self.forget(namespace, &returning.record, &returning.written).await;
-            if outbox.holds_some() {
-                return Err(DisconnectCode::ForceReconnect);
-            }
+        let Err(why) = restored else { return Ok(restored.ok()) };
+        let Returning { record, written, .. } = returning;
+        if passes(why) && record.tries < TRIES {
+            self.put_back(namespace, record, written).await;
+            return Err(DisconnectCode::ForceReconnect);
         }
-        Ok(restored.ok())
+        self.forget(namespace, &record, &written).await;
+        if outbox.holds_some() { Err(DisconnectCode::ForceReconnect) } else { Ok(None) }
     }
 
     /// Somebody who has come back may not stay: for good, or only for `now`.
@@ -76,11 +80,19 @@ impl SocketIo {
         let Restored { record, session, .. } = restored;
         let Some(written) = session.written else { return };
         if now {
-            let Written { pid, holder, revision } = written;
-            let record = Record { holder, ..record }.ended();
-            self.end(Ending { key: key_of(&pid), holder, revision: Some(revision), record: Some(record) }).await;
+            self.put_back(namespace, record, written).await;
         } else {
             self.forget(namespace, &record, &written).await;
+        }
+    }
+
+    /// A session that this node has taken waits for its client again.
+    async fn put_back(&self, namespace: &SocketIoNamespace, record: Record, written: Written) {
+        let Written { pid, holder, revision } = written;
+        let waiting = Record { holder, tries: record.tries.saturating_add(1), ..record.clone() }.ended();
+        let ending = Ending { key: key_of(&pid), holder, revision: Some(revision), record: Some(waiting) };
+        if self.end(ending).await && !record.ended {
+            self.tell_lost(namespace, &record).await;
         }
     }
 
@@ -144,7 +156,11 @@ impl SocketIo {
                 Ok(Some(Returning { record, written, offset }))
             }
             Err(RegistryError::Conflict(_)) => Ok(None),
-            Err(error) => {
+            Err(error @ RegistryError::Refused(_)) => {
+                debug!(%error, "a session cannot be taken, now or later");
+                Err(Returned::Unknown)
+            }
+            Err(error @ RegistryError::Unavailable(_)) => {
                 debug!(%error, "a session cannot be taken");
                 // It may be all the same: then its client gets its time once more.
                 let record = Some(Record { holder, ..record }.ended());
@@ -178,6 +194,11 @@ impl SocketIo {
     }
 }
 
+/// Whether somebody who cannot come back now may be able to in a moment.
+const fn passes(why: Returned) -> bool {
+    matches!(why, Returned::Unproven | Returned::Unavailable)
+}
+
 /// What a client says that it has.
 fn since(offset: &str, record: &Record) -> Result<Offset, Returned> {
     let Stand { position, doubtful } = Stand::parse(offset).map_err(|_| Returned::Offset)?;
@@ -205,6 +226,7 @@ mod tests {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            tries: 0,
             ended: false,
         }
     }

@@ -73,6 +73,7 @@ impl SocketIo {
             epoch: session.epoch.to_string(),
             events: session.since,
             rooms: socket.rooms.iter().map(|room| (room.channel().as_str().to_owned(), room.since())).collect(),
+            tries: 0,
             ended: false,
         }
     }

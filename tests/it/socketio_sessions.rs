@@ -8,6 +8,8 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use crate::support::PATIENCE;
+use crate::support::liar::Liar;
+use crate::support::nats_server::NatsServer;
 use crate::support::node::Node;
 
 /// A node with these settings; `namespace` is more of that of Socket.IO.
@@ -53,6 +55,22 @@ impl Client {
         let told = self.hear().await?;
         Some(serde_json::from_str(told.strip_prefix("40").expect("it is in")).unwrap())
     }
+}
+
+#[tokio::test]
+async fn a_session_that_could_not_be_read_at_that_moment_was_lost_for_good() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let node = node(&format!("nats.servers = [\"{}\"]", liar.url()), "", "recovery = \"2m\"").await;
+    let mut client = Client::open(&node).await;
+    let first = client.connect(&json!({})).await.expect("it comes in");
+    assert!(first["pid"].is_string());
+    drop(client);
+    liar.swallow("midplane_sessions");
+    let back = json!({ "pid": first["pid"] });
+    assert_eq!(Client::open(&node).await.connect(&back).await, None, "it is to come again");
+    liar.repent();
+    assert_eq!(Client::open(&node).await.connect(&back).await, Some(first));
 }
 
 #[tokio::test]

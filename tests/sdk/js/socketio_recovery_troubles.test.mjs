@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 
 import { NatsServer, Node, eventually, fresh, natsClient } from './harness.mjs';
-import { breakOff, goTo, heard, open, returns } from './harness/sessions.mjs';
+import { breakOff, count, goTo, heard, open, returns } from './harness/sessions.mjs';
 
 const namespaces = [
   { name: '/', rooms: 'chat', join: ['lobby'], join_on: 'join', leave_on: 'leave', may_join: ['*'], recovery: '2m' },
@@ -42,6 +42,24 @@ test('whoever said goodbye while NATS was away came back to a session that was o
     next.disconnect();
     return anew;
   }, 60);
+});
+
+test('whoever came to a node that was behind the others for a moment lost its session for good', async t => {
+  const socket = await open(t, first);
+  await publish('lobby', 'before');
+  await heard(socket, ['before']);
+  const { id, _pid: pid } = socket;
+  await breakOff(socket);
+  // It has what is still on its way to that node.
+  const AHEAD = 20;
+  const [, epoch, offset] = /^(.*)\.(\d+)$/.exec(socket._lastOffset);
+  socket._lastOffset = `${epoch}.${Number(offset) + AHEAD}`;
+  const unproven = await count(other, 'unproven');
+  await assert.rejects(goTo(socket, other), /it is to come again/);
+  assert.equal(await count(other, 'unproven'), unproven + 1);
+  for (let n = 0; n < AHEAD; n += 1) await publish('lobby', 'what it has');
+  await goTo(socket, other);
+  assert.deepEqual([socket.recovered, socket.id, socket._pid], [true, id, pid]);
 });
 
 test('rooms that changed while NATS hung ended the connection', async t => {

@@ -25,6 +25,7 @@ async function connected(socket) {
   await new Promise((resolve, reject) => {
     socket.once('connect', resolve);
     socket.once('connect_error', reject);
+    socket.once('disconnect', reason => reject(new Error(`it is to come again: ${reason}`)));
   });
 }
 
