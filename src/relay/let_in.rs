@@ -58,6 +58,13 @@ pub enum MissedError {
 impl Relay {
     /// Lets somebody in who waits in all of these channels of one namespace, and who has everything up to `since`. Returns
     /// up to where what was published has to be read; it gets what lies behind that.
+    /// Up to where everything that was published in a namespace that has one order has passed here, in all of its channels;
+    /// `None` while that is not known.
+    #[must_use]
+    pub fn stands(&self, namespace: &str) -> Option<Position> {
+        self.orders.get(namespace)?.pass().known(&self.registry)
+    }
+
     ///
     /// # Errors
     /// See [`NotLetIn`].

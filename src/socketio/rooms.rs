@@ -7,7 +7,7 @@ use tracing::{debug, warn};
 use super::Connection;
 use crate::engineio::CloseReason;
 use crate::protocol::centrifuge::codes::DisconnectCode;
-use crate::protocol::{Channel, Offset};
+use crate::protocol::{Channel, Offset, Position};
 use crate::relay::Wish;
 use crate::settings::SocketIoNamespace;
 
@@ -38,6 +38,8 @@ impl Connection {
             warn!(socket = %socket.id, %channel, "closing: more rooms than client.channel_limit");
             return Err(DisconnectCode::ChannelLimit.into());
         }
+        // Events for several rooms are told by this, too, from those before it was in: its room may have been quiet for long.
+        let passed = services.relay.stands(&rooms.name);
         let wish = Wish { positioned: rooms.history.is_some(), ..Wish::default() };
         let joined = services.relay.join(channel, &rooms, &wish, &self.outbox).await.map_err(|error| {
             debug!(socket = %socket.id, %channel, "closing: could not join: {error}");
@@ -50,7 +52,9 @@ impl Connection {
             return Err(DisconnectCode::InsufficientState.into());
         }
         socket.rooms.reserve_exact(1);
-        let since = position.map_or(Offset::NONE, |position| position.offset);
+        let since = position.map_or(Offset::NONE, |Position { offset, epoch }| {
+            passed.filter(|passed| passed.epoch == epoch).map_or(offset, |passed| passed.offset.max(offset))
+        });
         let (room, first) = socket.entry.join(joined.membership, since);
         socket.rooms.push(room);
         // Nothing is delivered there before it is known that it is there.

@@ -117,6 +117,23 @@ test('events for a union of rooms, for users, and not for others are not missed 
   await heard(socket, ['before'], ['union', 1], ['room', 2], ['user', 5], ['all', 7], ['file', Buffer.from([1, 2])]);
 });
 
+test('whoever joined a room late was taken for somebody who had been there before', async t => {
+  const [early, late] = [await open(t, nodes[0]), await open(t, nodes[0])];
+  const [red, blue] = ['red', 'blue'].map(fresh);
+  await join(early, red, blue);
+  await publish(red, 'quiet since');
+  await emit({ to: { rooms: [red, blue] }, event: ['before it was there'] });
+  await emit({ except: { rooms: [red] }, event: ['for the others'] });
+  await heard(early, ['quiet since'], ['before it was there']);
+  await heard(late, ['for the others']);
+  await join(late, red);
+  // As if its connection had ended before that came.
+  late.heard = [];
+  delete late._lastOffset;
+  await returns(late, nodes[0], nodes[1]);
+  await heard(late, ['for the others']);
+});
+
 test('a volatile event with a text behind it does not stand in the way', async t => {
   const socket = await open(t, nodes[0]);
   const room = fresh('room');
