@@ -34,6 +34,8 @@ mod rooms;
 mod sessions;
 mod sockets;
 mod subject;
+#[cfg(test)]
+mod tests;
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -60,6 +60,10 @@ impl SocketIo {
         match self.write_end(&ending).await {
             Ok(()) => true,
             Err(NotWritten::NotOurs) => false,
+            Err(NotWritten::Refused(error)) => {
+                self.count_unwritten(Unwritten::End, &error);
+                true
+            }
             Err(NotWritten::Unavailable(error)) => {
                 debug!(%error, "the end of a session is not written yet");
                 self.owed.push(self, ending);
@@ -110,15 +114,46 @@ impl SocketIo {
         }
     }
 
-    /// Writes what is owed until something fails.
+    /// Writes what is owed until it cannot be written now.
     async fn write_owed(&self) {
         loop {
             let Some(ending) = self.owed.waiting.lock().pop_front() else { return };
-            if let Err(NotWritten::Unavailable(error)) = self.write_end(&ending).await {
-                debug!(%error, "the end of a session is not written yet");
-                self.owed.waiting.lock().push_front(ending);
-                return;
+            match self.write_end(&ending).await {
+                Ok(()) | Err(NotWritten::NotOurs) => {}
+                // It stays as it is; the others are written all the same.
+                Err(NotWritten::Refused(error)) => self.count_unwritten(Unwritten::End, &error),
+                Err(NotWritten::Unavailable(error)) => {
+                    debug!(%error, "the end of a session is not written yet");
+                    self.owed.waiting.lock().push_front(ending);
+                    return;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Shared;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn an_end_that_is_refused_for_good_kept_those_after_it_from_being_written() {
+        let shared = Shared::new();
+        let node = shared.node("ada~1");
+        *node.faults.refused_key.lock() = Some("one".to_owned());
+        for (key, sid) in [("one", 1), ("two", 2)] {
+            let record = node.record(sid);
+            shared.write(key, &record).await;
+            let ending = Ending { key: key.to_owned(), holder: record.holder, revision: None, record: None };
+            node.sockets.owed.push(&node.sockets, ending);
+        }
+        let tending = tokio::spawn(Arc::clone(&node.sockets).tend_sessions());
+        sleep(RETRY * 10).await;
+        assert_eq!(shared.read("two").await, None);
+        let counted = "midplane_socketio_sessions_unwritten_total{what=\"end\"} 1";
+        let metrics = node.telemetry.render();
+        assert!(metrics.lines().any(|line| line == counted), "{metrics}");
+        tending.abort();
     }
 }

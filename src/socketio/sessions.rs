@@ -40,6 +40,7 @@ pub(super) struct Session {
 pub(super) enum NotWritten {
     #[error("another connection has it now")]
     NotOurs,
+    /// For good.
     #[error(transparent)]
     Unavailable(#[from] RegistryError),
 }
@@ -114,7 +115,7 @@ impl SocketIo {
                     sleep(PAUSE).await;
                 }
                 Err(error) => {
-                    if let NotWritten::Unavailable(error) = &error {
+                    if let NotWritten::Unavailable(error) | NotWritten::Refused(error) = &error {
                         self.count_unwritten(Unwritten::Rooms, error);
                     }
                     return Err(error);

@@ -63,6 +63,12 @@ pub struct Faults {
     pub lists_failing: AtomicUsize,
     /// So many more watches of a registry are refused.
     pub watches_failing: AtomicUsize,
+    /// What was listed of a registry is not handed out yet.
+    pub lists_held: watch::Sender<bool>,
+    /// Writes into registries wait.
+    pub writes_held: watch::Sender<bool>,
+    /// A key of registries whose writes are refused for good.
+    pub refused_key: Mutex<Option<String>>,
 }
 
 impl Faults {
@@ -88,6 +94,9 @@ impl Faults {
         self.subscribe_down.store(false, Ordering::SeqCst);
         self.changes_lost.store(false, Ordering::SeqCst);
         self.replicas_empty.store(false, Ordering::SeqCst);
+        self.lists_held.send_replace(false);
+        self.writes_held.send_replace(false);
+        *self.refused_key.lock() = None;
     }
 
     fn fate(&self, message: &Incoming) -> Fate {

@@ -1,4 +1,4 @@
-//! Registries whose lists and watches fail.
+//! Registries whose lists, watches and writes fail.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,6 +25,15 @@ impl FaultyRegistry {
     fn inner(&self) -> &dyn Registry {
         self.inner.registry(self.bucket)
     }
+
+    async fn may_write(&self, key: &str) -> Result<(), RegistryError> {
+        // The sender lives as long as the faults.
+        let _ = self.faults.writes_held.subscribe().wait_for(|held| !held).await;
+        match self.faults.refused_key.lock().as_deref() == Some(key) {
+            true => Err(RegistryError::Refused("on purpose".to_owned())),
+            false => Ok(()),
+        }
+    }
 }
 
 #[async_trait]
@@ -37,7 +46,10 @@ impl Registry for FaultyRegistry {
         if takes_one(&self.faults.lists_failing) {
             Err(RegistryError::Unavailable("on purpose".to_owned()))
         } else {
-            self.inner().list().await
+            let entries = self.inner().list().await;
+            // The sender lives as long as the faults.
+            let _ = self.faults.lists_held.subscribe().wait_for(|held| !held).await;
+            entries
         }
     }
 
@@ -48,10 +60,12 @@ impl Registry for FaultyRegistry {
         guard: Guard,
         ttl: Option<Duration>,
     ) -> Result<Revision, RegistryError> {
+        self.may_write(key).await?;
         self.inner().put(key, value, guard, ttl).await
     }
 
     async fn delete(&self, key: &str, guard: Guard) -> Result<Revision, RegistryError> {
+        self.may_write(key).await?;
         self.inner().delete(key, guard).await
     }
 
