@@ -37,7 +37,7 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -82,8 +82,8 @@ pub struct SocketIo {
     /// Where it is asked for them: another one at every start.
     process: Uuid,
     owed: Owed,
-    /// When sessions were looked through for lives that are over.
-    looked: Mutex<Option<Instant>>,
+    /// When sessions were looked through for lives that are over, and whose there were.
+    looked: Mutex<Option<(Instant, BTreeSet<String>)>>,
     /// Of lines about sessions that are not written.
     unwritten: Pace,
     /// Of lines about clients that cannot have their sessions back.

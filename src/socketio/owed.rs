@@ -108,7 +108,8 @@ impl SocketIo {
             }
             if reclaims {
                 let reclaimed = self.reclaim().await;
-                reclaims = reclaimed.inspect_err(|error| debug!(%error, "sessions are not reclaimed yet")).is_err();
+                let all = reclaimed.inspect_err(|error| debug!(%error, "sessions are not reclaimed yet"));
+                reclaims = !all.unwrap_or(false);
             }
             self.write_owed().await;
         }

@@ -42,7 +42,18 @@ pub(super) enum NotWritten {
     NotOurs,
     /// For good.
     #[error(transparent)]
-    Unavailable(#[from] RegistryError),
+    Refused(RegistryError),
+    #[error(transparent)]
+    Unavailable(RegistryError),
+}
+
+impl From<RegistryError> for NotWritten {
+    fn from(error: RegistryError) -> Self {
+        match error {
+            RegistryError::Refused(_) => Self::Refused(error),
+            RegistryError::Conflict(_) | RegistryError::Unavailable(_) => Self::Unavailable(error),
+        }
+    }
 }
 
 impl Session {
@@ -104,11 +115,12 @@ impl SocketIo {
     pub(super) async fn note_rooms(&self, socket: &mut Socket) -> Result<(), NotWritten> {
         let Some(session) = socket.session.as_deref() else { return Ok(()) };
         let Some(written) = &session.written else { return Ok(()) };
-        let (key, record) = (key_of(&written.pid), self.record(socket, session, written.holder));
+        let key = key_of(&written.pid);
         let begun = Instant::now();
-        let mut revision = written.revision;
-        revision = loop {
-            match self.write_over(&key, &record, None, revision).await {
+        let revision = loop {
+            // The node may have another life by now.
+            let record = self.record(socket, session, written.holder);
+            match self.write_over(&key, &record, None, written.revision).await {
                 Ok(revision) => break revision,
                 Err(NotWritten::Unavailable(error)) if begun.elapsed() < PATIENCE => {
                     debug!(socket = %socket.id, %error, "rooms are not written yet");
