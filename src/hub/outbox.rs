@@ -107,7 +107,8 @@ impl Outbox {
         self.state.lock().wire = Some(wire);
     }
 
-    /// Appends a delivery. Beyond the limit everything that waits is thrown away and the session told to close as slow.
+    /// Appends a delivery. Beyond the limit everything that waits is thrown away and the session told to close, as slow unless
+    /// it is what is held back.
     pub fn deliver(&self, frame: Bytes) -> Taken {
         self.offer(frame, Spill::Close)
     }
@@ -282,16 +283,21 @@ impl Outbox {
         fits(state) && !state.gone
     }
 
-    /// The reader is too slow. A frame that is half written must stay, or the close frame behind it would be rubbish.
+    /// Too much waits. A frame that is half written must stay, or the close frame behind it would be rubbish.
     fn overflow(&self, state: &mut State) -> Taken {
+        // Of what is held back for a reply the reader can have had nothing.
+        let held: usize = state.held.take().iter().flat_map(|held| &held.frames).map(Bytes::len).sum();
+        let (code, taken) = match held > self.limit / 2 {
+            true => (DisconnectCode::ForceReconnect, Taken::Closed),
+            false => (DisconnectCode::Slow, Taken::Overflow),
+        };
         let kept = state.queue.keep_half_written();
         self.uncount(state, state.bytes - kept);
-        state.held = None;
         state.latest = None;
         state.closed = true;
-        state.controls.push(Control::Close(DisconnectCode::Slow.into()));
+        state.controls.push(Control::Close(code.into()));
         self.attention.notify_one();
-        Taken::Overflow
+        taken
     }
 
     fn write_out(&self, state: &mut State) -> Flushed {

@@ -109,6 +109,18 @@ fn what_waits_for_a_reply_that_never_comes_does_not_go_out_when_the_connection_e
 }
 
 #[test]
+fn a_reader_was_taken_for_slow_for_what_was_held_back_from_it() {
+    let wire = Narrow::new(100, 100);
+    let (outbox, backlog) = outbox(6, &wire);
+    let hold = outbox.hold();
+    outbox.deliver(Bytes::from("abcd"));
+    assert_eq!(outbox.deliver(Bytes::from("efgh")), Taken::Closed);
+    assert_eq!(outbox.take_requests().0, [Control::Close(DisconnectCode::ForceReconnect.into())]);
+    drop(hold);
+    assert_eq!(backlog.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn a_slow_reader_is_closed_and_a_half_written_frame_is_finished_first() {
     let wire = Narrow::new(2, 2);
     let (outbox, backlog) = outbox(6, &wire);
