@@ -19,8 +19,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 pub fn run(programs: &Programs, clients: usize) -> anyhow::Result<()> {
     let nats = node::nats_server(programs)?;
-    let mut near = node::midplane(programs, "near", "25s", Some(nats.address))?;
-    let far = node::midplane(programs, "far", "25s", Some(nats.address))?;
+    let mut near = node::midplane(programs, "near", node::NO_PINGS, Some(nats.address))?;
+    let far = node::midplane(programs, "far", node::NO_PINGS, Some(nats.address))?;
     let origin = Instant::now();
     let mut swarm = Swarm::new(origin)?;
     let crowd = swarm.group(near.address, Hello::to(CHANNEL))?;
