@@ -82,6 +82,26 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
+impl Record {
+    /// A session in two rooms.
+    pub(super) fn of_ada() -> Self {
+        Self {
+            sid: Uuid::from_u128(7),
+            namespace: "/".to_owned(),
+            user: "ada".to_owned(),
+            life: "node-1~1".to_owned(),
+            process: Uuid::nil(),
+            holder: Uuid::nil(),
+            epoch: "e".to_owned(),
+            events: Offset(4),
+            rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            tries: 0,
+            ended: false,
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

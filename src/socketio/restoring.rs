@@ -159,22 +159,6 @@ mod tests {
 
     use super::*;
 
-    fn record() -> Record {
-        Record {
-            sid: Uuid::from_u128(7),
-            namespace: "/".to_owned(),
-            user: "ada".to_owned(),
-            life: "node-1~1".to_owned(),
-            process: Uuid::nil(),
-            holder: Uuid::nil(),
-            epoch: "e".to_owned(),
-            events: Offset(4),
-            rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
-            tries: 0,
-            ended: false,
-        }
-    }
-
     #[test]
     fn an_event_was_for_whoever_it_names_and_does_not_leave_out() {
         let rooms = |names: &[&str]| names.iter().map(|name| Channel::parse(name, 255).expect("a room")).collect();
@@ -196,7 +180,7 @@ mod tests {
             (of(&["chat:red"]), sid(), 6, false),
         ] {
             let rooms = (to.rooms.clone(), except.rooms.clone());
-            assert_eq!(is_for(&target(to, except), &record(), Offset(at)), expected, "{rooms:?} {at}");
+            assert_eq!(is_for(&target(to, except), &Record::of_ada(), Offset(at)), expected, "{rooms:?} {at}");
         }
     }
 

@@ -215,22 +215,6 @@ fn since(offset: &str, record: &Record) -> Result<Offset, Returned> {
 mod tests {
     use super::*;
 
-    fn record() -> Record {
-        Record {
-            sid: Uuid::from_u128(7),
-            namespace: "/".to_owned(),
-            user: "ada".to_owned(),
-            life: "node-1~1".to_owned(),
-            process: Uuid::nil(),
-            holder: Uuid::nil(),
-            epoch: "e".to_owned(),
-            events: Offset(4),
-            rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
-            tries: 0,
-            ended: false,
-        }
-    }
-
     #[test]
     fn only_an_offset_of_this_session_is_one() {
         for (offset, expected) in [
@@ -241,7 +225,7 @@ mod tests {
             ("7", Err(Returned::Offset)),
             ("a text of the application", Err(Returned::Offset)),
         ] {
-            assert_eq!(since(offset, &record()), expected, "{offset}");
+            assert_eq!(since(offset, &Record::of_ada()), expected, "{offset}");
         }
     }
 }
