@@ -79,6 +79,18 @@ describe('the compose files', { timeout: 60_000 }, () => {
     assert.ok(memory >= 5 * environment.MAX_CONNECTIONS * kib * 1024, `${memory} bytes`);
   });
 
+  test('limit the handshakes of an address at the nodes as at nginx', async () => {
+    const chosen = { HANDSHAKES_PER_SECOND: '7', HANDSHAKE_BURST: '90' };
+    for (const [variables, expected] of [[{}, '20/s burst 200'], [chosen, '7/s burst 90']]) {
+      const { services: { nginx, ...others } } = await config({ SECRETS_DIR: './secrets', ...variables }, ...files);
+      const { NGINX_HANDSHAKES_PER_SECOND: rate, NGINX_HANDSHAKE_BURST: burst } = nginx.environment;
+      assert.equal(`${rate}/s burst ${burst}`, expected);
+      for (const name of ['gateway-1', 'gateway-2', 'gateway-3', 'gateway']) {
+        assert.equal(others[name].environment.MIDPLANE_HTTP__HANDSHAKE_RATE, expected, name);
+      }
+    }
+  });
+
   test('run nothing as root', () => {
     for (const [name, { user }] of Object.entries(services)) assert.match(user ?? '', /^[1-9]\d*:\d+$/, name);
     assert.equal(services['gateway-1'].user, read('Dockerfile').match(/^USER (.*)$/m)[1]);

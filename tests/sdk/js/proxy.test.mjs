@@ -1,15 +1,15 @@
 // The project's nginx in front of real nodes: what it does when they go, whom it limits, what it lets nobody see.
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
+import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
 import { request } from 'node:http';
-import { join } from 'node:path';
+import http2 from 'node:http2';
 import { after, before, describe, test } from 'node:test';
 import { io } from 'socket.io-client';
 import WebSocket from 'ws';
 
-import { App, NatsServer, Nginx, Node, Publisher, eventually, fresh } from './harness.mjs';
-import { freePort, temporaryDirectory } from './harness/process.mjs';
+import { App, NatsServer, Nginx, Node, Publisher, eventually, fresh, token } from './harness.mjs';
+import { freePort } from './harness/process.mjs';
 
 /** Nodes keep their port when they start again, as containers do. */
 async function cluster(nats, names = ['one', 'two', 'three']) {
@@ -201,15 +201,8 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
   });
 
   test('TLS is ended at nginx, and plain HTTP is sent there', async t => {
-    const directory = temporaryDirectory();
-    const [key, certificate] = ['privkey.pem', 'fullchain.pem'].map(name => join(directory, name));
-    execFileSync('openssl', ['req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes', '-days', '1', '-subj', '/CN=localhost',
-      '-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', key, '-out', certificate], { stdio: 'ignore' });
-    const address = `127.0.0.1:${await freePort()}`;
-    const ca = readFileSync(certificate);
-    const secure = await ending(t, Nginx.start(nodes, {
-      environment: { NGINX_SERVER: 'tls', NGINX_HTTPS_PORT: '8443', NGINX_LISTEN_TLS: address }, files: { 'ssl/privkey.pem': readFileSync(key), 'ssl/fullchain.pem': ca },
-    }));
+    const secure = await ending(t, Nginx.encrypting(nodes));
+    const [address, ca] = [secure.secureAddress, readFileSync(secure.authority)];
     const plain = await ask(secure, '/connection/sse?x=1', { host: 'example.com' });
     assert.deepEqual([plain.statusCode, plain.headers.location], [308, 'https://example.com:8443/connection/sse?x=1']);
     const socket = new WebSocket(`wss://${address}/connection/websocket`, { ca });
@@ -218,6 +211,34 @@ describe('nginx in front of three nodes', { timeout: 120_000 }, () => {
     assert.deepEqual([statusCode, headers['strict-transport-security']], [101, 'max-age=63072000']);
     const old = new WebSocket(`wss://${address}/connection/websocket`, { ca, minVersion: 'TLSv1', maxVersion: 'TLSv1.1', ciphers: 'DEFAULT@SECLEVEL=0' });
     await assert.rejects(new Promise((resolve, reject) => old.on('upgrade', resolve).on('error', reject)), /protocol version|alert/);
+  });
+
+  test('over TLS a stream comes by HTTP/2, and a WebSocket beside it by HTTP/1.1', async t => {
+    const { secureAddress: address, authority } = await ending(t, Nginx.encrypting(nodes));
+    const ca = readFileSync(authority);
+    const channel = fresh('chat');
+    const command = JSON.stringify({ id: 1, connect: { token: token({ sub: 'ada', channels: [channel] }) } });
+    const session = http2.connect(`https://${address}`, { ca });
+    t.after(() => session.destroy());
+    const stream = session.request({ ':path': `/connection/sse?cf_connect=${encodeURIComponent(command)}` });
+    let events = '';
+    stream.setEncoding('utf8').on('data', chunk => (events += chunk));
+    const [{ ':status': status }] = await once(stream, 'response');
+    assert.deepEqual([session.alpnProtocol, status], ['h2', 200]);
+
+    const socket = new WebSocket(`wss://${address}/connection/websocket`, { ca });
+    t.after(() => socket.terminate());
+    let frames = '';
+    socket.on('message', frame => (frames += `${frame}\n`));
+    socket.on('open', () => socket.send(command));
+    const [{ httpVersion }] = await once(socket, 'upgrade');
+    assert.equal(httpVersion, '1.1');
+
+    await eventually('both are connected', () => [events, frames].every(heard => heard.includes('"connect":')));
+    await nodes[1].publish(channel, 'over both');
+    const heard = text => text.split('\n').filter(line => line.includes('"pub":')).map(line => JSON.parse(line.replace(/^data: /, '')).push.pub.data);
+    await eventually('both hear it', () => heard(events).length && heard(frames).length);
+    assert.deepEqual([heard(events), heard(frames)], [['over both'], ['over both']]);
   });
 
   test('an address has so many sockets, and further ones are answered 429', async t => {

@@ -32,7 +32,10 @@ export class Nginx {
     }
     const closed = blocked.map(path => `location = ${path} { return 403; }`).join('\n');
     change(join(directory, 'run/server.conf'), text => text.replace('include locations.conf;', `${closed}\n$&`));
-    if (!knowsHttp2()) change(join(directory, 'run/server.conf'), text => text.replace('http2 on;', ''));
+    if (!knowsHttp2()) {
+      change(join(directory, 'run/server.conf'), text => text.replace('http2 on;', ''));
+      change(join(directory, 'run/listen_tls.conf'), text => text.replaceAll(' ssl;', ' ssl http2;'));
+    }
     const user = process.getuid() === 0 ? 'user root;' : ''; // its folder is nobody else's
     nginx.process = new Process('nginx', 'nginx', ['-p', directory, '-c', join(directory, 'nginx.conf'), '-e', 'stderr', '-g', `daemon off; ${user}`]);
     await eventually('nginx answers', async () => {
@@ -40,6 +43,24 @@ export class Nginx {
       return (await fetch(`${nginx.url}/health`)).ok;
     });
     return nginx;
+  }
+
+  /** One that ends TLS at `secureAddress`, with a certificate that the one in the file `authority` signed. */
+  static async encrypting(nodes) {
+    const directory = temporaryDirectory();
+    const [signer, authority, key, request, certificate, extensions] = ['signer', 'authority', 'key', 'request', 'certificate', 'extensions'].map(name => join(directory, name));
+    const openssl = (...args) => execFileSync('openssl', args, { stdio: 'ignore' });
+    const fresh = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:P-256', '-nodes'];
+    writeFileSync(extensions, 'subjectAltName=IP:127.0.0.1');
+    openssl('req', '-x509', ...fresh, '-days', '1', '-subj', '/CN=authority', '-keyout', signer, '-out', authority);
+    openssl('req', '-new', ...fresh, '-subj', '/CN=localhost', '-keyout', key, '-out', request);
+    openssl('x509', '-req', '-in', request, '-CA', authority, '-CAkey', signer, '-CAcreateserial', '-days', '1', '-extfile', extensions, '-out', certificate);
+    const secureAddress = `127.0.0.1:${await freePort()}`;
+    const nginx = await Nginx.start(nodes, {
+      environment: { NGINX_SERVER: 'tls', NGINX_HTTPS_PORT: '8443', NGINX_LISTEN_TLS: secureAddress },
+      files: { 'ssl/privkey.pem': readFileSync(key), 'ssl/fullchain.pem': readFileSync(certificate) },
+    });
+    return Object.assign(nginx, { secureAddress, authority });
   }
 
   /** Its access log so far; a socket stands there when it has ended. */
@@ -53,7 +74,7 @@ export class Nginx {
   }
 }
 
-/** Whether this nginx has the directive that the configuration uses, since 1.25.1. */
+/** Whether this nginx has the directive that the configuration uses, since 1.25.1. Before, the word stood behind the address. */
 function knowsHttp2() {
   const [, major, minor, patch] = spawnSync('nginx', ['-v'], { encoding: 'utf8' }).stderr.match(/\/(\d+)\.(\d+)\.(\d+)/).map(Number);
   return major * 1e6 + minor * 1e3 + patch >= 1_025_001;
