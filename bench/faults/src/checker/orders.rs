@@ -1,5 +1,6 @@
-//! Orders of a backend for a user's connections. Each is told to nodes at most once: in trouble it may not be heard, and it is
-//! never carried out twice, nor for somebody else. While all is well it is carried out.
+//! Orders of a backend for a user's connections. Each is told to nodes at most once: in trouble a node may not hear it, or hear
+//! it late and carry it out at a connection that came since; no node carries it out twice, nor for somebody else. While all is
+//! well it is carried out.
 
 use std::collections::{HashMap, HashSet};
 
@@ -9,9 +10,10 @@ use crate::plan::Promise;
 
 /// What is known of one user and one kind of order.
 #[derive(Default)]
-struct Known {
+struct Known<'a> {
     given: u64,
-    carried_out: u64,
+    /// How often, by node.
+    carried_out: HashMap<&'a str, u64>,
     /// One was carried out since the last was given.
     is_obeyed: bool,
     /// Whom it concerns has been there since the last was given.
@@ -38,17 +40,20 @@ fn carried_out(entry: &Entry) -> Option<(&str, Order)> {
 
 pub fn judge(lines: &[Line], report: &mut Report) {
     let mut known: HashMap<(&str, Order), Known> = HashMap::new();
+    let mut nodes: HashMap<&str, &str> = HashMap::new();
     // Who is there, so that an order of this kind can be carried out.
     let mut there: HashSet<(&str, Order)> = HashSet::new();
     let mut healed = false;
     for line in lines {
         if let Some((user, order)) = carried_out(&line.entry) {
             let known = known.entry((user, order)).or_default();
-            known.carried_out += 1;
             known.is_obeyed = true;
             known.awaits = None;
-            if known.carried_out > known.given {
-                let what = format!("{order:?} of {user} at {}, which nobody had ordered", at(line.at));
+            let node = nodes.get(user).copied().unwrap_or_default();
+            let carried_out = known.carried_out.entry(node).or_default();
+            *carried_out += 1;
+            if *carried_out > known.given {
+                let what = format!("{order:?} of {user} by {node} at {}, which nobody had ordered", at(line.at));
                 report.find(Verdict::Phantom, what);
             }
         }
@@ -67,7 +72,10 @@ pub fn judge(lines: &[Line], report: &mut Report) {
                     known.awaits = Some(line.at);
                 }
             }
-            Entry::Connected { client, .. } => drop(there.insert((client, Order::Disconnect))),
+            Entry::Connected { client, node, .. } => {
+                nodes.insert(client, node);
+                there.insert((client, Order::Disconnect));
+            }
             Entry::Subscribed { client, channel, .. } if Promise::of(channel) == Some(Promise::Lounge) => {
                 there.insert((client, Order::Unsubscribe));
             }
@@ -93,5 +101,5 @@ pub fn judge(lines: &[Line], report: &mut Report) {
         }
     }
     report.count("orders given", known.values().map(|known| known.given).sum());
-    report.count("orders carried out", known.values().map(|known| known.carried_out).sum());
+    report.count("orders carried out", known.values().flat_map(|known| known.carried_out.values()).sum());
 }

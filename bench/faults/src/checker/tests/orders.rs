@@ -99,3 +99,17 @@ fn who_is_away_when_it_is_ordered_need_not_be_sent_away() {
         assert_eq!(history.judged().kinds(), if away { vec![] } else { vec![Verdict::Unheard] });
     }
 }
+
+#[test]
+fn a_node_that_hears_an_order_late_may_send_away_who_came_back_to_it() {
+    for (node, found) in [("two", vec![]), ("one", vec![Verdict::Phantom])] {
+        let mut history = History::of(ROOM);
+        history.connect("ada", ROOM);
+        order(&mut history);
+        obey(&mut history);
+        let uuid = "another".to_owned();
+        history.add(Entry::Connected { client: "ada".to_owned(), node: node.to_owned(), uuid });
+        obey(&mut history);
+        assert_eq!(history.judged().kinds(), found, "by {node}");
+    }
+}
