@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::{Census, NoPlace};
 use crate::hub::{Control, Outbox};
-use crate::presence::Stay;
+use crate::presence::{Noted, Stay};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 use crate::protocol::centrifuge::codes::DisconnectCode;
@@ -54,6 +54,15 @@ impl Places {
     }
 }
 
+impl From<Noted> for Other {
+    fn from(noted: Noted) -> Self {
+        let info = serde_json::from_slice::<ClientInfo>(&noted.info).unwrap_or_default();
+        // A record that names no node is nobody's, and nobody answers for it.
+        let node = serde_json::from_slice(&info.conn_info).map_or(Uuid::nil(), |place: Where| place.node);
+        Self { client: noted.client, node, revision: noted.since }
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
         self.places.0.lock().remove(&self.client);
@@ -83,18 +92,9 @@ impl Census {
 
     /// The user's connections that were recorded before `revision`, ascending.
     pub(super) async fn before(&self, channel: &Channel, client: Uuid, revision: u64) -> Result<Vec<Other>, NoPlace> {
-        let mut others = Vec::new();
-        let read = self.presence.records_of(channel, |record| {
-            let Some(info) = record.info.filter(|_| record.revision < revision && record.occupant.client != client)
-            else {
-                return;
-            };
-            let info = serde_json::from_slice::<ClientInfo>(&info).unwrap_or_default();
-            // A record that names no node is nobody's, and nobody answers for it.
-            let node = serde_json::from_slice(&info.conn_info).map_or(Uuid::nil(), |place: Where| place.node);
-            others.push(Other { client: record.occupant.client, node, revision: record.revision });
-        });
-        read.await.map_err(|error| NoPlace::Unknown(error.to_string()))?;
+        let noted = self.presence.noted(channel).await.map_err(|error| NoPlace::Unknown(error.to_string()))?;
+        let before = noted.filter(|noted| noted.since < revision && noted.client != client);
+        let mut others: Vec<_> = before.map(Other::from).collect();
         others.sort_unstable_by_key(|other| other.revision);
         Ok(others)
     }

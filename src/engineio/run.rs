@@ -125,7 +125,7 @@ pub(super) async fn run<H: Handler>(mut session: Session, mut handler: H) {
     };
     debug!(reason = reason.name(), ?reason, "session ends");
     let opened = session.opened;
-    // What it held in rooms is let go before its client may come again.
+    // Its client may have come again meanwhile: who takes its session waits until what it held in rooms is let go.
     Box::pin(handler.closed(&reason)).await;
     engine.count_close(&reason, opened.elapsed());
     Box::pin(session.close(reason)).await;

@@ -20,6 +20,7 @@ mod reading;
 mod reconcile;
 mod recorded;
 mod roster;
+mod said;
 mod scribe;
 mod view;
 mod views;
@@ -34,6 +35,7 @@ use uuid::Uuid;
 
 pub use self::read::Present;
 pub use self::roster::Stay;
+pub use self::said::Noted;
 pub use self::views::Listening;
 
 use self::read::Reads;

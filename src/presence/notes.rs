@@ -6,8 +6,9 @@ use std::sync::Arc;
 use tokio::sync::oneshot;
 use uuid::Uuid;
 
+use super::said::{Noted, Said};
 use super::{Presence, Stay};
-use crate::backplane::{PresenceError, Record, Whose};
+use crate::backplane::{PresenceError, Whose};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 
@@ -24,11 +25,13 @@ impl Presence {
         (Stay::uncounted(Arc::clone(self), channel.clone(), client), recorded)
     }
 
-    /// Gives `each` everything that is recorded of `channel`: no record is missing that was acknowledged before.
+    /// Who is recorded in `channel`, each once: nobody is missing who was acknowledged before.
     ///
     /// # Errors
-    /// When the records cannot be read; then what came before is not all.
-    pub async fn records_of(&self, channel: &Channel, each: impl FnMut(Record)) -> Result<(), PresenceError> {
-        self.each_record(Whose::Channel(channel), each).await
+    /// When the records cannot be read.
+    pub async fn noted(&self, channel: &Channel) -> Result<impl Iterator<Item = Noted>, PresenceError> {
+        let mut said = Said::default();
+        self.each_record(Whose::Channel(channel), |record| said.take(record)).await?;
+        Ok(said.here())
     }
 }

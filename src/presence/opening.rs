@@ -8,9 +8,9 @@ use tokio::time::{sleep, timeout};
 use tracing::{debug, warn};
 
 use super::Presence;
-use super::view::View;
+use super::view::{Opened, View};
 use super::views::Listening;
-use crate::backplane::{PresenceError, Whose};
+use crate::backplane::{PresenceError, SubscribeError, Whose};
 use crate::hub::Outbox;
 use crate::protocol::Channel;
 
@@ -33,7 +33,7 @@ impl Presence {
         self.open(&view);
         let mut opened = view.opened.subscribe();
         if !patience.is_zero()
-            && timeout(patience, opened.wait_for(|opened| *opened)).await.is_err()
+            && timeout(patience, opened.wait_for(|opened| *opened == Opened::Known)).await.is_err()
             && self.views.unopened.due().is_some()
         {
             warn!(%channel, "who is there is not known yet; joins and leaves are told once it is");
@@ -57,12 +57,9 @@ impl Presence {
 
     async fn go_on_opening(self: Arc<Self>, view: Arc<View>) {
         loop {
-            {
-                let mut state = view.state.lock();
-                if state.audience.is_empty() {
-                    state.opening = false;
-                    return;
-                }
+            if view.state.lock().stop_opening_unheard() {
+                view.opened.send_modify(|_| ());
+                return;
             }
             // The semaphore is never closed.
             let permit = self.views.openings.acquire().await;
@@ -70,20 +67,35 @@ impl Presence {
             drop(permit);
             match outcome {
                 Ok(()) => break,
-                Err(error) => debug!(channel = %view.channel, %error, "who is there is not known yet"),
+                Err(error) => {
+                    debug!(channel = %view.channel, %error, "who is there is not known yet");
+                    if matches!(error, PresenceError::Refused(_)) {
+                        view.opened.send_replace(Opened::Refused);
+                        self.tell_refused(&view.channel, &error);
+                    }
+                }
             }
             sleep(PAUSE).await;
         }
         view.state.lock().opening = false;
-        view.opened.send_replace(true);
+        view.opened.send_replace(Opened::Known);
         self.views.unopened.over();
         // What was recorded before the whole backplane knew that somebody watches is found by the next comparison.
         self.views.opened.notify_one();
     }
 
+    fn tell_refused(&self, channel: &Channel, error: &PresenceError) {
+        if let Some(left_out) = self.views.refused.due() {
+            warn!(%channel, left_out, "joins and leaves are not told: {error}");
+        }
+    }
+
     async fn try_open(&self, view: &Arc<View>) -> Result<(), PresenceError> {
         let watched = self.records()?.watch(&view.channel).await;
-        watched.map_err(|error| PresenceError::Unavailable(error.to_string()))?;
+        watched.map_err(|error| match error {
+            SubscribeError::Refused { .. } => PresenceError::Refused(error.to_string()),
+            SubscribeError::Unavailable(_) => PresenceError::Unavailable(error.to_string()),
+        })?;
         let _remembering = self.views.departures.remember();
         self.each_record(Whose::Channel(&view.channel), |record| self.views.known(view, record)).await?;
         view.state.lock().open = true;

@@ -1,6 +1,5 @@
 //! Who is in a channel, for whoever asks.
 
-use std::cmp::Ordering::Less;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,8 +10,9 @@ use parking_lot::Mutex;
 use tokio::time::{Instant, timeout};
 use uuid::Uuid;
 
-use super::{Presence, life};
-use crate::backplane::{PresenceError, Whose};
+use super::Presence;
+use super::view::Opened;
+use crate::backplane::PresenceError;
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
 
@@ -107,11 +107,13 @@ impl Presence {
     }
 
     /// Waits for a view that is being opened, however long that takes: it tells of what happens after it knew who was there.
-    /// Whoever comes between an answer from before and that moment would be in neither.
+    /// Whoever comes between an answer from before and that moment would be in neither. One that may not be opened tells of
+    /// nothing.
     async fn until_open(&self, channel: &Channel) {
-        let Some(view) = self.views.get(channel).filter(|view| view.state.lock().opening) else { return };
+        let Some(view) = self.views.get(channel) else { return };
+        let is_settled = |opened: &Opened| *opened != Opened::NotYet || !view.state.lock().opening;
         // The view holds the sender.
-        let _ = view.opened.subscribe().wait_for(|opened| *opened).await;
+        let _ = view.opened.subscribe().wait_for(is_settled).await;
     }
 
     /// Others' clients, read by whoever comes first; nobody gets what was read before it asked.
@@ -133,17 +135,7 @@ impl Presence {
 
     async fn read_others(&self, channel: &Channel) -> Result<BTreeMap<Uuid, Bytes>, PresenceError> {
         let own = self.life();
-        let mut last: HashMap<Uuid, (Arc<str>, Option<Bytes>)> = HashMap::new();
-        self.each_record(Whose::Channel(channel), |record| {
-            let life = record.occupant.node;
-            let before = last.get(&record.occupant.client);
-            // Of two lives of one node only what is said of the later one counts.
-            if before.is_none_or(|(before, _)| life::compare(&life, before) != Some(Less)) {
-                last.insert(record.occupant.client, (life, record.info));
-            }
-        })
-        .await?;
-        let others = last.into_iter().filter(|(_, (life, _))| *life != own);
-        Ok(others.filter_map(|(client, (_, info))| Some((client, info?))).collect())
+        let others = self.noted(channel).await?.filter(|noted| noted.life != own);
+        Ok(others.map(|noted| (noted.client, noted.info)).collect())
     }
 }

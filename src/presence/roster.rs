@@ -51,18 +51,25 @@ impl Roster {
         // A structure of strings and JSON that was parsed before cannot fail to be written.
         let info = Bytes::from(serde_json::to_vec(info).unwrap_or_default());
         let key = (channel.clone(), client);
-        let mut state = self.state.lock();
+        self.take_in(&mut self.state.lock(), key, info);
+    }
+
+    fn take_in(&self, state: &mut State, key: Key, info: Bytes) {
         state.left.remove(&key);
         if state.here.insert(key.clone(), info.clone()) != Some(info) {
-            self.mark(&mut state, key);
+            self.mark(state, key);
         }
     }
 
     /// As [`enter`](Self::enter), and tells at which revision once it is recorded.
     pub(super) fn enter_and_tell(&self, channel: &Channel, client: Uuid, info: &ClientInfo) -> oneshot::Receiver<u64> {
         let (tell, told) = oneshot::channel();
-        self.state.lock().waiting.insert((channel.clone(), client), tell);
-        self.enter(channel, client, info);
+        let info = Bytes::from(serde_json::to_vec(info).unwrap_or_default());
+        let key = (channel.clone(), client);
+        // At once: the record of a leave that is being written meanwhile must not answer for it.
+        let mut state = self.state.lock();
+        state.waiting.insert(key.clone(), tell);
+        self.take_in(&mut state, key, info);
         told
     }
 

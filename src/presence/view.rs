@@ -23,9 +23,19 @@ pub(super) struct View {
     pub(super) channel: Channel,
     /// How long a user may be away without having left; zero tells of every client.
     delay: Duration,
-    /// Becomes true when it is known who is there.
-    pub(super) opened: watch::Sender<bool>,
+    /// Whoever waits is woken by a change, and where nobody opens it any more.
+    pub(super) opened: watch::Sender<Opened>,
     pub(super) state: Mutex<ViewState>,
+}
+
+/// Whether it is known who is there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Opened {
+    #[default]
+    NotYet,
+    /// The backplane does not let this node hear of changes. It is tried again.
+    Refused,
+    Known,
 }
 
 /// What of a view changes.
@@ -75,9 +85,17 @@ pub(super) enum Effect {
     Later(Instant, String),
 }
 
+impl ViewState {
+    /// Whether it is not opened any more, since nobody listens.
+    pub(super) fn stop_opening_unheard(&mut self) -> bool {
+        self.opening &= !self.audience.is_empty();
+        !self.opening
+    }
+}
+
 impl View {
     pub(super) fn new(channel: Channel, delay: Duration) -> Self {
-        Self { channel, delay, opened: watch::Sender::new(false), state: Mutex::default() }
+        Self { channel, delay, opened: watch::Sender::default(), state: Mutex::default() }
     }
 
     /// Takes a record. Those that came before, or are older, have no effect.

@@ -46,6 +46,7 @@ pub(super) struct Views {
     pub(super) opened: Notify,
     pub(super) openings: Semaphore,
     pub(super) unopened: Pace,
+    pub(super) refused: Pace,
     findings: mpsc::Sender<Finding>,
     found: Mutex<Option<mpsc::Receiver<Finding>>>,
 }
@@ -81,6 +82,7 @@ impl Views {
             opened: Notify::new(),
             openings: Semaphore::new(OPENINGS),
             unopened: Pace::default(),
+            refused: Pace::default(),
             findings,
             found: Mutex::new(Some(found)),
         }

@@ -1,9 +1,15 @@
 //! How a listener goes that will listen elsewhere.
 
 use super::join::Membership;
-use crate::protocol::Position;
+use crate::protocol::{Offset, Position};
 
 impl Membership {
+    /// The newest publication that passed here; `None` without history.
+    #[must_use]
+    pub fn had(&self) -> Option<Offset> {
+        self.topic.state.lock().had()
+    }
+
     /// Ends what comes, and tells where the listener stands: everything up to there was appended to its outbox, and nothing
     /// behind it. `None` without history.
     #[must_use]

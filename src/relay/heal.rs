@@ -102,6 +102,9 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
     let mut backoff = BACKOFF_FIRST;
     let mut short = 0;
     while let Some(mut hole) = hole(&topic) {
+        if topic.state.lock().closed {
+            return;
+        }
         let asked = relay.store_time(&topic);
         let lost = match catch_up(history, &topic.channel, &hole.epoch, hole.had, hole.known, Bound::NONE).await {
             // What the store has now may read well and still not be what it had.
@@ -122,7 +125,6 @@ async fn heal(relay: &Arc<Relay>, topic: Arc<Topic>) {
                 }
             },
             Err(CatchUpError::Unavailable(error)) if started.elapsed() > PATIENCE => error.to_string(),
-            Err(CatchUpError::Unavailable(_)) if topic.state.lock().closed => return,
             Err(CatchUpError::Unavailable(_)) => {
                 sleep(backoff).await;
                 backoff = (backoff * 2).min(BACKOFF_LAST);
@@ -206,6 +208,7 @@ fn deliver_chunk(relay: &Relay, topic: &Topic, missed: &[Stored], touched: &mut 
             reach += chained.pass(&mut state.audience, message.clone(), frames, touched);
         }
     }
+    chained.note_reached();
     relay.audits.saw(&topic.namespace.name, chained.chain.had);
     relay.count_reach(reach);
 }
@@ -307,7 +310,6 @@ async fn start_over(relay: &Arc<Relay>, topic: &Arc<Topic>, history: &dyn Histor
     relay.count_given_up(topic, cause);
     let top = match history.top(&topic.channel).await {
         Ok(top) => top,
-        Err(_) if topic.state.lock().closed => return,
         Err(_) => {
             // Others want to be healed too; this one comes round again.
             sleep(BACKOFF_LAST).await;

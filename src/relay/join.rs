@@ -160,6 +160,7 @@ impl Relay {
         }
         loop {
             // Only after the subscription was accepted: what is published from here on arrives, or shows in the top.
+            topic.state.lock().begin_opening();
             let asked = self.store_time(topic);
             let top = history.top(&topic.channel).await?;
             if self.open_at(topic, &top, asked) {

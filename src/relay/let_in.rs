@@ -23,6 +23,8 @@ const PAUSE: Duration = Duration::from_millis(10);
 const ATTEMPTS: u32 = 200;
 /// The attempts for which nothing is done about it.
 const ON_ITS_WAY: u32 = 20;
+/// Bytes of missed messages that are read at a time.
+const PART: usize = 256 * 1024;
 
 /// Why somebody cannot be let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -33,6 +35,9 @@ pub enum NotLetIn {
     /// What was published is of another life of the history.
     #[error("the history has another epoch")]
     Epoch,
+    /// Nothing that was published has such an offset.
+    #[error("nothing was published up to there")]
+    Ahead,
 }
 
 /// Why nobody is let in at this moment.
@@ -56,8 +61,6 @@ pub enum MissedError {
 }
 
 impl Relay {
-    /// Lets somebody in who waits in all of these channels of one namespace, and who has everything up to `since`. Returns
-    /// up to where what was published has to be read; it gets what lies behind that.
     /// Up to where everything that was published in a namespace that has one order has passed here, in all of its channels;
     /// `None` while that is not known.
     #[must_use]
@@ -65,6 +68,8 @@ impl Relay {
         self.orders.get(namespace)?.pass().known(&self.registry)
     }
 
+    /// Lets somebody in who waits in all of these channels of one namespace, and who has everything up to `since`. Returns
+    /// up to where what was published has to be read; it gets what lies behind that.
     ///
     /// # Errors
     /// See [`NotLetIn`].
@@ -79,6 +84,10 @@ impl Relay {
                 Err(NotNow::Unknown) => {}
             }
             if attempt == ON_ITS_WAY {
+                // Whoever makes an offset up must not keep others waiting.
+                if self.is_ahead(order, since).await {
+                    return Err(NotLetIn::Ahead);
+                }
                 // It may have passed nobody here, but been healed: then nothing comes any more that follows it.
                 self.audits.demand(&order.namespace, GapCause::Audit);
             }
@@ -104,6 +113,13 @@ impl Relay {
         Err(NotNow::Unknown)
     }
 
+    /// Whether somebody says that it has what the store has not.
+    async fn is_ahead(&self, order: &Order, since: &Position) -> bool {
+        let Some(history) = self.backplane.history() else { return false };
+        let bounds = history.bounds(&order.namespace).await;
+        bounds.is_ok_and(|bounds| bounds.epoch == since.epoch && bounds.last < since.offset)
+    }
+
     /// The store began anew, and nothing was published since that would say so.
     async fn begin_anew(&self, order: &Order) -> Result<(), NotLetIn> {
         let history = self.backplane.history().ok_or(NotLetIn::Unknown)?;
@@ -111,29 +127,38 @@ impl Relay {
         Ok(())
     }
 
-    /// Everything that was published in the channel of `membership` behind `since` and up to where it was let in.
+    /// Gives `take` everything that was published in the channel of `membership` behind `since` and up to where it was let
+    /// in, ascending, part after part: not all of it may be for whoever missed it.
     ///
     /// # Errors
-    /// When that cannot be had, or is more than `max_bytes`.
+    /// When that cannot be had, or `take` refuses. Then what was given before is not all.
     pub async fn missed(
         &self,
         membership: &Membership,
         since: Offset,
         through: &Position,
-        max_bytes: usize,
-    ) -> Result<Vec<Stored>, MissedError> {
+        mut take: impl FnMut(Stored) -> Result<(), Refusal> + Send,
+    ) -> Result<(), MissedError> {
         let topic = &membership.topic;
-        let mut messages = match self.missed_from_tail(topic, since)? {
-            Some(messages) => messages,
-            None => self.missed_from_stream(topic, since, through, max_bytes).await?,
-        };
-        messages.retain(|message| message.offset <= through.offset && !is_withheld(&topic.namespace, message));
-        Ok(messages)
+        let wanted = |message: &Stored| message.offset <= through.offset && !is_withheld(&topic.namespace, message);
+        let mut take = |messages: Vec<Stored>| messages.into_iter().filter(wanted).try_for_each(&mut take);
+        match self.missed_from_tail(topic, since, through)? {
+            Some(messages) => Ok(take(messages)?),
+            None => self.missed_from_stream(topic, since, through, take).await,
+        }
     }
 
-    fn missed_from_tail(&self, topic: &Topic, since: Offset) -> Result<Option<Vec<Stored>>, Refusal> {
+    fn missed_from_tail(
+        &self,
+        topic: &Topic,
+        since: Offset,
+        through: &Position,
+    ) -> Result<Option<Vec<Stored>>, Refusal> {
         let state = topic.state.lock();
         let Course::Chained(chained) = &state.course else { return Ok(None) };
+        if chained.chain.epoch != through.epoch {
+            return Err(Refusal::Epoch);
+        }
         if since > chained.chain.proven() {
             return Ok(None);
         }
@@ -150,30 +175,52 @@ impl Relay {
         topic: &Arc<Topic>,
         since: Offset,
         through: &Position,
-        max_bytes: usize,
-    ) -> Result<Vec<Stored>, MissedError> {
+        mut take: impl FnMut(Vec<Stored>) -> Result<(), Refusal> + Send,
+    ) -> Result<(), MissedError> {
         let history = self.backplane.history().ok_or(Refusal::Trimmed)?;
         let _permit = self.permit().await?;
         // Whoever read meanwhile left it there.
-        if let Some(messages) = self.missed_from_tail(topic, since)? {
-            return Ok(messages);
+        if let Some(messages) = self.missed_from_tail(topic, since, through)? {
+            return Ok(take(messages)?);
         }
         let ttl = topic.namespace.history.as_ref().map(|history| history.ttl);
-        let bound = Bound { messages: usize::MAX, bytes: max_bytes, excess: Excess::Refused, ttl };
-        let caught = catch_up(history, &topic.channel, &through.epoch, since, since, bound).await?;
-        let CaughtUp { mut messages, top, .. } = caught;
-        let mut state = topic.state.lock();
-        let Course::Chained(chained) = &mut state.course else { return Err(Refusal::Epoch.into()) };
-        if chained.chain.epoch != through.epoch {
-            return Err(Refusal::Epoch.into());
+        let bound = Bound { messages: usize::MAX, bytes: PART, excess: Excess::Later, ttl };
+        let mut reached = since;
+        loop {
+            let caught = catch_up(history, &topic.channel, &through.epoch, reached, reached, bound).await?;
+            if reached == since {
+                leave_in_tail(topic, since, &caught, through);
+            }
+            reached = caught.top.offset;
+            take(caught.messages)?;
+            if reached >= through.offset || caught.newest.is_none_or(|newest| newest <= reached) {
+                break;
+            }
         }
-        chained.tail.reach_back(since, top.offset, &messages);
-        // What was read may end before what was delivered here.
-        if top.offset < chained.chain.had {
-            messages.extend(chained.tail.since(top.offset).ok_or(Refusal::Trimmed)?);
-        }
-        Ok(messages)
+        Ok(take(delivered_since(topic, reached, through)?)?)
     }
+}
+
+/// Leaves the first that was read for whoever comes next: where it is all, nobody else has to read.
+fn leave_in_tail(topic: &Topic, since: Offset, caught: &CaughtUp, through: &Position) {
+    if let Course::Chained(chained) = &mut topic.state.lock().course
+        && chained.chain.epoch == through.epoch
+    {
+        chained.tail.reach_back(since, caught.top.offset, &caught.messages);
+    }
+}
+
+/// What was delivered here behind what was read: that may end before it.
+fn delivered_since(topic: &Topic, reached: Offset, through: &Position) -> Result<Vec<Stored>, Refusal> {
+    let state = topic.state.lock();
+    let Course::Chained(chained) = &state.course else { return Err(Refusal::Epoch) };
+    if chained.chain.epoch != through.epoch {
+        return Err(Refusal::Epoch);
+    }
+    if reached >= chained.chain.had.min(through.offset) {
+        return Ok(Vec::new());
+    }
+    chained.tail.since(reached).ok_or(Refusal::Trimmed)
 }
 
 /// Whether a channel has nothing that has not passed here yet, and is of the same life.

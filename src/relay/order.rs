@@ -4,7 +4,8 @@
 //! A channel's chain proves nothing of another channel. But everything of such a namespace passes one pump, whether or not
 //! anybody here listens to it, and offsets have no holes there: whatever follows the one before has nothing between. After
 //! a hole, and while a channel is healed, publications go out all the same, with the word that nobody can go on from there
-//! ([`Stand`]): until every channel is known to be whole up to where the offsets follow one another again.
+//! ([`Stand`]): until every channel is known to be whole up to where the offsets follow one another again, and none has come
+//! further than that.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -61,29 +62,53 @@ struct Run {
     /// Nothing before `first` is missing in any channel.
     whole: bool,
     looked: Instant,
+    /// When it was last tried to go on without a publication.
+    tried_to_go_on: Option<Instant>,
 }
 
 /// Channels that are being healed.
 #[derive(Clone, Default)]
-pub(super) struct Ward(Arc<AtomicUsize>);
+pub(super) struct Ward(Arc<Beds>);
+
+#[derive(Default)]
+struct Beds {
+    taken: AtomicUsize,
+    /// How far what was read for one of them was delivered: further, perhaps, than anything passed.
+    reached: Mutex<Option<Position>>,
+}
 
 /// One of them; leaves on drop.
 pub(super) struct Patient(Ward);
 
 impl Ward {
     pub(super) fn admit(&self) -> Patient {
-        self.0.fetch_add(1, Ordering::AcqRel);
+        self.0.taken.fetch_add(1, Ordering::AcqRel);
         Patient(self.clone())
     }
 
     fn is_empty(&self) -> bool {
-        self.0.load(Ordering::Acquire) == 0
+        self.0.taken.load(Ordering::Acquire) == 0
+    }
+
+    /// Notes how far a channel was delivered that is being healed.
+    pub(super) fn reach(&self, epoch: &Epoch, offset: Offset) {
+        let mut reached = self.0.reached.lock();
+        match &mut *reached {
+            Some(position) if position.epoch == *epoch => position.offset = position.offset.max(offset),
+            _ => *reached = Some(Position { offset, epoch: epoch.clone() }),
+        }
+    }
+
+    /// Whether a channel was delivered further than everything else.
+    fn is_ahead_of(&self, run: &Run) -> bool {
+        let reached = self.0.reached.lock();
+        reached.as_ref().is_some_and(|reached| reached.epoch == run.epoch && reached.offset > run.last)
     }
 }
 
 impl Drop for Patient {
     fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::AcqRel);
+        self.0.0.taken.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -106,6 +131,7 @@ impl Order {
             went_on_to: Offset::NONE,
             whole: false,
             looked: Instant::now(),
+            tried_to_go_on: None,
         };
         Self { namespace, run: Mutex::new(run), ward: Ward::default(), reader: OnceLock::new() }
     }
@@ -171,24 +197,30 @@ impl Passing<'_> {
         run.begun
     }
 
-    /// Up to where everything is known to have come, in every channel; `None` while that is not known.
+    /// Up to where everything is known to have come, in every channel, and nothing else; `None` while that is not known.
     pub(super) fn known(&mut self, registry: &Registry) -> Option<Position> {
+        let known = self.is_whole(registry) && !self.order.ward.is_ahead_of(&self.run);
+        known.then(|| Position { offset: self.run.last, epoch: self.run.epoch.clone() })
+    }
+
+    fn is_whole(&mut self, registry: &Registry) -> bool {
         if !self.run.whole && self.run.begun && self.run.looked.elapsed() >= LOOK_EVERY {
             self.run.looked = Instant::now();
             let topics = registry.of_namespace(&self.order.namespace);
             self.run.whole = topics.iter().all(|topic| self.run.knows(topic));
         }
-        let known = self.run.whole && self.order.ward.is_empty();
-        known.then(|| Position { offset: self.run.last, epoch: self.run.epoch.clone() })
+        self.run.whole && self.order.ward.is_empty()
     }
 
     /// Goes on to where every channel is known to be whole. What was healed, or found by an audit, never passed here; and
     /// where nothing is published any more, nothing will that follows it. A channel that is being opened has no say: it
-    /// will not be where it [would be behind](Self::is_past).
+    /// will not be where it [would be behind](Self::is_past). Not more often than all channels may be looked at: many ask.
     pub(super) fn go_on(&mut self, registry: &Registry) {
-        if self.known(registry).is_none() {
+        let is_too_soon = self.run.tried_to_go_on.is_some_and(|tried| tried.elapsed() < LOOK_EVERY);
+        if is_too_soon || !self.is_whole(registry) {
             return;
         }
+        self.run.tried_to_go_on = Some(Instant::now());
         let topics = registry.of_namespace(&self.order.namespace);
         let least = topics.iter().filter_map(|topic| topic.state.lock().reaches()).min();
         if let Some(least) = least.filter(|least| *least > self.run.last) {
@@ -295,6 +327,17 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn whoever_had_what_was_healed_ahead_of_all_else_was_told_it_could_go_on_from_before_and_got_it_twice() {
+        let order = order(7);
+        let patient = order.ward().admit();
+        order.ward().reach(&Epoch::new("e"), Offset(10));
+        drop(patient);
+        assert_eq!([8, 9, 10].map(|offset| passes(&order, offset).1), [true, true, false]);
+        order.ward().reach(&Epoch::new("of another life"), Offset(99));
+        assert_eq!(passes(&order, 11), (false, false));
+    }
+
+    #[tokio::test]
     async fn another_epoch_is_another_run() {
         let order = order(7);
         let link = Link { offset: Offset(8), previous: Offset::NONE, stored_at: 0 };
@@ -303,6 +346,7 @@ mod tests {
         let stand = passing.stand(Some(Offset(8)), &Registry::default());
         assert_eq!((stand.doubtful, stand.position.epoch.as_str()), (true, "f"));
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_store_that_began_anew_unseen_was_taken_for_the_one_before() {
         let order = order(7);

@@ -1,5 +1,8 @@
 //! A channel that this node listens to: its audience, and how far it was delivered.
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -230,6 +233,13 @@ impl TopicState {
         }
     }
 
+    /// Forgets what arrived before the top is asked for: it lies before it, or is of a life of the store that is over.
+    pub(super) fn begin_opening(&mut self) {
+        if let Course::Unopened(pending) = &mut self.course {
+            *pending = Pending::default();
+        }
+    }
+
     /// Opens the course at `chain`; what arrived meanwhile is passed on, and a hole in it found.
     pub(super) fn open_chained(&mut self, chain: Chain, budget: TailBudget, ward: Ward) -> bool {
         let pending = match &mut self.course {
@@ -260,7 +270,8 @@ impl TopicState {
         let mut healed = chained.healing.take();
         let mut pending = healed.as_mut().map(|healing| std::mem::take(&mut healing.pending)).unwrap_or_default();
         let top = chain.had;
-        if chain.epoch != chained.chain.epoch {
+        let is_another_life = chain.epoch != chained.chain.epoch;
+        if is_another_life {
             self.audience.begin_anew();
         }
         *chained = Chained::new(chain, Tail::new(top, budget), topic.ward());
@@ -270,6 +281,10 @@ impl TopicState {
                 let frames = push_frames(topic, &message, self.audience.base());
                 reach += self.audience.deliver(&frames, message.offset, touched);
             }
+        }
+        if is_another_life {
+            // Of the life that is over: it will never be anybody's next. What is of the new one shows as a hole.
+            pending = Pending::default();
         }
         let audience = &mut self.audience;
         let hole = chained.follow(pending, |chained, message| {
@@ -330,7 +345,10 @@ impl Chained {
             let Some(link) = message.link else { continue };
             match self.judge(&link) {
                 Judgement::Old => {}
-                Judgement::Next => pass(self, message),
+                Judgement::Next => {
+                    pass(self, message);
+                    self.note_reached();
+                }
                 judgement @ (Judgement::Gap | Judgement::Unproven | Judgement::StepBack) => {
                     pending.unpop(message);
                     let goal = pending.last().unwrap_or(link.offset);
@@ -342,6 +360,11 @@ impl Chained {
             }
         }
         false
+    }
+
+    /// Notes how far it was delivered while it is healed.
+    pub(super) fn note_reached(&self) {
+        self.ward.reach(&self.chain.epoch, self.chain.had);
     }
 
     fn begin_healing(&mut self, cause: GapCause, counted: bool, goal: Offset, pending: Pending) {

@@ -76,7 +76,7 @@ impl Connection {
             return Ok(EventResult::NotInRoom);
         };
         let room = rooms.swap_remove(place);
-        Arc::clone(&self.shared).leave_room(&self.sockets[socket], room).await;
+        Arc::clone(&self.shared).leave_room(&mut self.sockets[socket], room).await;
         self.note_rooms(socket).await?;
         Ok(EventResult::Left)
     }

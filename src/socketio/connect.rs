@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use secrecy::ExposeSecret;
 use serde::Deserialize;
+use tokio::time::Instant;
 use tracing::debug;
 use uuid::Uuid;
 
@@ -28,7 +29,7 @@ use crate::relay::Wish;
 use crate::revocation::Token;
 use crate::session::{NotAdmitted, moment};
 use crate::settings::SocketIoNamespace;
-use crate::telemetry::{HookEvent, Overflow, Rejection};
+use crate::telemetry::{HookEvent, LimitScope, Overflow, Rejection};
 
 /// What a client says when it connects. Whatever else is in it is the application's.
 #[derive(Default, Deserialize)]
@@ -60,6 +61,11 @@ impl Connection {
     pub(super) async fn connect(&mut self, name: Cow<'static, str>, payload: Option<Bytes>) -> Result<(), CloseReason> {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
+        if !self.connect_rate.take(Instant::now()) {
+            services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
+            debug!("closing: too many connects to namespaces");
+            return Err(DisconnectCode::TooManyRequests.into());
+        }
         let Some(namespace) = shared.namespaces.get(&*name).map(Arc::clone) else {
             self.refuse(name, "Invalid namespace", None);
             return Ok(());

@@ -22,8 +22,11 @@ use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Decoder, Message, Packet};
 use crate::session::{Bucket, Peer};
-use crate::settings::SocketIoNamespace;
+use crate::settings::{Rate, SocketIoNamespace};
 use crate::telemetry::HookEvent;
+
+/// Connects to namespaces at once, or two for each namespace where that is more; then one a second. Each may ask the application.
+const CONNECTS: u32 = 16;
 
 /// One connection and its sockets.
 pub struct Connection {
@@ -41,6 +44,7 @@ pub struct Connection {
     /// When a connection without a socket, or with half a packet, is given up.
     idle_until: Option<Instant>,
     pub(super) event_rate: Option<Bucket>,
+    pub(super) connect_rate: Bucket,
 }
 
 /// A client in a namespace.
@@ -87,6 +91,8 @@ impl Connection {
     pub(super) fn with(shared: Arc<SocketIo>, outbox: Arc<Outbox>, headers: Vec<(String, String)>) -> Self {
         let now = Instant::now();
         let event_rate = shared.services.client.publish_rate.map(|rate| Bucket::new(rate, now));
+        let burst = u32::try_from(2 * shared.namespaces.len()).unwrap_or(u32::MAX).max(CONNECTS);
+        let connect_rate = Bucket::new(Rate { per_second: 1.0, burst }, now);
         Self {
             decoder: Decoder::new(shared.max_payload),
             idle_until: Some(now + shared.connect_timeout),
@@ -97,6 +103,7 @@ impl Connection {
             relaying: None,
             headers,
             event_rate,
+            connect_rate,
         }
     }
 

@@ -94,11 +94,12 @@ impl SocketIo {
 
     /// Has whoever has a session let it go.
     pub(super) async fn have_given_up(&self, record: &Record) -> Yielded {
-        if record.ended {
-            return Yielded::Gone;
-        }
+        // Also where it is written as ended: that is before its rooms are left.
         if record.process == self.process {
             return self.give_up(&record.namespace, record.sid).await;
+        }
+        if record.ended {
+            return Yielded::Gone;
         }
         let Some(requests) = self.backplane.requests() else { return Yielded::Gone };
         let question = Question { namespace: record.namespace.clone(), sid: record.sid };
@@ -109,5 +110,25 @@ impl SocketIo {
             debug!(socket = %record.sid, life = record.life, "whoever had the session does not answer: {error}");
             Yielded::Unanswered
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::Shared;
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_session_was_given_before_a_socket_that_had_ended_had_left_its_rooms() {
+        let shared = Shared::new();
+        let node = shared.node("ada~1");
+        let entry = node.enter(1);
+        let record = node.record(1).ended();
+        let mut taking = Box::pin(node.sockets.have_given_up(&record));
+        assert!(futures_util::poll!(&mut taking).is_pending(), "it is there still");
+        drop(entry);
+        assert_eq!(taking.await, Yielded::Gone);
+        let elsewhere = Record { process: Uuid::nil(), ..node.record(2) }.ended();
+        assert_eq!(node.sockets.have_given_up(&elsewhere).await, Yielded::Gone);
     }
 }

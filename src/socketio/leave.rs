@@ -56,7 +56,7 @@ impl Connection {
             let left: Vec<_> = rooms.extract_if(.., |room| leaves(room.channel())).collect();
             let leaves = !left.is_empty();
             for room in left {
-                Arc::clone(&self.shared).leave_room(&self.sockets[index], room).await;
+                Arc::clone(&self.shared).leave_room(&mut self.sockets[index], room).await;
             }
             if leaves {
                 self.note_rooms(index).await?;

@@ -23,12 +23,12 @@ impl SocketIo {
         self.tell(socket, Notice::Connect, None).await;
     }
 
-    /// A socket is there no more, for a reason as servers of this protocol call it. It leaves its rooms first. Its client
-    /// `may_return` to its session, or not; one that has is the same socket elsewhere, of which nobody is told that it is gone.
+    /// A socket is there no more, for a reason as servers of this protocol call it. Its session ends first, then it leaves its
+    /// rooms. Its client `may_return` to its session, or not; one that has is the same socket elsewhere, of which nobody is told that it is gone.
     pub(super) async fn depart(&self, mut socket: Socket, reason: &str, may_return: bool) {
         let is_ours = self.end_session(&mut socket, may_return).await;
         for room in std::mem::take(&mut socket.rooms) {
-            self.leave_room(&socket, room).await;
+            self.leave_room(&mut socket, room).await;
         }
         if is_ours {
             self.tell(&socket, Notice::Disconnect, Some(reason)).await;
@@ -44,7 +44,10 @@ impl SocketIo {
     }
 
     /// A socket leaves a room, as the last of this node perhaps.
-    pub(super) async fn leave_room(&self, socket: &Socket, room: Room) {
+    pub(super) async fn leave_room(&self, socket: &mut Socket, room: Room) {
+        if let Some(session) = &mut socket.session {
+            session.note_left(&room);
+        }
         let channel = room.channel().clone();
         let last = room.leave();
         self.tell(socket, Notice::Leave, Some(channel.rest())).await;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 
 use super::SocketIo;
 use super::record::Record;
-use super::sessions::NotWritten;
+use super::sessions::{Found, NotWritten};
 use crate::backplane::{Guard, RegistryError, Revision};
 use crate::telemetry::Unwritten;
 
@@ -58,7 +58,7 @@ impl SocketIo {
     /// Writes the end of a session, now or later; whether it was still its connection's, as far as that is known.
     pub(super) async fn end(&self, ending: Ending) -> bool {
         match self.write_end(&ending).await {
-            Ok(()) => true,
+            Ok(()) | Err(NotWritten::Lost) => true,
             Err(NotWritten::NotOurs) => false,
             Err(NotWritten::Refused(error)) => {
                 self.count_unwritten(Unwritten::End, &error);
@@ -75,18 +75,18 @@ impl SocketIo {
     async fn write_end(&self, Ending { key, holder, revision, record }: &Ending) -> Result<(), NotWritten> {
         let mut revision = match revision {
             Some(revision) => *revision,
-            None => self.written_for(key, *holder).await?.ok_or(NotWritten::NotOurs)?,
+            None => match self.written_for(key, *holder).await? {
+                Found::Ours(revision) => revision,
+                Found::Others | Found::Nothing => return Err(NotWritten::NotOurs),
+            },
         };
         if let Some(record) = record {
             let within = Some(self.within(&record.namespace));
-            return self.write_over(key, record, within, revision).await.map(drop);
+            return self.write_again(key, record, within, revision).await.map(drop);
         }
         loop {
             match self.sessions().delete(key, Guard::Revision(revision)).await {
-                Err(RegistryError::Conflict(_)) => {
-                    let found = self.written_for(key, *holder).await?;
-                    revision = found.filter(|found| *found != revision).ok_or(NotWritten::NotOurs)?;
-                }
+                Err(RegistryError::Conflict(_)) => revision = self.written_since(key, *holder, revision).await?,
                 outcome => return Ok(outcome.map(drop)?),
             }
         }
@@ -120,7 +120,7 @@ impl SocketIo {
         loop {
             let Some(ending) = self.owed.waiting.lock().pop_front() else { return };
             match self.write_end(&ending).await {
-                Ok(()) | Err(NotWritten::NotOurs) => {}
+                Ok(()) | Err(NotWritten::NotOurs | NotWritten::Lost) => {}
                 // It stays as it is; the others are written all the same.
                 Err(NotWritten::Refused(error)) => self.count_unwritten(Unwritten::End, &error),
                 Err(NotWritten::Unavailable(error)) => {
@@ -156,5 +156,19 @@ mod tests {
         let metrics = node.telemetry.render();
         assert!(metrics.lines().any(|line| line == counted), "{metrics}");
         tending.abort();
+    }
+    #[tokio::test(start_paused = true)]
+    async fn the_end_of_a_session_that_was_lost_was_taken_for_one_that_another_connection_has() {
+        let shared = Shared::new();
+        let node = shared.node("ada~1");
+        let record = node.record(1);
+        let ending = |record: Option<Record>| {
+            let (key, holder) = ("one".to_owned(), node.record(1).holder);
+            Ending { key, holder, revision: Some(Revision(7)), record }
+        };
+        assert!(node.sockets.end(ending(None)).await);
+        assert!(node.sockets.end(ending(Some(record.clone()))).await);
+        assert_eq!(shared.read("one").await, Some(record), "its client may come back all the same");
+        assert!(!node.sockets.end(Ending { holder: Uuid::nil(), ..ending(None) }).await, "somebody else has it");
     }
 }

@@ -28,6 +28,9 @@ pub(super) struct Record {
     pub(super) events: Offset,
     /// Channels that are its rooms, each with from where on it is heard.
     pub(super) rooms: Vec<(String, Offset)>,
+    /// Up to here something came in rooms that it has left since.
+    #[serde(default)]
+    pub(super) left: Offset,
     /// How often its client has come, and could not be let in at that moment, since it was last in.
     #[serde(default)]
     pub(super) tries: u8,
@@ -95,6 +98,7 @@ impl Record {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            left: Offset::NONE,
             tries: 0,
             ended: false,
         }
@@ -118,6 +122,7 @@ mod tests {
             events: Offset(4),
             rooms: vec![("chat:lobby".to_owned(), Offset(5))],
             tries: 2,
+            left: Offset(3),
             ended: false,
         };
         assert_eq!(Record::from_bytes(&record.to_bytes()), Some(record.clone()));

@@ -55,28 +55,27 @@ impl SocketIo {
             let since = Position { offset: offset.unwrap_or_default(), epoch: epoch.clone() };
             relay.let_in(&all, &since).await?
         };
-        let mut room = self.services.client.queue_max_size / 2;
-        let mut missed = Vec::new();
+        let mut missed = Missed { room: self.services.client.queue_max_size / 2, frames: Vec::new() };
+        let mut miss = |offset, event: &Arguments| missed.take(offset, frames(namespace, &epoch, offset, event));
         for (of, _) in &rooms {
             let since = of.since().max(offset.unwrap_or_default());
-            let messages = relay.missed(of.membership(), since, &through, room).await?;
-            take_room(&mut room, &messages)?;
-            missed.extend(messages.into_iter().map(|message| {
-                let arguments = Arguments::of_publication(&message.data);
-                (message.offset, arguments)
-            }));
+            let take = |message: Stored| miss(message.offset, &Arguments::of_publication(&message.data));
+            relay.missed(of.membership(), since, &through, take).await?;
         }
         let since = record.events.max(offset.unwrap_or_default());
-        let messages = relay.missed(&events, since, &through, room).await?;
-        take_room(&mut room, &messages)?;
-        missed.extend(messages.iter().filter_map(|message| Some((message.offset, self.missed(record, message)?))));
-        missed.sort_by_key(|(offset, _)| *offset);
-        let frames = missed.into_iter().map(|(offset, arguments)| frames(namespace, &epoch, offset, &arguments));
-        let missed: Vec<_> = frames.collect();
-        if missed.iter().map(Bytes::len).sum::<usize>() > self.services.client.queue_max_size / 2 {
-            return Err(Returned::TooMuch);
+        let mut unread = false;
+        let take = |message: Stored| {
+            let event = self.event_for(record, &message);
+            unread |= event.is_err();
+            event.ok().flatten().map_or(Ok(()), |event| miss(message.offset, &event))
+        };
+        relay.missed(&events, since, &through, take).await?;
+        if unread {
+            return Err(Returned::NotUnderstood);
         }
-        let session = Session { written: Some(written.clone()), epoch, events, since: record.events };
+        let missed = missed.in_order();
+        let session =
+            Session { written: Some(written.clone()), epoch, events, since: record.events, left: record.left };
         Ok(Restored { record: record.clone(), entry, rooms, session: Box::new(session), missed })
     }
 
@@ -96,11 +95,28 @@ impl SocketIo {
     }
 }
 
-fn take_room(room: &mut usize, messages: &[Stored]) -> Result<(), Returned> {
-    let bytes: usize = messages.iter().map(|message| message.data.len()).sum();
-    *room = room.checked_sub(bytes).ok_or(Returned::TooMuch)?;
-    Ok(())
+/// What somebody missed, of all of its rooms.
+struct Missed {
+    /// Bytes that may come to it yet.
+    room: usize,
+    frames: Vec<(Offset, Bytes)>,
 }
+
+impl Missed {
+    fn take(&mut self, offset: Offset, frames: Bytes) -> Result<(), Refusal> {
+        self.room = self.room.checked_sub(frames.len()).ok_or(Refusal::Limit)?;
+        self.frames.push((offset, frames));
+        Ok(())
+    }
+
+    fn in_order(mut self) -> Vec<Bytes> {
+        self.frames.sort_by_key(|(offset, _)| *offset);
+        self.frames.into_iter().map(|(_, frames)| frames).collect()
+    }
+}
+
+/// What was stored is not an event that this node can read.
+struct NotRead;
 
 /// An event that was missed. Whoever has it has all before it.
 fn frames(namespace: &SocketIoNamespace, epoch: &Epoch, offset: Offset, arguments: &Arguments) -> Bytes {
@@ -111,11 +127,11 @@ fn frames(namespace: &SocketIoNamespace, epoch: &Epoch, offset: Offset, argument
 
 impl SocketIo {
     /// An event that is not for one room, where a socket would have got it.
-    fn missed(&self, record: &Record, message: &Stored) -> Option<Arguments> {
-        let json = str::from_utf8(&message.data).ok()?;
-        let Ok(Call { target, what: What::Emit(emit) }) = self.read(Verb::Emit, json) else { return None };
-        (*target.namespace.name == *record.namespace && is_for(&target, record, message.offset))
-            .then_some(emit.arguments)
+    fn event_for(&self, record: &Record, message: &Stored) -> Result<Option<Arguments>, NotRead> {
+        let call = str::from_utf8(&message.data).ok().and_then(|json| self.read(Verb::Emit, json).ok());
+        let Some(Call { target, what: What::Emit(emit) }) = call else { return Err(NotRead) };
+        let was_for = *target.namespace.name == *record.namespace && is_for(&target, record, message.offset);
+        Ok(was_for.then_some(emit.arguments))
     }
 }
 
@@ -135,6 +151,7 @@ impl From<NotLetIn> for Returned {
         match error {
             NotLetIn::Unknown => Self::Unproven,
             NotLetIn::Epoch => Self::Epoch,
+            NotLetIn::Ahead => Self::Offset,
         }
     }
 }

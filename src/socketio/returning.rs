@@ -13,6 +13,7 @@ use super::giving_up::Yielded;
 use super::owed::Ending;
 use super::record::{Record, Written, key_of};
 use super::restoring::Restored;
+use super::sessions::Found;
 use crate::backplane::{Guard, RegistryError};
 use crate::hub::Outbox;
 use crate::protocol::Offset;
@@ -123,7 +124,8 @@ impl SocketIo {
     }
 
     async fn has_still(&self, Written { pid, holder, revision }: &Written) -> bool {
-        self.written_for(&key_of(pid), *holder).await.is_ok_and(|found| found == Some(*revision))
+        let found = self.written_for(&key_of(pid), *holder).await;
+        matches!(found, Ok(Found::Ours(found)) if found == *revision)
     }
 
     /// `None` where somebody else wrote it meanwhile: that its connection has ended, say.
@@ -148,8 +150,12 @@ impl SocketIo {
             return Err(Returned::Identity);
         }
         let offset = offset.map(|offset| since(offset, &record)).transpose()?;
+        if record.left > offset.unwrap_or(record.events) {
+            return Err(Returned::Left);
+        }
         let holder = Uuid::new_v4();
-        let taken = Record { life: self.life(), process: self.process, holder, ended: false, ..record.clone() };
+        let taken =
+            Record { life: self.life(), process: self.process, holder, tries: 0, ended: false, ..record.clone() };
         match self.sessions().put(&key, taken.to_bytes(), Guard::Revision(entry.revision), None).await {
             Ok(revision) => {
                 let written = Written { pid: pid.clone(), holder, revision };
@@ -213,6 +219,7 @@ fn since(offset: &str, record: &Record) -> Result<Offset, Returned> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::Shared;
     use super::*;
 
     #[test]
@@ -226,6 +233,23 @@ mod tests {
             ("a text of the application", Err(Returned::Offset)),
         ] {
             assert_eq!(since(offset, &Record::of_ada()), expected, "{offset}");
+        }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn who_could_not_be_let_in_at_that_moment_lost_its_session_for_good() {
+        let shared = Shared::new();
+        let node = shared.node("ada~1");
+        let pid: SecretString = "a secret".into();
+        shared.write(&key_of(&pid), &node.record(1).ended()).await;
+        let namespace = Arc::clone(&node.sockets.namespaces["/"]);
+        for tries in 1..=2 {
+            let taken = node.sockets.take_session(&namespace, pid.clone(), None, "").await;
+            let Returning { record, written, .. } = taken.expect("it waits for its client");
+            let here = shared.read(&key_of(&pid)).await.expect("it is taken");
+            assert_eq!((here.tries, here.ended), (0, false), "who gets in has tried in vain for the last time");
+            node.sockets.put_back(&namespace, record, written).await;
+            let waits = shared.read(&key_of(&pid)).await.expect("it waits again");
+            assert_eq!((waits.tries, waits.ended), (tries, true));
         }
     }
 }

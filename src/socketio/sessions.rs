@@ -15,6 +15,7 @@ use super::SocketIo;
 use super::connection::Socket;
 use super::owed::Ending;
 use super::record::{Record, Written, key_of, new_pid};
+use super::sockets::Room;
 use crate::backplane::{Bucket, Guard, Registry, RegistryError, Revision};
 use crate::protocol::{Epoch, Offset, Position};
 use crate::relay::Membership;
@@ -30,9 +31,18 @@ pub(super) struct Session {
     pub(super) written: Option<Written>,
     pub(super) epoch: Epoch,
     /// Events that are not for one room.
-    #[expect(dead_code, reason = "the socket listens to them as long as it lives")]
     pub(super) events: Membership,
     pub(super) since: Offset,
+    /// Up to here something came in rooms that the socket has left.
+    pub(super) left: Offset,
+}
+
+/// What stands where a connection wrote its session.
+pub(super) enum Found {
+    Ours(Revision),
+    Others,
+    /// What nodes share was lost, or the session was ended for good.
+    Nothing,
 }
 
 /// Why something is not written of a session.
@@ -40,6 +50,8 @@ pub(super) struct Session {
 pub(super) enum NotWritten {
     #[error("another connection has it now")]
     NotOurs,
+    #[error("it is not there any more")]
+    Lost,
     /// For good.
     #[error(transparent)]
     Refused(RegistryError),
@@ -60,7 +72,14 @@ impl Session {
     /// One that nobody knows yet.
     pub(super) fn unwritten(events: Membership, position: Position) -> Self {
         let Position { offset, epoch } = position;
-        Self { written: None, epoch, events, since: offset }
+        Self { written: None, epoch, events, since: offset, left: Offset::NONE }
+    }
+
+    /// The socket leaves a room: what came there, or for several rooms, while it was in nobody can look up any more.
+    pub(super) fn note_left(&mut self, room: &Room) {
+        let stand = [room.membership(), &self.events].into_iter().filter_map(Membership::had);
+        let came = stand.filter(|had| *had > room.since()).max();
+        self.left = self.left.max(came.unwrap_or_default());
     }
 }
 
@@ -85,6 +104,7 @@ impl SocketIo {
             epoch: session.epoch.to_string(),
             events: session.since,
             rooms: socket.rooms.iter().map(|room| (room.channel().as_str().to_owned(), room.since())).collect(),
+            left: session.left,
             tries: 0,
             ended: false,
         }
@@ -120,7 +140,7 @@ impl SocketIo {
         let revision = loop {
             // The node may have another life by now.
             let record = self.record(socket, session, written.holder);
-            match self.write_over(&key, &record, None, written.revision).await {
+            match self.write_again(&key, &record, None, written.revision).await {
                 Ok(revision) => break revision,
                 Err(NotWritten::Unavailable(error)) if begun.elapsed() < PATIENCE => {
                     debug!(socket = %socket.id, %error, "rooms are not written yet");
@@ -140,8 +160,22 @@ impl SocketIo {
         Ok(())
     }
 
-    /// Writes over what was written for the same connection: by itself, or by who took its node for dead.
-    pub(super) async fn write_over(
+    /// Writes over what was written for the same connection: by itself, or by who took its node for dead. Where nothing is
+    /// left of that it is written anew.
+    pub(super) async fn write_again(
+        &self,
+        key: &str,
+        record: &Record,
+        within: Option<Duration>,
+        revision: Revision,
+    ) -> Result<Revision, NotWritten> {
+        match self.write_over(key, record, within, revision).await {
+            Err(NotWritten::Lost) => Ok(self.sessions().put(key, record.to_bytes(), Guard::Absent, within).await?),
+            outcome => outcome,
+        }
+    }
+
+    async fn write_over(
         &self,
         key: &str,
         record: &Record,
@@ -150,20 +184,32 @@ impl SocketIo {
     ) -> Result<Revision, NotWritten> {
         loop {
             match self.sessions().put(key, record.to_bytes(), Guard::Revision(revision), within).await {
-                Err(RegistryError::Conflict(_)) => {
-                    let found = self.written_for(key, record.holder).await?;
-                    revision = found.filter(|found| *found != revision).ok_or(NotWritten::NotOurs)?;
-                }
+                Err(RegistryError::Conflict(_)) => revision = self.written_since(key, record.holder, revision).await?,
                 outcome => return Ok(outcome?),
             }
         }
     }
 
-    /// Where a session stands that a connection still has.
-    pub(super) async fn written_for(&self, key: &str, holder: Uuid) -> Result<Option<Revision>, RegistryError> {
+    /// Where the session of a connection stands that was written over since `revision`.
+    pub(super) async fn written_since(
+        &self,
+        key: &str,
+        holder: Uuid,
+        revision: Revision,
+    ) -> Result<Revision, NotWritten> {
+        match self.written_for(key, holder).await? {
+            Found::Ours(found) if found != revision => Ok(found),
+            Found::Ours(_) | Found::Others => Err(NotWritten::NotOurs),
+            Found::Nothing => Err(NotWritten::Lost),
+        }
+    }
+
+    pub(super) async fn written_for(&self, key: &str, holder: Uuid) -> Result<Found, RegistryError> {
         let found = self.sessions().get(key).await?;
-        let ours = found.filter(|entry| Record::from_bytes(&entry.value).is_some_and(|found| found.holder == holder));
-        Ok(ours.map(|entry| entry.revision))
+        Ok(found.map_or(Found::Nothing, |entry| {
+            let is_ours = Record::from_bytes(&entry.value).is_some_and(|found| found.holder == holder);
+            if is_ours { Found::Ours(entry.revision) } else { Found::Others }
+        }))
     }
 
     /// The connection of a socket has ended. Its client `may_return` for a time, or not at all. Whether the session was

@@ -65,12 +65,13 @@ labels! {
     }
 
     /// What became of a client that came again and named its session: it has it back, or why not. The session is not known
-    /// (any more), is another user's, somebody else has it or takes it; its offset is none, doubtful, or of another epoch; it is
-    /// not known that nothing is missing, what is missing is gone, is too much; or the backplane did not answer.
+    /// (any more), is another user's, somebody else has it or takes it; its offset is none, doubtful, or of another epoch; it has left
+    /// rooms with events that it may not have got; it is not known that nothing is missing, what is missing is gone, is too much, is
+    /// not understood by this node; or the backplane did not answer.
     Returned("result") {
         Recovered = "recovered", Unknown = "unknown", Identity = "identity", Taken = "taken", Offset = "offset",
         Doubtful = "doubtful", Epoch = "epoch", Unproven = "unproven", Gone = "gone", TooMuch = "too_much",
-        Unavailable = "unavailable",
+        NotUnderstood = "not_understood", Left = "left", Unavailable = "unavailable",
     }
 
     /// What is not written of a session.

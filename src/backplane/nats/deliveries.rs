@@ -168,6 +168,16 @@ impl Drop for Expected<'_> {
     }
 }
 
+/// What a message that came is.
+enum Came {
+    Whole(Incoming),
+    /// Its stream left the body out, so that it is to be read.
+    Hollow,
+    /// It was on its way when its stream was found to have begun anew. Channels begin where the new life was after that, so
+    /// what there is of it is read, should it be of that life.
+    Late,
+}
+
 /// Carries everything that the live connection brings into the feed, in order.
 pub struct Pump {
     pub interests: Arc<Interests>,
@@ -246,15 +256,17 @@ impl Pump {
     async fn message(&self, target: Target, subject: &Bytes, headers: &Bytes, data: Bytes) -> Result<(), FeedClosed> {
         match target {
             Target::Channel(channel, keep) => match self.incoming(&channel, keep.as_deref(), headers, data) {
-                Some(incoming) => self.feed.send(Delivery::Message(incoming)).await,
-                None => self.doubt(Target::Channel(channel, keep)).await,
+                Came::Whole(incoming) => self.feed.send(Delivery::Message(incoming)).await,
+                Came::Hollow => self.doubt(Target::Channel(channel, keep)).await,
+                Came::Late => Ok(()),
             },
             Target::Overheard(ear) => {
                 let channel = std::str::from_utf8(subject).ok();
                 if let Some(channel) = channel.and_then(|subject| self.subjects.channel(ear.purpose, subject)) {
                     match self.incoming(&channel, ear.keep.as_deref(), headers, data) {
-                        Some(incoming) => ear.hear(Delivery::Message(incoming)),
-                        None => ear.miss(GapCause::Dropped),
+                        Came::Whole(incoming) => ear.hear(Delivery::Message(incoming)),
+                        Came::Hollow => ear.miss(GapCause::Dropped),
+                        Came::Late => {}
                     }
                 }
                 Ok(())
@@ -265,8 +277,9 @@ impl Pump {
                 let channel = self.subjects.channel(Purpose::Live, subject);
                 let channel = channel.unwrap_or_else(|| Channel::of_marks(&keep.namespace));
                 match self.incoming(&channel, Some(&keep), headers, data) {
-                    Some(incoming) => self.feed.send(Delivery::Message(incoming)).await,
-                    None => self.doubt(Target::Channel(channel, Some(keep))).await,
+                    Came::Whole(incoming) => self.feed.send(Delivery::Message(incoming)).await,
+                    Came::Hollow => self.doubt(Target::Channel(channel, Some(keep))).await,
+                    Came::Late => Ok(()),
                 }
             }
             Target::Nudges(keep) => self.nudge(&keep, subject, &data).await,
@@ -303,31 +316,32 @@ impl Pump {
         }
     }
 
-    /// A delivery; `None` where its stream left the body out, so that it is to be read.
-    fn incoming(&self, channel: &Channel, keep: Option<&Keep>, headers: &Bytes, data: Bytes) -> Option<Incoming> {
+    fn incoming(&self, channel: &Channel, keep: Option<&Keep>, headers: &Bytes, data: Bytes) -> Came {
         let channel = channel.clone();
         if headers.is_empty() {
-            return Some(Incoming { channel, data, meta: Default::default(), link: None });
+            return Came::Whole(Incoming { channel, data, meta: Default::default(), link: None });
         }
         let mut envelope = Envelope::of_block(headers);
         // Only the stream's own republished messages have a place in the chain; elsewhere such headers are a publisher's.
         let ours = keep.filter(|keep| envelope.stream == Some(&*keep.plan.name));
         if let Some(keep) = ours.filter(|_| envelope.is_hollow(&data)) {
             self.signals.check_epoch(&keep.namespace);
-            return None;
+            return Came::Hollow;
         }
-        let link = ours.and_then(|keep| {
-            let link = envelope.link()?;
-            if !keep.delivered(&link) {
+        let link = ours.and_then(|_| envelope.link());
+        if let Some((keep, link)) = ours.zip(link.as_ref()) {
+            if keep.is_of_another_life(link) {
+                return Came::Late;
+            }
+            if !keep.delivered(link) {
                 self.signals.check_epoch(&keep.namespace);
             }
-            Some(link)
-        });
+        }
         let meta = envelope.meta();
         if envelope.malformed > 0 {
             self.interests.telemetry.backplane.malformed_metadata.increment(envelope.malformed);
         }
-        Some(Incoming { channel, data, meta, link })
+        Came::Whole(Incoming { channel, data, meta, link })
     }
 
     async fn nudge(&self, keep: &Keep, subject: &Bytes, data: &Bytes) -> Result<(), FeedClosed> {

@@ -174,12 +174,14 @@ impl Keep {
         self.seen.load(Ordering::Relaxed)
     }
 
+    /// Whether a message was stored before the life was found in which the stream is now: it may have been on its way since
+    /// another.
+    pub fn is_of_another_life(&self, link: &message::Link) -> bool {
+        link.stored_at < self.found_at.load(Ordering::Relaxed)
+    }
+
     /// Notes a delivered message; false when it is reason to check the epoch.
     pub fn delivered(&self, link: &message::Link) -> bool {
-        // It may have been on its way since another life.
-        if link.stored_at < self.found_at.load(Ordering::Relaxed) {
-            return true;
-        }
         self.seen.fetch_max(link.offset.0, Ordering::Relaxed);
         let sound = self.witnesses.lock().note(link.offset.0, link.stored_at);
         if !sound {

@@ -18,6 +18,7 @@ mod generations;
 mod get;
 mod headers;
 mod history;
+mod joining;
 mod keep;
 pub mod live;
 mod overheard;
@@ -43,61 +44,37 @@ use futures_util::future::join_all;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
-use tokio_util::sync::{CancellationToken, DropGuard};
-use tracing::{info, warn};
+use tokio_util::sync::DropGuard;
+use tracing::warn;
 
 pub use self::connection::LinkError;
 #[doc(hidden)]
 pub use self::headers::Described;
+pub use self::joining::ConnectError;
 pub use self::streams::{Difference, StreamError};
 pub use self::subjects::{Purpose, Subjects};
 
 use self::connection::Link;
-use self::deliveries::{Interests, Pump, Target};
+use self::deliveries::{Interests, Target};
 use self::generations::Generations;
-use self::get::{Reader, ReaderError};
+use self::get::Reader;
 use self::keep::Keep;
-use self::live::{Live, LiveEvent, LiveOptions, LiveSubscribeError};
+use self::live::{Live, LiveSubscribeError};
 use self::overheard::Ear;
-use self::patience::Patience;
 use self::presences::Records;
 use self::publish::Publisher;
-use self::refusals::keep_subscribed;
 use self::registry::Shelf;
 use self::requests::Inboxes;
-use self::signals::Signals;
 use self::turns::Turns;
 use self::vigil::Vigil;
 use super::{
-    Backplane, Broadcast, Bucket, Delivery, FeedSender, Health, History, Outgoing, Presences, PublishError, Published,
-    Registry, Requests, SubscribeError,
+    Backplane, Broadcast, Bucket, Delivery, Health, History, Outgoing, Presences, PublishError, Published, Registry,
+    Requests, SubscribeError,
 };
 use crate::protocol::Channel;
-use crate::settings::{self, Namespaces};
-use crate::tasks::Tasks;
-use crate::telemetry::{Pace, Telemetry};
 
-/// How often a node says that it is still without NATS.
-const REMIND_EVERY: Duration = Duration::from_secs(30);
-/// Events of the live connection that wait for the pump; beyond it the socket waits.
-const EVENTS: usize = 512;
 /// How long closing may take after everything was acknowledged.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Why a node could not join.
-#[derive(Debug, thiserror::Error)]
-pub enum ConnectError {
-    #[error(transparent)]
-    Link(#[from] LinkError),
-    #[error("live connection to NATS: {0}")]
-    Live(#[from] live::ConnectError),
-    #[error("connection to NATS for what is read: {0}")]
-    Reader(#[from] ReaderError),
-    #[error(transparent)]
-    Stream(#[from] StreamError),
-    #[error("subscribe to {subject}: {why}")]
-    Subscribe { subject: String, why: String },
-}
 
 /// A node's part in a cluster.
 pub struct Nats {
@@ -124,160 +101,6 @@ pub struct Nats {
     vigil: Arc<Vigil>,
     health: watch::Receiver<Health>,
     tasks: parking_lot::Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Nats {
-    /// Joins: connects, makes the streams exist, listens to what concerns every node. Deliveries go into `feed`.
-    ///
-    /// # Errors
-    /// When NATS cannot be reached in half a minute, refuses, or has streams that do not fit.
-    pub async fn connect(
-        options: &settings::Nats,
-        namespaces: &Namespaces,
-        feed: FeedSender,
-        telemetry: &Arc<Telemetry>,
-        tasks: &Tasks,
-    ) -> Result<Arc<Self>, ConnectError> {
-        let stop = CancellationToken::new();
-        let tasks = tasks.until(&stop);
-        let patience = Patience::new(options);
-        let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
-        let services = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
-        let (sender, events) = mpsc::channel(EVENTS);
-        let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
-        let live = patience.with(|_| true, start).await?;
-        drop(sender);
-        let answers = LiveOptions::new(options, "midplane answers");
-        let start = async || Reader::start(link.clone(), answers.clone(), options.read_timeout, &tasks).await;
-        let reader = Arc::new(patience.with(|_| true, start).await?);
-        // Dropped before what the tasks wait for: where joining fails they end because they were asked to.
-        let _stop = stop.clone().drop_guard();
-        let subjects = Subjects::new(&options.prefix);
-        let keeps = keeps(options, namespaces);
-        let shelf = |bucket| Shelf::new(options, bucket, link.clone(), Arc::clone(&reader), Arc::clone(telemetry));
-        let shelves: Arc<[_]> = Bucket::wanted(namespaces).map(|bucket| Arc::new(shelf(bucket))).collect();
-        let records = (namespaces.record_presence() || options.record_users)
-            .then(|| Records::new(options, &subjects, link.clone(), Arc::clone(telemetry)));
-        let generations = Arc::new(Generations::new(options, link.clone(), Arc::clone(telemetry)));
-        let (signals, interests) = (Arc::<Signals>::default(), Arc::new(Interests::new(Arc::clone(telemetry))));
-        let (health_sender, health) = watch::channel(Health::Ready);
-        let [of_link, of_services] = [&link, &services].map(|link| link.refusals.standing());
-        let taken_back = [live.taken_back(), reader.taken_back(), of_link, of_services];
-        let vigil = Arc::new(Vigil {
-            link: link.clone(),
-            subjects: subjects.clone(),
-            generations: Arc::clone(&generations),
-            shelves: Arc::clone(&shelves),
-            keeps: keeps.clone(),
-            records: records.clone(),
-            answers: reader.state(),
-            taken_back,
-            services: services.clone(),
-            feed: feed.clone(),
-            signals: Arc::clone(&signals),
-            health: health_sender,
-            telemetry: Arc::clone(telemetry),
-            servers: patience.servers.clone(),
-            outage: Pace::every(REMIND_EVERY),
-            unchecked: Pace::default(),
-            stop,
-        });
-        patience.with(StreamError::is_transient, async || vigil.ensure_all().await).await?;
-        let nats = Arc::new(Self {
-            _stop,
-            publisher: Publisher::new(
-                link.clone(),
-                subjects.clone(),
-                Arc::clone(&reader),
-                options.publish_timeout,
-                Arc::clone(telemetry),
-            ),
-            generations,
-            namespaces: namespaces.iter().map(|namespace| Arc::clone(&namespace.name)).collect(),
-            ordered: namespaces.ordered().collect(),
-            interests: Arc::clone(&interests),
-            subscribing: Turns::default(),
-            tasks: parking_lot::Mutex::default(),
-            subjects: subjects.clone(),
-            inboxes: Arc::new(Inboxes::new(options, telemetry)),
-            vigil: Arc::clone(&vigil),
-            link,
-            services,
-            live,
-            keeps,
-            records,
-            reader,
-            shelves: Arc::clone(&shelves),
-            health,
-        });
-        nats.begin(Pump { interests, subjects, feed, signals, shelves, complaints: Pace::default() }, events, &tasks)
-            .await?;
-        info!(prefix = options.prefix, streams = nats.keeps.len(), "joined the cluster");
-        Ok(nats)
-    }
-
-    async fn begin(&self, pump: Pump, events: mpsc::Receiver<LiveEvent>, tasks: &Tasks) -> Result<(), ConnectError> {
-        let pump = tasks.run("deliveries of NATS", pump.run(events));
-        for keep in self.keeps.values() {
-            self.listen(keep).await?;
-        }
-        for shelf in self.shelves.iter().filter(|shelf| shelf.bucket.is_watched()) {
-            self.listen_to_registry(shelf).await?;
-        }
-        if let Some(records) = &self.records {
-            let subject = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", records.stream.plan.name);
-            let target = Target::RecordsLeader(Arc::clone(records));
-            if let Err(error) = self.interests.subscribe(&self.live, &subject, target).await {
-                warn!(subject, %error, "advisory not heard: joins and leaves lost at elections are found late");
-            }
-        }
-        let vigil = tasks.run("health of NATS", Arc::clone(&self.vigil).run());
-        for (name, link) in [("subscriptions of NATS", &self.link), ("subscriptions of services", &self.services)] {
-            tasks.run(name, keep_subscribed(link.clone(), self.subjects.below("barrier")));
-        }
-        self.tasks.lock().extend([pump, vigil]);
-        Ok(())
-    }
-
-    /// Subscribes to what a registry's bucket tells.
-    async fn listen_to_registry(&self, shelf: &Arc<Shelf>) -> Result<(), ConnectError> {
-        let subject = shelf.changes();
-        let heard = self.interests.subscribe(&self.live, &subject, Target::Registry(Arc::clone(shelf))).await;
-        heard.map_err(|error| ConnectError::Subscribe { subject, why: error.to_string() })?;
-        let advisory = format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{}", shelf.stream.plan.name);
-        let heard = self.interests.subscribe(&self.live, &advisory, Target::RegistryLeader(Arc::clone(shelf))).await;
-        if let Err(error) = heard {
-            warn!(subject = advisory, %error, "advisory not heard: changes of nodes may be seen late");
-        }
-        Ok(())
-    }
-
-    /// Subscribes to what concerns a whole namespace.
-    async fn listen(&self, keep: &Arc<Keep>) -> Result<(), ConnectError> {
-        let stream = &keep.plan.name;
-        let nudges = self.subjects.all(Purpose::Nudge, &keep.namespace);
-        for (subject, target, needed) in [
-            (nudges, Target::Nudges(Arc::clone(keep)), true),
-            (self.subjects.epoch(&keep.namespace), Target::Epoch(Arc::clone(keep)), true),
-            (format!("$JS.EVENT.ADVISORY.STREAM.LEADER_ELECTED.{stream}"), Target::Leader(Arc::clone(keep)), false),
-            (format!("$JS.EVENT.ADVISORY.STREAM.QUORUM_LOST.{stream}"), Target::QuorumLost(Arc::clone(keep)), false),
-        ] {
-            match self.interests.subscribe(&self.live, &subject, target).await {
-                Ok(_) => {}
-                Err(error) if needed => return Err(ConnectError::Subscribe { subject, why: error.to_string() }),
-                Err(error) => {
-                    warn!(subject, %error, "advisory not heard: losses at elections are found by audits only")
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// One for each namespace with history.
-fn keeps(options: &settings::Nats, namespaces: &Namespaces) -> HashMap<Arc<str>, Arc<Keep>> {
-    let stored = namespaces.iter().filter_map(|namespace| Some((&namespace.name, namespace.history.as_ref()?)));
-    stored.map(|(name, history)| (Arc::clone(name), Arc::new(Keep::new(options, name, history)))).collect()
 }
 
 impl From<LiveSubscribeError> for SubscribeError {

@@ -92,6 +92,7 @@ impl Stage {
             epoch: "e".to_owned(),
             events: Offset::NONE,
             rooms: Vec::new(),
+            left: Offset::NONE,
             tries: 0,
             ended: false,
         }

@@ -229,6 +229,16 @@ test('a client that does not come in is sent nothing of the rooms that it was in
   assert.deepEqual(packets, ['1']);
 });
 
+test('whoever connects to namespaces without end is sent away', async t => {
+  const socket = open(t, newest, { transports: ['websocket'], reconnection: false });
+  await once(socket, 'connect');
+  const gone = once(socket, 'disconnect');
+  const refused = await node.metric('midplane_rate_limited_total{scope="connection"}');
+  for (let n = 0; n < 40; n += 1) socket.io.engine.write('0/nowhere,');
+  assert.deepEqual((await gone)[0], 'transport close');
+  assert.equal(await node.metric('midplane_rate_limited_total{scope="connection"}'), refused + 1);
+});
+
 test('a node that stops lets clients come again elsewhere', async t => {
   const other = await Node.start('leaving', { MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify([{ name: '/' }]) });
   t.after(() => other.stop());

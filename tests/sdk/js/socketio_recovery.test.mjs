@@ -68,6 +68,56 @@ test('at another node too', async t => {
   await heard(socket, ['before'], ...[0, 1, 2, 3, 4].map(n => ['missed', n]), ['after']);
 });
 
+test('what others missed does not count against it', async t => {
+  const socket = await open(t, nodes[0]);
+  const room = fresh('room');
+  await join(socket, room);
+  await publish(room, 'before');
+  await heard(socket, ['before']);
+  await returns(socket, nodes[0], nodes[1], async () => {
+    const large = 'x'.repeat(80_000);
+    for (let n = 0; n < 8; n += 1) await emit({ to: { users: [fresh('other')] }, event: ['large', large] });
+    await emit({ to: { rooms: [room, fresh('room')] }, event: ['missed'] });
+  });
+  await heard(socket, ['before'], ['missed']);
+});
+
+test('whoever left a room with what it may not have got there is another socket', async t => {
+  const socket = await open(t, nodes[0]);
+  const [busy, quiet] = ['busy', 'quiet'].map(fresh);
+  const leave = room => call('socketio_leave', { to: { sockets: [socket.id] }, rooms: [room] });
+  await join(socket, busy, quiet);
+  await publish(busy, 'first');
+  await heard(socket, ['first']);
+  await leave(quiet);
+  await returns(socket, nodes[0], nodes[1]);
+  const first = socket._lastOffset;
+  await publish(busy, 'second');
+  await heard(socket, ['first'], ['second']);
+  await leave(busy);
+  // As where the second had been on its way when the connection broke off.
+  socket._lastOffset = first;
+  const before = await count(nodes[2], 'left');
+  await breakOff(socket);
+  await goTo(socket, nodes[2]);
+  assert.equal(socket.recovered, false);
+  assert.equal(await count(nodes[2], 'left'), before + 1);
+});
+
+test('whoever names an offset that is still to come is another socket', async t => {
+  const socket = await open(t, nodes[0]);
+  const room = fresh('room');
+  await join(socket, room);
+  await publish(room, 'first');
+  await heard(socket, ['first']);
+  socket._lastOffset = socket._lastOffset.replace(/\d+$/, '9007199254740000');
+  const before = await count(nodes[1], 'offset');
+  await breakOff(socket);
+  await goTo(socket, nodes[1]);
+  assert.equal(socket.recovered, false);
+  assert.equal(await count(nodes[1], 'offset'), before + 1);
+});
+
 test('where nothing was missed, where no event came before, and twice in a row', async t => {
   const socket = await open(t, nodes[0]);
   const room = fresh('room');
