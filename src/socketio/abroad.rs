@@ -139,8 +139,8 @@ impl SocketIo {
         self.services.relay.publish(&channel, message, Source::Bridge).await?;
         if let Some(id) = socket(room) {
             // A socket with this id, unless it is in a room of that name besides.
-            let to = WrittenSelection { sockets: vec![id], ..WrittenSelection::default() };
-            let except = WrittenSelection { rooms: vec![room.clone()], ..WrittenSelection::default() };
+            let to = WrittenSelection { sockets: Some(vec![id]), ..WrittenSelection::default() };
+            let except = WrittenSelection { rooms: Some(vec![room.clone()]), ..WrittenSelection::default() };
             return self.tell_all(about(&namespace, to, except), event).await;
         }
         Ok(())
@@ -166,8 +166,8 @@ impl SocketIo {
     pub fn call(&self, namespace: &str, rooms: &[String], except: &[String]) -> Option<WrittenCall> {
         let namespace = self.namespaces.get(namespace)?;
         let [to, except] = [rooms, except].map(|rooms| WrittenSelection {
-            rooms: rooms.iter().filter(|room| self.room(namespace, room).is_some()).cloned().collect(),
-            sockets: rooms.iter().filter_map(|room| socket(room)).collect(),
+            rooms: some(rooms.iter().filter(|room| self.room(namespace, room).is_some()).cloned().collect()),
+            sockets: some(rooms.iter().filter_map(|room| socket(room)).collect()),
             ..WrittenSelection::default()
         });
         // Rooms that can be none here have nobody in them, which is not the same as no rooms.
@@ -183,6 +183,10 @@ impl SocketIo {
     fn room(&self, namespace: &SocketIoNamespace, room: &str) -> Option<Channel> {
         rooms::channel(namespace, room, self.services.channel.max_length)
     }
+}
+
+fn some<T>(list: Vec<T>) -> Option<Vec<T>> {
+    Some(list).filter(|list| !list.is_empty())
 }
 
 fn about(namespace: &SocketIoNamespace, to: WrittenSelection, except: WrittenSelection) -> WrittenCall {

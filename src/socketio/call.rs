@@ -8,7 +8,7 @@ use std::time::Duration;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
@@ -86,6 +86,8 @@ pub enum Wrong {
     NoRooms { field: &'static str },
     #[error("{field}: {room:?} cannot be a room's name")]
     Room { field: &'static str, room: String },
+    #[error("{field}: nobody is in this list (left out, it means everybody)")]
+    Nobody { field: &'static str },
     #[error("rooms: {count} given, 1 to {MAX_ROOMS} are allowed")]
     Rooms { count: usize },
     #[error("event: not set (a JSON array, the event's name first)")]
@@ -121,9 +123,17 @@ pub struct WrittenCall {
 #[derive(Serialize, Deserialize, Default)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct WrittenSelection {
-    pub(super) rooms: Vec<String>,
-    pub(super) users: Vec<String>,
-    pub(super) sockets: Vec<Uuid>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub(super) rooms: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub(super) users: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "given")]
+    pub(super) sockets: Option<Vec<Uuid>>,
+}
+
+/// A list, and not `null`: that would be as if nothing was said.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Option<Vec<T>>, D::Error> {
+    Vec::deserialize(deserializer).map(Some)
 }
 
 impl Default for WrittenCall {
@@ -152,6 +162,9 @@ impl SocketIo {
         let Some(namespace) = self.namespaces.get(&*written.namespace).map(Arc::clone) else {
             return Err(Wrong::Namespace(written.namespace));
         };
+        if let Some(field) = written.to.names_nobody() {
+            return Err(Wrong::Nobody { field });
+        }
         let to = self.selection(&namespace, std::mem::take(&mut written.to), "to.rooms")?;
         let except = self.selection(&namespace, std::mem::take(&mut written.except), "except.rooms")?;
         let what = match verb {
@@ -170,8 +183,9 @@ impl SocketIo {
         written: WrittenSelection,
         field: &'static str,
     ) -> Result<Selection, Wrong> {
-        let rooms = self.channels(namespace, &written.rooms, field)?;
-        Ok(Selection { rooms, users: written.users, sockets: written.sockets })
+        let rooms = self.channels(namespace, &written.rooms.unwrap_or_default(), field)?;
+        let (users, sockets) = (written.users.unwrap_or_default(), written.sockets.unwrap_or_default());
+        Ok(Selection { rooms, users, sockets })
     }
 
     /// The rooms that are to be joined, or left.
@@ -224,7 +238,17 @@ impl WrittenCall {
 
 impl WrittenSelection {
     pub(super) const fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.users.is_empty() && self.sockets.is_empty()
+        self.rooms.is_none() && self.users.is_none() && self.sockets.is_none()
+    }
+
+    /// The list that has nobody in it. As if it had not been there it would mean everybody.
+    fn names_nobody(&self) -> Option<&'static str> {
+        let counts = [
+            ("to.rooms", self.rooms.as_ref().map(Vec::len)),
+            ("to.users", self.users.as_ref().map(Vec::len)),
+            ("to.sockets", self.sockets.as_ref().map(Vec::len)),
+        ];
+        counts.into_iter().find(|(_, count)| *count == Some(0)).map(|(field, _)| field)
     }
 }
 

@@ -69,8 +69,10 @@ async fn requests_reach_their_session_at_another_node() {
     assert_eq!(post(&other, &sid, "40").await, (200, "ok".to_owned()));
     let (status, connected) = get(&other, &sid).await;
     assert!(status == 200 && connected.starts_with("40{\"sid\":"), "{connected}");
-    // A request waits there as here, until the next ping at the latest.
-    assert_eq!(get(&other, &sid).await, (200, "2".to_owned()));
+    // A request waits there as here, until the next ping at the latest; which may have come with the answer before.
+    if !connected.ends_with("\x1e2") {
+        assert_eq!(get(&other, &sid).await, (200, "2".to_owned()));
+    }
     assert_eq!(post(&other, &sid, "3\x1e1").await, (200, "ok".to_owned()));
     eventually("the session is over", async || (get(&owner, &sid).await == (400, UNKNOWN.to_owned())).then_some(()))
         .await;

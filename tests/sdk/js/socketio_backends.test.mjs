@@ -205,6 +205,8 @@ test('what makes no sense is refused, and what is wrong is named', async () => {
     ['socketio_emit', { event: ['a'], too: {} }, /^unknown field `too`/],
     ['socketio_emit', { event: ['a'], ack_timeout_ms: 60_000 }, 'ack_timeout_ms: 60000, at most 20000 is allowed'],
     ['socketio_emit', { event: ['a'], namespace: '/plain', to: { rooms: ['r'] } }, 'to.rooms: the namespace has no rooms (socketio.namespaces, rooms)'],
+    ['socketio_disconnect', { to: { users: [] } }, 'to.users: nobody is in this list (left out, it means everybody)'],
+    ['socketio_disconnect', { to: { users: null } }, /^invalid type: null/],
     ['socketio_join', { rooms: [] }, 'rooms: 0 given, 1 to 100 are allowed'],
     ['socketio_leave', { rooms: ['a\u0000'] }, /^rooms: .* cannot be a room's name$/],
   ]) {
