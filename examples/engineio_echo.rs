@@ -101,6 +101,7 @@ async fn main() -> anyhow::Result<()> {
         ping_timeout: Duration::from_millis(200),
         upgrade_timeout: Duration::from_secs(10),
         max_payload: 1_000_000,
+        bytes_rate: None,
         queue_max_size: 1 << 20,
     };
     // Alone: nobody else has sessions, and nothing is published.

@@ -65,7 +65,7 @@ def rows():
         graph("Tokens", "What checking them said.", [("{{result}}", rate("midplane_auth_total", "result"))], "ops", width=6),
         graph(
             "Too fast",
-            "Refused by a limit: of handshakes and posts from one address, of one connection's commands, of one user's connects and commands, of the server API.",
+            "Refused by a limit: of handshakes and posts from one address, of one connection's commands and bytes, of one user's connects and commands, of the server API.",
             [("{{scope}}", rate("midplane_rate_limited_total", "scope"))],
             "ops",
             width=6,

@@ -230,6 +230,7 @@ async fn engine(base: &Base, services: &Services) -> anyhow::Result<Arc<Engine>>
         ping_timeout: settings.socketio.ping_timeout,
         upgrade_timeout: settings.socketio.upgrade_timeout,
         max_payload: settings.socketio.max_payload,
+        bytes_rate: settings.client.bytes_rate,
         queue_max_size: settings.client.queue_max_size,
     };
     let (connections, pulse) = (Arc::clone(&services.connections), Arc::clone(&services.pulse));

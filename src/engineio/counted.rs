@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{CloseReason, Engine};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::Disconnect;
-use crate::telemetry::{CloseCode, Overflow};
+use crate::telemetry::{CloseCode, LimitScope, Overflow};
 
 const FORMAT: Format = Format::SocketIo;
 
@@ -44,6 +44,10 @@ impl Engine {
         let clients = &self.telemetry.clients;
         clients.received_messages.of(FORMAT.into()).increment(1);
         clients.received_bytes.of(FORMAT.into()).increment(bytes as u64);
+    }
+
+    pub(super) fn count_limited(&self) {
+        self.telemetry.http.rate_limited.of(LimitScope::ConnectionBytes).increment(1);
     }
 
     pub(super) fn count_pong(&self, took: Duration) {

@@ -53,6 +53,7 @@ use crate::hub::{Connections, Outbox, Pulse};
 use crate::protocol::centrifuge::Format;
 use crate::protocol::socketio::{Handshake, Sid};
 use crate::session::Peer;
+use crate::settings::Rate;
 use crate::socket::{RawTransport, RawWire};
 use crate::telemetry::{Telemetry, Upgrade};
 
@@ -66,6 +67,8 @@ pub struct Options {
     pub upgrade_timeout: Duration,
     /// Bytes of one message or request of a client.
     pub max_payload: usize,
+    /// Bytes per second that a client may send; `None` is without limit.
+    pub bytes_rate: Option<Rate>,
     /// Bytes that may wait for one client.
     pub queue_max_size: usize,
 }

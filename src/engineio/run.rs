@@ -18,9 +18,10 @@ use super::polling::Polling;
 use super::sessions::Entry;
 use super::{CloseReason, Engine, Handler};
 use crate::hub::{Flushed, Outbox};
+use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{EnginePacket, Message, payload};
 use crate::protocol::websocket;
-use crate::session::{Event, Inbound, Transport, TransportError};
+use crate::session::{Bucket, Event, Inbound, Transport, TransportError};
 use crate::socket::{RawTransport, RawWire};
 
 /// What carries a session now.
@@ -45,6 +46,8 @@ pub(super) struct Session {
     /// What waited when another node first heard of the session.
     known: usize,
     departs: Option<Departure>,
+    /// What its client may send.
+    bytes: Option<Bucket>,
 }
 
 /// How a session ends on this node.
@@ -70,6 +73,7 @@ impl Session {
     pub(super) fn new(engine: Arc<Engine>, outbox: &Arc<Outbox>, link: Link) -> Self {
         let now = Instant::now();
         let heartbeat = Heartbeat::new(engine.options.ping_interval, engine.options.ping_timeout, now);
+        let bytes = engine.options.bytes_rate.map(|rate| Bucket::new(rate, now));
         Self {
             engine,
             outbox: Arc::clone(outbox),
@@ -81,6 +85,7 @@ impl Session {
             arrived: false,
             known: 0,
             departs: None,
+            bytes,
         }
     }
 
@@ -213,12 +218,12 @@ impl Session {
     ) -> Result<(), CloseReason> {
         match event {
             Event::Inbound(Ok(Inbound::Text(text))) => {
-                self.engine.count_received(text.len());
+                self.received(text.len())?;
                 let packet = EnginePacket::decode(&text)?;
                 self.take(packet, handler, reminder).await
             }
             Event::Inbound(Ok(Inbound::Binary(binary))) => {
-                self.engine.count_received(binary.len());
+                self.received(binary.len())?;
                 self.take(EnginePacket::Message(Message::Binary(binary)), handler, reminder).await
             }
             Event::Inbound(Ok(Inbound::Ping(data))) => {
@@ -293,16 +298,30 @@ impl Session {
         handler: &mut impl Handler,
         reminder: &mut Option<Instant>,
     ) -> Result<(), CloseReason> {
-        self.engine.count_received(body.len());
         if let Link::Polling(polling) = &mut self.link {
             polling.begin_post(answer);
         }
-        let outcome = self.take_all(body, handler, reminder).await;
+        let outcome = match self.received(body.len()) {
+            Ok(()) => self.take_all(body, handler, reminder).await,
+            Err(reason) => Err(reason),
+        };
         self.heartbeat.hold_up(Instant::now());
         if let Link::Polling(polling) = &mut self.link {
             polling.end_post(matches!(&outcome, Ok(()) | Err(CloseReason::TransportClose(_) | CloseReason::Forced(_))));
         }
         outcome
+    }
+
+    /// Counts what came, and takes it from what the client may send.
+    fn received(&mut self, bytes: usize) -> Result<(), CloseReason> {
+        self.engine.count_received(bytes);
+        let tokens = u32::try_from(bytes).unwrap_or(u32::MAX);
+        if self.bytes.as_mut().is_none_or(|bucket| bucket.take(tokens, Instant::now())) {
+            return Ok(());
+        }
+        self.engine.count_limited();
+        debug!("closing: too many bytes (client.bytes_rate)");
+        Err(DisconnectCode::TooManyRequests.into())
     }
 
     /// From here on the session is on a WebSocket. What waits goes there, in order.

@@ -23,6 +23,7 @@ const OPTIONS: Options = Options {
     ping_timeout: Duration::from_secs(20),
     upgrade_timeout: Duration::from_secs(10),
     max_payload: 1_000_000,
+    bytes_rate: None,
     queue_max_size: 1 << 20,
 };
 

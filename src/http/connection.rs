@@ -22,10 +22,6 @@ use crate::session::{Mailbox, Peer, Turnstile};
 use crate::settings::{Rate, Settings, Transport};
 use crate::socket::{RawTransport, RawWire, Upgrade};
 
-/// Messages up to so many times the limit of a publication are read: clients that come back batch their subscribes, and
-/// what is too large can be answered with an error.
-const READABLE: usize = 4;
-
 /// What stands between a handshake and its session.
 pub struct Edge {
     pub admission: Arc<Admission>,
@@ -61,7 +57,7 @@ impl Edge {
             handshake_rate: settings.http.handshake_rate,
             patience: settings.client.pong_timeout.unwrap_or(settings.client.ping_interval),
             deflate: settings.transports.websocket_deflate,
-            message_limit: settings.client.message_size_limit.saturating_mul(READABLE),
+            message_limit: settings.client.largest_message(),
             headers,
         })
     }

@@ -22,8 +22,6 @@ use std::sync::Arc;
 
 /// Commands in one message: an SDK that comes back batches one for each of its channels.
 const COMMANDS: usize = 1024;
-/// A client that was refused for its rate so much more often than it was not is not going to stop by itself.
-const RATE_PATIENCE: u32 = 100;
 
 /// What a command leads to: a reply, or none.
 pub(super) type Answer = Result<Option<ReplyResult>, Failure>;
@@ -98,12 +96,14 @@ impl Session {
         Ok(())
     }
 
-    /// Takes from what the connection may do in all. Without its connect and refreshes it would be none.
+    /// Answers a command of a message that was more than its client may send.
+    pub(super) fn refuse(&mut self, command: &Command, failure: Failure) -> Result<(), Disconnect> {
+        self.answer(command.id, kind(&command.method), Instant::now(), Err(failure))
+    }
+
+    /// Takes from what the connection may do in all.
     fn spend_on(&mut self, method: &Method) -> Result<(), Failure> {
-        match method {
-            Method::Connect(_) | Method::Refresh(_) | Method::SubRefresh(_) => Ok(()),
-            _ => self.spend(Allowance::Command),
-        }
+        if is_limited(method) { self.spend(Allowance::Command) } else { Ok(()) }
     }
 
     fn too_large(&self, data: &Bytes) -> bool {
@@ -217,20 +217,26 @@ impl Session {
     pub(super) fn spend(&mut self, what: Allowance) -> Result<(), Failure> {
         let Self { services, phase, .. } = self;
         let Phase::Connected(client) = phase else { return Ok(()) };
+        let Some(rates) = &mut client.rates else { return Ok(()) };
         let of_user = services.limits.users.of(what).filter(|_| !client.user.is_empty());
-        let own = client.bucket(what).map(|bucket| bucket.take(Instant::now()));
-        let scope = match own {
+        let meter = rates.meter(what);
+        let scope = match meter.take(what) {
             None if of_user.is_none() => return Ok(()),
-            Some(false) => LimitScope::Connection,
+            Some(false) => what.scope(),
             _ if of_user.is_some_and(|rate| !rate.admits(&client.user)) => LimitScope::User,
             _ => {
-                client.refused = client.refused.saturating_sub(1);
+                meter.passed();
                 return Ok(());
             }
         };
-        client.refused += 1;
         services.telemetry.http.rate_limited.of(scope).increment(1);
-        let patience_ends = client.refused > RATE_PATIENCE;
+        let patience_ends = meter.refuse();
         if patience_ends { Err(DisconnectCode::TooManyErrors.into()) } else { Err(ErrorCode::TooManyRequests.into()) }
     }
+}
+
+/// Whether a limit may refuse it. Without its connect and refreshes a connection would be none; what ends it anyway has no
+/// reply that could say so.
+pub(super) const fn is_limited(method: &Method) -> bool {
+    !matches!(method, Method::Connect(_) | Method::Refresh(_) | Method::SubRefresh(_) | Method::Send(_) | Method::Pong)
 }

@@ -10,7 +10,7 @@ use super::Failure;
 use super::admission::NotAdmitted;
 use super::commands::Answer;
 use super::hooked::is_past;
-use super::rate::Bucket;
+use super::rate::Rates;
 use super::state::{Client, Phase, Session};
 use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
@@ -190,7 +190,6 @@ impl Session {
     }
 
     fn become_client(&mut self, identity: Identity, request: &ConnectRequest, place: Option<Place>) {
-        let now = Instant::now();
         let by = if identity.refreshed_by_server || !self.client_refreshes() {
             Refresher::Server
         } else {
@@ -215,10 +214,7 @@ impl Session {
             meta: identity.meta,
             expiry: identity.expires_at.map(|at| Expiry { at: moment(at), by }),
             token_channels: identity.subs.into_iter().map(|sub| sub.channel).collect(),
-            publish_rate: settings.publish_rate.map(|rate| Bucket::new(rate, now)),
-            subscribe_rate: settings.subscribe_rate.map(|rate| Bucket::new(rate, now)),
-            command_rate: settings.command_rate.map(|rate| Bucket::new(rate, now)),
-            refused: 0,
+            rates: Rates::new(settings, Instant::now()),
         }));
         self.seen(|| What::Connected { transport: self.outbox.format().transport().to_owned() });
     }

@@ -8,6 +8,7 @@ use governor::{DefaultKeyedRateLimiter, Quota, RateLimiter};
 use tokio::time::Instant;
 
 use crate::settings::{self, Rate};
+use crate::telemetry::LimitScope;
 
 /// A token bucket.
 #[derive(Debug)]
@@ -24,19 +25,22 @@ impl Bucket {
         Self { rate, tokens: f64::from(rate.burst), filled: now }
     }
 
-    /// Takes one token, if there is one.
-    pub fn take(&mut self, now: Instant) -> bool {
+    /// Takes so many tokens, if they are there; else none.
+    pub fn take(&mut self, tokens: u32, now: Instant) -> bool {
+        let wanted = f64::from(tokens);
         let earned = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate.per_second;
         self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
         self.filled = now;
-        let enough = self.tokens >= 1.0;
+        let enough = self.tokens >= wanted;
         if enough {
-            self.tokens -= 1.0;
+            self.tokens -= wanted;
         }
         enough
     }
 }
 
+/// A client that was refused for its rate so much more often than it was not is not going to stop by itself.
+const PATIENCE: u32 = 100;
 /// How often quiet keys are forgotten.
 pub const FORGET_EVERY: Duration = Duration::from_secs(60);
 /// Places, however many keys come.
@@ -81,6 +85,83 @@ pub(super) enum Allowance {
     Command,
     Publish,
     Subscribe,
+    /// So many bytes of one message.
+    Bytes(u32),
+}
+
+impl Allowance {
+    /// What it takes of its bucket.
+    const fn tokens(self) -> u32 {
+        match self {
+            Self::Command | Self::Publish | Self::Subscribe => 1,
+            Self::Bytes(bytes) => bytes,
+        }
+    }
+
+    /// What is said to be limited where a connection has no more of it.
+    pub(super) const fn scope(self) -> LimitScope {
+        match self {
+            Self::Command | Self::Publish | Self::Subscribe => LimitScope::Connection,
+            Self::Bytes(_) => LimitScope::ConnectionBytes,
+        }
+    }
+}
+
+/// What one client may do, and how patient we are with it. Each has a patience of its own: who is far beyond one rate is not
+/// excused by keeping to another.
+pub(super) struct Rates {
+    command: Meter,
+    publish: Meter,
+    subscribe: Meter,
+    bytes: Meter,
+}
+
+/// One rate of a client.
+pub(super) struct Meter {
+    /// `None` without limit of the connection's own.
+    bucket: Option<Bucket>,
+    /// How often more was refused than was not.
+    refused: u32,
+}
+
+impl Rates {
+    /// `None` where nothing is limited, neither of connections nor of users.
+    pub(super) fn new(client: &settings::Client, now: Instant) -> Option<Box<Self>> {
+        let meter = |rate: Option<Rate>| Meter { bucket: rate.map(|rate| Bucket::new(rate, now)), refused: 0 };
+        let own = [client.command_rate, client.publish_rate, client.subscribe_rate, client.bytes_rate];
+        let of_users = [client.user_command_rate, client.user_publish_rate];
+        if own.iter().chain(&of_users).all(Option::is_none) {
+            return None;
+        }
+        let [command, publish, subscribe, bytes] = own.map(meter);
+        Some(Box::new(Self { command, publish, subscribe, bytes }))
+    }
+
+    pub(super) const fn meter(&mut self, of: Allowance) -> &mut Meter {
+        match of {
+            Allowance::Command => &mut self.command,
+            Allowance::Publish => &mut self.publish,
+            Allowance::Subscribe => &mut self.subscribe,
+            Allowance::Bytes(_) => &mut self.bytes,
+        }
+    }
+}
+
+impl Meter {
+    /// Takes that of the bucket, if it is there; `None` where there is no limit.
+    pub(super) fn take(&mut self, what: Allowance) -> Option<bool> {
+        self.bucket.as_mut().map(|bucket| bucket.take(what.tokens(), Instant::now()))
+    }
+
+    pub(super) const fn passed(&mut self) {
+        self.refused = self.refused.saturating_sub(1);
+    }
+
+    /// Counts a refusal; whether our patience ends.
+    pub(super) const fn refuse(&mut self) -> bool {
+        self.refused += 1;
+        self.refused > PATIENCE
+    }
 }
 
 /// What users may do, each with all of its connections at this node; `None` without limit. Anonymous clients, of whom nobody
@@ -107,7 +188,7 @@ impl UserRates {
         match what {
             Allowance::Command => self.command.as_ref(),
             Allowance::Publish => self.publish.as_ref(),
-            Allowance::Subscribe => None,
+            Allowance::Subscribe | Allowance::Bytes(_) => None,
         }
     }
 
@@ -153,7 +234,16 @@ mod tests {
         let start = Instant::now();
         let mut bucket = Bucket::new(Rate { per_second: 2.0, burst: 3 }, start);
         let at = |millis| start + Duration::from_millis(millis);
-        let passed: Vec<_> = [0, 0, 0, 0, 499, 500, 501, 1000].map(|millis| bucket.take(at(millis))).into();
+        let passed: Vec<_> = [0, 0, 0, 0, 499, 500, 501, 1000].map(|millis| bucket.take(1, at(millis))).into();
         assert_eq!(passed, [true, true, true, false, false, true, false, true]);
+    }
+
+    #[test]
+    fn what_is_too_much_takes_nothing_from_what_is_less() {
+        let start = Instant::now();
+        let mut bucket = Bucket::new(Rate { per_second: 100.0, burst: 1000 }, start);
+        let later = start + Duration::from_secs(3);
+        assert!(bucket.take(800, start) && !bucket.take(201, start) && bucket.take(200, start));
+        assert!(!bucket.take(301, later) && bucket.take(300, later) && !bucket.take(1, later));
     }
 }

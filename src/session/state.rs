@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::Peer;
 use super::counted::Handshake;
 use super::permissions::Asker;
-use super::rate::{Allowance, Bucket};
+use super::rate::Rates;
 use super::services::Services;
 use super::subscription::{Expiry, Subscription};
 use crate::census::Place;
@@ -60,21 +60,8 @@ pub(super) struct Client {
     pub(super) borne: Option<Box<Borne>>,
     /// The channels that the token subscribed: a new token must name the same.
     pub(super) token_channels: Vec<String>,
-    pub(super) publish_rate: Option<Bucket>,
-    pub(super) subscribe_rate: Option<Bucket>,
-    pub(super) command_rate: Option<Bucket>,
-    /// Commands refused for their rate, less those that were not.
-    pub(super) refused: u32,
-}
-
-impl Client {
-    pub(super) const fn bucket(&mut self, of: Allowance) -> Option<&mut Bucket> {
-        match of {
-            Allowance::Command => self.command_rate.as_mut(),
-            Allowance::Publish => self.publish_rate.as_mut(),
-            Allowance::Subscribe => self.subscribe_rate.as_mut(),
-        }
-    }
+    /// Most have no limits.
+    pub(super) rates: Option<Box<Rates>>,
 }
 
 impl Session {

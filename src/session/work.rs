@@ -13,6 +13,9 @@ use bytes::Bytes;
 use tokio::time::Instant;
 use tracing::debug;
 
+use super::Failure;
+use super::commands::is_limited;
+use super::rate::Allowance;
 use super::run::{Connection, End, heart, ping};
 use super::state::Session;
 use super::transport::Transport;
@@ -46,7 +49,13 @@ pub(super) struct Owed {
 impl<T: Transport> Connection<T> {
     /// Handles the commands of one message, in order, and between them what is owed to others.
     pub(super) async fn message(&mut self, message: Bytes) -> Result<(), End> {
+        let size = u32::try_from(message.len()).unwrap_or(u32::MAX);
         let commands = self.session.commands(message).map_err(End::Disconnect)?;
+        let too_much = match self.session.spend(Allowance::Bytes(size)) {
+            Ok(()) => None,
+            Err(Failure::Error(error)) => Some(error),
+            Err(Failure::Disconnect(disconnect)) => return Err(End::Disconnect(disconnect)),
+        };
         for (number, command) in commands.into_iter().enumerate() {
             if number > 0 {
                 self.settle(false).await?;
@@ -57,6 +66,12 @@ impl<T: Transport> Connection<T> {
             }
             if matches!(command.method, Method::Pong) && self.session.client().is_some() {
                 self.session.pong(&mut self.heart)?;
+                continue;
+            }
+            if let Some(error) = &too_much
+                && is_limited(&command.method)
+            {
+                self.session.refuse(&command, Failure::Error(error.clone())).map_err(End::Disconnect)?;
                 continue;
             }
             if brings_much(&command.method) {

@@ -138,6 +138,10 @@ impl Rate {
     }
 }
 
+/// Messages up to so many times the limit of a publication are read: clients that come back batch their subscribes, and
+/// what is too large can be answered with an error.
+const READABLE: usize = 4;
+
 #[derive(Debug, Clone)]
 pub struct Client {
     /// Which `Origin`s browsers may come from (`FRONTEND_URL` and `client.allowed_origins`).
@@ -169,6 +173,8 @@ pub struct Client {
     pub subscribe_rate: Option<Rate>,
     /// Commands of every kind per second and connection; `None` is without limit.
     pub command_rate: Option<Rate>,
+    /// Bytes of messages per second and connection; `None` is without limit.
+    pub bytes_rate: Option<Rate>,
     /// Clients that connect at one time.
     pub connects: Bounds,
     /// Recoveries that read history at one time.
@@ -188,6 +194,14 @@ pub struct Client {
     pub recovery_max_publication_limit: usize,
     /// Subscribe every user to `<namespace>:#<user>`; the namespace's name.
     pub user_personal_channel: Option<String>,
+}
+
+impl Client {
+    /// Bytes of the largest message that is read at all.
+    #[must_use]
+    pub const fn largest_message(&self) -> usize {
+        self.message_size_limit.saturating_mul(READABLE)
+    }
 }
 
 /// How much of something goes on at one time.

@@ -1,5 +1,6 @@
 //! From a value as it was written to what it means. The errors say what would be right; who reads adds key and value.
 
+mod rate;
 mod words;
 
 use std::net::{IpAddr, SocketAddr};
@@ -11,10 +12,11 @@ use regex::Regex;
 use secrecy::SecretString;
 use url::Url;
 
+pub(super) use self::rate::{ByteLimit, Limit};
 pub(super) use self::words::{ErrorMode, Switch};
 
 use super::files;
-use super::model::{IpNet, Rate};
+use super::model::IpNet;
 
 /// What is wrong with a value, and what would be right.
 pub(super) type Wrong = String;
@@ -99,9 +101,15 @@ impl FromValue for Bytes {
         let ValueKind::String(text) = &value.kind else {
             return usize::from_value(value).map(Self).map_err(|_| wrong());
         };
+        Self::parse(text).ok_or_else(wrong)
+    }
+}
+
+impl Bytes {
+    fn parse(text: &str) -> Option<Self> {
         let text = text.trim();
         let unit = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-        let number: usize = text[..unit].parse().map_err(|_| wrong())?;
+        let number: usize = text[..unit].parse().ok()?;
         let factor = match text[unit..].trim() {
             "" | "B" => 1,
             "KiB" => 1 << 10,
@@ -110,9 +118,9 @@ impl FromValue for Bytes {
             "KB" | "kB" => 1_000,
             "MB" => 1_000_000,
             "GB" => 1_000_000_000,
-            _ => return Err(wrong()),
+            _ => return None,
         };
-        number.checked_mul(factor).map(Self).ok_or_else(wrong)
+        number.checked_mul(factor).map(Self)
     }
 }
 
@@ -227,47 +235,6 @@ impl FromValue for Regex {
             format!("not a regular expression ({})", error.lines().last().unwrap_or_default())
         })
     }
-}
-
-impl FromValue for Rate {
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        let text = text(value)?;
-        rate(text).ok_or_else(|| "not a rate (try \"20/s\" or \"20/s burst 100\")".to_owned())
-    }
-}
-
-/// A rate, or "off" for none.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Limit(pub Option<Rate>);
-
-impl FromValue for Limit {
-    fn from_value(value: &Value) -> Result<Self, Wrong> {
-        match text(value)? {
-            "" | "off" => Ok(Self(None)),
-            _ => Rate::from_value(value).map(|rate| Self(Some(rate))),
-        }
-    }
-}
-
-fn rate(text: &str) -> Option<Rate> {
-    let mut words = text.split_whitespace();
-    let (number, unit) = words.next()?.split_once('/')?;
-    let number: f64 = number.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0)?;
-    let seconds = match unit {
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        _ => return None,
-    };
-    let per_second = number / seconds;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates, and is positive")]
-    let whole = per_second.ceil() as u32;
-    let burst = match (words.next(), words.next(), words.next()) {
-        (None, None, None) => whole,
-        (Some("burst"), Some(burst), None) => burst.parse().ok().filter(|burst| *burst > 0)?,
-        _ => return None,
-    };
-    Some(Rate { per_second, burst })
 }
 
 /// Not set where the text is empty.

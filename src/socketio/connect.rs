@@ -61,7 +61,7 @@ impl Connection {
     pub(super) async fn connect(&mut self, name: Cow<'static, str>, payload: Option<Bytes>) -> Result<(), CloseReason> {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
-        if !self.connect_rate.take(Instant::now()) {
+        if !self.connect_rate.take(1, Instant::now()) {
             services.telemetry.http.rate_limited.of(LimitScope::Connection).increment(1);
             debug!("closing: too many connects to namespaces");
             return Err(DisconnectCode::TooManyRequests.into());

@@ -44,7 +44,7 @@ impl Connection {
         arguments: Arguments,
     ) -> Result<(), CloseReason> {
         let services = &self.shared.services;
-        let too_many = if self.event_rate.as_mut().is_some_and(|rate| !rate.take(Instant::now())) {
+        let too_many = if self.event_rate.as_mut().is_some_and(|rate| !rate.take(1, Instant::now())) {
             Some((LimitScope::Connection, "client.publish_rate"))
         } else if !services.limits.users.may_publish(&self.sockets[socket].user) {
             Some((LimitScope::User, "client.user_publish_rate"))

@@ -193,8 +193,8 @@ labels! {
 
     /// What a rate limit is for.
     LimitScope("scope") {
-        HandshakeIp = "handshake_ip", Connection = "connection", Api = "api", Emulation = "emulation",
-        UserConnect = "user_connect", User = "user",
+        HandshakeIp = "handshake_ip", Connection = "connection", ConnectionBytes = "connection_bytes", Api = "api",
+        Emulation = "emulation", UserConnect = "user_connect", User = "user",
     }
 
     /// What an HTTP request was for.

@@ -116,6 +116,43 @@ async fn what_a_user_does_counts_over_all_of_its_connections() {
 }
 
 #[tokio::test]
+async fn who_sends_too_many_bytes_is_told_so_and_at_last_closed_for_good() {
+    let sizes = "client.message_size_limit = \"1KiB\"\nemulation.max_request_body_size = \"4KiB\"";
+    let node = node(&format!("client.bytes_rate = \"1/h burst 4KiB\"\n{sizes}")).await;
+    let mut socket = connected(&node, json!({})).await;
+    let large = |id: u32| json!({"id": id, "publish": {"channel": "news", "data": "x".repeat(1000)}});
+    let small = |id: u32| json!({"id": id, "presence_stats": {"channel": "news"}});
+    for (id, code) in [(2, 103), (3, 103), (4, 103), (5, 111)] {
+        assert_eq!(socket.ask(large(id)).await["error"]["code"], code, "{id}");
+    }
+    assert_eq!(socket.ask(small(6)).await["error"]["code"], 108, "what is smaller has room still");
+    socket.say_raw(&format!("{}\n{}", large(7), small(8))).await;
+    for id in [7, 8] {
+        let said = socket.hear().await;
+        assert_eq!((&said["id"], &said["error"]["code"]), (&json!(id), &json!(111)), "one message is refused whole");
+    }
+    assert!(measured(&node, r#"midplane_rate_limited_total{scope="connection_bytes"} 2"#).await);
+    for id in 9..108 {
+        assert_eq!(socket.ask(large(id)).await["error"]["code"], 111, "{id}");
+    }
+    socket.say(large(108)).await;
+    assert_eq!(socket.closed().await, (3509, "too many errors".to_owned()));
+}
+
+#[tokio::test]
+async fn who_kept_to_one_rate_was_never_closed_for_what_it_did_beyond_another() {
+    let node = node("client.command_rate = \"1/h burst 500\"\nclient.publish_rate = \"1/h burst 1\"").await;
+    let mut socket = connected(&node, json!({})).await;
+    let publish = |id: u32| json!({"id": id, "publish": {"channel": "news", "data": 1}});
+    assert_eq!(socket.ask(publish(2)).await["error"]["code"], 103);
+    for id in 3..103 {
+        assert_eq!(socket.ask(publish(id)).await["error"]["code"], 111, "{id}");
+    }
+    socket.say(publish(103)).await;
+    assert_eq!(socket.closed().await.0, 3509);
+}
+
+#[tokio::test]
 async fn clients_with_a_bad_token_are_counted_as_turned_away() {
     let node = node("").await;
     let mut socket =

@@ -56,7 +56,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("watch", &["backplane", "hub", "protocol", "relay", "settings", "telemetry"]),
     ("socket", &["hub", "protocol", "session"]),
-    ("engineio", &["backplane", "hub", "protocol", "session", "socket", "telemetry"]),
+    ("engineio", &["backplane", "hub", "protocol", "session", "settings", "socket", "telemetry"]),
     ("canary", &["backplane", "cluster", "lifecycle", "protocol", "settings", "telemetry"]),
     ("operate", &["backplane", "cluster", "lifecycle", "settings", "telemetry"]),
     (

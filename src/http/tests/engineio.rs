@@ -157,6 +157,7 @@ async fn over(
         ping_timeout: ping[1],
         upgrade_timeout,
         max_payload: LIMIT,
+        bytes_rate: None,
         queue_max_size: 1 << 20,
     };
     let pulse = Pulse::new();

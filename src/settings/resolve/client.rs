@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::super::channels::Channels;
 use super::super::model::{Bounds, Client, ConnectionLimit, OriginPattern};
 use super::super::section::{Section, Table};
-use super::super::value::{Bytes, FromValue, Limit, Positive, WebAddress};
+use super::super::value::{ByteLimit, Bytes, FromValue, Limit, Positive, WebAddress};
 use super::foreign::refuse_foreign;
 use super::{at, token};
 
@@ -45,6 +45,7 @@ pub(super) fn read(section: &Section<'_>, channels: &Channels, development: bool
         publish_rate: section.take::<Limit>("publish_rate").0,
         subscribe_rate: section.take::<Limit>("subscribe_rate").0,
         command_rate: section.take::<Limit>("command_rate").0,
+        bytes_rate: section.take::<ByteLimit>("bytes_rate").0,
         connects: bounds(&section.section("connects")),
         recoveries: bounds(&section.section("recoveries")),
         user_connection_limit: connection_limit(section),

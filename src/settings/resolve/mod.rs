@@ -18,10 +18,11 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::channels::Channels;
-use super::model::{Canary, Cluster, Embedded, Log, Settings};
+use super::model::{Canary, Client, Cluster, Embedded, Log, Settings, Transports};
 use super::nats::Nats;
 use super::refusal::{Refusal, Refusals};
 use super::section::{Findings, Section, Table};
+use super::socketio::SocketIo;
 use super::sources::Sources;
 use super::unknown;
 use super::value::Bytes;
@@ -62,6 +63,8 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         let why = "nobody could connect: there is no token key and no connect hook either";
         root.section("client").refuse("allow_anonymous_connect_without_token", why);
     }
+    let transports = transports::read(&root);
+    check_bytes_rate(&root.section("client"), &client, &transports, &socketio);
     let http_api = http::api(&root.section("http_api"), &http, development);
     let console = http::console(&root.section("console"), &http_api, development);
     let log = log(&root.section("log"));
@@ -70,7 +73,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         node: node::read(&root.section("node")),
         http,
         client,
-        transports: transports::read(&root),
+        transports,
         socketio,
         channel,
         http_api,
@@ -107,6 +110,30 @@ fn check_retries(section: &Section<'_>, nats: Option<&Nats>, channel: &Channels)
             "not shorter than the history_meta_ttl of namespace {name:?} ({horizon}), so a retry could be stored twice"
         );
         section.refuse("publish_timeout", why);
+    }
+}
+
+/// A message of which a full bucket has too few tokens would never come through.
+fn check_bytes_rate(section: &Section<'_>, client: &Client, transports: &Transports, socketio: &SocketIo) {
+    let Some(rate) = client.bytes_rate else { return };
+    let Transports { http_stream, sse, uni_websocket, emulation_body_limit, .. } = *transports;
+    let posts = http_stream.enabled || sse.enabled;
+    let (largest, of) = [
+        (client.largest_message(), "four times client.message_size_limit"),
+        (if posts { emulation_body_limit } else { 0 }, "emulation.max_request_body_size"),
+        (if uni_websocket.enabled { uni_websocket.request_limit } else { 0 }, "uni_websocket.message_size_limit"),
+        (if socketio.namespaces.is_empty() { 0 } else { socketio.max_payload }, "socketio.max_payload"),
+    ]
+    .into_iter()
+    .max_by_key(|(size, _)| *size)
+    .unwrap_or_default();
+    if (rate.burst as usize) < largest {
+        let written: String = section.take("bytes_rate");
+        let rate = written.split_whitespace().next().unwrap_or_default();
+        let why = format!(
+            "a message may have {largest} bytes ({of}), for which it has no room (try \"{rate} burst {largest}\")"
+        );
+        section.refuse("bytes_rate", why);
     }
 }
 

@@ -206,6 +206,7 @@ fn values_are_read_as_what_people_write() {
         ping_interval = "1m30s"
         pong_timeout = "off"
         publish_rate = "10/s"
+        bytes_rate = "6MiB/m burst 1MB"
         subscribe_rate = "off"
         user_connect_rate = "off"
         user_connection_limit = 3
@@ -224,6 +225,8 @@ fn values_are_read_as_what_people_write() {
     assert_eq!(settings.http.body_limit, 1 << 20);
     assert_eq!((settings.client.ping_interval, settings.client.pong_timeout), (Duration::from_secs(90), None));
     assert_eq!(settings.client.publish_rate.expect("limited").burst, 10);
+    let bytes = settings.client.bytes_rate.expect("limited");
+    assert_eq!((bytes.per_second, bytes.burst), (104_857.6, 1_000_000));
     assert!(settings.client.subscribe_rate.is_none() && settings.client.user_connect_rate.is_none());
     let limit = settings.client.user_connection_limit.expect("limited");
     assert_eq!((limit.most.get(), limit.overflow), (3, ConnectionOverflow::Replace));

@@ -340,6 +340,20 @@ fn limits_that_make_no_sense_are_refused() {
             "[client]\nuser_connect_rate = \"often\"",
             "client.user_connect_rate = \"often\": not a rate (try \"20/s\" or \"20/s burst 100\")",
         ),
+        (
+            "[client]\nbytes_rate = \"0.5/s\"",
+            "client.bytes_rate = \"0.5/s\": not a rate of bytes (try \"64KiB/s burst 1MiB\")",
+        ),
+        (
+            "[client]\nbytes_rate = \"64KiB/s\"",
+            "client.bytes_rate = \"64KiB/s\": a message may have 262144 bytes (four times client.message_size_limit), \
+             for which it has no room (try \"64KiB/s burst 262144\")",
+        ),
+        (
+            "[client]\nbytes_rate = \"64KiB/s burst 256KiB\"\n[[socketio.namespaces]]\nname = \"/\"",
+            "client.bytes_rate = \"64KiB/s burst 256KiB\": a message may have 1000000 bytes (socketio.max_payload), \
+             for which it has no room (try \"64KiB/s burst 1000000\")",
+        ),
     ] {
         assert_eq!(refused(Settings::from_toml(toml)), expected);
     }

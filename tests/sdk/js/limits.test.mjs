@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { App, Raw, eventually, fresh, embedded, token } from './harness.mjs';
+import { io } from 'socket.io-client';
+
+import { App, Node, Raw, carryBy, embedded, eventually, fresh, openSocket, token } from './harness.mjs';
 import { withApps } from './suite.mjs';
 
 describe('rates of one connection', { timeout: 120_000 }, () => {
@@ -41,6 +43,51 @@ describe('rates of one connection', { timeout: 120_000 }, () => {
     const channel = fresh('plain');
     for (let id = 10; id < 15; id += 1) assert.deepEqual(await connection.ask({ id, publish: { channel, data: 1 } }), { id, publish: {} });
   }));
+});
+
+describe('bytes of one connection', { timeout: 120_000 }, () => {
+  let node;
+  before(async () => {
+    node = await Node.start('bytes', {
+      MIDPLANE_CLIENT__BYTES_RATE: '1/h burst 256KiB',
+      MIDPLANE_SOCKETIO__MAX_PAYLOAD: '256KiB',
+      MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify([{ name: '/' }]),
+    });
+  });
+  after(() => node?.stop());
+  const limited = () => node.metric('midplane_rate_limited_total{scope="connection_bytes"}');
+  const text = 'x'.repeat(40_000);
+
+  for (const transport of ['websocket', 'http_stream', 'sse']) {
+    test(`${transport}: more than allowed fails with 111, and what is smaller still passes`, withApps(async keep => {
+      const before = await limited();
+      carryBy(transport);
+      const ada = await keep(new App('json', node, { token: token({ sub: 'ada' }) })).connect();
+      carryBy('websocket');
+      const channel = fresh('chat');
+      await ada.subscribe(channel);
+      const outcomes = await Promise.allSettled(Array.from({ length: 8 }, () => ada.centrifuge.publish(channel, text)));
+      const refused = outcomes.filter(({ status }) => status === 'rejected');
+      assert.deepEqual([outcomes.length - refused.length, refused.map(({ reason }) => reason.code)], [6, [111, 111]]);
+      await ada.centrifuge.publish(channel, 'less');
+      assert.equal(await limited(), before + 2);
+      assert.equal(ada.connected.length, 1);
+    }));
+  }
+
+  for (const transport of ['websocket', 'polling']) {
+    test(`a client of Socket.IO on ${transport} that sends more is closed, and comes again`, async t => {
+      const before = await limited();
+      const socket = await openSocket(t, io, node.url, { transports: [transport], reconnectionDelay: 50, auth: { token: token({ sub: 'ada' }) } });
+      let connects = 0;
+      socket.on('connect', () => { connects += 1; });
+      const closed = new Promise(resolve => socket.once('disconnect', resolve));
+      for (let n = 0; n < 8; n += 1) socket.emit('say', text);
+      await closed;
+      await eventually('it is back', () => connects === 1);
+      assert.equal(await limited(), before + 1);
+    });
+  }
 });
 
 describe('a client with many subscriptions', { timeout: 120_000 }, () => {
