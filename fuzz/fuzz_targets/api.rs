@@ -88,7 +88,7 @@ fuzz_target!(|input: &[u8]| {
     runtime.block_on(async {
         let reply = api.call(method.name(), body, Source::Http).await.into_json();
         serde_json::from_slice::<serde::de::IgnoredAny>(&reply).expect("an answer in JSON");
-        if let Some(replies) = api.call_legacy(body, Source::Http).await {
+        if let Ok(replies) = api.call_legacy(body, Source::Http).await {
             for line in replies.split(|byte| *byte == b'\n') {
                 serde_json::from_slice::<serde::de::IgnoredAny>(line).expect("an answer in JSON on each line");
             }

@@ -111,8 +111,9 @@ impl Api {
     }
 
     async fn reply_to(&self, item: Option<Item>, source: Source) -> ItemReply {
-        let Some(item) = item else { return ItemReply { method: "", answer: Err(ApiError::BadRequest) } };
-        let Some(command) = item.command() else { return ItemReply { method: "", answer: Err(ApiError::NotFound) } };
+        let refused = |error| ItemReply { method: "", answer: Err(error) };
+        let Some(item) = item else { return refused(ApiError::Invalid("a command is null".to_owned())) };
+        let Some(command) = item.command() else { return refused(ApiError::NotFound) };
         let method = command.method().name();
         ItemReply { method, answer: self.run(command, source).await }
     }

@@ -34,8 +34,14 @@ impl ChannelsRequest {
     fn matcher(&self) -> Result<Option<GlobMatcher>, ApiError> {
         match &*self.pattern {
             "" => Ok(None),
-            pattern if pattern.len() > PATTERN_LIMIT => Err(ApiError::BadRequest),
-            pattern => Ok(Some(Glob::new(pattern).map_err(|_| ApiError::BadRequest)?.compile_matcher())),
+            pattern if pattern.len() > PATTERN_LIMIT => {
+                let long = pattern.len();
+                Err(ApiError::Invalid(format!("pattern is {long} bytes long, at most {PATTERN_LIMIT} are allowed")))
+            }
+            pattern => match Glob::new(pattern) {
+                Ok(pattern) => Ok(Some(pattern.compile_matcher())),
+                Err(error) => Err(ApiError::Invalid(format!("pattern: {}", error.kind()))),
+            },
         }
     }
 }

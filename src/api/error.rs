@@ -1,9 +1,10 @@
-//! What can go wrong with a call: Centrifugo's numbers and texts.
+//! What can go wrong with a call: Centrifugo's numbers and texts, and behind those what is wrong.
 //!
 //! Source: `internal/apiproto/errors.go` of `centrifugal/centrifugo`. Texts differ from those of the client protocol.
 
 use serde::Serialize;
 
+use super::command::Malformed;
 use crate::cluster::SurveyError;
 use crate::protocol::centrifuge::codes::ClientError;
 
@@ -20,15 +21,12 @@ pub enum ApiError {
     #[error("outcome unknown, retry with the same idempotency_key")]
     OutcomeUnknown,
     /// The channel's namespace is not configured.
-    #[error("unknown channel")]
-    UnknownChannel,
+    #[error("unknown channel: no namespace {0:?}")]
+    UnknownChannel(String),
     /// No such method, in this API or among the services.
     #[error("not found")]
     NotFound,
-    /// A field is missing or makes no sense.
-    #[error("bad request")]
-    BadRequest,
-    /// The same, and what is wrong.
+    /// A field is missing or makes no sense: which, and why.
     #[error("bad request: {0}")]
     Invalid(String),
     /// Over NATS. Asking for less may help, or asking over HTTP.
@@ -37,9 +35,9 @@ pub enum ApiError {
     /// There is no room for more of it.
     #[error("{0}")]
     TooMany(String),
-    /// Switched off: the namespace keeps no history or presence, calls to services are not allowed.
-    #[error("not available")]
-    NotAvailable,
+    /// Switched off, by this option, or not here at all.
+    #[error("not available: {0}")]
+    NotAvailable(String),
     /// The position is of another epoch.
     #[error("unrecoverable position")]
     UnrecoverablePosition,
@@ -57,11 +55,11 @@ impl ApiError {
     pub fn code(&self) -> u32 {
         match self {
             Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown => 100,
-            Self::UnknownChannel => 102,
+            Self::UnknownChannel(_) => 102,
             Self::NotFound => 104,
             Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::Survey(SurveyError::TooLarge) => 106,
-            Self::BadRequest | Self::Invalid(_) => 107,
-            Self::NotAvailable => 108,
+            Self::Invalid(_) => 107,
+            Self::NotAvailable(_) => 108,
             Self::UnrecoverablePosition => 112,
             Self::Survey(_) => 100,
             Self::Service(error) => error.code(),
@@ -73,20 +71,22 @@ impl ApiError {
     pub const fn status(&self) -> u16 {
         match self {
             Self::Internal | Self::Unavailable(_) | Self::OutcomeUnknown | Self::Service(_) => 500,
-            Self::UnknownChannel | Self::NotFound => 404,
+            Self::UnknownChannel(_) | Self::NotFound => 404,
             Self::Survey(SurveyError::TooLarge) => 400,
             Self::Survey(_) => 500,
-            Self::BadRequest
-            | Self::Invalid(_)
-            | Self::AnswerTooLarge { .. }
-            | Self::TooMany(_)
-            | Self::NotAvailable => 400,
+            Self::Invalid(_) | Self::AnswerTooLarge { .. } | Self::TooMany(_) | Self::NotAvailable(_) => 400,
             Self::UnrecoverablePosition => 416,
         }
     }
 
     pub(super) fn body(&self) -> ErrorBody {
         ErrorBody { code: self.code(), message: self.to_string() }
+    }
+}
+
+impl From<Malformed> for ApiError {
+    fn from(Malformed(why): Malformed) -> Self {
+        Self::Invalid(why)
     }
 }
 

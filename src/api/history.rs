@@ -8,9 +8,10 @@ use tracing::warn;
 use super::command::or_null;
 use super::{Api, ApiError, Empty};
 use crate::backplane::Stored;
+use crate::protocol::Offset;
 use crate::protocol::centrifuge::{HistoryRequest, Publication, raw};
-use crate::protocol::{Channel, Offset};
 use crate::relay::{HistoryQuery, HistoryQueryError, Since, publication};
+use crate::settings::Namespace;
 
 #[derive(Debug, Deserialize, Default)]
 #[serde(default)]
@@ -48,7 +49,7 @@ impl Api {
     pub(super) async fn history(&self, request: &HistoryRequest) -> Result<HistoryResult, ApiError> {
         let (channel, namespace) = self.channel(&request.channel)?;
         if request.reverse && request.since.as_ref().is_some_and(|since| since.offset == 0) {
-            return Err(ApiError::BadRequest);
+            return Err(ApiError::Invalid("since.offset is 0, and nothing comes before it (reverse)".to_owned()));
         }
         let since = request.since.as_ref();
         let query = HistoryQuery {
@@ -57,7 +58,7 @@ impl Api {
             since: since.map(|since| Since { offset: Offset(since.offset), epoch: since.epoch.clone() }),
             reverse: request.reverse,
         };
-        let page = self.relay.history(&channel, namespace, &query).await.map_err(|error| refusal(&channel, &error))?;
+        let page = self.relay.history(&channel, namespace, &query).await.map_err(|error| refusal(namespace, &error))?;
         Ok(HistoryResult {
             publications: page.publications.iter().map(Entry::from).collect(),
             epoch: page.position.epoch.to_string(),
@@ -67,17 +68,19 @@ impl Api {
 
     pub(super) async fn history_remove(&self, request: &HistoryRemoveRequest) -> Result<Empty, ApiError> {
         let (channel, namespace) = self.channel(&request.channel)?;
-        self.relay.remove_history(&channel, namespace).await.map_err(|error| refusal(&channel, &error))?;
+        self.relay.remove_history(&channel, namespace).await.map_err(|error| refusal(namespace, &error))?;
         Ok(Empty {})
     }
 }
 
-fn refusal(channel: &Channel, error: &HistoryQueryError) -> ApiError {
+fn refusal(namespace: &Namespace, error: &HistoryQueryError) -> ApiError {
     match error {
-        HistoryQueryError::Absent(_) => ApiError::NotAvailable,
+        HistoryQueryError::Absent(_) => {
+            ApiError::NotAvailable(format!("{} is not set", namespace.option("history_size")))
+        }
         HistoryQueryError::Unrecoverable => ApiError::UnrecoverablePosition,
         HistoryQueryError::Unavailable(error) => {
-            warn!(namespace = channel.namespace(), %error, "history of a backend's call not reached");
+            warn!(namespace = &*namespace.name, %error, "history of a backend's call not reached");
             ApiError::Internal
         }
         HistoryQueryError::Busy(_) => ApiError::Unavailable(error.to_string()),

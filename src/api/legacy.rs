@@ -6,7 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::command::{Command, Malformed, or_null};
+use super::command::{Command, or_null};
 use super::{Answer, Api, ApiError, Method};
 use crate::api::error::ErrorBody;
 use crate::telemetry::Source;
@@ -54,12 +54,14 @@ impl LegacyCommand {
 impl Api {
     /// Runs the commands in `body`, one after another; the replies come one a line in the same order.
     ///
-    /// `None` where the body holds anything but commands: nothing of it is run then.
-    pub async fn call_legacy(&self, body: &[u8], source: Source) -> Option<Bytes> {
+    /// # Errors
+    /// Where the body holds anything but commands: nothing of it is run then.
+    pub async fn call_legacy(&self, body: &[u8], source: Source) -> Result<Bytes, ApiError> {
         let commands = serde_json::Deserializer::from_slice(body).into_iter::<Option<LegacyCommand>>();
-        let commands: Vec<_> = commands.collect::<Result<_, _>>().ok()?;
+        let commands: Vec<_> =
+            commands.collect::<Result<_, _>>().map_err(|error| ApiError::Invalid(error.to_string()))?;
         if commands.is_empty() {
-            return None;
+            return Err(ApiError::Invalid("no command".to_owned()));
         }
         let mut lines = Vec::new();
         for command in commands {
@@ -72,15 +74,15 @@ impl Api {
                 Ok(result) => (None, Some(result)),
                 Err(error) => (Some(error.body()), None),
             };
-            serde_json::to_writer(&mut lines, &LegacyReply { id, error, result }).ok()?;
+            serde_json::to_writer(&mut lines, &LegacyReply { id, error, result }).map_err(|_| ApiError::Internal)?;
         }
-        Some(lines.into())
+        Ok(lines.into())
     }
 
     async fn run_legacy(&self, command: &LegacyCommand, source: Source) -> Answer {
         let method = command.method().ok_or(ApiError::NotFound)?;
         let params = command.params.as_deref().map_or("", RawValue::get);
-        let command = Command::decode(method, params.as_bytes()).map_err(|Malformed(why)| ApiError::Invalid(why))?;
+        let command = Command::decode(method, params.as_bytes())?;
         self.run(command, source).await
     }
 }

@@ -53,7 +53,7 @@ use crate::presence::Presence;
 use crate::protocol::Channel;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
-use crate::settings::{Channels, Namespace};
+use crate::settings::{Channels, Namespace, UnknownNamespace};
 use crate::socketio::SocketIo;
 use crate::telemetry::Source;
 
@@ -80,8 +80,8 @@ impl Api {
     /// A dropped call may have done its work all the same.
     pub async fn call(&self, method: &str, body: &[u8], source: Source) -> Reply {
         let Some(method) = Method::parse(method) else {
-            let absent = Method::is_absent(method);
-            return Reply::Error(if absent { ApiError::NotAvailable } else { ApiError::NotFound });
+            let absent = || ApiError::NotAvailable(format!("midplane has no {method}"));
+            return Reply::Error(if Method::is_absent(method) { absent() } else { ApiError::NotFound });
         };
         let reply = match method {
             Method::Batch => self.call_batch(body, source).await,
@@ -125,7 +125,8 @@ impl Api {
     fn channel(&self, name: &str) -> Result<(Channel, &Arc<Namespace>), ApiError> {
         let channel = Channel::parse(name, self.channels.max_length);
         let channel = channel.map_err(|error| ApiError::Invalid(error.to_string()))?;
-        let namespace = self.channels.namespaces.of(&channel).map_err(|_| ApiError::UnknownChannel)?;
+        let namespace =
+            self.channels.namespaces.of(&channel).map_err(|UnknownNamespace(name)| ApiError::UnknownChannel(name))?;
         Ok((channel, namespace))
     }
 }

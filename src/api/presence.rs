@@ -47,7 +47,7 @@ impl Api {
     pub(super) async fn present<T: From<Present>>(&self, request: &PresenceRequest) -> Result<T, ApiError> {
         let (channel, namespace) = self.channel(&request.channel)?;
         if !namespace.presence {
-            return Err(ApiError::NotAvailable);
+            return Err(ApiError::NotAvailable(format!("{} is false", namespace.option("presence"))));
         }
         let present = self.presence.list(&channel).await.map_err(|error| {
             warn!(%channel, %error, "presence not read for the server API");

@@ -42,7 +42,7 @@ impl Api {
     pub(super) async fn revoke_token(&self, request: &RevokeTokenRequest) -> Result<Empty, ApiError> {
         let until = end(request.expire_at)?;
         if request.uid.is_empty() {
-            return Err(ApiError::BadRequest);
+            return Err(ApiError::Invalid("uid is not set".to_owned()));
         }
         self.revocations.revoke(&request.uid, until).await.map_err(refused)?;
         Ok(Empty {})
@@ -55,10 +55,10 @@ impl Api {
         let until = end(request.expire_at)?;
         let before = match request.issued_before {
             0 => unix_seconds(),
-            at => u64::try_from(at).map_err(|_| ApiError::BadRequest)?,
+            at => u64::try_from(at).map_err(|_| ApiError::Invalid("issued_before is below 0".to_owned()))?,
         };
         if request.user.is_empty() {
-            return Err(ApiError::BadRequest);
+            return Err(ApiError::Invalid("user is not set".to_owned()));
         }
         self.revocations.invalidate(&request.user, &request.channel, before, until).await.map_err(refused)?;
         Ok(Empty {})
@@ -69,7 +69,7 @@ impl Api {
 fn end(expire_at: i64) -> Result<Option<u64>, ApiError> {
     let end = expiry(expire_at);
     let is_over = expire_at < 0 || end.is_some_and(|at| at <= unix_seconds());
-    if is_over { Err(ApiError::BadRequest) } else { Ok(end) }
+    if is_over { Err(ApiError::Invalid("expire_at is over already".to_owned())) } else { Ok(end) }
 }
 
 fn refused(error: RevocationError) -> ApiError {

@@ -39,7 +39,7 @@ pub(super) struct RpcResult {
 impl Api {
     pub(super) async fn rpc(&self, request: RpcRequest) -> Result<RpcResult, ApiError> {
         if request.method.is_empty() {
-            return Err(ApiError::BadRequest);
+            return Err(ApiError::Invalid("method is not set".to_owned()));
         }
         let params = request.params.as_deref().map_or("", RawValue::get);
         let params = Bytes::copy_from_slice(params.as_bytes());
@@ -54,9 +54,9 @@ impl Api {
 
 fn refusal(error: RpcError) -> ApiError {
     match error {
-        RpcError::NotAvailable => ApiError::NotAvailable,
+        RpcError::Off | RpcError::Alone => ApiError::NotAvailable(error.to_string()),
         RpcError::Method(_) | RpcError::NoResponder(_) => ApiError::NotFound,
-        RpcError::User => ApiError::BadRequest,
+        RpcError::User => ApiError::Invalid(error.to_string()),
         RpcError::Service(error) => ApiError::Service(error),
         RpcError::Timeout(_) | RpcError::Unavailable(_) | RpcError::NotJson | RpcError::Failed(_) => {
             debug!(%error, "a backend's call to a service failed");

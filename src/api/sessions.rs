@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::command::{decode, or_null};
 use super::{Api, ApiError, Empty, Method};
-use crate::auth::options::{self, SubscribeOptions, expiry};
+use crate::auth::options::{self, SubscribeOptions, Unfit, expiry};
 use crate::hub::{Control, Order, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::telemetry::{Telemetry, Topic};
@@ -113,17 +113,19 @@ impl Api {
     /// What a call asks of each connection.
     fn control(&self, method: Method, params: &RawValue) -> Result<Control, ApiError> {
         let body = params.get().as_bytes();
-        let wanted: Params = decode(body).map_err(|_| ApiError::BadRequest)?;
+        let wanted: Params = decode(body)?;
         let is_id = |text: &str| text.is_empty() || text.parse::<Uuid>().is_ok();
-        if !is_id(&wanted.client) || !is_id(&wanted.session) {
-            return Err(ApiError::BadRequest);
+        if let Some((field, _)) =
+            [("client", &wanted.client), ("session", &wanted.session)].iter().find(|(_, id)| !is_id(id))
+        {
+            return Err(ApiError::Invalid(format!("{field} is not an id (a UUID)")));
         }
         let obey = |order| Control::Obey(Arc::new(order));
         Ok(match method {
             Method::Subscribe => {
                 let (channel, _) = self.channel(&wanted.channel)?;
-                let options: SubscribeOptions = decode(body).map_err(|_| ApiError::BadRequest)?;
-                let options = options.subscription(wanted.channel).map_err(|_| ApiError::BadRequest)?;
+                let options: SubscribeOptions = decode(body)?;
+                let options = options.subscription(wanted.channel).map_err(unfit)?;
                 obey(Order::Subscribe(Box::new(Placement {
                     channel,
                     info: options.info,
@@ -142,11 +144,15 @@ impl Api {
             Method::Refresh if wanted.expired => Control::Close(DisconnectCode::Expired.into()),
             Method::Refresh => obey(Order::Refresh {
                 expires_at: expiry(wanted.expire_at),
-                info: options::info(wanted.info, None).map_err(|_| ApiError::BadRequest)?,
+                info: options::info(wanted.info, None).map_err(unfit)?,
             }),
             _ => Control::Close(farewell(wanted.disconnect)?),
         })
     }
+}
+
+fn unfit(error: Unfit) -> ApiError {
+    ApiError::Invalid(error.to_string())
 }
 
 /// How a backend wants a connection to end; as Centrifugo does it where nothing is said.
@@ -154,7 +160,7 @@ fn farewell(wanted: Option<Farewell>) -> Result<Disconnect, ApiError> {
     match wanted {
         Some(Farewell { code, reason }) if code > 0 => {
             let reason = if reason.is_empty() { "disconnected by the application".to_owned() } else { reason };
-            Disconnect::custom(code, reason).map_err(|_| ApiError::BadRequest)
+            Disconnect::custom(code, reason).map_err(|error| ApiError::Invalid(format!("disconnect: {error}")))
         }
         Some(_) | None => Ok(DisconnectCode::ForceNoReconnect.into()),
     }

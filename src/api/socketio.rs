@@ -66,7 +66,8 @@ impl Method {
 
 impl Api {
     pub(super) async fn socketio(&self, method: Method, params: &RawValue, source: Source) -> Answer {
-        let (Some(socketio), Some(verb)) = (&self.socketio, method.verb()) else { return Err(ApiError::NotAvailable) };
+        let socketio = self.socketio.as_ref().ok_or_else(no_namespaces)?;
+        let verb = method.verb().ok_or(ApiError::NotFound)?;
         let call = socketio.read(verb, params.get()).map_err(|wrong| ApiError::Invalid(wrong.to_string()))?;
         let question = Question { call: params, asking: None };
         match verb {
@@ -114,7 +115,7 @@ impl Api {
     /// # Errors
     /// As of `socketio_emit`.
     pub async fn ask_clients(&self, params: &RawValue) -> Result<(usize, Awaiting), ApiError> {
-        let socketio = self.socketio.as_ref().ok_or(ApiError::NotAvailable)?;
+        let socketio = self.socketio.as_ref().ok_or_else(no_namespaces)?;
         let mut awaiting = socketio.wait_for_acks().map_err(|error| ApiError::TooMany(error.to_string()))?;
         let asking = Asking { call: awaiting.call(), node: self.cluster.name() };
         let question = Question { call: params, asking: Some(asking) };
@@ -136,4 +137,8 @@ impl Api {
         };
         Some(survey::parts([(SOCKETS.to_owned(), count)]))
     }
+}
+
+fn no_namespaces() -> ApiError {
+    ApiError::NotAvailable("socketio.namespaces is not set".to_owned())
 }

@@ -37,9 +37,12 @@ const METHOD_LIMIT: usize = 200;
 /// Why a call brought no data.
 #[derive(Debug, thiserror::Error)]
 pub enum RpcError {
-    /// Calls are switched off, or this node reaches no services.
-    #[error("rpc is not available")]
-    NotAvailable,
+    /// Calls are switched off.
+    #[error("hooks.rpc.enabled is false")]
+    Off,
+    /// This node reaches no services.
+    #[error("nats.servers is not set")]
+    Alone,
     /// No service can have such a name.
     #[error("{0:?} cannot be a method's name")]
     Method(String),
@@ -68,7 +71,7 @@ impl RpcError {
     #[must_use]
     pub fn client_error(&self) -> ClientError {
         match self {
-            Self::NotAvailable => ErrorCode::NotAvailable.into(),
+            Self::Off | Self::Alone => ErrorCode::NotAvailable.into(),
             Self::Method(_) | Self::NoResponder(_) => ErrorCode::MethodNotFound.into(),
             Self::User => ErrorCode::BadRequest.into(),
             Self::Timeout(_) | Self::Unavailable(_) | Self::NotJson | Self::Failed(_) => ErrorCode::Internal.into(),
@@ -84,13 +87,13 @@ impl Hooks {
     /// When no service can be or is there, it takes too long, or says that it failed.
     pub async fn rpc(&self, caller: &Caller<'_>, method: &str, data: Bytes) -> Result<Bytes, RpcError> {
         if !self.rpc.enabled {
-            return Err(RpcError::NotAvailable);
+            return Err(RpcError::Off);
         }
         if !is_method(method) {
             return Err(RpcError::Method(method.to_owned()));
         }
         let headers = headers(caller)?;
-        let requests = self.backplane.requests().ok_or(RpcError::NotAvailable)?;
+        let requests = self.backplane.requests().ok_or(RpcError::Alone)?;
         let started = tokio::time::Instant::now();
         let outcome = match requests.request(&format!("rpc.{method}"), &headers, data, self.rpc.timeout).await {
             Ok(answer) => read(answer, caller.encoding),
@@ -112,7 +115,7 @@ impl Hooks {
         let pace = match error {
             RpcError::Timeout(_) | RpcError::Unavailable(_) | RpcError::NotJson | RpcError::Failed(_) => &self.failing,
             RpcError::NoResponder(_) => &self.unserved,
-            RpcError::NotAvailable | RpcError::Method(_) | RpcError::User | RpcError::Service(_) => return,
+            RpcError::Off | RpcError::Alone | RpcError::Method(_) | RpcError::User | RpcError::Service(_) => return,
         };
         if let Some(left_out) = pace.due() {
             warn!(method, left_out, "a call to a service failed: {error}");

@@ -57,8 +57,8 @@ async fn call(State(edge): State<Edge>, Path(method): Path<String>, headers: Hea
 
 async fn call_legacy(State(edge): State<Edge>, body: Bytes) -> Response {
     match edge.api.call_legacy(&body, Source::Http).await {
-        Some(replies) => json(StatusCode::OK, replies),
-        None => json(StatusCode::BAD_REQUEST, Reply::Error(ApiError::BadRequest).into_json()),
+        Ok(replies) => json(StatusCode::OK, replies),
+        Err(error) => json(StatusCode::BAD_REQUEST, Reply::Error(error).into_json()),
     }
 }
 

@@ -105,6 +105,15 @@ pub struct Namespace {
 }
 
 impl Namespace {
+    /// An option of it, in the words in which it is set.
+    #[must_use]
+    pub fn option(&self, key: &str) -> String {
+        match &*self.name {
+            "" => format!("channel.without_namespace.{key}"),
+            name => format!("{key} of namespace {name:?}"),
+        }
+    }
+
     /// One that no client may use.
     #[must_use]
     pub fn closed(name: &str, history: HistoryOptions) -> Self {

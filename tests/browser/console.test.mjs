@@ -160,12 +160,12 @@ describe('the operator console', { timeout: 300_000 }, () => {
     await picture(page, 'console-publish');
     await page.fill('#to', 'nowhere:x');
     await page.press('#data', 'Control+Enter');
-    await page.getByText('Not published: unknown channel (102)').waitFor();
+    await page.getByText('Not published: unknown channel: no namespace "nowhere" (102)').waitFor();
     await page.fill('#data', '{"text": ');
     await page.press('#data', 'Control+Enter');
     await eventually('only the latest trouble is told', async () => (await page.getByText('Not published').count()) === 0);
     await page.evaluate(() => (location.hash = '#/channel/nowhere%3Ax'));
-    await page.getByText('unknown channel (102)').waitFor();
+    await page.getByText('unknown channel: no namespace "nowhere" (102)').waitFor();
     for (const claim of ['Nobody is there.', 'The namespace keeps no history.']) assert.equal(await page.getByText(claim).isVisible(), false, claim);
   });
 

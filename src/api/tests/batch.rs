@@ -22,7 +22,7 @@ async fn a_batch_is_answered_item_by_item_without_results_inside() {
         r#"{"publish":{"offset":2,"epoch":"EPOCH"}}"#,
         r#"{"broadcast":{"responses":[{"result":{}}]}}"#,
         r#"{"history":{"publications":[{"data":1,"offset":2}],"epoch":"EPOCH","offset":2}}"#,
-        r#"{"error":{"code":102,"message":"unknown channel"}}"#,
+        r#"{"error":{"code":102,"message":"unknown channel: no namespace \"nowhere\""}}"#,
         r#"{"presence":{"presence":{}}}"#,
         r#"{"history_remove":{}}"#,
         r#"{"channels":{"channels":{}}}"#,
@@ -31,7 +31,7 @@ async fn a_batch_is_answered_item_by_item_without_results_inside() {
         r#"{"connections":{"connections":{}}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
         r#"{"error":{"code":104,"message":"not found"}}"#,
-        r#"{"error":{"code":107,"message":"bad request"}}"#,
+        r#"{"error":{"code":107,"message":"bad request: a command is null"}}"#,
     ];
     let expected = format!(r#"{{"replies":[{}]}}"#, replies.join(","));
     assert_eq!(stage.call("batch", &format!(r#"{{"commands":{commands}}}"#)).await, expected);

@@ -34,14 +34,22 @@ async fn history_is_read_in_parts_from_either_end() {
     }
 }
 
+const NO_HISTORY: &str = "not available: history_size of namespace \\\"live\\\" is not set";
+const NO_NAMESPACE: &str = "unknown channel: no namespace \\\"nowhere\\\"";
+
 #[tokio::test]
 async fn a_history_that_cannot_be_read_says_why() {
     let stage = with_four().await;
     for (query, code, message) in [
-        (r#"{"channel":"live:a"}"#, 108, "not available"),
-        (r#"{"channel":"nowhere:a"}"#, 102, "unknown channel"),
+        (r#"{"channel":"live:a"}"#, 108, NO_HISTORY),
+        (r#"{"channel":"plain"}"#, 108, "not available: channel.without_namespace.history_size is not set"),
+        (r#"{"channel":"nowhere:a"}"#, 102, NO_NAMESPACE),
         (r"{}", 107, "bad request: channel name is empty"),
-        (r#"{"channel":"chat:a","since":{"offset":0},"reverse":true}"#, 107, "bad request"),
+        (
+            r#"{"channel":"chat:a","since":{"offset":0},"reverse":true}"#,
+            107,
+            "bad request: since.offset is 0, and nothing comes before it (reverse)",
+        ),
         (r#"{"channel":"chat:a","since":{"offset":1,"epoch":"_"}}"#, 112, "unrecoverable position"),
     ] {
         let error = format!(r#"{{"error":{{"code":{code},"message":"{message}"}}}}"#);
@@ -56,7 +64,7 @@ async fn a_removed_history_is_empty_and_offsets_go_on() {
     stage.call("publish", r#"{"channel":"chat:a","data":"new"}"#).await;
     let history = stage.call("history", r#"{"channel":"chat:a","limit":-1}"#).await;
     assert!(history.contains(r#""publications":[{"data":"new","offset":"#), "{history}");
-    for (channel, code, message) in [("live:a", 108, "not available"), ("nowhere:a", 102, "unknown channel")] {
+    for (channel, code, message) in [("live:a", 108, NO_HISTORY), ("nowhere:a", 102, NO_NAMESPACE)] {
         let error = format!(r#"{{"error":{{"code":{code},"message":"{message}"}}}}"#);
         assert_eq!(stage.call("history_remove", &format!(r#"{{"channel":"{channel}"}}"#)).await, error);
     }

@@ -34,7 +34,10 @@ async fn channels_are_those_with_listeners() {
     let long = stage.call("channels", &format!(r#"{{"pattern":"{}"}}"#, "*a".repeat(100_000))).await;
     assert!(long.contains("\"code\":107"), "{long}");
     let refused = stage.call("channels", r#"{"pattern":"[a"}"#).await;
-    assert_eq!(refused, r#"{"error":{"code":107,"message":"bad request"}}"#);
+    assert_eq!(
+        refused,
+        r#"{"error":{"code":107,"message":"bad request: pattern: unclosed character class; missing ']'"}}"#
+    );
 }
 
 #[tokio::test]
@@ -69,25 +72,42 @@ async fn presence_tells_who_is_there_and_how_many() {
     let empty = stage.call("presence", r#"{"channel":"chat:b"}"#).await;
     assert_eq!(empty, r#"{"result":{"presence":{}}}"#);
     let off = stage.call("presence", r#"{"channel":"live:a"}"#).await;
-    assert_eq!(off, r#"{"error":{"code":108,"message":"not available"}}"#);
+    assert_eq!(off, r#"{"error":{"code":108,"message":"not available: presence of namespace \"live\" is false"}}"#);
 }
 
 #[tokio::test]
 async fn what_concerns_a_users_connections_is_checked_before_it_is_told() {
     let stage = Stage::set();
-    for (method, body, code) in [
-        ("subscribe", r#"{"user":"42"}"#, 107),
-        ("subscribe", r#"{"user":"42","channel":"nowhere:a"}"#, 102),
-        ("subscribe", r#"{"user":"42","channel":"chat:a","b64data":"?"}"#, 107),
-        ("unsubscribe", r#"{"user":"42","channel":"nowhere:a"}"#, 102),
-        ("unsubscribe", r#"{"user":42,"channel":"chat:a"}"#, 107),
-        ("disconnect", r#"{"user":"42","client":"nobody"}"#, 107),
-        ("disconnect", r#"{"user":"42","disconnect":{"code":2999,"reason":"x"}}"#, 107),
-        ("refresh", "[]", 107),
-        ("refresh", &format!(r#"{{"user":"42","info":"{}"}}"#, "x".repeat(8 << 10)), 107),
+    let long = format!(r#"{{"user":"42","info":"{}"}}"#, "x".repeat(8 << 10));
+    for (method, body, error) in [
+        ("subscribe", r#"{"user":"42"}"#, "107 bad request: channel name is empty"),
+        ("subscribe", r#"{"user":"42","channel":"nowhere:a"}"#, "102 unknown channel: no namespace \"nowhere\""),
+        ("subscribe", r#"{"user":"42","channel":"chat:a","b64data":"?"}"#, "107 bad request: b64data is not in base64"),
+        ("unsubscribe", r#"{"user":"42","channel":"nowhere:a"}"#, "102 unknown channel: no namespace \"nowhere\""),
+        (
+            "unsubscribe",
+            r#"{"user":42,"channel":"chat:a"}"#,
+            "107 bad request: invalid type: integer `42`, expected a string",
+        ),
+        ("disconnect", r#"{"user":"42","client":"nobody"}"#, "107 bad request: client is not an id (a UUID)"),
+        ("disconnect", r#"{"user":"42","session":"none"}"#, "107 bad request: session is not an id (a UUID)"),
+        (
+            "disconnect",
+            r#"{"user":"42","disconnect":{"code":2999,"reason":"x"}}"#,
+            "107 bad request: disconnect: code 2999 is neither in 4000..=4999 nor one of the protocol's own",
+        ),
+        ("refresh", "[]", "107 bad request: no JSON object"),
+        ("refresh", &long, "107 bad request: info has 8194 bytes, and may have 8192"),
+        ("revoke_token", "{}", "107 bad request: uid is not set"),
+        ("revoke_token", r#"{"uid":"x","expire_at":1}"#, "107 bad request: expire_at is over already"),
+        ("invalidate_user_tokens", "{}", "107 bad request: user is not set"),
+        ("invalidate_user_tokens", r#"{"user":"42","issued_before":-1}"#, "107 bad request: issued_before is below 0"),
+        ("socketio_sockets", "{}", "108 not available: socketio.namespaces is not set"),
+        ("map_publish", "{}", "108 not available: midplane has no map_publish"),
     ] {
-        let reply = stage.call(method, body).await;
-        assert!(reply.starts_with(&format!(r#"{{"error":{{"code":{code},"#)), "{method} {body}: {reply}");
+        let reply: Value = serde_json::from_str(&stage.call(method, body).await).unwrap();
+        let said = format!("{} {}", reply["error"]["code"], reply["error"]["message"].as_str().unwrap_or_default());
+        assert!(said.starts_with(error), "{method} {body}: {said}");
     }
     for (method, body) in [
         ("subscribe", r#"{"user":"42","channel":"chat:a","recover_since":{"offset":1,"epoch":"x"}}"#),

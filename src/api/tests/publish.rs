@@ -36,7 +36,7 @@ async fn a_call_that_makes_no_sense_is_answered_by_number() {
         (r#"{"channel":"chat:a"}"#, 107, "bad request: data is not set"),
         (r#"{"channel":"chat:","data":1}"#, 107, "bad request: channel name has nothing behind its namespace"),
         (r#"{"channel":"chat:a","b64data":"%%"}"#, 107, "bad request: b64data: Invalid symbol 37, offset 0."),
-        (r#"{"channel":"nowhere:a","data":1}"#, 102, "unknown channel"),
+        (r#"{"channel":"nowhere:a","data":1}"#, 102, "unknown channel: no namespace \\\"nowhere\\\""),
         (
             r#"{"channel":"json:a","b64data":"eA=="}"#,
             107,
@@ -100,7 +100,7 @@ async fn a_broadcast_answers_for_each_channel_in_its_order() {
     let expected = [
         r#"{"result":{}}"#,
         &bad("channel name is empty"),
-        r#"{"error":{"code":102,"message":"unknown channel"}}"#,
+        r#"{"error":{"code":102,"message":"unknown channel: no namespace \"nowhere\""}}"#,
         r#"{"result":{"offset":2,"epoch":"EPOCH"}}"#,
         &unfit,
     ];

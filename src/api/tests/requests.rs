@@ -167,7 +167,7 @@ async fn rpc_asks_the_service_of_that_name() {
         (r#"{"method":"slow"}"#, r#"{"error":{"code":100,"message":"internal server error"}}"#),
         (r#"{"method":"nobody"}"#, r#"{"error":{"code":104,"message":"not found"}}"#),
         (r#"{"method":"a.*"}"#, r#"{"error":{"code":104,"message":"not found"}}"#),
-        ("{}", r#"{"error":{"code":107,"message":"bad request"}}"#),
+        ("{}", r#"{"error":{"code":107,"message":"bad request: method is not set"}}"#),
     ] {
         assert_eq!(stage.call("rpc", body).await, expected, "{body}");
     }
@@ -176,5 +176,5 @@ async fn rpc_asks_the_service_of_that_name() {
 #[tokio::test]
 async fn a_node_that_reaches_no_services_says_so() {
     let rpc = Stage::set().call("rpc", r#"{"method":"echo"}"#).await;
-    assert_eq!(rpc, r#"{"error":{"code":108,"message":"not available"}}"#);
+    assert_eq!(rpc, r#"{"error":{"code":108,"message":"not available: nats.servers is not set"}}"#);
 }

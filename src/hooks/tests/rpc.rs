@@ -80,11 +80,12 @@ async fn what_goes_wrong_on_the_way_has_its_own_code() {
 async fn without_services_or_when_switched_off_calls_are_not_available() {
     let error = alone(&settings::Hooks::default()).rpc(&ADA, "sum", Bytes::new()).await.unwrap_err();
     assert_eq!(error.client_error().to_string(), "108 not available");
+    assert_eq!(error.to_string(), "nats.servers is not set");
     let mut off = everywhere(&hook(HookEndpoint::Nats("hooks".into()), AMPLE));
     off.rpc.enabled = false;
     let backend = NatsBackend::answering(&[], "3");
     let error = with(&off, backend.clone()).rpc(&ADA, "sum", Bytes::new()).await.unwrap_err();
-    assert!(matches!(error, RpcError::NotAvailable));
+    assert!(matches!(error, RpcError::Off));
     assert!(backend.asked.lock().is_empty());
 }
 

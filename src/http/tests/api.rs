@@ -139,11 +139,14 @@ async fn an_operator_token_goes_as_far_as_it_says_and_ends() {
 #[tokio::test]
 async fn errors_have_status_200_unless_asked_for_otherwise() {
     let body = r#"{"channel":"nowhere:a","data":1}"#;
-    let error = r#"{"error":{"code":102,"message":"unknown channel"}}"#;
+    let error = r#"{"error":{"code":102,"message":"unknown channel: no namespace \"nowhere\""}}"#;
     assert_eq!(keyed("/api/publish", body).await, (StatusCode::OK, error.to_owned()));
     let mode = ("X-Centrifugo-Error-Mode", "transport");
     let (status, body) = post("/api/publish", &[("X-API-Key", KEY), mode], body).await;
-    assert_eq!((status, &*body), (StatusCode::NOT_FOUND, r#"{"code":102,"message":"unknown channel"}"#));
+    assert_eq!(
+        (status, &*body),
+        (StatusCode::NOT_FOUND, r#"{"code":102,"message":"unknown channel: no namespace \"nowhere\""}"#)
+    );
 }
 
 #[tokio::test]

@@ -242,4 +242,4 @@ async def test_every_method_does_what_it_says_or_says_that_it_is_not_there(world
     with pytest.raises(CentApiResponseError) as refused:
         # Whatever it asks for: nobody looks at it.
         await getattr(world.cent, name)(request.model_construct())
-    assert (refused.value.code, refused.value.message) == (108, "not available")
+    assert (refused.value.code, refused.value.message) == (108, f"not available: midplane has no {name}")
