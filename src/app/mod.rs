@@ -40,10 +40,9 @@ use crate::http::{Edge, Keeper, Server};
 use crate::operate::Operate;
 use crate::presence::Presence;
 use crate::revocation::Revocations;
-use crate::session::{NodeInfo, Services};
+use crate::session::{NodeInfo, Services, Strangers};
 use crate::settings::{Settings, TokenKeys};
 use crate::socketio::SocketIo;
-use crate::telemetry::Pace;
 use crate::watch::{self, Lookout};
 
 /// What stands in the way of being ready while the backplane is away.
@@ -131,7 +130,7 @@ impl Rooms {
             pulse: Arc::clone(&base.pulse),
             watch: Arc::clone(&watch),
             telemetry: Arc::clone(telemetry),
-            unknown: Pace::default(),
+            strangers: Strangers::default(),
         });
         let sockets = socketio(base, &services).await?;
         let api = Arc::new(Api {

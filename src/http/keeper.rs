@@ -1,16 +1,17 @@
 //! Who may call the server API and what belongs to it: whoever has the API key, or an operator token that goes as far.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{ConnectInfo, Request, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::Response;
 use secrecy::ExposeSecret;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::json::refused;
 use crate::api::Method;
@@ -18,12 +19,15 @@ use crate::auth::{Access, OperatorGrant, Verifier};
 use crate::clock::unix_seconds;
 use crate::revocation::{Revocations, Token};
 use crate::settings::HttpApi;
+use crate::telemetry::{Paces, Shown};
 
 /// Lets in who may come in.
 #[derive(Clone)]
 pub struct Keeper {
     key: Key,
     operators: Option<Arc<Operators>>,
+    /// Of lines about who is not let in.
+    told: Arc<Paces<Shown>>,
 }
 
 /// Whose tokens are taken in place of the key, as long as they are not revoked.
@@ -82,7 +86,7 @@ impl Keeper {
             Some(key) if !key.expose_secret().is_empty() => Key::Known(digest(key.expose_secret())),
             _ => Key::Nobody,
         };
-        Self { key, operators: None }
+        Self { key, operators: None, told: Arc::default() }
     }
 
     /// The same, for whom operator tokens are good too.
@@ -107,6 +111,29 @@ impl Keeper {
     pub(super) fn is_shown_by(&self, headers: &HeaderMap) -> bool {
         let Key::Known(key) = &self.key else { return false };
         in_headers(headers).is_some_and(|given| is_key(key, given))
+    }
+
+    /// Turns somebody away. The log tells it, and never what was shown: that may be the key of yesterday, or of another
+    /// cluster.
+    fn turn_away(&self, request: &Request) -> Response {
+        let shown = if in_headers(request.headers()).is_some() || in_query(request.uri().query()).is_some() {
+            Shown::Key
+        } else if authorization(request.headers(), "bearer").is_some() {
+            Shown::Token
+        } else {
+            Shown::Nothing
+        };
+        if let Some(left_out) = self.told.of(shown).due() {
+            let peer = request.extensions().get().map(|ConnectInfo::<SocketAddr>(peer)| peer.ip());
+            let path = request.uri().path();
+            let why = match shown {
+                Shown::Nothing => "it shows no API key",
+                Shown::Key => "its API key is not http_api.key",
+                Shown::Token => "its operator token is not accepted",
+            };
+            warn!(path, ?peer, left_out, "a call is answered 401: {why}");
+        }
+        refused(StatusCode::UNAUTHORIZED, self.why_not().to_owned())
     }
 
     /// Why somebody is not let in, whatever was shown.
@@ -140,7 +167,7 @@ async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) 
         let headers = request.headers().clone();
         match keeper.operator(&headers).await {
             Some(admitted) => admitted,
-            None => return refused(StatusCode::UNAUTHORIZED, keeper.why_not().to_owned()),
+            None => return keeper.turn_away(&request),
         }
     };
     let needed = needed(request.uri().path());

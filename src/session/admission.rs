@@ -6,6 +6,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::services::Services;
+use super::strangers::Stranger;
 use crate::auth::{ConnectionGrant, TokenError, Verifier};
 use crate::census::{NoPlace, Place};
 use crate::hub::Outbox;
@@ -35,7 +36,7 @@ impl Services {
         // Tokens that are over come every day, and clients are told of them in words.
         grant.inspect_err(|error| {
             if !error.is_expired() && !error.is_temporary() {
-                self.tell_unknown(error);
+                self.strangers.tell(&Stranger::Token(error));
             }
         })
     }

@@ -12,6 +12,7 @@ use super::commands::Answer;
 use super::hooked::is_past;
 use super::rate::Rates;
 use super::state::{Client, Phase, Session};
+use super::strangers::Stranger;
 use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use super::unidirectional::as_disconnect;
@@ -126,14 +127,14 @@ impl Session {
             return Ok(Identity::default());
         }
         debug!(client = %self.id, "closing: no token");
-        self.services.tell_unknown("no token (client.allow_anonymous_connect_without_token is false)");
+        self.services.strangers.tell(&Stranger::NoToken);
         Err(DisconnectCode::BadRequest.into())
     }
 
     async fn identify_by_token(&self, token: &str) -> Result<Identity, Failure> {
         let Some(verifier) = &self.services.connection_tokens else {
             debug!(client = %self.id, "closing: a token, and no key");
-            self.services.tell_unknown("a token was sent, and no key of client.token is configured to verify it");
+            self.services.strangers.tell(&Stranger::NoKey);
             return Err(DisconnectCode::InvalidToken.into());
         };
         let grant = self.services.believe(verifier, token).await.map_err(|error| {

@@ -21,6 +21,7 @@ mod run;
 mod seen;
 mod services;
 mod state;
+mod strangers;
 mod subscribe;
 mod subscription;
 pub mod transport;
@@ -33,6 +34,7 @@ pub use run::run;
 // Handshakes wait with those who connect.
 pub use crate::hub::Turnstile;
 pub use services::{Limits, NodeInfo, Services};
+pub use strangers::{Stranger, Strangers};
 pub use subscription::moment;
 pub use transport::{Event, Inbound, Transport, TransportError, write_out};
 

@@ -1,11 +1,9 @@
 //! What all sessions of a node share.
 
-use std::fmt::Display;
 use std::sync::Arc;
 
-use tracing::warn;
-
 use super::rate::UserRates;
+use super::strangers::Strangers;
 use crate::auth::Verifier;
 use crate::census::Census;
 use crate::hooks::Hooks;
@@ -14,7 +12,7 @@ use crate::presence::Presence;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
 use crate::settings::{Channels, Client};
-use crate::telemetry::{Pace, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::watch::Lookout;
 
 /// The rooms that sessions call, and the settings that they obey.
@@ -35,8 +33,7 @@ pub struct Services {
     pub pulse: Arc<Pulse>,
     pub watch: Arc<Lookout>,
     pub telemetry: Arc<Telemetry>,
-    /// Of lines about clients that do not say who they are, or cannot prove it.
-    pub unknown: Pace,
+    pub strangers: Strangers,
 }
 
 /// What bounds how clients connect, and what users do.
@@ -58,13 +55,6 @@ pub struct NodeInfo {
 }
 
 impl Services {
-    /// Says why somebody does not come in: clients are told a number only.
-    pub fn tell_unknown(&self, why: impl Display) {
-        if let Some(left_out) = self.unknown.due() {
-            warn!(left_out, "a client is not let in: {why}");
-        }
-    }
-
     /// Who verifies subscription tokens.
     pub(super) fn subscription_verifier(&self) -> Option<&Verifier> {
         self.subscription_tokens.as_ref().or(self.connection_tokens.as_ref())

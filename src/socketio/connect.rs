@@ -27,7 +27,7 @@ use crate::protocol::centrifuge::{Encoding, Format};
 use crate::protocol::socketio::{Body, Packet};
 use crate::relay::Wish;
 use crate::revocation::Token;
-use crate::session::{NotAdmitted, moment};
+use crate::session::{NotAdmitted, Stranger, moment};
 use crate::settings::SocketIoNamespace;
 use crate::telemetry::{HookEvent, LimitScope, Overflow, Rejection};
 
@@ -242,7 +242,7 @@ impl Connection {
             Some(grant) => grant,
             None if services.client.allow_anonymous_connect_without_token => return Ok(ConnectionGrant::default()),
             None => {
-                services.tell_unknown("no token (client.allow_anonymous_connect_without_token is false)");
+                services.strangers.tell(&Stranger::NoToken);
                 return Err(self.rejected("a token is needed"));
             }
         };
@@ -257,7 +257,7 @@ impl Connection {
         let shared = Arc::clone(&self.shared);
         let services = &shared.services;
         let Some(verifier) = &services.connection_tokens else {
-            services.tell_unknown("a token was sent, and no key of client.token is configured to verify it");
+            services.strangers.tell(&Stranger::NoKey);
             return Err(self.rejected("invalid token"));
         };
         let grant = services.believe(verifier, token).await.map_err(|error| {

@@ -191,6 +191,9 @@ labels! {
         Malformed = "malformed", Unavailable = "unavailable",
     }
 
+    /// What somebody showed who may not call the server API; for the log only.
+    Shown("shown") { Nothing = "nothing", Key = "key", Token = "token" }
+
     /// What a rate limit is for.
     LimitScope("scope") {
         HandshakeIp = "handshake_ip", Connection = "connection", ConnectionBytes = "connection_bytes", Api = "api",

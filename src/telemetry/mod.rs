@@ -24,7 +24,7 @@ use tokio::time::MissedTickBehavior;
 
 pub use self::labels::*;
 pub use self::metrics::{Backplane, Bridge, Clients, Cluster, Http, Node, Presence, Queues, Relay};
-pub use self::pace::Pace;
+pub use self::pace::{Pace, Paces};
 pub use self::registry::{ByNamespace, Counters, Family, Gauges, Histograms};
 
 use self::registry::Registry;

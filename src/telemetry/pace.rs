@@ -1,9 +1,12 @@
 //! Log lines that must not flood: what goes wrong a thousand times a second is told every ten seconds, or more rarely.
 
+use std::marker::PhantomData;
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use super::labels::Label;
 
 /// The shortest time between two lines, unless another is asked for.
 const EVERY: Duration = Duration::from_secs(10);
@@ -18,6 +21,26 @@ pub struct Pace {
 impl Default for Pace {
     fn default() -> Self {
         Self::every(EVERY)
+    }
+}
+
+/// A pace for each of a closed set of causes, so that none hides another.
+#[derive(Debug)]
+pub struct Paces<L> {
+    paces: Box<[Pace]>,
+    causes: PhantomData<L>,
+}
+
+impl<L: Label> Default for Paces<L> {
+    fn default() -> Self {
+        Self { paces: L::ALL.iter().map(|_| Pace::default()).collect(), causes: PhantomData }
+    }
+}
+
+impl<L: Label> Paces<L> {
+    #[must_use]
+    pub fn of(&self, cause: L) -> &Pace {
+        &self.paces[cause.index()]
     }
 }
 
@@ -57,7 +80,16 @@ impl Pace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::labels::Verdict;
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn no_cause_hides_another() {
+        let paces = Paces::default();
+        for verdict in [Verdict::Signature, Verdict::Audience, Verdict::Revoked] {
+            assert_eq!((paces.of(verdict).due(), paces.of(verdict).due()), (Some(0), None));
+        }
+    }
 
     #[tokio::test(start_paused = true)]
     async fn a_line_comes_at_once_and_then_every_ten_seconds() {

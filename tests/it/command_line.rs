@@ -6,12 +6,15 @@ use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
 use futures_util::SinkExt as _;
+use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::support::PATIENCE;
+use crate::support::node::Socket;
+use crate::support::token::signed;
 
 fn midplane(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midplane"));
@@ -58,11 +61,12 @@ impl Process {
         assert!(Command::new("kill").args([signal, &id]).status().await.unwrap().success());
     }
 
-    async fn logs(&mut self, words: &str) {
+    /// The next line with these words.
+    async fn logs(&mut self, words: &str) -> String {
         loop {
             let line = timeout(PATIENCE, self.log.next_line()).await.expect(words).unwrap().expect(words);
             if line.contains(words) {
-                return;
+                return line;
             }
         }
     }
@@ -155,6 +159,44 @@ async fn signals_that_ask_for_what_a_node_does_not_do_end_nothing() {
     }
     let url = format!("http://{}", node.address);
     assert_eq!(run(&mut midplane(&["health", "--url", &url])).await.0, Some(0));
+    node.signal("-TERM").await;
+    assert_eq!(node.exit_code().await, Some(0));
+}
+
+/// What a client hears who connects so.
+async fn connects(address: &str, connect: Value) {
+    let mut client = Socket::open(address).await;
+    client.say(json!({"id": 1, "connect": connect})).await;
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn of_causes_that_keep_clients_and_calls_out_the_log_tells_each() {
+    const SECRET: &str = "a secret of thirty-two bytes, or more";
+    let mut command = midplane(&[]);
+    command.envs([
+        ("MIDPLANE_CLIENT__TOKEN__HMAC_SECRET_KEY", SECRET),
+        ("MIDPLANE_HTTP_API__KEY", "the key of the server API"),
+    ]);
+    let mut node = Process::start(command.stderr(Stdio::piped())).await;
+    let foreign = signed("another secret of thirty-two bytes, or more", &json!({"sub": "ada"}));
+    for (connect, words) in [
+        (json!({}), "not let in: no token"),
+        (json!({"token": "rubbish"}), "not let in: token is not a signed JWT"),
+        (json!({"token": foreign}), "not let in: token signature does not match"),
+    ] {
+        connects(&node.address, connect).await;
+        node.logs(words).await;
+    }
+    for (header, shown, words) in [
+        ("x-accept", "nothing", "answered 401: it shows no API key"),
+        ("x-api-key", "a wrong key", "answered 401: its API key is not http_api.key"),
+    ] {
+        let call = reqwest::Client::new().post(format!("http://{}/api/info", node.address)).header(header, shown);
+        assert_eq!(call.body("{}").send().await.unwrap().status(), 401);
+        let line = node.logs(words).await;
+        assert!(line.contains("/api/info") && line.contains("127.0.0.1") && !line.contains(shown), "{line}");
+    }
     node.signal("-TERM").await;
     assert_eq!(node.exit_code().await, Some(0));
 }

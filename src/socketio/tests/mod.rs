@@ -19,9 +19,9 @@ use crate::protocol::Offset;
 use crate::protocol::centrifuge::Format;
 use crate::relay::Relay;
 use crate::revocation::Revocations;
-use crate::session::{Limits, NodeInfo, Services};
+use crate::session::{Limits, NodeInfo, Services, Strangers};
 use crate::settings::Settings;
-use crate::telemetry::{Pace, Telemetry};
+use crate::telemetry::Telemetry;
 use crate::watch::Lookout;
 
 const SETTINGS: &str = r#"
@@ -141,6 +141,6 @@ fn services(
         pulse: Pulse::new(),
         watch,
         telemetry: Arc::clone(telemetry),
-        unknown: Pace::default(),
+        strangers: Strangers::default(),
     }
 }
