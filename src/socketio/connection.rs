@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::SocketIo;
 use super::events::{ANSWERS, Answers};
+use super::gone::Gone;
 use super::relaying::Relaying;
 use super::sessions::Session;
 use super::sockets::{Entry, Room};
@@ -123,7 +124,7 @@ impl Connection {
             (Body::Disconnect, Some(socket)) => {
                 let gone = self.sockets.remove(socket);
                 self.sockets.shrink_to_fit();
-                Arc::clone(&self.shared).depart(gone, "client namespace disconnect", false).await;
+                Arc::clone(&self.shared).depart(gone, &Gone::ByClient).await;
                 Ok(())
             }
             (Body::Ack { id, arguments }, Some(socket)) => {
@@ -146,18 +147,6 @@ impl Connection {
             (true, Some(until)) => Some(until),
             (true, None) => Some(Instant::now() + self.shared.connect_timeout),
         };
-    }
-}
-
-/// Whether clients may come back to the sessions of a connection that ended so.
-fn may_return(reason: &CloseReason) -> bool {
-    match reason {
-        CloseReason::TransportClose(_) | CloseReason::TransportError(_) | CloseReason::PingTimeout => true,
-        CloseReason::ParseError { .. } => false,
-        // What was lost is not made good by coming back.
-        CloseReason::Forced(disconnect) => {
-            disconnect.reconnect() && *disconnect != DisconnectCode::InsufficientState.into()
-        }
     }
 }
 
@@ -253,7 +242,7 @@ impl Handler for Connection {
         self.say_goodbye(reason);
         self.relay_last().await;
         for socket in std::mem::take(&mut self.sockets) {
-            Arc::clone(&self.shared).depart(socket, reason.name(), may_return(reason)).await;
+            Arc::clone(&self.shared).depart(socket, &Gone::Closed(reason)).await;
         }
     }
 }

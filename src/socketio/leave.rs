@@ -6,6 +6,7 @@ use tracing::debug;
 
 use super::Connection;
 use super::connection::Socket;
+use super::gone::Gone;
 use crate::engineio::CloseReason;
 use crate::hub::{Asker, Borne, Description, Order, Placement};
 use crate::protocol::Channel;
@@ -93,7 +94,7 @@ impl Connection {
         self.sockets = kept;
         for socket in gone {
             self.kick(&socket.namespace.name);
-            Arc::clone(&self.shared).depart(socket, "server namespace disconnect", false).await;
+            Arc::clone(&self.shared).depart(socket, &Gone::ByServer).await;
         }
     }
 

@@ -1,4 +1,4 @@
-//! What services are told of sockets: that they come and go, and into which rooms.
+//! What services are told of sockets, and operators who watch: that they come and go, and into which rooms.
 
 use bytes::Bytes;
 use serde_json::json;
@@ -7,12 +7,15 @@ use uuid::Uuid;
 
 use super::connection::Socket;
 use super::events::Event;
+use super::gone::Gone;
 use super::record::Record;
 use super::sockets::Room;
 use super::{SocketIo, subject};
+use crate::protocol::centrifuge::Format;
 use crate::protocol::{Channel, Position};
 use crate::settings::{SocketIoNamespace, SocketIoNotice as Notice};
 use crate::telemetry::NoticeResult;
+use crate::watch::What;
 
 /// Why a socket is gone whose client has come again, as servers of this protocol call it.
 const LOST: &str = "transport close";
@@ -20,31 +23,43 @@ const LOST: &str = "transport close";
 impl SocketIo {
     /// A client has come into a namespace. What it is sent for that waits until it knows.
     pub(super) async fn tell_connect(&self, socket: &Socket) {
+        self.seen(socket, || What::Connected { transport: Format::SocketIo.transport().to_owned() });
         self.tell(socket, Notice::Connect, None).await;
     }
 
-    /// A socket is there no more, for a reason as servers of this protocol call it. Its session ends first, then it leaves its
-    /// rooms. Its client `may_return` to its session, or not; one that has is the same socket elsewhere, of which nobody is told that it is gone.
-    pub(super) async fn depart(&self, mut socket: Socket, reason: &str, may_return: bool) {
-        let is_ours = self.end_session(&mut socket, may_return).await;
+    /// A socket is there no more. Its session ends first, then it leaves its rooms. One whose client has returned to its session
+    /// is the same socket elsewhere, and services are not told that it is gone.
+    pub(super) async fn depart(&self, mut socket: Socket, gone: &Gone<'_>) {
+        let is_ours = self.end_session(&mut socket, gone.may_return()).await;
+        let (code, reason) = gone.told();
         for room in std::mem::take(&mut socket.rooms) {
-            self.leave_room(&mut socket, room).await;
+            let channel = || room.channel().to_string();
+            self.seen(&socket, || What::Left { channel: channel(), code, reason: reason.to_owned() });
+            self.let_go(&mut socket, room).await;
         }
+        self.seen(&socket, || What::Closed { code, reason: reason.to_owned() });
         if is_ours {
-            self.tell(&socket, Notice::Disconnect, Some(reason)).await;
+            self.tell(&socket, Notice::Disconnect, Some(gone.name())).await;
         }
     }
 
     /// A socket has entered a room, as the first of this node perhaps.
     pub(super) async fn tell_join(&self, socket: &Socket, room: &Channel, first: bool) {
+        self.seen(socket, || What::Subscribed { channel: room.to_string() });
         if first {
             self.tell(socket, Notice::Create, Some(room.rest())).await;
         }
         self.tell(socket, Notice::Join, Some(room.rest())).await;
     }
 
-    /// A socket leaves a room, as the last of this node perhaps.
+    /// A socket leaves a room, and stays.
     pub(super) async fn leave_room(&self, socket: &mut Socket, room: Room) {
+        self.seen(socket, || What::Unsubscribed { channel: room.channel().to_string() });
+        self.let_go(socket, room).await;
+    }
+
+    /// A socket is in a room no more, as the last of this node perhaps.
+    async fn let_go(&self, socket: &mut Socket, room: Room) {
         if let Some(session) = &mut socket.session {
             session.note_left(&room);
         }

@@ -1,9 +1,9 @@
 //! What operators watch live: a channel or a user, wherever in the cluster something happens to it.
 //!
-//! A node whose operator watches tells all nodes what is [wanted](leases), again and again while that lasts. Sessions note
-//! what happens to a wanted channel or user as [sightings](sighting); one task tells these to all nodes, and whoever has a
-//! [watcher] for them passes them on. While nobody watches a session looks at one flag, and nothing is told. A channel's
-//! publications need no word: a [watcher's stream](live) joins its audience as any listener does.
+//! A node whose operator watches tells all nodes what is [wanted](leases), again and again while that lasts. Sessions, and
+//! sockets of Socket.IO, note what happens to a wanted channel or user as [sightings](sighting); one task tells these to all
+//! nodes, and whoever has a [watcher] for them passes them on. While nobody watches a session looks at one flag, and nothing
+//! is told. A channel's publications need no word: a [watcher's stream](live) joins its audience as any listener does.
 //!
 //! Everything here is bounded, and for people: what finds no room is left out and counted, and the watcher is told.
 

@@ -74,6 +74,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "session",
             "settings",
             "telemetry",
+            "watch",
         ],
     ),
     ("bridge", &["api", "backplane", "cluster", "protocol", "settings", "socketio", "telemetry"]),

@@ -2,7 +2,9 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 
-import { App, eventually, fresh, token, twoNodes } from './harness.mjs';
+import { io } from 'socket.io-client';
+
+import { App, eventually, fresh, openSocket, token, twoNodes } from './harness.mjs';
 
 /** Somebody who watches: the lines that came, and an end to it. */
 async function watch(node, subject, key = 'test-api-key') {
@@ -31,7 +33,9 @@ describe('watching', { timeout: 120_000 }, () => {
   let topology, left, right;
   let apps = [];
   before(async () => {
-    topology = await twoNodes();
+    topology = await twoNodes({
+      MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify([{ name: '/', rooms: 'chat', join_on: 'join', leave_on: 'leave', may_join: ['*'] }]),
+    });
     [left, right] = topology.nodes;
   }, { timeout: 60_000 });
   after(async () => {
@@ -83,6 +87,35 @@ describe('watching', { timeout: 120_000 }, () => {
     assert.ok(seen(watcher).every(({ user }) => user === 'bob'));
     watcher.stop();
     await watcher.ended;
+  });
+
+  test('clients of Socket.IO: their sockets, rooms and closes, on all nodes', async t => {
+    const room = fresh('room').replaceAll(':', '-');
+    const channel = `chat:${room}`;
+    const [user, there] = [await watch(left, { user: 'dora' }), await watch(right, { channel })];
+    await eventually('both begin', () => user.lines.length > 0 && there.lines.length > 0);
+    const dora = await openSocket(t, io, right.url, { auth: { token: token({ sub: 'dora' }) } });
+    await openSocket(t, io, right.url, { auth: { token: token({ sub: 'eve' }) } });
+    const client = dora.id;
+    await saw(user, 'dora connects', { event: 'connected', user: 'dora', client, node: 'node-1', transport: 'socketio' });
+    dora.emit('join', room);
+    for (const watcher of [user, there]) await saw(watcher, 'dora joins', { event: 'subscribed', channel, client });
+    dora.emit('leave', room);
+    for (const watcher of [user, there]) await saw(watcher, 'dora leaves', { event: 'unsubscribed', channel, client });
+    dora.emit('join', room);
+    await eventually('dora is there again', () => seen(there).filter(({ event }) => event === 'subscribed').length === 2);
+    await left.api('disconnect', { user: 'dora', disconnect: { code: 4501, reason: 'enough' } });
+    await saw(there, 'dora is sent away', { event: 'left', channel, client, code: 4501, reason: 'enough' });
+    await saw(user, 'dora is sent away', { event: 'closed', client, code: 4501, reason: 'enough' });
+    const own = await openSocket(t, io, left.url, { auth: { token: token({ sub: 'dora' }) } });
+    const { id } = own;
+    own.disconnect();
+    await saw(user, 'dora goes by itself', { event: 'closed', client: id, code: 3000, node: 'node-0' });
+    assert.ok(seen(user).every(each => each.user === 'dora'));
+    for (const watcher of [user, there]) {
+      watcher.stop();
+      await watcher.ended;
+    }
   });
 
   test('is for who has the key, and of what there is', async () => {
