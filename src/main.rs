@@ -34,7 +34,7 @@ async fn main() -> ExitCode {
         Err(error) => return cli::fail(&error),
     };
     let stop = lifecycle::terminated();
-    cli::print(&cli::announce(&settings, args.config().as_deref(), app.address(), app.internal_address()));
+    cli::announce(&settings, args.config().as_deref(), app.address(), app.internal_address());
     match app.run_until(stop).await {
         Ending::Asked => ExitCode::SUCCESS,
         Ending::Fenced => cli::fenced(),

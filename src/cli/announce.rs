@@ -6,11 +6,16 @@ use std::path::Path;
 
 use midplane::http::server::here;
 use midplane::settings::{Namespace, RecoveryMode, Settings, TokenKeys};
+use tracing::info;
 
 /// The lines for whoever started a node with `settings` (of `file`), which listens on `address`, and for operators on
 /// `internal`.
-#[must_use]
-pub fn announce(settings: &Settings, file: Option<&Path>, address: SocketAddr, internal: Option<SocketAddr>) -> String {
+pub(super) fn text(
+    settings: &Settings,
+    file: Option<&Path>,
+    address: SocketAddr,
+    internal: Option<SocketAddr>,
+) -> String {
     let mut text = headline(settings);
     for (what, value) in facts(settings, here(address), here(internal.unwrap_or(address))) {
         let _ = writeln!(text, "  {what:<12}{value}");
@@ -18,6 +23,23 @@ pub fn announce(settings: &Settings, file: Option<&Path>, address: SocketAddr, i
     text.push('\n');
     text.push_str(&next_steps(settings, file, here(address)));
     text
+}
+
+/// The same as one line of the log, for machines.
+pub(super) fn log(settings: &Settings, address: SocketAddr, internal: Option<SocketAddr>) {
+    info!(
+        version = env!("CARGO_PKG_VERSION"),
+        node = settings.node.name,
+        development = settings.development,
+        listens = %address,
+        internal = internal.map(tracing::field::display),
+        clients = credentials(settings),
+        socketio = socketio_namespaces(settings),
+        backplane = backplane(settings),
+        bridge = bridge(settings),
+        channels = channels(settings),
+        "the node has started"
+    );
 }
 
 fn headline(settings: &Settings) -> String {
@@ -40,6 +62,7 @@ fn facts(settings: &Settings, here: SocketAddr, internal: SocketAddr) -> Vec<(&'
     }
     facts.push(("probes", format!("http://{internal}/ready, /health, /metrics")));
     facts.push(("backplane", backplane(settings)));
+    facts.extend(bridge(settings).map(|bridged| ("bridge", bridged)));
     facts.push(("channels", channels(settings)));
     facts
 }
@@ -87,13 +110,17 @@ fn console(settings: &Settings, here: SocketAddr) -> String {
 
 /// Where clients of Socket.IO connect, and to which namespaces; `None` where none are declared.
 pub(super) fn socketio(settings: &Settings, here: SocketAddr) -> Option<String> {
+    socketio_namespaces(settings).map(|namespaces| format!("http://{here}, namespaces {namespaces}"))
+}
+
+fn socketio_namespaces(settings: &Settings) -> Option<String> {
     let namespaces = &settings.socketio.namespaces;
     let named = namespaces.iter().map(|namespace| match &namespace.rooms {
         Some(rooms) => format!("{} (rooms are {})", namespace.name, rooms.name),
         None => namespace.name.to_string(),
     });
     let named: Vec<_> = named.collect();
-    (!named.is_empty()).then(|| format!("http://{here}, namespaces {}", named.join(", ")))
+    (!named.is_empty()).then(|| named.join(", "))
 }
 
 pub(super) fn backplane(settings: &Settings) -> String {
@@ -101,6 +128,12 @@ pub(super) fn backplane(settings: &Settings) -> String {
         return "in this process: the node stands alone, history is gone when it stops".to_owned();
     };
     format!("NATS at {}, subjects below {:?}", nats.server_names(), nats.prefix)
+}
+
+/// The servers of Socket.IO in Node that clients share rooms with.
+pub(super) fn bridge(settings: &Settings) -> Option<String> {
+    let redis = settings.redis.as_ref()?;
+    Some(format!("Redis at {}, namespaces {}", redis.server_names(), redis.namespaces.join(", ")))
 }
 
 fn channels(settings: &Settings) -> String {
@@ -124,7 +157,10 @@ pub(super) fn described(namespace: &Namespace) -> String {
 
 fn next_steps(settings: &Settings, file: Option<&Path>, here: SocketAddr) -> String {
     let mut text = String::new();
-    if settings.http.demo {
+    // The demo's clients are nobody.
+    let chat = settings.channel.namespaces.0.get("chat");
+    let joins = chat.is_some_and(|chat| chat.allow_subscribe_for_client && chat.allow_subscribe_for_anonymous);
+    if settings.http.demo && joins {
         let _ = writeln!(text, "Open the demo in two tabs.");
     }
     let open = settings.http_api.enabled && settings.http_api.insecure;
@@ -170,7 +206,7 @@ Publish to it from a shell:
   curl http://127.0.0.1:8000/api/publish -H 'content-type: application/json' -d '{"channel":"chat:lobby","data":{"text":"hello"}}'
 Make it serve others: README.md, "Before you go live".
 "#;
-        assert_eq!(announce(&settings, None, "127.0.0.1:8000".parse().unwrap(), None), expected);
+        assert_eq!(text(&settings, None, "127.0.0.1:8000".parse().unwrap(), None), expected);
     }
 
     #[test]
@@ -207,13 +243,30 @@ Make it serve others: README.md, "Before you go live".
 
 Make a token: midplane token --user ada --config live.toml
 "#;
-        assert_eq!(announce(&settings, Some(Path::new("live.toml")), "0.0.0.0:3001".parse().unwrap(), None), expected);
+        assert_eq!(text(&settings, Some(Path::new("live.toml")), "0.0.0.0:3001".parse().unwrap(), None), expected);
     }
+
+    #[test]
+    fn the_demo_is_recommended_where_it_can_join() {
+        let said =
+            |toml: &str| text(&Settings::from_toml(toml).unwrap(), None, "127.0.0.1:8000".parse().unwrap(), None);
+        assert!(said("").contains("Open the demo in two tabs."));
+        let closed = said("[[channel.namespaces]]\nname = \"chat\"");
+        assert!(closed.contains("  demo ") && !closed.contains("Open the demo"), "{closed}");
+    }
+
+    #[test]
+    fn a_bridge_is_told_with_what_it_joins() {
+        let settings = "[socketio]\nnamespaces = [{ name = \"/\" }]\n[redis]\nservers = [\"redis://:pw@redis-1\"]";
+        let said = text(&Settings::from_toml(settings).unwrap(), None, "127.0.0.1:8000".parse().unwrap(), None);
+        assert!(said.contains("\n  bridge      Redis at redis-1:6379, namespaces /\n"), "{said}");
+    }
+
     #[test]
     fn a_console_that_nobody_can_enter_says_what_is_missing() {
         let settings =
             Settings::from_toml("client.token.hmac_secret_key = \"0123456789abcdef0123456789abcdef\"").unwrap();
-        let said = announce(&settings, None, "127.0.0.1:8000".parse().unwrap(), None);
+        let said = text(&settings, None, "127.0.0.1:8000".parse().unwrap(), None);
         assert!(said.contains("/console, closed until http_api.key is set\n"), "{said}");
     }
 }

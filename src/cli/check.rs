@@ -26,6 +26,9 @@ pub(super) fn summary(settings: &Settings) -> String {
     }
     line("server API", announce::server_api(settings, settings.http.internal_bind.unwrap_or(settings.http.bind)));
     line("backplane", announce::backplane(settings));
+    if let Some(bridged) = announce::bridge(settings) {
+        line("bridge", bridged);
+    }
     for (name, endpoint) in hooks(&settings.hooks) {
         line("hook", format!("{name} asks {endpoint}"));
     }

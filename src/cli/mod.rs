@@ -1,21 +1,20 @@
 //! The command line: what the binary does besides serving.
 
-pub mod announce;
+mod announce;
 mod check;
 mod doctor;
 mod health;
 mod token;
 
 use std::io::{self, Write as _};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use midplane::app;
 use midplane::causes::causes;
-use midplane::settings::{self, Refusals, Settings};
-
-pub use announce::announce;
+use midplane::settings::{self, LogFormat, Refusals, Settings};
 
 /// Settings that are refused (EX_CONFIG of sysexits.h).
 const EX_CONFIG: u8 = 78;
@@ -110,6 +109,16 @@ fn with_settings(file: Option<&Path>, work: impl FnOnce(&Settings) -> ExitCode) 
     match load(file) {
         Ok(settings) => work(&settings),
         Err(refusals) => refuse(&refusals),
+    }
+}
+
+/// Says that a node with `settings` (of `file`) has started: to people in so many words, to machines in a line of the log.
+pub fn announce(settings: &Settings, file: Option<&Path>, address: SocketAddr, internal: Option<SocketAddr>) {
+    match settings.log.format {
+        LogFormat::Text => {
+            print(&announce::text(settings, file, address, internal));
+        }
+        LogFormat::Json => announce::log(settings, address, internal),
     }
 }
 

@@ -7,7 +7,7 @@ use std::process::Stdio;
 
 use futures_util::SinkExt as _;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncRead, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, Command};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
@@ -206,6 +206,34 @@ async fn the_reference_goes_to_standard_output_and_nothing_else() {
     let (code, out, error) = run(&mut midplane(&["settings", "--reference"])).await;
     assert_eq!((code, error.as_str()), (Some(0), ""));
     assert!(out.starts_with("# Configuration\n"));
+}
+
+#[tokio::test]
+async fn a_log_for_machines_begins_with_a_line_of_json_and_nothing_else_is_said() {
+    let mut node = midplane(&[])
+        .envs([("MIDPLANE_LOG__FORMAT", "json"), ("PORT", "0"), ("SERVER_ID", "ada")])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut log = BufReader::new(node.stderr.take().unwrap()).lines();
+    let started = loop {
+        let line =
+            timeout(PATIENCE, log.next_line()).await.expect("says that it has started").unwrap().expect("goes on");
+        let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        if line["message"] == "the node has started" {
+            break line;
+        }
+    };
+    assert_eq!((&started["node"], &started["version"]), (&json!("ada"), &json!(env!("CARGO_PKG_VERSION"))));
+    assert_eq!((&started["clients"], &started["development"]), (&json!("no token needed"), &json!(true)));
+    let url = format!("http://{}", started["listens"].as_str().unwrap());
+    assert_eq!(run(&mut midplane(&["health", "--url", &url])).await.0, Some(0));
+    let id = node.id().unwrap().to_string();
+    assert!(Command::new("kill").arg(&id).status().await.unwrap().success());
+    let mut said = String::new();
+    node.stdout.take().unwrap().read_to_string(&mut said).await.unwrap();
+    assert_eq!((node.wait().await.unwrap().code(), said.as_str()), (Some(0), ""));
 }
 
 #[tokio::test]
