@@ -8,6 +8,8 @@ use url::Url;
 
 #[derive(Debug, Clone)]
 pub struct Nats {
+    /// The node's name, by which the server's monitoring tells whose connections are whose.
+    pub node: String,
     /// Without user and password: those are in `auth`.
     pub servers: Vec<Url>,
     /// In front of every subject: `midplane`.
@@ -38,6 +40,12 @@ pub struct Nats {
 }
 
 impl Nats {
+    /// What the server's monitoring calls a connection of this node.
+    #[must_use]
+    pub fn connection_name(&self, purpose: &str) -> String {
+        format!("midplane {} {purpose}", self.node)
+    }
+
     /// The servers for people: hosts and ports.
     #[must_use]
     pub fn server_names(&self) -> String {

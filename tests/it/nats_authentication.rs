@@ -1,6 +1,8 @@
 //! A whole node behind a NATS that asks who it is: each of its connections proves it, also after the server came back,
 //! and one that cannot does not start.
 
+use std::collections::BTreeSet;
+
 use async_nats::ConnectOptions;
 use futures_util::StreamExt;
 use midplane::app::App;
@@ -14,13 +16,13 @@ use crate::support::nats_accounts::Operator;
 use crate::support::nats_server::NatsServer;
 use crate::support::node::{Node, Socket};
 
-/// One for what is published, one for services, one for deliveries, one for what is read.
-const CONNECTIONS: usize = 4;
+/// What the node's connections are for: their names say so, and whose they are.
+const CONNECTIONS: [&str; 4] = ["publishing", "services", "live", "answers"];
 
 /// A node of the cluster at `server`; `nats` says who it is, in TOML.
 fn settings(server: &NatsServer, nats: &str) -> String {
     format!(
-        "[nats]\nservers = [\"{}\"]\n{nats}\n[[channel.namespaces]]\nname = \"kept\"\nhistory_size = 20\n\
+        "node.name = \"let-in\"\n[nats]\nservers = [\"{}\"]\n{nats}\n[[channel.namespaces]]\nname = \"kept\"\nhistory_size = 20\n\
          history_ttl = \"5m\"\nforce_recovery = true\nallow_subscribe_for_client = true\n\
          allow_subscribe_for_anonymous = true\nallow_publish_for_client = true\nallow_publish_for_anonymous = true\n\
          allow_history_for_client = true\nallow_history_for_anonymous = true\n",
@@ -101,9 +103,9 @@ fn numbers(publications: &Value) -> Vec<u64> {
 async fn all_connections_are_known(server: &NatsServer) {
     eventually("every connection of the node is up", async || {
         let page: Value = serde_json::from_str(&server.monitor("/connz?auth=1").await?).unwrap();
-        let of_node =
-            |connection: &&Value| connection["name"].as_str().is_some_and(|name| name.starts_with("midplane"));
-        (page["connections"].as_array()?.iter().filter(of_node).count() == CONNECTIONS).then_some(())
+        let names = page["connections"].as_array()?.iter().filter_map(|connection| connection["name"].as_str());
+        let of_node: BTreeSet<_> = names.filter_map(|name| name.strip_prefix("midplane let-in ")).collect();
+        (of_node == BTreeSet::from(CONNECTIONS)).then_some(())
     })
     .await;
 }

@@ -63,8 +63,8 @@ struct Ear {
 }
 
 impl Link {
-    /// Connects once.
-    pub async fn establish(options: &settings::Nats) -> Result<Self, LinkError> {
+    /// Connects once. `purpose` is part of what the server's monitoring calls the connection.
+    pub async fn establish(options: &settings::Nats, purpose: &str) -> Result<Self, LinkError> {
         let addresses: Vec<ServerAddr> = options
             .servers
             .iter()
@@ -84,7 +84,7 @@ impl Link {
         };
         let client = authenticated(options)
             .await?
-            .name("midplane")
+            .name(options.connection_name(purpose))
             .ping_interval(options.ping_interval)
             .connection_timeout(options.connect_timeout)
             .request_timeout(Some(API_TIMEOUT))

@@ -112,7 +112,7 @@ pub struct Clock {
 /// # Errors
 /// When no server lets us in.
 pub async fn examine(options: &settings::Nats, namespaces: &Namespaces) -> Result<Examination, LinkError> {
-    let link = Link::establish(options).await?;
+    let link = Link::establish(options, "doctor").await?;
     let (servers, unreached) = servers(options).await;
     let jetstream = account(&link, options.replicas).await;
     let plans = plans(options, namespaces);
@@ -167,7 +167,7 @@ async fn servers(options: &settings::Nats) -> (Vec<Server>, Vec<(String, String)
         let url = urls[next].clone();
         let named = next < options.servers.len();
         next += 1;
-        let mut one = LiveOptions::new(options, "midplane doctor");
+        let mut one = LiveOptions::new(options, "doctor");
         one.servers = vec![url.clone()];
         match listening(one).await {
             Ok(live) => {
@@ -306,7 +306,7 @@ async fn tried(link: &Link, options: &settings::Nats, needs: Vec<Need>) -> Vec<(
     let nobody = format!("{}.barrier", options.prefix);
     let mut refused: HashSet<(Act, String)> =
         link.denied_of(publications, &nobody).await.into_iter().map(|subject| (Act::Publish, subject)).collect();
-    if let Ok(live) = listening(LiveOptions::new(options, "midplane doctor")).await {
+    if let Ok(live) = listening(LiveOptions::new(options, "doctor")).await {
         for need in needs.iter().filter(|need| need.act == Act::Subscribe) {
             match live.subscribe(&need.subject).await {
                 Ok(sid) => live.unsubscribe(sid),

@@ -66,13 +66,15 @@ impl Nats {
         let stop = CancellationToken::new();
         let tasks = tasks.until(&stop);
         let patience = Patience::new(options);
-        let link = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
-        let services = patience.with(LinkError::is_transient, async || Link::establish(options).await).await?;
+        let linked = async |purpose: &'static str| {
+            patience.with(LinkError::is_transient, async || Link::establish(options, purpose).await).await
+        };
+        let (link, services) = (linked("publishing").await?, linked("services").await?);
         let (sender, events) = mpsc::channel(EVENTS);
-        let start = async || Live::start(LiveOptions::new(options, "midplane live"), sender.clone()).await;
+        let start = async || Live::start(LiveOptions::new(options, "live"), sender.clone()).await;
         let live = patience.with(|_| true, start).await?;
         drop(sender);
-        let answers = LiveOptions::new(options, "midplane answers");
+        let answers = LiveOptions::new(options, "answers");
         let start = async || Reader::start(link.clone(), answers.clone(), options.read_timeout, &tasks).await;
         let reader = Arc::new(patience.with(|_| true, start).await?);
         // Dropped before what the tasks wait for: where joining fails they end because they were asked to.

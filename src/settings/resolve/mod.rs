@@ -89,6 +89,9 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         development,
         notes: sources.environment.notes.clone(),
     };
+    if let Some(nats) = &mut settings.nats {
+        nats.node.clone_from(&settings.node.name);
+    }
     settings.notes.extend(notes_of_redis);
     settings.notes.extend(notes(&settings));
 

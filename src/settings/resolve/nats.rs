@@ -19,6 +19,7 @@ pub(super) fn read(section: &Section<'_>) -> Option<Nats> {
     let servers: Vec<Server> = section.take("servers");
     let (auth, tls) = (auth(section, &servers), tls(&section.section("tls")));
     let nats = Nats {
+        node: String::new(),
         servers: servers.into_iter().map(|Server(url)| without_password(url)).collect(),
         prefix: prefix(section),
         replicas: replicas(section),

@@ -13,6 +13,7 @@ use url::Url;
 /// The defaults, with everything that takes long taken short.
 pub fn nats(servers: impl IntoIterator<Item = Url>, replicas: usize) -> Nats {
     Nats {
+        node: "tested".to_owned(),
         servers: servers.into_iter().collect(),
         prefix: "midplane".to_owned(),
         replicas,

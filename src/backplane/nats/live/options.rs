@@ -23,14 +23,14 @@ pub struct LiveOptions {
 
 impl LiveOptions {
     #[must_use]
-    pub fn new(settings: &Nats, name: impl Into<String>) -> Self {
+    pub fn new(settings: &Nats, purpose: &str) -> Self {
         Self {
             servers: settings.servers.clone(),
             auth: settings.auth.clone(),
             tls: settings.tls.clone(),
             ping_interval: settings.ping_interval,
             connect_timeout: settings.connect_timeout,
-            name: name.into(),
+            name: settings.connection_name(purpose),
         }
     }
 }
