@@ -162,6 +162,7 @@ fn probes(settings: &Settings, keeper: &Keeper, readiness: &Arc<Readiness>) -> P
     let readiness = Arc::clone(readiness);
     Probes {
         node: settings.node.name.clone(),
+        settings: settings.fingerprint.clone(),
         started: Instant::now(),
         obstacles: Box::new(move || readiness.obstacles()),
         whose: Whose::new(keeper, settings.http.trusted_proxies.clone()),

@@ -4,6 +4,7 @@ use std::io::ErrorKind;
 use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
+use secrecy::{ExposeSecret, SecretString};
 use serde_json::Value;
 
 use super::Finding;
@@ -85,12 +86,36 @@ pub(super) async fn port(bind: SocketAddr) -> Finding {
     }
 }
 
+/// Whether the node that runs has these settings: files are read when it starts, and may have been changed since.
+pub(super) async fn running(settings: &Settings) -> Option<Finding> {
+    const ABOUT: &str = "running";
+    let (node, _) = node_at(settings.http.bind).await?;
+    let Some(key) = &settings.http_api.key else {
+        let found = "nodes tell what settings they have to who has the API key, and none is set";
+        return Some(Finding::skipped(ABOUT, found));
+    };
+    let health = health_at(settings.http.bind, Some(key)).await?;
+    Some(match health["settings"].as_str() {
+        Some(told) if told == settings.fingerprint => {
+            Finding::ok(ABOUT, format!("{node} was started with these settings, secrets apart"))
+        }
+        Some(_) => Finding::warning(ABOUT, format!("{node} was started with other settings"), "restart it"),
+        None => Finding::warning(ABOUT, format!("{node} was started with another API key"), "restart it"),
+    })
+}
+
 /// The node that answers at `bind`, and its version.
 async fn node_at(bind: SocketAddr) -> Option<(String, String)> {
-    let client = super::proxy::client().ok()?;
-    let answer = client.get(format!("http://{}/health", here(bind))).timeout(HEALTH_WITHIN).send().await.ok()?;
-    let health: Value = answer.json().await.ok()?;
+    let health = health_at(bind, None).await?;
     Some((health["node"].as_str()?.to_owned(), health["version"].as_str()?.to_owned()))
+}
+
+async fn health_at(bind: SocketAddr, key: Option<&SecretString>) -> Option<Value> {
+    let mut request = super::proxy::client().ok()?.get(format!("http://{}/health", here(bind))).timeout(HEALTH_WITHIN);
+    if let Some(key) = key {
+        request = request.header("x-api-key", key.expose_secret());
+    }
+    request.send().await.ok()?.json().await.ok()
 }
 
 #[cfg(test)]

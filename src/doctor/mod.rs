@@ -44,6 +44,7 @@ pub async fn examine(settings: &Settings, circumstances: &Circumstances) -> Repo
     if let Some(internal) = settings.http.internal_bind {
         report.push(machine::port(internal).await);
     }
+    report.extend(machine::running(settings).await);
     report.extend(secrets::kept(settings, &circumstances.secret_files));
     report.extend(nats::examined(settings).await);
     if let Some(proxy) = &circumstances.proxy {

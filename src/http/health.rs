@@ -37,6 +37,8 @@ impl Reader {
 pub struct Probes {
     /// This node's name.
     pub node: String,
+    /// The fingerprint of the settings that it was started with.
+    pub settings: String,
     pub started: Instant,
     /// Why this node does not serve; empty when it does.
     pub obstacles: Box<dyn Fn() -> Vec<String> + Send + Sync>,
@@ -49,7 +51,7 @@ struct Metrics {
     reader: Reader,
 }
 
-/// Tells who shows the API key which address it is taken for.
+/// Tells who shows the API key which address it is taken for, and with which settings the node was started.
 pub struct Whose {
     keeper: Keeper,
     proxies: TrustedProxies,
@@ -84,6 +86,7 @@ async fn health(
     let mut health = json!({ "status": "ok", "node": probes.node, "version": version, "uptime": uptime });
     if probes.whose.keeper.is_shown_by(&headers) {
         health["client"] = probes.whose.proxies.client(peer.ip(), &headers).to_string().into();
+        health["settings"] = probes.settings.as_str().into();
     }
     Json(health).into_response()
 }

@@ -9,6 +9,7 @@ pub mod channels;
 mod environment;
 mod explain;
 mod files;
+mod fingerprint;
 pub mod model;
 pub mod nats;
 pub mod redis;

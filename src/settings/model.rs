@@ -37,6 +37,8 @@ pub struct Settings {
     pub development: bool,
     /// What to tell whoever starts the node: what has no effect, or most likely is not meant.
     pub notes: Vec<String>,
+    /// The same for the same settings, however the secrets among them are; tells nothing of what they are.
+    pub fingerprint: String,
 }
 
 #[derive(Debug, Clone)]

@@ -46,11 +46,18 @@ impl Said {
     }
 }
 
+/// What every node is asked about with.
+const SETTINGS: [(&str, &str); 4] = [
+    ("JWT_SECRET", SECRET),
+    ("MAX_CONNECTIONS", "50"),
+    ("FRONTEND_URL", "https://app.example.com"),
+    ("MIDPLANE_CHANNEL__NAMESPACES", NAMESPACES),
+];
+
 async fn doctor(variables: &[(&str, String)]) -> Said {
     let mut command = Command::new(env!("CARGO_BIN_EXE_midplane"));
     command.args(["doctor", "--json"]).env_clear().kill_on_drop(true);
-    command.env("SERVER_ID", "looked-at").env("JWT_SECRET", SECRET).env("PORT", "0").env("MAX_CONNECTIONS", "50");
-    command.env("FRONTEND_URL", "https://app.example.com").env("MIDPLANE_CHANNEL__NAMESPACES", NAMESPACES);
+    command.envs(SETTINGS).env("SERVER_ID", "looked-at").env("PORT", "0");
     command.envs(variables.iter().map(|(name, value)| (name, value)));
     let output = timeout(PATIENCE, command.output()).await.expect("ends in time").unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -87,6 +94,25 @@ async fn a_taken_port_is_a_nodes_or_somebody_elses() {
     let port = node.address().unwrap().rsplit_once(':').unwrap().1.to_owned();
     let said = doctor(&[("PORT", port)]).await;
     said.is("port", "ok", "is served by node already-there");
+}
+
+#[tokio::test]
+async fn a_node_that_runs_with_other_settings_than_those_of_the_files_is_told() {
+    let unused = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let (port, key) = (("MIDPLANE_HTTP__PORT", unused.to_string()), ("MIDPLANE_HTTP_API__KEY", SECRET.repeat(2)));
+    let mut settings = SETTINGS.map(|(name, value)| (name, value.to_owned())).to_vec();
+    settings.extend([port.clone(), key.clone()]);
+    let _node = Process::start("looked-at", &settings).await;
+    let with =
+        async |other: (&'static str, &str)| doctor(&[port.clone(), key.clone(), (other.0, other.1.to_owned())]).await;
+
+    doctor(&[port.clone(), key.clone()]).await.is("running", "ok", "looked-at was started with these settings");
+    with(("JWT_SECRET", &SECRET.repeat(3))).await.is("running", "ok", "secrets apart");
+    let said = with(("MAX_CONNECTIONS", "60")).await;
+    said.is("running", "warning", "looked-at was started with other settings");
+    assert_eq!(said.about("running")[0].2, "restart it");
+    with(("MIDPLANE_HTTP_API__KEY", &SECRET.repeat(4))).await.is("running", "warning", "another API key");
+    doctor(std::slice::from_ref(&port)).await.is("running", "skipped", "who has the API key");
 }
 
 #[tokio::test]

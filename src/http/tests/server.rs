@@ -12,6 +12,7 @@ use crate::http::{Keeper, Probes, health, limits};
 fn probes(obstacles: Vec<String>) -> Router {
     health::routes(Probes {
         node: "ada".to_owned(),
+        settings: "0123456789abcdef".to_owned(),
         started: Instant::now().into_std(),
         obstacles: Box::new(move || obstacles.clone()),
         whose: whose(),
@@ -93,7 +94,7 @@ async fn a_node_whose_places_were_all_taken_answered_nobody() {
 }
 
 #[tokio::test]
-async fn who_has_the_key_learns_which_address_it_is_taken_for_and_nobody_else() {
+async fn who_has_the_key_learns_its_address_and_the_fingerprint_of_the_settings_and_nobody_else() {
     let served = serve_routes(probes(vec![])).await;
     let forwarded = "x-forwarded-for: 192.0.2.1, 198.51.100.7\r\n";
     let seen = async |headers: &str| body(&served.get("/health", headers).await)["client"].clone();
@@ -102,6 +103,8 @@ async fn who_has_the_key_learns_which_address_it_is_taken_for_and_nobody_else() 
     assert_eq!(seen(key).await, "127.0.0.1");
     assert_eq!(seen(forwarded).await, Value::Null);
     assert_eq!(seen("x-api-key: another\r\n").await, Value::Null);
+    let settings = async |headers: &str| body(&served.get("/health", headers).await)["settings"].clone();
+    assert_eq!((settings(key).await, settings("").await), (json!("0123456789abcdef"), Value::Null));
 }
 
 #[tokio::test]

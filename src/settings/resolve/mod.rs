@@ -18,6 +18,7 @@ use std::time::Duration;
 use config::{Value, ValueKind};
 
 use super::channels::Channels;
+use super::fingerprint::fingerprint;
 use super::model::{Canary, Client, Cluster, Embedded, Log, Settings, Transports};
 use super::nats::Nats;
 use super::refusal::{Refusal, Refusals};
@@ -88,6 +89,7 @@ pub(super) fn resolve(sources: &Sources, findings: Findings) -> Result<(Settings
         log,
         development,
         notes: sources.environment.notes.clone(),
+        fingerprint: fingerprint(&values),
     };
     if let Some(nats) = &mut settings.nats {
         nats.node.clone_from(&settings.node.name);
