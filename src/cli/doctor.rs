@@ -1,7 +1,7 @@
 //! Looks whether a node of these settings would do well here.
 
 use std::io::{self, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +22,10 @@ pub(super) struct Doctor {
     #[arg(long, value_name = "URL")]
     proxy: Option<Url>,
 
+    /// Certificates of the authority that signed the proxy's, in PEM, where this machine does not trust it
+    #[arg(long, value_name = "FILE", requires = "proxy")]
+    ca: Option<PathBuf>,
+
     /// A connection token to connect through the proxy with; made where an HMAC secret is configured
     #[arg(long, value_name = "TOKEN", requires = "proxy")]
     token: Option<String>,
@@ -41,6 +45,7 @@ impl Doctor {
         let circumstances = Circumstances {
             secret_files: settings::secret_files(&settings, file, settings::environment()),
             proxy: self.proxy.clone(),
+            authority: self.ca.clone(),
             token: self.token.clone().or_else(|| Token::of("midplane-doctor", TOKEN_FOR).make(&settings).ok()),
         };
         if self.proxy.is_some() && !self.json {

@@ -28,6 +28,8 @@ pub struct Circumstances {
     pub secret_files: Vec<(String, PathBuf)>,
     /// The address of a proxy in front of nodes that run, as clients know it.
     pub proxy: Option<Url>,
+    /// A file with certificates of who signed the proxy's, beside those whom this machine trusts.
+    pub authority: Option<PathBuf>,
     /// With what to connect through it.
     pub token: Option<String>,
 }
@@ -48,7 +50,7 @@ pub async fn examine(settings: &Settings, circumstances: &Circumstances) -> Repo
     report.extend(secrets::kept(settings, &circumstances.secret_files));
     report.extend(nats::examined(settings).await);
     if let Some(proxy) = &circumstances.proxy {
-        report.extend(proxy::examined(proxy, circumstances.token.as_deref(), settings).await);
+        report.extend(proxy::examined(proxy, circumstances, settings).await);
     }
     report
 }

@@ -4,19 +4,22 @@
 
 mod socket;
 
+use std::fmt::Display;
 use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
 use std::time::Duration;
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Certificate, Client, ClientBuilder, StatusCode};
+use secrecy::ExposeSecret;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 use url::Url;
 
-use super::Finding;
+use super::{Circumstances, Finding};
 use crate::causes::causes;
 use crate::settings::Settings;
-use secrecy::ExposeSecret;
 
+const ABOUT: &str = "proxy";
 /// How long a request through it may take.
 const WITHIN: Duration = Duration::from_secs(10);
 /// How long the first bytes of a stream may take.
@@ -27,21 +30,39 @@ const FORGED: &str = "192.0.2.77";
 const CLOSED: [&str; 6] = ["/metrics", "//metrics", "/%6Detrics", "/api/info", "/cluster/nodes", "/cluster/status"];
 
 /// A client that follows nobody elsewhere and asks no proxy of its own.
-pub(super) fn client() -> reqwest::Result<Client> {
-    Client::builder()
-        .redirect(reqwest::redirect::Policy::none())
-        .no_proxy()
-        .http1_only()
-        .connect_timeout(WITHIN)
-        .build()
+fn builder() -> ClientBuilder {
+    Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().http1_only().connect_timeout(WITHIN)
 }
 
-pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settings) -> Vec<Finding> {
-    const ABOUT: &str = "proxy";
-    let client = match client() {
+/// One for nodes of this machine.
+pub(super) fn client() -> reqwest::Result<Client> {
+    builder().build()
+}
+
+/// One that also trusts whose certificates are in the file `authority`.
+fn trusting(authority: Option<&Path>) -> Result<Client, Finding> {
+    let unusable = |error: String| Finding::failed(ABOUT, error, "TLS cannot be used here");
+    let mut builder = builder();
+    if let Some(file) = authority {
+        let unread = |why: &dyn Display| {
+            Finding::failed(ABOUT, format!("--ca {}: {why}", file.display()), "name a file of certificates in PEM")
+        };
+        let pem = std::fs::read(file).map_err(|error| unread(&error))?;
+        let certificates = Certificate::from_pem_bundle(&pem).map_err(|error| unread(&causes(&error)))?;
+        if certificates.is_empty() {
+            return Err(unread(&"no certificate is in it"));
+        }
+        builder = certificates.into_iter().fold(builder, ClientBuilder::add_root_certificate);
+    }
+    builder.build().map_err(|error| unusable(causes(&error)))
+}
+
+pub(super) async fn examined(proxy: &Url, circumstances: &Circumstances, settings: &Settings) -> Vec<Finding> {
+    let client = match trusting(circumstances.authority.as_deref()) {
         Ok(client) => client,
-        Err(error) => return vec![Finding::failed(ABOUT, error.to_string(), "TLS cannot be used here")],
+        Err(finding) => return vec![finding],
     };
+    let token = circumstances.token.as_deref();
     let health = client.get(at(proxy, "/health")).timeout(WITHIN).send().await;
     match health {
         Ok(answer) if answer.status() == StatusCode::OK => {}
@@ -49,7 +70,7 @@ pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settin
             let found = format!("{proxy}health answers {}", answer.status());
             return vec![Finding::failed(ABOUT, found, "no node answers behind it, or /health is not passed on")];
         }
-        Err(error) => return vec![unreachable(ABOUT, &causes(&error))],
+        Err(error) => return vec![unreachable(&causes(&error))],
     }
     let connect = connect_command(token);
     let (held, streamed) =
@@ -59,12 +80,15 @@ pub(super) async fn examined(proxy: &Url, token: Option<&str>, settings: &Settin
     findings
 }
 
-fn unreachable(about: &'static str, why: &str) -> Finding {
-    let advice = match why.contains("certificate") {
-        true => "it runs; have this machine trust its authority, or use a name that its certificate has",
-        false => "look whether it runs, and at the address",
+fn unreachable(why: &str) -> Finding {
+    let advice = if why.contains("CaUsedAsEndEntity") {
+        "it runs: its certificate is an authority's own, as openssl makes them where nothing is said; have one signed by it"
+    } else if why.contains("certificate") {
+        "it runs: name the file of who signed its certificate by --ca, and give an address that stands in it"
+    } else {
+        "look whether it runs, and at the address"
     };
-    Finding::failed(about, why.to_owned(), advice)
+    Finding::failed(ABOUT, why, advice)
 }
 
 fn at(proxy: &Url, path: &str) -> String {

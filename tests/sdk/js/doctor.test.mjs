@@ -129,6 +129,19 @@ describe('the doctor', { timeout: 180_000 }, () => {
     found.is('proxy paths', 'warning', /\/metrics.*\/api\/info \(asks for a key\)/);
   });
 
+  test('finds that a certificate is not trusted, until it knows who signed it', async t => {
+    const proxy = await Nginx.encrypting([node]);
+    t.after(() => proxy.stop());
+    const address = `https://${proxy.secureAddress}`;
+    const { advice } = (await doctor({}, '--proxy', address)).is('proxy', 'failed', /certificate/);
+    assert.match(advice, /^it runs: .*--ca/);
+    const found = await doctor({}, '--proxy', address, '--ca', proxy.authority);
+    found.is('proxy socket', 'ok', /^held for/);
+    found.is('proxy stream', 'ok', /begins after/);
+    const { advice: other } = (await doctor({}, '--proxy', address, '--ca', settings)).is('proxy', 'failed', /--ca .*no certificate is in it/);
+    assert.match(other, /PEM/);
+  });
+
   test('finds that nothing answers', async () => {
     const found = await doctor({}, '--proxy', 'http://127.0.0.1:1');
     found.is('proxy', 'failed', /refused/);
