@@ -1,5 +1,5 @@
-//! What operators ask over HTTP: how the cluster is, for everybody who reaches the port; what changes it, for who has the
-//! API key.
+//! What operators ask over HTTP: how the cluster is, for everybody who reaches the port, unless the key is asked for there too;
+//! what changes it, for who has the API key.
 
 use std::sync::Arc;
 
@@ -37,6 +37,7 @@ pub fn routes(operate: &Arc<Operate>, api: &HttpApi, keeper: &Keeper) -> Router 
         .route("/cluster/nodes", get(nodes))
         .route("/api/stats", get(async |State(operate): State<Arc<Operate>>| Json(operate.stats())))
         .with_state(Arc::clone(operate));
+    let told = if api.guard_cluster { keeper.guard(told) } else { told };
     if !api.enabled {
         return told;
     }

@@ -184,8 +184,12 @@ async fn let_in(State(keeper): State<Keeper>, mut request: Request, next: Next) 
 /// What it takes to ask for a path: what is not known to change nothing wants everything.
 fn needed(path: &str) -> Access {
     let looks = match path.strip_prefix("/api/") {
+        Some("stats") => true,
         Some(method) => Method::parse(method).is_some_and(Method::only_looks),
-        None => matches!(path, "/console/session" | "/console/watch"),
+        None => matches!(
+            path,
+            "/console/session" | "/console/watch" | "/cluster/status" | "/cluster/metrics" | "/cluster/nodes"
+        ),
     };
     if looks { Access::Read } else { Access::Full }
 }

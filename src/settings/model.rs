@@ -293,6 +293,8 @@ pub struct HttpApi {
     pub key: Option<SecretString>,
     /// No key asked for.
     pub insecure: bool,
+    /// The key is asked for also by what only tells how the cluster is.
+    pub guard_cluster: bool,
     /// Errors as HTTP statuses in place of 200 (`http_api.error_mode = "transport"`).
     pub transport_errors: bool,
     /// Calls per second and address; `None` is without limit.

@@ -84,6 +84,7 @@ pub(super) fn api(section: &Section<'_>, http: &Http, development: bool) -> Http
         enabled,
         key,
         insecure,
+        guard_cluster: section.take("guard_cluster"),
         transport_errors: section.take::<ErrorMode>("error_mode") == ErrorMode::Transport,
         rate: section.take::<Limit>("rate").0,
     }

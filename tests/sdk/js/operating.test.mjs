@@ -3,7 +3,7 @@ import assert from 'node:assert/strict';
 import { createServer } from 'node:http';
 import { after, before, describe, test } from 'node:test';
 
-import { App, NatsServer, Topology, arrivals, eventually, fresh, noFasterThan, twoNodes } from './harness.mjs';
+import { App, NatsServer, Node, Topology, arrivals, eventually, fresh, noFasterThan, twoNodes } from './harness.mjs';
 
 const get = async (node, path) => {
   const response = await fetch(`${node.url}${path}`);
@@ -72,6 +72,17 @@ describe('the cluster as its operators see it', { timeout: 120_000 }, () => {
     } finally {
       for (const app of apps) app.close();
     }
+  });
+
+  test('who looks how the cluster is needs the key where that is set', async t => {
+    const guarded = await Node.start('guarded', { MIDPLANE_HTTP_API__GUARD_CLUSTER: 'true' });
+    t.after(() => guarded.stop());
+    for (const path of ['/cluster/status', '/cluster/metrics', '/cluster/nodes', '/api/stats']) {
+      const ask = async (node, headers = {}) => (await fetch(`${node.url}${path}`, { headers })).status;
+      assert.deepEqual([await ask(guarded), await ask(guarded, { 'x-api-key': 'another' })], [401, 401], path);
+      assert.deepEqual([await ask(guarded, { 'x-api-key': 'test-api-key' }), await ask(topology.first)], [200, 200], path);
+    }
+    for (const path of ['/health', '/ready', '/metrics']) assert.equal((await fetch(guarded.url + path)).status, 200, path);
   });
 
   test('every node tells of all: which channels are busiest, and what namespaces there are and how they are used', async () => {
