@@ -62,7 +62,7 @@ enum Command {
     /// Ask a node on this machine whether it serves: exit code 0, or 1
     #[command(alias = "healthcheck")]
     Health {
-        /// Where to ask
+        /// Where to ask, if not at the address of the settings (http.bind); without a path /ready
         #[arg(long, value_name = "URL")]
         url: Option<String>,
     },

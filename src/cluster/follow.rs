@@ -5,9 +5,9 @@ use std::sync::Arc;
 use tokio::time::{Duration, Instant, MissedTickBehavior, interval, sleep};
 use tracing::{debug, info};
 
-use super::Shared;
 use super::entry::Entry;
 use super::view::View;
+use super::{Shared, State};
 use crate::backplane::{Change, Registry, RegistryError, Watch};
 
 /// How often everything is read again without a reason.
@@ -105,7 +105,13 @@ impl Shared {
         let view = self.view.lock();
         let before = view.get(&entry.name).map(|known| (known.entry.incarnation, known.entry.state));
         if before != Some((entry.incarnation, entry.state)) && entry.name != self.name {
-            info!(node = %entry.id(), state = ?entry.state, "node");
+            let now = match entry.state {
+                State::Up => "is up",
+                State::Draining => "drains",
+                State::Failed => "is taken for dead",
+                State::Left => "has left",
+            };
+            info!(node = %entry.id(), state = ?entry.state, "a node {now}");
         }
     }
 
@@ -114,7 +120,7 @@ impl Shared {
         for known in self.view.lock().all() {
             counts[known.entry.state.label() as usize] += 1;
         }
-        for state in [super::State::Up, super::State::Draining, super::State::Failed, super::State::Left] {
+        for state in [State::Up, State::Draining, State::Failed, State::Left] {
             self.telemetry.cluster.nodes.of(state.label()).set(counts[state.label() as usize]);
         }
     }

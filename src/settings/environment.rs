@@ -156,7 +156,7 @@ pub(super) fn variable(value: &Value) -> Option<&str> {
 enum Target {
     NotOurs,
     /// It looks like one of ours and is none.
-    None(&'static str),
+    None(String),
     Option(String),
     OptionFromFile(String),
 }
@@ -176,11 +176,11 @@ fn target(name: &str, value: &str, defaults: &Table) -> Target {
     let Some(levels) = name.strip_prefix(PREFIX) else { return Target::NotOurs };
     if !levels.contains(LEVELS) {
         let link = is_service_link(levels, value);
-        return if link {
-            Target::NotOurs
-        } else {
-            Target::None("no option (they are written MIDPLANE_<SECTION>__<KEY>)")
+        let meant = || match spelled(&levels.to_uppercase(), defaults) {
+            Some(meant) => format!("no option (did you mean {PREFIX}{meant}?)"),
+            None => "no option (they are written MIDPLANE_<SECTION>__<KEY>)".to_owned(),
         };
+        return if link { Target::NotOurs } else { Target::None(meant()) };
     }
     let key = levels.to_lowercase().replace(LEVELS, ".");
     let plain = key.strip_suffix("_file").map(str::to_owned).filter(secret);
@@ -188,6 +188,18 @@ fn target(name: &str, value: &str, defaults: &Table) -> Target {
         Some(plain) if default(&key, defaults).is_none() => Target::OptionFromFile(plain),
         _ => Target::Option(key),
     }
+}
+
+/// How the option is written that `name` means, in which one underscore stands for each level: `HTTP__BIND` for `HTTP_BIND`.
+fn spelled(name: &str, options: &Table) -> Option<String> {
+    options.iter().find_map(|(option, value)| {
+        let option = option.to_uppercase();
+        let rest = name.strip_prefix(&option)?;
+        match &value.kind {
+            ValueKind::Table(inner) => Some(format!("{option}{LEVELS}{}", spelled(rest.strip_prefix('_')?, inner)?)),
+            _ => rest.is_empty().then_some(option),
+        }
+    })
 }
 
 /// Whether Kubernetes or Docker set it: they do so for every service, and for one named `midplane` there are

@@ -210,7 +210,9 @@ impl Event {
                 if let RequestError::NoResponder(subject) = &error
                     && let Some(left_out) = shared.unserved.due()
                 {
-                    warn!(subject, left_out, "nobody serves an event that a client waits to have acknowledged");
+                    let why =
+                        if shared.backplane.requests().is_some() { "" } else { ": this node has no NATS to ask by" };
+                    warn!(subject, left_out, "nobody serves an event that a client waits to have acknowledged{why}");
                 }
                 shared.note(&self.subject, Some(error));
                 None

@@ -292,7 +292,7 @@ fn unknown_variables_of_ours_are_refused_by_name_and_everybody_elses_ignored() {
         [
             "MIDPLANE_BIND: no option (they are written MIDPLANE_<SECTION>__<KEY>)",
             "MIDPLANE_CHANNEL__NAMESPACES: not JSON (expected value at line 1 column 1)",
-            "MIDPLANE_HTTP_PORT: no option (they are written MIDPLANE_<SECTION>__<KEY>)",
+            "MIDPLANE_HTTP_PORT: no option (did you mean MIDPLANE_HTTP__PORT?)",
             "MIDPLANE_LOG__LEVEL__X: no such option (level has none)",
             "htp.bind (from MIDPLANE_HTP__BIND): no such option (did you mean \"http\"?)",
             "http.prot (from MIDPLANE_HTTP__PROT): no such option (did you mean \"port\"?)",

@@ -117,7 +117,7 @@ describe('a node for those who have a token', { timeout: 120_000 }, () => {
     const socket = io(node.url, { forceNew: true, transports: ['websocket'] });
     t.after(() => socket.close());
     for (let count = 0; count < 5; count += 1) socket.emit('mesage', count, () => assert.fail('nobody can have acknowledged it'));
-    await told(node, /WARN.*nobody serves an event.*sio\._\.mesage/);
+    await told(node, /WARN.*nobody serves an event.*: this node has no NATS to ask by.*sio\._\.mesage/);
     await eventually('all were counted', async () => (await node.metric('midplane_socketio_events_total{result="no_responder"}')) === 5);
   });
 

@@ -13,7 +13,7 @@ pub enum LinkError {
     Address(std::io::Error),
     #[error("nats credentials: {0}")]
     Credentials(std::io::Error),
-    #[error("connect to NATS: {0}")]
+    #[error("connect to NATS: {}{}", .0, hint(.0))]
     Connect(#[from] async_nats::ConnectError),
 }
 
@@ -30,6 +30,16 @@ impl LinkError {
                     | ConnectErrorKind::Tls
             ),
         }
+    }
+}
+
+/// What to look at, where the server says no and not why.
+fn hint(error: &async_nats::ConnectError) -> &'static str {
+    match error.kind() {
+        ConnectErrorKind::Authentication | ConnectErrorKind::AuthorizationViolation => {
+            " (nats.user and password, token, nkey or credentials are not what the server knows)"
+        }
+        _ => "",
     }
 }
 

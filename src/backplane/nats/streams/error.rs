@@ -43,7 +43,7 @@ pub enum StreamError {
         "no permission to use {subject}, which stream {stream} needs; allow it, or provision the stream with\n  {command}"
     )]
     Denied { stream: String, subject: String, command: String },
-    #[error("JetStream is not enabled on the NATS server, and a cluster needs it")]
+    #[error("JetStream is not enabled on the NATS server, and a cluster needs it (nats-server --jetstream)")]
     NoJetStream,
     #[error("stream {stream}: {source}")]
     Api { stream: String, source: ApiError },
