@@ -1,7 +1,7 @@
 //! `/connection/websocket` and `/connection/uni_websocket`: who passes every check leaves HTTP. What stands before every
 //! kind of connection.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -64,14 +64,19 @@ impl Edge {
 
     /// What a session is told of who opened it.
     pub(super) fn peer(&self, head: &Parts, format: Format, frame_pings: bool) -> Peer {
-        let ConnectInfo(address) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
-        let remote = self.proxies.client(address.ip(), &head.headers);
+        let remote = self.address(head);
         let header = |name: &HeaderName| {
             let value = head.headers.get(name)?.to_str().ok()?;
             Some((name.to_string(), value.to_owned()))
         };
         let headers = self.headers.iter().filter_map(header).collect();
         Peer { format, frame_pings, mailbox: None, remote, headers }
+    }
+
+    /// The client's own, behind whichever proxies.
+    pub(super) fn address(&self, head: &Parts) -> IpAddr {
+        let ConnectInfo(peer) = head.extensions.get::<ConnectInfo<SocketAddr>>().expect("put there by the server");
+        self.proxies.client(peer.ip(), &head.headers)
     }
 
     /// Takes a place, where there is one and its client would come to connect.

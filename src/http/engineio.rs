@@ -18,7 +18,7 @@ use tower::ServiceExt;
 use crate::engineio::{Engine, Layer, Refused, Way};
 use crate::http::connection::{self, Edge};
 use crate::http::gzip;
-use crate::http::limits::{AddressLimit, body, rate};
+use crate::http::limits::{AddressLimit, Misses, body, rate};
 use crate::http::places;
 use crate::http::refusal::Refusal;
 use crate::protocol::centrifuge::Format;
@@ -51,10 +51,13 @@ struct Service<L> {
     engine: Arc<Engine>,
     layer: Arc<L>,
     answers: Answers,
+    /// Requests for sessions of other nodes that those do not have.
+    misses: Option<Arc<Misses>>,
 }
 
 /// The route at `path`, which ends with a slash; without that it is the same. Handshakes have the rate of `edge`, WebSockets
-/// for sessions on long-polling the same once more, and requests that bring packets `posts`.
+/// for sessions on long-polling the same once more, and requests that bring packets `posts`; so do requests for sessions that
+/// other nodes do not have.
 pub fn routes<L: Layer>(
     path: &str,
     edge: &Arc<Edge>,
@@ -63,11 +66,13 @@ pub fn routes<L: Layer>(
     posts: Option<Rate>,
     answers: &Answers,
 ) -> Router {
+    let misses = posts.map(|rate| Arc::new(Misses::new(rate)));
     let service = || Service {
         edge: Arc::clone(edge),
         engine: Arc::clone(engine),
         layer: Arc::clone(layer),
         answers: answers.clone(),
+        misses: misses.clone(),
     };
     let served = |service: Service<L>| {
         let service = Arc::new(service);
@@ -117,9 +122,23 @@ impl<L: Layer> Service<L> {
         if !self.edge.origins.allow(&head.headers) {
             return Err(Fault::Forbidden);
         }
+        // To ask another node is not for nothing.
+        let asks = self.misses.as_ref().filter(|_| matches!(way, Way::Elsewhere(_)));
+        let Some(misses) = asks else { return self.serve(head, body, carrier, &way).await };
+        let address = self.edge.address(head);
+        misses.admit(address).map_err(Fault::Turned)?;
+        let served = self.serve(head, body, carrier, &way).await;
+        if served.as_ref().err().is_some_and(Fault::is_miss) {
+            misses.count(address);
+        }
+        served
+    }
+
+    /// What is asked of a session.
+    async fn serve(&self, head: &mut Parts, body: Body, carrier: Carrier, way: &Way) -> Result<Response, Fault> {
         match (carrier, is_upgrade(&head.headers)) {
-            (Carrier::WebSocket, true) => self.take_over(head, &way).await,
-            (Carrier::Polling, false) if !way.has_moved() => self.request(head, body, &way).await,
+            (Carrier::WebSocket, true) => self.take_over(head, way).await,
+            (Carrier::Polling, false) if !way.has_moved() => self.request(head, body, way).await,
             (Carrier::WebSocket, false) | (Carrier::Polling, _) => Err(Fault::BadRequest),
         }
     }

@@ -27,15 +27,32 @@ impl Bucket {
 
     /// Takes so many tokens, if they are there; else none.
     pub fn take(&mut self, tokens: u32, now: Instant) -> bool {
+        self.fill(now);
         let wanted = f64::from(tokens);
-        let earned = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate.per_second;
-        self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
-        self.filled = now;
         let enough = self.tokens >= wanted;
         if enough {
             self.tokens -= wanted;
         }
         enough
+    }
+
+    /// How long it takes until there is a token again; `None` where there is one.
+    pub fn wait(&mut self, now: Instant) -> Option<Duration> {
+        self.fill(now);
+        let lacks = 1.0 - self.tokens;
+        (lacks > 0.0).then(|| Duration::try_from_secs_f64(lacks / self.rate.per_second).unwrap_or(Duration::MAX))
+    }
+
+    /// Whether it is as if nothing had ever been taken.
+    pub fn is_full(&mut self, now: Instant) -> bool {
+        self.fill(now);
+        self.tokens >= f64::from(self.rate.burst)
+    }
+
+    fn fill(&mut self, now: Instant) {
+        let earned = now.saturating_duration_since(self.filled).as_secs_f64() * self.rate.per_second;
+        self.tokens = (self.tokens + earned).min(f64::from(self.rate.burst));
+        self.filled = now;
     }
 }
 

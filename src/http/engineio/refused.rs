@@ -39,6 +39,11 @@ impl Fault {
         }
     }
 
+    /// Whether there is no session that would take such a request.
+    pub(super) const fn is_miss(&self) -> bool {
+        matches!(self, Self::UnknownSession | Self::BadRequest | Self::Session(Refused::Closed))
+    }
+
     pub(super) fn answer(self, websocket: bool) -> Response {
         let mut response = match (self, self.told()) {
             (_, Some((_, message, _))) if websocket => {

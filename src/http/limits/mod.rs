@@ -4,6 +4,7 @@ pub mod address;
 pub mod admission;
 pub mod body;
 pub mod cors;
+pub mod misses;
 pub mod origins;
 #[cfg(test)]
 mod properties;
@@ -11,5 +12,6 @@ pub mod rate;
 
 pub use address::TrustedProxies;
 pub use admission::{Admission, Gate, Seat, Turned};
+pub use misses::Misses;
 pub use origins::Origins;
 pub use rate::AddressLimit;

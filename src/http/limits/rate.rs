@@ -24,6 +24,8 @@ pub enum AddressLimit {
     Handshakes,
     /// What clients on streams say.
     Posts,
+    /// Requests for sessions that are not there.
+    Misses,
     /// Calls of the server API.
     Calls,
 }
@@ -35,6 +37,7 @@ impl AddressLimit {
         match self {
             Self::Handshakes => "too many handshakes from this address (http.handshake_rate)",
             Self::Posts => "too many posts from this address (emulation.rate)",
+            Self::Misses => "too many requests from this address for sessions that are not there (emulation.rate)",
             Self::Calls => "too many calls from this address (http_api.rate)",
         }
     }
@@ -44,7 +47,7 @@ impl AddressLimit {
     pub const fn scope(self) -> LimitScope {
         match self {
             Self::Handshakes => LimitScope::HandshakeIp,
-            Self::Posts => LimitScope::Emulation,
+            Self::Posts | Self::Misses => LimitScope::Emulation,
             Self::Calls => LimitScope::Api,
         }
     }

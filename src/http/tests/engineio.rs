@@ -141,7 +141,7 @@ async fn staged(ping_interval: Duration, upgrade_timeout: Duration) -> Stage {
 async fn bounded(ping: [Duration; 2], upgrade_timeout: Duration, edge: Edge, bounds: Bounds) -> Stage {
     let (feed, _) = crate::backplane::feed::open(1);
     let alone = Embedded::new(&Namespaces(HashMap::new()), 1 << 20, feed);
-    over(alone, ping, upgrade_timeout, edge, bounds).await
+    over(alone, ping, upgrade_timeout, edge, bounds, None).await
 }
 
 /// With others behind `backplane`.
@@ -151,6 +151,7 @@ async fn over(
     upgrade_timeout: Duration,
     edge: Edge,
     bounds: Bounds,
+    posts: Option<Rate>,
 ) -> Stage {
     let options = Options {
         ping_interval: ping[0],
@@ -169,7 +170,7 @@ async fn over(
     let answers = crate::http::engineio::Answers { compress_from: Some(1024), cookie: Some("io".to_owned()) };
     let stuck = Arc::<Notify>::default();
     let layer = Arc::new(EchoLayer(Arc::clone(&stuck)));
-    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &layer, None, &answers);
+    let routes = crate::http::engineio::routes("/socket.io/", &edge, &engine, &layer, posts, &answers);
     let served = serve_with(open_edge(), bounds, routes).await;
     Stage { served, edge, telemetry, connections, stuck, http: reqwest::Client::new() }
 }

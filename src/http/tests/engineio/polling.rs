@@ -1,6 +1,7 @@
 //! Handshakes, and what sessions on long-polling ask.
 
 use super::*;
+use crate::backplane::RequestError;
 use crate::hooks::tests::backend::NatsBackend;
 
 #[tokio::test]
@@ -160,8 +161,33 @@ async fn nobody_could_end_a_session_that_waited_for_others() {
 async fn a_request_that_finds_no_room_at_its_sessions_node_is_told_that_it_is_not_its_fault() {
     const LONG: Duration = Duration::from_secs(60);
     let busy = NatsBackend::answering(&[], "b");
-    let stage = over(busy, [LONG; 2], LONG, open_edge(), bounds()).await;
+    let stage = over(busy, [LONG; 2], LONG, open_edge(), bounds(), None).await;
     let (status, told) = stage.poll(&"A".repeat(43)).await;
     assert!(status == 503 && told.contains("too many requests wait at the session's node"), "{status} {told}");
     assert!(stage.telemetry.render().contains(r#"midplane_socketio_forwarded_total{result="busy"} 1"#));
+}
+
+#[tokio::test]
+async fn strangers_had_other_nodes_asked_for_sessions_as_often_as_they_liked() {
+    const LONG: Duration = Duration::from_secs(60);
+    let nobody = NatsBackend::new(|question| Err(RequestError::NoResponder(question.subject.clone())));
+    let rate = Rate { per_second: 0.001, burst: 3 };
+    let others = Arc::clone(&nobody) as Arc<dyn Backplane>;
+    let stage = over(others, [LONG; 2], LONG, open_edge(), bounds(), Some(rate)).await;
+    let made_up = polling(&"A".repeat(43));
+    for _ in 0..3 {
+        assert_eq!(stage.get(&made_up).await, (400, "{\"code\":1,\"message\":\"Session ID unknown\"}".to_owned()));
+    }
+    let (status, told) = stage.get(&made_up).await;
+    assert!(status == 429 && told.contains("for sessions that are not there (emulation.rate)"), "{status} {told}");
+    let websocket =
+        format!("ws://{}/socket.io/?EIO=4&transport=websocket&sid={}", stage.served.address, "A".repeat(43));
+    assert!(connect_async(websocket).await.is_err_and(|error| error.to_string().contains("429")));
+    assert_eq!(nobody.asked.lock().len(), 3);
+    let other = stage.http.get(stage.url(&made_up)).header("x-forwarded-for", "198.51.100.8");
+    assert_eq!(answer(other.send()).await.0, 400, "others may ask");
+    let sid = stage.open().await;
+    stage.post(&sid, "4a").await;
+    assert_eq!(stage.poll(&sid).await, (200, "4a".to_owned()), "sessions of this node cost nobody else anything");
+    assert!(stage.served.measured(r#"midplane_rate_limited_total{scope="emulation"} 2"#));
 }
