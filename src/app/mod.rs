@@ -237,6 +237,7 @@ async fn engine(base: &Base, services: &Services) -> anyhow::Result<Arc<Engine>>
     let asked = patiently(async || engine.listen().await).await.context("sessions that other nodes ask for")?;
     if let Some(asked) = asked {
         tasks.run("sessions that other nodes ask for", Arc::clone(&engine).answer(asked));
+        tasks.run("what is given up of other nodes' sessions", Arc::clone(&engine).tell_given_up());
     }
     Ok(engine)
 }

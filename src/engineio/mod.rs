@@ -17,6 +17,7 @@ mod counted;
 mod departure;
 mod door;
 mod farewell;
+mod given_up;
 mod handler;
 mod handover;
 mod heartbeat;
@@ -44,6 +45,7 @@ pub use self::remote::{Claim, Remote};
 pub use self::way::{Post, Way};
 
 use self::arrival::Arrivals;
+use self::given_up::GivenUp;
 use self::owner::Held;
 use self::polling::Polling;
 use self::run::{Link, Session};
@@ -79,6 +81,7 @@ pub struct Engine {
     sessions: Arc<Sessions>,
     held: Held,
     arrivals: Arrivals,
+    given_up: GivenUp,
     backplane: Arc<dyn Backplane>,
     connections: Arc<Connections>,
     pulse: Arc<Pulse>,
@@ -99,6 +102,7 @@ impl Engine {
             sessions: Sessions::new(),
             held: Held::default(),
             arrivals: Arrivals::default(),
+            given_up: GivenUp::default(),
             backplane,
             connections,
             pulse,

@@ -126,6 +126,12 @@ impl Remote {
         let _ = self.ask(Verb::Misuse, 0, Bytes::new(), MARGIN).await;
     }
 
+    /// Tells the session's node something that it need not answer.
+    pub(super) async fn tell(self, verb: Verb, number: u64) {
+        // It would have ended by itself in time.
+        let _ = self.ask(verb, number, Bytes::new(), MARGIN).await;
+    }
+
     /// Says something to the client, whose session has gone to the other node.
     pub(super) async fn say(&self, frames: Bytes) -> Result<(), Refused> {
         match self.ask(Verb::Say, 0, frames, MARGIN).await? {
@@ -223,8 +229,7 @@ impl Claim {
 impl Drop for Claim {
     fn drop(&mut self) {
         if !self.kept {
-            let (remote, number) = (self.remote.clone(), self.number);
-            tokio::spawn(async move { remote.ask(Verb::Release, number, Bytes::new(), MARGIN).await });
+            self.remote.engine.give_up(self.remote.sid, Verb::Release, self.number);
         }
     }
 }
@@ -232,8 +237,7 @@ impl Drop for Claim {
 impl Drop for Waiting {
     fn drop(&mut self) {
         if !self.over {
-            let (remote, number) = (self.remote.clone(), self.number);
-            tokio::spawn(async move { remote.ask(Verb::BreakOff, number, Bytes::new(), MARGIN).await });
+            self.remote.engine.give_up(self.remote.sid, Verb::BreakOff, self.number);
         }
     }
 }

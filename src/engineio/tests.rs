@@ -1,6 +1,7 @@
 mod heartbeats;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -33,6 +34,7 @@ fn engine(
 ) -> (Arc<Engine>, Arc<NatsBackend>) {
     let backend = NatsBackend::new(answer);
     let engine = Engine::new(OPTIONS, backend.clone(), Connections::new(), Pulse::new(), telemetry());
+    tokio::spawn(Arc::clone(&engine).tell_given_up());
     (engine, backend)
 }
 
@@ -145,4 +147,24 @@ async fn requests_of_other_nodes_that_waited_kept_all_others_of_theirs_waiting()
     assert_eq!(said(last).await, Said::Done("4a".into()));
     asks(&ask, session, Verb::Poll, 3).await;
     assert!(matches!(mailbox.recv().await, Some(Ask::Poll(_))), "there is room for another");
+}
+
+#[tokio::test(start_paused = true)]
+async fn each_request_that_was_broken_off_began_a_task_that_waited_for_a_node_which_hung() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let (engine, _) = engine(move |question| {
+        count.fetch_add(1, Ordering::Relaxed);
+        Err(RequestError::Timeout(question.timeout))
+    });
+    let before = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    let sid = Sid { node: Uuid::new_v4(), session: Uuid::new_v4() };
+    for number in 0..20_000 {
+        engine.give_up(sid, Verb::BreakOff, number);
+    }
+    assert_eq!(tokio::runtime::Handle::current().metrics().num_alive_tasks(), before);
+    let metrics = engine.telemetry.render();
+    assert!(metrics.contains("midplane_queue_overflows_total{queue=\"given_up\"} 3616"), "{metrics}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(asked.load(Ordering::Relaxed), 16 * 1024, "all that waited is told");
 }

@@ -154,11 +154,12 @@ labels! {
     /// which an answer finds none is said to be answered in part only, operators who watch are told that they have missed
     /// something, a call that waits for acknowledgements is answered without one that finds none, a session of which too
     /// much is asked connects anew, word of other nodes that finds none is lost, what finds none on its way over a
-    /// bridge does not come to the other side, and clients on long-polling at other nodes come anew.
+    /// bridge does not come to the other side, clients on long-polling at other nodes come anew, and what is given up of
+    /// sessions at other nodes ends there by itself.
     Overflow("queue") {
         Healing = "healing", Publish = "publish", Connect = "connect", Recovery = "recovery", Survey = "survey",
         Watch = "watch", Acks = "acks", Word = "word", Controls = "controls", Bridge = "bridge",
-        Polls = "polls",
+        Polls = "polls", GivenUp = "given_up",
     }
 
     /// How a recovery ended.
