@@ -264,6 +264,9 @@ pub enum RequestError {
     NoResponder(String),
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// For good.
+    #[error("more than the {limit} bytes of one message (max_payload of NATS)")]
+    TooLarge { limit: usize },
     #[error("backplane unavailable: {0}")]
     Unavailable(String),
 }

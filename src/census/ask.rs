@@ -93,6 +93,6 @@ pub(super) async fn there(requests: Option<&dyn Requests>, other: &Other, word: 
         Ok(answer) if answer.body == GONE => Found::Gone,
         Ok(_) => Found::Here,
         Err(RequestError::NoResponder(_)) => Found::Gone,
-        Err(RequestError::Timeout(_) | RequestError::Unavailable(_)) => Found::Silent,
+        Err(RequestError::Timeout(_) | RequestError::TooLarge { .. } | RequestError::Unavailable(_)) => Found::Silent,
     }
 }

@@ -70,11 +70,16 @@ fn servers(found: &Examination, settings: &Settings) -> Vec<Finding> {
         let advice = "nodes go on with the others; look whether it runs, or take it out of nats.servers";
         findings.push(Finding::warning(ABOUT, format!("{server} is not reached: {why}"), advice));
     }
-    let largest = settings.client.message_size_limit as u64 + AROUND_DATA;
-    if let Some(server) = found.servers.iter().find(|server| server.max_payload < largest) {
-        let found =
-            format!("{} takes {} bytes, client.message_size_limit allows more", server.name, server.max_payload);
-        findings.push(Finding::warning(ABOUT, found, format!("set max_payload to {largest} at least")));
+    let mut allowed = vec![("client.message_size_limit", settings.client.message_size_limit)];
+    if !settings.socketio.namespaces.is_empty() {
+        allowed.push(("socketio.max_payload", settings.socketio.max_payload));
+    }
+    for (option, bytes) in allowed {
+        let largest = bytes as u64 + AROUND_DATA;
+        if let Some(server) = found.servers.iter().find(|server| server.max_payload < largest) {
+            let found = format!("{} takes {} bytes, {option} allows more", server.name, server.max_payload);
+            findings.push(Finding::warning(ABOUT, found, format!("set max_payload to {largest} at least")));
+        }
     }
     findings
 }

@@ -57,6 +57,7 @@ pub(super) async fn ask(
         },
         Err(RequestError::NoResponder(_)) => Err(PostError::UnknownNode),
         Err(RequestError::Timeout(_)) => Err(PostError::Timeout),
+        Err(error @ RequestError::TooLarge { .. }) => Err(PostError::Unavailable(error.to_string())),
         Err(RequestError::Unavailable(why)) => Err(PostError::Unavailable(why)),
     }
 }

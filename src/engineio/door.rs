@@ -85,6 +85,8 @@ pub enum Refused {
     NoNode,
     #[error("too many requests wait at the session's node")]
     Busy,
+    #[error("more than one message to the session's node carries")]
+    TooLarge { limit: usize },
     /// Nobody knows whether it was done.
     #[error("no answer from the session's node")]
     Timeout,

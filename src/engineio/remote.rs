@@ -148,6 +148,7 @@ impl Remote {
             Ok(answer) => Said::decode(answer.body).ok_or(Refused::Unavailable),
             Err(RequestError::NoResponder(_)) => Err(Refused::NoNode),
             Err(RequestError::Timeout(_)) => Err(Refused::Timeout),
+            Err(RequestError::TooLarge { limit }) => Err(Refused::TooLarge { limit }),
             Err(RequestError::Unavailable(_)) => Err(Refused::Unavailable),
         }
     }
@@ -160,6 +161,7 @@ impl Remote {
             Err(Refused::Unknown) => Forwarded::UnknownSession,
             Err(Refused::NoNode) => Forwarded::UnknownNode,
             Err(Refused::Busy) => Forwarded::Busy,
+            Err(Refused::TooLarge { .. }) => Forwarded::TooLarge,
             Err(Refused::Timeout) => Forwarded::Timeout,
             Err(Refused::Unavailable) => Forwarded::Unavailable,
         };

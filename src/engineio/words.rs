@@ -161,7 +161,7 @@ impl From<Refused> for Said {
             Refused::Moved => Self::Moved,
             Refused::Unknown | Refused::NoNode => Self::Unknown,
             Refused::Busy => Self::Busy,
-            Refused::Closed | Refused::Timeout | Refused::Unavailable => Self::Closed,
+            Refused::Closed | Refused::TooLarge { .. } | Refused::Timeout | Refused::Unavailable => Self::Closed,
         }
     }
 }

@@ -66,6 +66,7 @@ impl From<RequestError> for HookError {
         match error {
             RequestError::NoResponder(subject) => Self::NoResponder(subject),
             RequestError::Timeout(within) => Self::Timeout(within),
+            RequestError::TooLarge { .. } => Self::Unreachable(error.to_string()),
             RequestError::Unavailable(why) => Self::Unreachable(why),
         }
     }

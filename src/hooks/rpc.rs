@@ -99,6 +99,7 @@ impl Hooks {
             Ok(answer) => read(answer, caller.encoding),
             Err(RequestError::NoResponder(_)) => Err(RpcError::NoResponder(method.to_owned())),
             Err(RequestError::Timeout(within)) => Err(RpcError::Timeout(within)),
+            Err(error @ RequestError::TooLarge { .. }) => Err(RpcError::Unavailable(error.to_string())),
             Err(RequestError::Unavailable(why)) => Err(RpcError::Unavailable(why)),
         };
         let result = label(&outcome);

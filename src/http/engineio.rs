@@ -253,6 +253,7 @@ impl From<Refused> for Fault {
                 let why = "too many requests wait at the session's node";
                 Self::Turned(Refusal::Plain(StatusCode::SERVICE_UNAVAILABLE, why))
             }
+            Refused::TooLarge { limit } => Self::Body(Refusal::TooLarge { limit }),
             Refused::Closed | Refused::Timeout | Refused::Unavailable => Self::Session(refused),
         }
     }

@@ -247,7 +247,7 @@ impl SocketIo {
             None => EventResult::Told,
             Some(RequestError::NoResponder(_)) => EventResult::NoResponder,
             Some(RequestError::Timeout(_)) => EventResult::Timeout,
-            Some(RequestError::Unavailable(_)) => EventResult::Failed,
+            Some(RequestError::TooLarge { .. } | RequestError::Unavailable(_)) => EventResult::Failed,
         };
         self.count(result);
         if let Some(error) = error {

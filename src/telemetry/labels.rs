@@ -239,7 +239,7 @@ labels! {
     /// What became of a request of a client whose session is at another node.
     Forwarded("result") {
         Done = "done", Moved = "moved", Closed = "closed", UnknownSession = "unknown_session",
-        UnknownNode = "unknown_node", Busy = "busy", Timeout = "timeout", Unavailable = "unavailable",
+        UnknownNode = "unknown_node", Busy = "busy", TooLarge = "too_large", Timeout = "timeout", Unavailable = "unavailable",
     }
 
     /// What became of taking a session to the node of its WebSocket. refused: its node did not let it go, or was gone.

@@ -103,6 +103,16 @@ async fn what_breaks_the_rules_ends_a_session_from_any_node() {
 }
 
 #[tokio::test]
+async fn a_post_that_no_message_of_nats_carries_ended_without_a_word_why() {
+    let server = NatsServer::with_config("max_payload: 131072").await;
+    let (owner, other) = (node(&server.url(), "25s").await, node(&server.url(), "25s").await);
+    let sid = open(&owner).await;
+    assert_eq!(post(&other, &sid, &"4".repeat(200_000)).await, (413, String::new()));
+    assert!(measured(&other, "midplane_socketio_forwarded_total{result=\"too_large\"} 1").await);
+    assert_eq!(post(&other, &sid, "40").await, (200, "ok".to_owned()), "the session lives on");
+}
+
+#[tokio::test]
 async fn a_node_that_is_gone_is_known_to_be_gone_at_once() {
     let (_server, owner, other) = cluster("25s").await;
     let sid = open(&owner).await;

@@ -42,6 +42,7 @@ impl Requests for Nats {
             Ok(answer) => Ok(Answer { headers: pairs(answer.headers.as_ref()), body: answer.payload }),
             Err(Unanswered::NoResponders) => Err(RequestError::NoResponder(whole)),
             Err(Unanswered::Timeout(within)) => Err(RequestError::Timeout(within)),
+            Err(Unanswered::TooLarge { limit, .. }) => Err(RequestError::TooLarge { limit }),
             Err(error) => Err(RequestError::Unavailable(error.to_string())),
         }
     }

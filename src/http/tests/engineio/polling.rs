@@ -191,3 +191,12 @@ async fn strangers_had_other_nodes_asked_for_sessions_as_often_as_they_liked() {
     assert_eq!(stage.poll(&sid).await, (200, "4a".to_owned()), "sessions of this node cost nobody else anything");
     assert!(stage.served.measured(r#"midplane_rate_limited_total{scope="emulation"} 2"#));
 }
+
+#[tokio::test]
+async fn a_post_that_no_message_to_its_sessions_node_carries_was_refused_as_if_the_session_were_over() {
+    const LONG: Duration = Duration::from_secs(60);
+    let small = NatsBackend::new(|_| Err(RequestError::TooLarge { limit: 512 }));
+    let stage = over(small, [LONG; 2], LONG, open_edge(), bounds(), None).await;
+    assert_eq!(stage.post(&"A".repeat(43), vec![b'4'; LIMIT]).await, (413, String::new()));
+    assert!(stage.telemetry.render().contains(r#"midplane_socketio_forwarded_total{result="too_large"} 1"#));
+}
