@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::SocketIo;
 use super::events::{ANSWERS, Answers};
 use super::gone::Gone;
+use super::moving::Coming;
 use super::relaying::Relaying;
 use super::sessions::Session;
 use super::sockets::{Entry, Room};
@@ -46,6 +47,8 @@ pub struct Connection {
     idle_until: Option<Instant>,
     pub(super) event_rate: Option<Bucket>,
     pub(super) connect_rate: Bucket,
+    /// The rooms of sockets that come from another node, until those are here.
+    pub(super) coming: Box<[Coming]>,
 }
 
 /// A client in a namespace.
@@ -105,6 +108,7 @@ impl Connection {
             headers,
             event_rate,
             connect_rate,
+            coming: Box::default(),
         }
     }
 
@@ -242,6 +246,9 @@ impl Handler for Connection {
         self.say_goodbye(reason);
         self.relay_last().await;
         for socket in std::mem::take(&mut self.sockets) {
+            for room in self.left_behind(&socket) {
+                self.shared.tell_left(&socket, &room).await;
+            }
             Arc::clone(&self.shared).depart(socket, &Gone::Closed(reason)).await;
         }
     }

@@ -60,6 +60,12 @@ struct PackedRoom {
     position: Option<(u64, String)>,
 }
 
+/// A socket on its way, and its rooms.
+pub(super) struct Coming {
+    id: Uuid,
+    rooms: Vec<Channel>,
+}
+
 #[derive(Serialize, Deserialize)]
 enum Piece {
     Text(String),
@@ -149,10 +155,28 @@ impl Connection {
     pub(super) async fn arrive(shared: Arc<SocketIo>, outbox: Arc<Outbox>, packed: &[u8]) -> Option<Self> {
         let Packed { headers, sockets, .. } = unpack(packed)?;
         let mut connection = Self::with(shared, outbox, headers);
+        connection.expect(&sockets);
         for socket in sockets {
             connection.take_in(socket).await?;
         }
         Some(connection)
+    }
+
+    /// Notes which rooms sockets are in that are not here yet.
+    fn expect(&mut self, sockets: &[PackedSocket]) {
+        let max_length = self.shared.services.channel.max_length;
+        let coming = |socket: &PackedSocket| {
+            let rooms = socket.rooms.iter().filter_map(|room| Channel::parse(&room.channel, max_length).ok());
+            Coming { id: socket.id, rooms: rooms.collect() }
+        };
+        self.coming = sockets.iter().map(coming).collect();
+    }
+
+    /// The rooms of a socket that has come from another node without them.
+    pub(super) fn left_behind(&self, socket: &Socket) -> Vec<Channel> {
+        let coming = self.coming.iter().find(|coming| coming.id == socket.id);
+        let is_here = |room: &&Channel| socket.rooms.iter().any(|here| here.channel() == *room);
+        coming.into_iter().flat_map(|coming| &coming.rooms).filter(|room| !is_here(room)).cloned().collect()
     }
 
     async fn take_in(&mut self, packed: PackedSocket) -> Option<()> {
@@ -199,6 +223,7 @@ impl Connection {
     pub(super) async fn go_on(&mut self, handover: Handover) -> Result<(), CloseReason> {
         let Handover { packed, frames, known, .. } = handover;
         let Packed { sockets, half, .. } = unpack(&packed).ok_or(DisconnectCode::ForceReconnect)?;
+        self.expect(&sockets);
         frames.iter().for_each(|frame| self.outbox.reply(frame.clone()));
         // What came to both is in both, once each.
         self.outbox.forget_held(&frames[known..]);
@@ -218,6 +243,7 @@ impl Connection {
             }
             packed.owes.into_iter().for_each(|owing| self.shared.acks.owe_on(packed.id, owing));
         }
+        self.coming = Box::default();
         for message in half.into_iter().filter_map(Piece::message) {
             self.decoder.take(message)?;
         }

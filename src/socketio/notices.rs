@@ -89,6 +89,11 @@ impl SocketIo {
         }
     }
 
+    /// A socket is over that came from another node, without a room in which it was there.
+    pub(super) async fn tell_left(&self, socket: &Socket, room: &Channel) {
+        self.tell(socket, Notice::Leave, Some(room.rest())).await;
+    }
+
     /// Tells services, where they are to be told. It goes out before whatever the socket emits next.
     async fn tell(&self, socket: &Socket, notice: Notice, about: Option<&str>) {
         if !self.tells(&socket.namespace, notice) {

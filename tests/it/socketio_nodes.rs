@@ -26,9 +26,15 @@ async fn cluster(ping_interval: &str) -> (NatsServer, Node, Node) {
 }
 
 async fn node(nats: &Url, ping_interval: &str) -> Node {
+    node_with(nats, ping_interval, "").await
+}
+
+/// `more` is said of the main namespace.
+async fn node_with(nats: &Url, ping_interval: &str, more: &str) -> Node {
     let settings = format!(
         "[client]\nallow_anonymous_connect_without_token = true\n[nats]\nservers = [\"{nats}\"]\n\
-         [socketio]\nping_interval = \"{ping_interval}\"\n[[socketio.namespaces]]\nname = \"/\"\n"
+         [[channel.namespaces]]\nname = \"chat\"\nhistory_size = 10\nhistory_ttl = \"5m\"\n\
+         [socketio]\nping_interval = \"{ping_interval}\"\n[[socketio.namespaces]]\nname = \"/\"\n{more}\n"
     );
     Node::start(&settings).await
 }
@@ -153,21 +159,19 @@ async fn rubbish_over_nats_is_counted_and_changes_nothing() {
     assert_eq!(post(&other, &sid, "40").await, (200, "ok".to_owned()));
 }
 
-#[tokio::test]
-async fn nobody_heard_that_a_session_was_lost_on_its_way_to_another_node() {
-    let server = NatsServer::start().await;
-    let liar = Liar::before(server.port()).await;
-    let (owner, other) = (node(&server.url(), "25s").await, node(&liar.url(), "25s").await);
+/// A session that was lost on its way to the node of its WebSocket; what services were told of it.
+async fn lose_on_its_way(server: &NatsServer, owner: &Node, other: &Node, liar: &Liar) -> Vec<Value> {
     let nats = async_nats::connect(server.url().as_str()).await.unwrap();
-    let mut gone = nats.subscribe("midplane.sio._.disconnect").await.unwrap();
+    let mut told = nats.subscribe("midplane.sio._.>").await.unwrap();
     nats.flush().await.unwrap();
-    let sid = open(&owner).await;
-    assert_eq!(post(&owner, &sid, "40").await.0, 200);
-    let (_, connected) = get(&owner, &sid).await;
+    let sid = open(owner).await;
+    assert_eq!(post(owner, &sid, "40").await.0, 200);
+    let (_, connected) = get(owner, &sid).await;
     let socket: Value = serde_json::from_str(connected.strip_prefix("40").unwrap()).unwrap();
+    let id = socket["sid"].as_str().unwrap().to_owned();
     // Half a packet, of which nothing is said before the session leaves.
     let half = r#"451-["half-a-packet",{"_placeholder":true,"num":0}]"#;
-    assert_eq!(post(&owner, &sid, half).await.0, 200);
+    assert_eq!(post(owner, &sid, half).await.0, 200);
     let url = format!("ws://{}/socket.io/?EIO=4&transport=websocket{sid}", other.address);
     let (mut websocket, _) = connect_async(url).await.unwrap();
     websocket.send(Message::text("2probe")).await.unwrap();
@@ -175,10 +179,23 @@ async fn nobody_heard_that_a_session_was_lost_on_its_way_to_another_node() {
     assert_eq!(probed, Message::text("3probe"));
     liar.swallow("half-a-packet");
     websocket.send(Message::text("5")).await.unwrap();
-    let told = timeout(PATIENCE, gone.next()).await.expect("services hear of it").unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&told.payload).unwrap(), json!(["disconnect", "transport error"]));
-    let headers = told.headers.unwrap();
-    assert_eq!(headers.get("Midplane-Client").unwrap().as_str(), socket["sid"]);
+    let mut heard = Vec::new();
+    while !heard.last().is_some_and(|last: &Value| last[0] == "disconnect") {
+        let told = timeout(PATIENCE, told.next()).await.expect("services hear of it").unwrap();
+        assert_eq!(told.headers.unwrap().get("Midplane-Client").unwrap().as_str(), id);
+        heard.push(serde_json::from_slice(&told.payload).unwrap());
+    }
+    assert_eq!(get(owner, &sid).await.0, 400, "it is not there either");
+    heard
+}
+
+#[tokio::test]
+async fn nobody_heard_that_a_session_was_lost_on_its_way_to_another_node() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let (owner, other) = (node(&server.url(), "25s").await, node(&liar.url(), "25s").await);
+    let told = lose_on_its_way(&server, &owner, &other, &liar).await;
+    assert_eq!(told, [json!(["connect"]), json!(["disconnect", "transport error"])]);
     for line in [
         "midplane_socketio_moves_total{result=\"failed\"} 1",
         "midplane_connections_closed_total{transport=\"socketio\",code=\"1006\"} 1",
@@ -187,5 +204,17 @@ async fn nobody_heard_that_a_session_was_lost_on_its_way_to_another_node() {
         eventually(line, async || measured(&other, line).await.then_some(())).await;
     }
     assert!(measured(&owner, "midplane_connections{transport=\"socketio\",protocol=\"socketio\"} 0").await);
-    assert_eq!(get(&owner, &sid).await.0, 400, "it is not there either");
+}
+
+#[tokio::test]
+async fn the_rooms_of_a_session_that_was_lost_on_its_way_were_never_left() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let more = "rooms = \"chat\"\njoin = [\"lobby\", \"attic\"]\n\
+                tell = [\"join\", \"leave\", \"connect\", \"disconnect\"]";
+    let (owner, other) = (node_with(&server.url(), "25s", more).await, node_with(&liar.url(), "25s", more).await);
+    let told = lose_on_its_way(&server, &owner, &other, &liar).await;
+    let rooms = |what: &'static str| ["lobby", "attic"].map(|room| json!([what, room]));
+    let all = [&[json!(["connect"])][..], &rooms("join"), &rooms("leave"), &[json!(["disconnect", "transport error"])]];
+    assert_eq!(told, all.concat());
 }

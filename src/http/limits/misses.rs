@@ -58,7 +58,7 @@ impl Misses {
         let place = self.places.of(customer(address));
         let now = Instant::now();
         let mut counted = self.counted.lock();
-        counted.buckets.entry(place).or_insert_with(|| Bucket::new(self.rate, now)).take(now);
+        counted.buckets.entry(place).or_insert_with(|| Bucket::new(self.rate, now)).take(1, now);
         if now - counted.forgotten >= FORGET_EVERY {
             counted.forgotten = now;
             counted.buckets.retain(|_, bucket| !bucket.is_full(now));
