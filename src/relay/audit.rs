@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep};
 use tracing::{debug, warn};
 
 use super::Relay;
+use super::tail::make_room;
 use super::topic::Topic;
 use crate::backplane::{GapCause, Health, HistoryError};
 use crate::protocol::{Channel, Offset};
@@ -29,6 +30,8 @@ pub(super) const SETTLED: Duration = Duration::from_secs(10);
 const FRESH: Duration = Duration::from_secs(1);
 /// What is on its way gets so long to arrive, where nothing but the clock had channels compared.
 const ON_ITS_WAY: Duration = Duration::from_secs(1);
+/// How long a channel may be quiet before it makes room for others.
+const QUIET: Duration = Duration::from_secs(60);
 /// Channels compared in one call.
 const CHUNK: usize = 1000;
 
@@ -157,6 +160,7 @@ impl Space {
 pub(super) async fn run(relay: Arc<Relay>) {
     let mut tick = tokio::time::interval(TICK);
     tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut made_room = Instant::now();
     loop {
         tokio::select! {
             () = relay.audits.demanded.notified() => {}
@@ -166,6 +170,10 @@ pub(super) async fn run(relay: Arc<Relay>) {
                 relay.look_again(&relay.audits.fresh, FRESH).await;
                 relay.look_again(&relay.audits.late, SETTLED).await;
                 relay.demand_periodic();
+                if made_room.elapsed() >= QUIET {
+                    made_room = Instant::now();
+                    make_room(&relay.registry, &relay.tails);
+                }
             }
         }
         relay.check_demanded().await;

@@ -4,6 +4,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::registry::Registry;
+use super::topic::Course;
 use crate::backplane::Stored;
 use crate::protocol::Offset;
 
@@ -13,6 +15,8 @@ const MESSAGES: usize = 128;
 const BYTES: usize = 128 * 1024;
 /// Bytes kept of all channels of a node.
 const TOTAL: usize = 64 * 1024 * 1024;
+/// Below this nobody has to make room.
+const AMPLE: usize = TOTAL / 4 * 3;
 /// What a publication weighs beside its data.
 const OVERHEAD: usize = 160;
 
@@ -25,12 +29,14 @@ pub(super) struct Tail {
     messages: VecDeque<Stored>,
     bytes: usize,
     budget: TailBudget,
+    /// Something was published since it was last looked at.
+    busy: bool,
 }
 
 impl Tail {
     /// An empty tail: nothing is known before `floor`.
     pub(super) const fn new(floor: Offset, budget: TailBudget) -> Self {
-        Self { floor, messages: VecDeque::new(), bytes: 0, budget }
+        Self { floor, messages: VecDeque::new(), bytes: 0, budget, busy: false }
     }
 
     /// Appends the channel's newest publication.
@@ -39,13 +45,31 @@ impl Tail {
             *self = Self::new(message.offset, Arc::clone(&self.budget));
             return;
         }
+        self.busy = true;
         self.weigh(weight(&message));
         self.messages.push_back(message);
         while self.messages.len() > MESSAGES || self.bytes > BYTES || self.budget.load(Ordering::Relaxed) > TOTAL {
-            let Some(oldest) = self.messages.pop_front() else { break };
-            self.floor = oldest.offset;
-            self.unweigh(weight(&oldest));
+            if !self.forget_oldest() {
+                break;
+            }
         }
+    }
+
+    /// Gives half of its room to others, where nothing was published since it was last asked.
+    fn make_room(&mut self) {
+        if std::mem::take(&mut self.busy) {
+            return;
+        }
+        for _ in 0..self.messages.len().div_ceil(2) {
+            self.forget_oldest();
+        }
+    }
+
+    fn forget_oldest(&mut self) -> bool {
+        let Some(oldest) = self.messages.pop_front() else { return false };
+        self.floor = oldest.offset;
+        self.unweigh(weight(&oldest));
+        true
     }
 
     /// Reaches further back, where it can: `read` is everything behind `from` and up to `through`, ascending.
@@ -92,6 +116,23 @@ impl Tail {
     }
 }
 
+/// Has channels that fell quiet make room, where there is little: whoever publishes pays with its own oldest, and where all
+/// is taken what a channel keeps that became busy later would be nothing. To be called now and then.
+pub(super) fn make_room(registry: &Registry, budget: &TailBudget) {
+    let is_ample = || budget.load(Ordering::Relaxed) <= AMPLE;
+    if is_ample() {
+        return;
+    }
+    for topic in registry.all() {
+        if let Course::Chained(chained) = &mut topic.state.lock().course {
+            chained.tail.make_room();
+        }
+        if is_ample() {
+            return;
+        }
+    }
+}
+
 fn weight(message: &Stored) -> usize {
     message.data.len() + message.meta.weight() + OVERHEAD
 }
@@ -107,7 +148,11 @@ mod tests {
     use bytes::Bytes;
 
     use super::*;
-    use crate::backplane::Meta;
+    use crate::backplane::{Meta, Top};
+    use crate::protocol::{Channel, Epoch};
+    use crate::relay::chain::Chain;
+    use crate::relay::order::Ward;
+    use crate::settings::Settings;
 
     fn stored(offset: u64, size: usize) -> Stored {
         Stored { offset: Offset(offset), stored_at: 0, data: Bytes::from(vec![b'x'; size]), meta: Meta::default() }
@@ -143,5 +188,53 @@ mod tests {
         assert!(tail.since(Offset(500)).is_none(), "one message larger than the tail is not kept");
         drop(tail);
         assert_eq!(budget.load(Ordering::Relaxed), 0);
+    }
+
+    #[tokio::test]
+    async fn a_channel_that_became_busy_after_others_had_taken_all_the_room_kept_nothing() {
+        let (registry, budget) = (Registry::default(), TailBudget::default());
+        let settings = Settings::from_toml("[[channel.namespaces]]\nname = \"chat\"\n").unwrap();
+        let open = |name: &str| {
+            let channel = Channel::parse(name, 255).unwrap();
+            let namespace = settings.channel.namespaces.of(&channel).unwrap();
+            let topic = registry.get_or_make(&channel, namespace, None).0;
+            let none = Offset::NONE;
+            let top = Top { epoch: Epoch::new("e"), newest: None, last: none, through: none };
+            let chain = Chain::new(&top, 0, std::time::Duration::from_secs(60));
+            topic.state.lock().open_chained(chain, Arc::clone(&budget), Ward::default());
+            topic
+        };
+        let with = |topic: &crate::relay::topic::Topic, work: &mut dyn FnMut(&mut Tail)| {
+            if let Course::Chained(chained) = &mut topic.state.lock().course {
+                work(&mut chained.tail);
+            }
+        };
+        // All have the same bytes: they weigh as if each had its own.
+        let half = stored(1, BYTES / 2 - OVERHEAD);
+        for number in 0..TOTAL / BYTES {
+            let quiet = open(&format!("chat:{number}"));
+            with(&quiet, &mut |tail| {
+                tail.push(half.clone());
+                tail.push(Stored { offset: Offset(2), ..half.clone() });
+            });
+        }
+        assert_eq!(budget.load(Ordering::Relaxed), TOTAL);
+        let busy = open("chat:busy");
+        let mut keeps = |offset: u64| {
+            let mut kept = 0;
+            with(&busy, &mut |tail| {
+                tail.push(stored(offset, 10));
+                kept = tail.messages.len();
+            });
+            kept
+        };
+        assert_eq!(keeps(1), 0, "there is no room");
+        make_room(&registry, &budget);
+        assert_eq!(keeps(2), 0, "all were busy a moment ago");
+        make_room(&registry, &budget);
+        assert!(budget.load(Ordering::Relaxed) <= AMPLE);
+        assert_eq!([3, 4].map(&mut keeps), [1, 2]);
+        make_room(&registry, &budget);
+        assert_eq!(keeps(5), 3, "nobody has to give more than is wanted");
     }
 }
