@@ -22,8 +22,6 @@ pub enum Verdict<T> {
     Error(ClientError),
     /// The connection ends with this.
     Disconnect(Disconnect),
-    /// Neither of these. Only the connect hook's verdict can be it: the others' have a meaning for it.
-    Absent,
 }
 
 impl<T> Verdict<T> {
@@ -32,7 +30,6 @@ impl<T> Verdict<T> {
             Self::Result(_) => HookResult::Result,
             Self::Error(_) => HookResult::Error,
             Self::Disconnect(_) => HookResult::Disconnect,
-            Self::Absent => HookResult::Absent,
         }
     }
 }
@@ -100,15 +97,15 @@ pub(super) trait Wire: for<'de> Deserialize<'de> {
     fn resolve(self) -> Result<Self::Result, HookError>;
 }
 
+/// `null` is as good as absent: not every backend leaves out what it does not set.
 #[derive(Deserialize)]
-#[serde(bound = "W: Deserialize<'de>")]
-struct Envelope<W> {
-    #[serde(default = "Option::default")]
-    result: Option<W>,
-    #[serde(default)]
-    error: Option<ErrorWire>,
-    #[serde(default)]
-    disconnect: Option<DisconnectWire>,
+struct Envelope<'a> {
+    #[serde(borrow)]
+    result: Option<&'a RawValue>,
+    #[serde(borrow)]
+    error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    disconnect: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -127,16 +124,28 @@ struct DisconnectWire {
     reason: String,
 }
 
-/// Reads an answer. Where it holds more than one of the three, the gravest counts.
+/// Reads an answer. Where it holds more than one of the three, the gravest counts; where it holds none, nothing is decided,
+/// least of all that something is allowed: gateways and frameworks answer with objects of their own.
 pub(super) fn read<W: Wire>(answer: &[u8]) -> Result<Verdict<W::Result>, HookError> {
-    let envelope: Envelope<W> = serde_json::from_slice(answer).map_err(HookError::Answer)?;
-    if let Some(DisconnectWire { code, reason }) = envelope.disconnect {
-        return disconnect(code, reason).map(Verdict::Disconnect).map_err(HookError::Code);
+    let Envelope { result, error, disconnect } = object("the answer", answer)?;
+    let result = result.map(|result| object::<W>("result", result.get().as_bytes())).transpose()?;
+    let error = error.map(|error| object("error", error.get().as_bytes())).transpose()?;
+    if let Some(end) = disconnect {
+        let DisconnectWire { code, reason } = object("disconnect", end.get().as_bytes())?;
+        return ended(code, reason).map(Verdict::Disconnect).map_err(HookError::Code);
     }
-    if let Some(ErrorWire { code, message, temporary }) = envelope.error {
+    if let Some(ErrorWire { code, message, temporary }) = error {
         return client_error(code, message, temporary).map(Verdict::Error).map_err(HookError::Code);
     }
-    envelope.result.map_or(Ok(Verdict::Absent), |result| result.resolve().map(Verdict::Result))
+    result.ok_or(HookError::Undecided)?.resolve().map(Verdict::Result)
+}
+
+/// Reads a JSON object, and nothing else: by itself serde takes an array for a struct too, field by field.
+fn object<'a, T: Deserialize<'a>>(what: &'static str, json: &'a [u8]) -> Result<T, HookError> {
+    if !json.trim_ascii_start().starts_with(b"{") {
+        return Err(HookError::NoObject(what));
+    }
+    serde_json::from_slice(json).map_err(HookError::Answer)
 }
 
 /// The error that a backend asks for; without words of its own it gets the table's, since SDKs hang on none.
@@ -150,7 +159,7 @@ pub(super) fn client_error(code: u32, message: String, temporary: bool) -> Resul
 }
 
 /// The end that a backend asks for. A reason that cannot be sent does not keep a client connected.
-fn disconnect(code: u32, reason: String) -> Result<Disconnect, CodeRefused> {
+fn ended(code: u32, reason: String) -> Result<Disconnect, CodeRefused> {
     Disconnect::custom(code, reason).or_else(|refused| match refused {
         CodeRefused::OutOfRange { .. } => Err(refused),
         CodeRefused::Empty { .. } | CodeRefused::TooLong { .. } | CodeRefused::LooksLikeJson { .. } => {

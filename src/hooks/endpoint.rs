@@ -14,7 +14,7 @@ use super::{Caller, HookError, SetupError};
 use crate::backplane::Backplane;
 use crate::causes::causes;
 use crate::settings::{Hook, HookEndpoint};
-use crate::telemetry::{HookEvent, Label};
+use crate::telemetry::{HookEvent, Label, Pace};
 
 /// Bytes of one answer; a client could not be sent more anyway.
 const ANSWER_LIMIT: usize = 1024 * 1024;
@@ -39,8 +39,10 @@ pub struct Endpoint {
     timeout: Duration,
     wanted: Vec<HeaderName>,
     fixed: HeaderMap,
-    /// Whether the last call failed: only the changes are worth a line in the log.
-    failing: AtomicBool,
+    /// Of lines about calls that fail.
+    failing: Pace,
+    /// One of them was written since a call did not.
+    told: AtomicBool,
 }
 
 impl HttpClient {
@@ -79,7 +81,8 @@ impl Endpoint {
                 .cloned()
                 .collect(),
             fixed: hook.static_headers.clone(),
-            failing: AtomicBool::new(false),
+            failing: Pace::default(),
+            told: AtomicBool::new(false),
         })
     }
 
@@ -142,14 +145,18 @@ impl Endpoint {
     /// Takes note of how a call went.
     pub fn note(&self, failure: Option<&HookError>) {
         let hook = self.event.value();
-        let was_failing = self.failing.swap(failure.is_some(), Ordering::Relaxed);
-        match failure {
-            Some(error) if !was_failing => {
-                warn!(hook, cause = cause(error), "hook failed: {error}; clients are told to try again");
+        let Some(error) = failure else {
+            if self.told.swap(false, Ordering::Relaxed) {
+                info!(hook, "hook answers again");
             }
-            Some(error) => debug!(hook, cause = cause(error), "hook failed: {error}"),
-            None if was_failing => info!(hook, "hook answers again"),
-            None => {}
+            return;
+        };
+        match self.failing.due() {
+            Some(left_out) => {
+                warn!(hook, cause = cause(error), left_out, "hook failed: {error}; nothing is allowed");
+                self.told.store(true, Ordering::Relaxed);
+            }
+            None => debug!(hook, cause = cause(error), "hook failed: {error}"),
         }
     }
 }

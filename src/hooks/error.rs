@@ -27,6 +27,10 @@ pub enum HookError {
     Service(String),
     #[error("answered more than {0} bytes")]
     TooLarge(usize),
+    #[error("{0} is no JSON object")]
+    NoObject(&'static str),
+    #[error("the answer has neither result nor error nor disconnect")]
+    Undecided,
     #[error("the answer is not what it should be")]
     Answer(#[source] serde_json::Error),
     #[error("the answer is not what it should be")]
@@ -47,6 +51,8 @@ impl HookError {
             | Self::Status(_)
             | Self::Service(_)
             | Self::TooLarge(_)
+            | Self::NoObject(_)
+            | Self::Undecided
             | Self::Answer(_)
             | Self::Unfit(_)
             | Self::User(_)

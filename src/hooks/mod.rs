@@ -77,7 +77,7 @@ impl Hooks {
         self.endpoint(event).is_some()
     }
 
-    /// Who connects without a token. [`Verdict::Absent`] is "nobody I know": anonymous where that is allowed.
+    /// Who connects without a token. An empty result is an anonymous client.
     ///
     /// `channels` are the server-side subscriptions that the client remembers; `data` may be empty.
     ///
@@ -92,20 +92,19 @@ impl Hooks {
         data: &[u8],
     ) -> Result<Verdict<Connected>, HookError> {
         let question = Question { name, version, channels, ..caller.stranger() }.with_data(data);
-        self.ask::<ConnectWire, _>(HookEvent::Connect, caller, &question, |verdict| verdict).await
+        self.ask::<ConnectWire>(HookEvent::Connect, caller, &question).await
     }
 
-    /// Whether, and for how long, an expired connection goes on. An error or no result is the end of it.
+    /// Whether, and for how long, an expired connection goes on. An error, or an answer that says nothing, is the end of it.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect). Centrifugo grants another minute then.
     pub async fn refresh(&self, caller: &Caller<'_>) -> Result<Verdict<Refreshed>, HookError> {
         let expired = Refreshed { expired: true, ..Refreshed::default() };
-        let end = |verdict| renewed_or(verdict, expired);
-        self.ask::<RefreshWire, _>(HookEvent::Refresh, caller, &caller.question(), end).await
+        renewed_or(self.ask::<RefreshWire>(HookEvent::Refresh, caller, &caller.question()).await, expired)
     }
 
-    /// Whether the client may subscribe to `channel`. No result is yes, as the namespace says.
+    /// Whether the client may subscribe to `channel`.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -117,10 +116,10 @@ impl Hooks {
         data: &[u8],
     ) -> Result<Verdict<Subscribed>, HookError> {
         let question = Question { channel: Some(channel), token, ..caller.question() }.with_data(data);
-        self.ask::<SubscribeWire, _>(HookEvent::Subscribe, caller, &question, yes).await
+        self.ask::<SubscribeWire>(HookEvent::Subscribe, caller, &question).await
     }
 
-    /// Whether the client may publish `data`, and what is published in its place. No result is yes, unchanged.
+    /// Whether the client may publish `data`, and what is published in its place.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect).
@@ -131,27 +130,25 @@ impl Hooks {
         data: &[u8],
     ) -> Result<Verdict<Publishable>, HookError> {
         let question = Question { channel: Some(channel), ..caller.question() }.with_data(data);
-        self.ask::<PublishWire, _>(HookEvent::Publish, caller, &question, yes).await
+        self.ask::<PublishWire>(HookEvent::Publish, caller, &question).await
     }
 
-    /// Whether, and for how long, an expired subscription goes on. An error or no result is the end of it.
+    /// Whether, and for how long, an expired subscription goes on. An error, or an answer that says nothing, is the end of it.
     ///
     /// # Errors
     /// As for [`connect`](Self::connect). Centrifugo grants another minute then.
     pub async fn sub_refresh(&self, caller: &Caller<'_>, channel: &str) -> Result<Verdict<SubRefreshed>, HookError> {
         let question = Question { channel: Some(channel), ..caller.question() };
         let expired = SubRefreshed { expired: true, ..SubRefreshed::default() };
-        let end = |verdict| renewed_or(verdict, expired);
-        self.ask::<SubRefreshWire, _>(HookEvent::SubRefresh, caller, &question, end).await
+        renewed_or(self.ask::<SubRefreshWire>(HookEvent::SubRefresh, caller, &question).await, expired)
     }
 
-    async fn ask<W: answer::Wire<Result = R>, R>(
+    async fn ask<W: answer::Wire>(
         &self,
         event: HookEvent,
         caller: &Caller<'_>,
         question: &Question<'_>,
-        settle: impl FnOnce(Verdict<R>) -> Verdict<R>,
-    ) -> Result<Verdict<R>, HookError> {
+    ) -> Result<Verdict<W::Result>, HookError> {
         let endpoint = self.endpoint(event).ok_or(HookError::NotConfigured)?;
         let started = tokio::time::Instant::now();
         let verdict = match endpoint.ask(caller, question.to_json()).await {
@@ -162,7 +159,7 @@ impl Hooks {
         clients.hook_duration.of(event).record(started.elapsed());
         clients.hooks.of((event, verdict.as_ref().map_or_else(HookError::label, Verdict::label))).increment(1);
         endpoint.note(verdict.as_ref().err());
-        verdict.map(settle)
+        verdict
     }
 
     fn endpoint(&self, event: HookEvent) -> Option<&Endpoint> {
@@ -176,18 +173,11 @@ impl Hooks {
     }
 }
 
-/// What a question about permission comes to: silence is consent.
-fn yes<R: Default>(verdict: Verdict<R>) -> Verdict<R> {
+/// What a question about renewal comes to: only a result renews. Whoever could not be asked may be back soon; whoever answers
+/// what means nothing might do so for ever.
+fn renewed_or<R>(verdict: Result<Verdict<R>, HookError>, expired: R) -> Result<Verdict<R>, HookError> {
     match verdict {
-        Verdict::Absent => Verdict::Result(R::default()),
-        Verdict::Result(_) | Verdict::Error(_) | Verdict::Disconnect(_) => verdict,
-    }
-}
-
-/// What a question about renewal comes to: only a result renews.
-fn renewed_or<R>(verdict: Verdict<R>, expired: R) -> Verdict<R> {
-    match verdict {
-        Verdict::Absent | Verdict::Error(_) => Verdict::Result(expired),
-        Verdict::Result(_) | Verdict::Disconnect(_) => verdict,
+        Ok(Verdict::Error(_)) | Err(HookError::NoObject(_) | HookError::Undecided) => Ok(Verdict::Result(expired)),
+        Ok(Verdict::Result(_) | Verdict::Disconnect(_)) | Err(_) => verdict,
     }
 }

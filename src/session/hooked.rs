@@ -37,7 +37,7 @@ impl Session {
         let (name, version, data) = (&request.name, &request.version, &request.data);
         let asked = self.services.hooks.connect(&caller, name, version, &channels, data).await;
         let connected = self.decided(asked)?;
-        Ok(connected.map(|connected| Identity {
+        Ok(Some(Identity {
             user: connected.grant.user,
             info: connected.grant.info,
             meta: connected.grant.meta,
@@ -57,7 +57,7 @@ impl Session {
         let id = self.client_id();
         let caller = self.caller(&id);
         let asked = self.services.hooks.subscribe(&caller, channel.as_str(), &request.token, &request.data).await;
-        let granted = self.decided(asked)?.unwrap_or_default();
+        let granted = self.decided(asked)?;
         if is_past(granted.expires_at) {
             return Err(ErrorCode::Expired.into());
         }
@@ -77,7 +77,7 @@ impl Session {
         let id = self.client_id();
         let caller = self.caller(&id);
         let asked = self.services.hooks.publish(&caller, channel.as_str(), &message.data).await;
-        let allowed = self.decided(asked)?.unwrap_or_default();
+        let allowed = self.decided(asked)?;
         Ok(Outgoing {
             data: allowed.data.unwrap_or(message.data),
             meta: Meta { tags: allowed.tags, delta: allowed.delta, ..Meta::default() },
@@ -163,11 +163,10 @@ impl Session {
         Ok(())
     }
 
-    /// What a hook decided about a command; `None` when it has nothing to say.
-    fn decided<T>(&self, verdict: Result<Verdict<T>, HookError>) -> Result<Option<T>, Failure> {
+    /// What a hook decided about a command.
+    fn decided<T>(&self, verdict: Result<Verdict<T>, HookError>) -> Result<T, Failure> {
         match verdict {
-            Ok(Verdict::Result(result)) => Ok(Some(result)),
-            Ok(Verdict::Absent) => Ok(None),
+            Ok(Verdict::Result(result)) => Ok(result),
             Ok(Verdict::Error(error)) => Err(Failure::Error(error)),
             Ok(Verdict::Disconnect(disconnect)) => Err(Failure::Disconnect(disconnect)),
             Err(error) => {
@@ -180,7 +179,7 @@ impl Session {
     /// What a hook decided about something that expired; `None` when it could not be asked.
     fn renewed<T>(&self, verdict: Result<Verdict<T>, HookError>) -> Result<Option<T>, Disconnect> {
         match self.decided(verdict) {
-            Ok(result) => Ok(result),
+            Ok(result) => Ok(Some(result)),
             Err(Failure::Error(_)) => Ok(None),
             Err(Failure::Disconnect(disconnect)) => Err(disconnect),
         }

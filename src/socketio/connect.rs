@@ -232,7 +232,7 @@ impl Connection {
         // Without keys a token is the hook's business, as all else that a client says.
         let by_hook = hook && (token.is_empty() || services.connection_tokens.is_none());
         let grant = if by_hook {
-            self.identify_by_hook(namespace, id, &payload).await?
+            Some(self.identify_by_hook(namespace, id, &payload).await?)
         } else if token.is_empty() {
             None
         } else {
@@ -273,13 +273,7 @@ impl Connection {
         Ok(grant)
     }
 
-    /// `None` where the hook knows nobody of the kind.
-    async fn identify_by_hook(
-        &mut self,
-        namespace: &str,
-        id: Uuid,
-        payload: &[u8],
-    ) -> Result<Option<ConnectionGrant>, No> {
+    async fn identify_by_hook(&mut self, namespace: &str, id: Uuid, payload: &[u8]) -> Result<ConnectionGrant, No> {
         let shared = Arc::clone(&self.shared);
         let client = id.to_string();
         let caller = Caller {
@@ -294,9 +288,8 @@ impl Connection {
         match shared.services.hooks.connect(&caller, "", "", &[], payload).await {
             Ok(Verdict::Result(connected)) => {
                 let expired = connected.grant.expires_at.is_some_and(|at| moment(at) <= tokio::time::Instant::now());
-                if expired { Err(self.rejected("expired")) } else { Ok(Some(connected.grant)) }
+                if expired { Err(self.rejected("expired")) } else { Ok(connected.grant) }
             }
-            Ok(Verdict::Absent) => Ok(None),
             Ok(Verdict::Error(error)) if error.temporary() => Err(No::NotNow(DisconnectCode::ForceReconnect)),
             Ok(Verdict::Error(error)) => {
                 self.count_rejected();

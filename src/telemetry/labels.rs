@@ -224,9 +224,9 @@ labels! {
         SubRefresh = "sub_refresh",
     }
 
-    /// What came of asking a hook: one of its four verdicts, or why there is none.
+    /// What came of asking a hook: one of its three verdicts, or why there is none.
     HookResult("result") {
-        Result = "result", Error = "error", Disconnect = "disconnect", Absent = "absent", Timeout = "timeout",
+        Result = "result", Error = "error", Disconnect = "disconnect", Timeout = "timeout",
         NoResponder = "no_responder", Unreachable = "unreachable", BadAnswer = "bad_answer",
     }
 

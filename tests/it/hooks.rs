@@ -28,7 +28,7 @@ fn by_name(question: &Value) -> Option<Value> {
         Some("bob") => Some(json!({ "error": { "code": 1000, "message": "no credit" } })),
         Some("eve") => Some(json!({ "disconnect": { "code": 4500, "reason": "banned" } })),
         Some("crash") => None,
-        _ => Some(json!({ "result": null })),
+        _ => Some(json!({ "message": "too many requests" })),
     }
 }
 
@@ -55,8 +55,7 @@ async fn the_connect_hook_says_who_a_client_without_a_token_is() {
     let error = json!({ "code": 100, "message": "internal server error", "temporary": true });
     assert_eq!(crash.ask(connect("crash")).await["error"], error);
     let mut nobody = node.socket().await;
-    nobody.say(connect("nobody")).await;
-    assert_eq!(nobody.closed().await.0, 3501);
+    assert_eq!(nobody.ask(connect("nobody")).await["error"], error, "neither yes nor no");
 }
 
 #[tokio::test]
@@ -85,6 +84,29 @@ async fn the_application_decides_about_subscriptions_and_publications() {
     assert_eq!(push["push"]["pub"]["data"], json!({ "clean": "dirty" }));
     let question = &backend.asked("publish")[1];
     assert_eq!((&question["user"], &question["data"]), (&json!("ada"), &json!("dirty")));
+}
+
+#[tokio::test]
+async fn an_answer_that_said_neither_yes_nor_no_opened_every_channel() {
+    let backend = Backend::start(|event, question| match (event, question["channel"].as_str()) {
+        ("connect", _) => Some(json!({ "result": { "user": "ada" } })),
+        ("subscribe", Some("asked:open")) => Some(json!({ "result": {} })),
+        _ => Some(json!({ "message": "rate limited" })),
+    })
+    .await;
+    let node = node(&backend, &["connect", "subscribe", "publish"]).await;
+    let mut ada = node.socket().await;
+    assert!(ada.ask(json!({"id": 1, "connect": {}})).await["connect"]["client"].is_string());
+    let refused = ada.ask(json!({"id": 2, "subscribe": {"channel": "asked:closed"}})).await;
+    assert_eq!((&refused["error"]["code"], &refused["error"]["temporary"]), (&json!(100), &json!(true)), "{refused}");
+    assert!(ada.ask(json!({"id": 3, "subscribe": {"channel": "asked:open"}})).await["subscribe"].is_object());
+    let refused = ada.ask(json!({"id": 4, "publish": {"channel": "asked:open", "data": 1}})).await;
+    assert_eq!(refused["error"]["code"], 100, "{refused}");
+    let metrics = reqwest::get(format!("http://{}/metrics", node.address)).await.unwrap().text().await.unwrap();
+    for hook in ["subscribe", "publish"] {
+        let failed = format!("midplane_hooks_total{{hook=\"{hook}\",result=\"bad_answer\"}} 1");
+        assert!(metrics.lines().any(|line| line == failed), "{failed}");
+    }
 }
 
 #[tokio::test]

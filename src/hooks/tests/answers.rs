@@ -49,24 +49,59 @@ async fn connect_grants_as_a_token_does() {
 }
 
 #[tokio::test]
-async fn no_result_to_connect_is_nobody_and_an_empty_user_is_the_anonymous_one() {
-    for nothing in [json!({}), json!({ "result": null }), json!({ "result": null, "error": null, "something": 1 })] {
-        assert_eq!(connect(nothing.clone()).await.unwrap(), Verdict::Absent, "{nothing}");
-    }
+async fn an_empty_user_is_the_anonymous_one() {
     for anonymous in [json!({ "result": {} }), json!({ "result": { "user": "", "expire_at": 0, "info": null } })] {
         assert_eq!(connect(anonymous).await.unwrap(), Verdict::Result(Connected::default()));
     }
 }
 
 #[tokio::test]
-async fn no_result_to_the_others_means_what_centrifugo_takes_it_for() {
-    let hooks = answered(&json!({}));
+async fn an_answer_that_said_neither_yes_nor_no_allowed_what_was_asked() {
+    let nothing = [
+        json!({}),
+        json!({ "message": "Unauthorized" }),
+        json!({ "status": "error", "code": 403 }),
+        json!({ "allowed": false }),
+        json!({ "Result": {} }),
+        json!({ "result": null, "error": null, "disconnect": null }),
+    ];
+    for answer in nothing {
+        let failed = |error: HookError| assert!(matches!(error, HookError::Undecided), "{answer}: {error:?}");
+        nothing_is_allowed(&answered(&answer), failed).await;
+    }
+    // Serde reads an array into a struct, field by field: `["root"]` would be a user.
+    for (answer, where_) in [
+        (json!([]), "the answer"),
+        (json!([{ "user": "root" }]), "the answer"),
+        (json!("ok"), "the answer"),
+        (json!({ "result": [] }), "result"),
+        (json!({ "result": ["root", 0, null] }), "result"),
+        (json!({ "result": true }), "result"),
+        (json!({ "error": [403, "no"] }), "error"),
+        (json!({ "result": {}, "error": false }), "error"),
+        (json!({ "disconnect": [4500, "no"] }), "disconnect"),
+    ] {
+        let failed =
+            |error: HookError| assert!(matches!(error, HookError::NoObject(it) if it == where_), "{answer}: {error:?}");
+        nothing_is_allowed(&answered(&answer), failed).await;
+    }
+}
+
+/// Nobody comes in, subscribes or publishes, for this reason, and what has expired is not renewed.
+async fn nothing_is_allowed(hooks: &Hooks, failed: impl Fn(HookError)) {
+    failed(hooks.connect(&ADA, "", "", &[], b"").await.unwrap_err());
+    failed(hooks.subscribe(&ADA, "news", "", b"").await.unwrap_err());
+    failed(hooks.publish(&ADA, "news", b"1").await.unwrap_err());
     let expired = Refreshed { expired: true, ..Refreshed::default() };
     assert_eq!(hooks.refresh(&ADA).await.unwrap(), Verdict::Result(expired));
     let expired = SubRefreshed { expired: true, ..SubRefreshed::default() };
     assert_eq!(hooks.sub_refresh(&ADA, "news").await.unwrap(), Verdict::Result(expired));
-    assert_eq!(hooks.subscribe(&ADA, "news", "", b"").await.unwrap(), Verdict::Result(Subscribed::default()));
-    assert_eq!(hooks.publish(&ADA, "news", b"1").await.unwrap(), Verdict::Result(Publishable::default()));
+}
+
+#[tokio::test]
+async fn what_is_null_is_not_there() {
+    let verdict = connect(json!({ "result": {}, "error": null, "disconnect": null, "something": 1 })).await;
+    assert_eq!(verdict.unwrap(), Verdict::Result(Connected::default()));
 }
 
 #[tokio::test]

@@ -110,12 +110,15 @@ async fn a_question_is_not_carried_to_another_place() {
 
 #[tokio::test]
 async fn answers_that_mean_nothing_are_failures() {
-    for text in
-        ["", "ok", "[1]", "{\"result\":7}", "{\"result\":{\"user\":7}}", "{\"error\":{}}", "{\"error\":{\"code\":-1}}"]
-    {
+    for text in ["{", "{}{}", "{\"result\":{\"user\":7}}", "{\"error\":{}}", "{\"error\":{\"code\":-1}}"] {
         let (_backend, hooks) = asking(Reply::Text(text.into())).await;
         let error = hooks.connect(&ADA, "", "", &[], b"").await.unwrap_err();
         assert!(matches!(error, HookError::Answer(_)), "{text}: {error:?}");
+    }
+    for text in ["", " ", "ok", "7"] {
+        let (_backend, hooks) = asking(Reply::Text(text.into())).await;
+        let error = hooks.connect(&ADA, "", "", &[], b"").await.unwrap_err();
+        assert!(matches!(error, HookError::NoObject("the answer")), "{text}: {error:?}");
     }
     let (_backend, hooks) = asking(Reply::Text(" ".repeat(1024 * 1024 + 1))).await;
     assert!(matches!(hooks.refresh(&ADA).await.unwrap_err(), HookError::TooLarge(_)));

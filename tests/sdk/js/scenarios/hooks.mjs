@@ -53,8 +53,9 @@ export default ({ wire, backend, node }) => {
     assert.equal(backend().asked('connect', user).length, 2);
   }));
 
-  test('a client that the connect hook does not know is anonymous, where that is allowed', withApps(async keep => {
-    const guest = await keep(visitor(name(), { result: null })).connect();
+  test('a client whom the connect hook gives no user is anonymous; an answer without a result lets nobody in', withApps(async keep => {
+    const guest = await keep(visitor(name(), { message: 'rate limited' }, { result: {} })).connect();
+    assert.deepEqual(guest.errors.map(({ error }) => error.code), [100]);
     const listener = await guest.subscribe(fresh('news'));
     await guest.publish(listener.channel, 1);
     await listener.received(1);
