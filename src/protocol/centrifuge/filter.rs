@@ -11,8 +11,10 @@ use super::FilterNode;
 const DEPTH: usize = 16;
 /// Nodes of one filter. Each publication of the channel is held against all of them.
 const NODES: usize = 128;
-/// Bytes of keys and values in one filter, which stays in memory as long as its subscription.
+/// Bytes that keys and values of one filter take, which stays in memory as long as its subscription.
 const BYTES: usize = 16 * 1024;
+/// Of those, what a value of a list takes beside its text: where it is, and the least that is allocated for it.
+const VALUE: usize = size_of::<Box<str>>() + 16;
 /// Characters of a number, and how many of them may follow its point.
 const NUMBER: usize = 200;
 const FRACTION: usize = 19;
@@ -47,7 +49,7 @@ pub enum FilterError {
     TooDeep,
     #[error("more than {NODES} nodes")]
     TooMany,
-    #[error("more than {BYTES} bytes of keys and values")]
+    #[error("more than {BYTES} bytes of keys and values, each value of a list counted with {VALUE} more")]
     TooLarge,
 }
 
@@ -113,7 +115,7 @@ struct Size {
 impl Size {
     fn add(&mut self, node: &FilterNode) -> Result<(), FilterError> {
         self.nodes += 1;
-        self.bytes += node.key.len() + node.val.len() + node.vals.iter().map(String::len).sum::<usize>();
+        self.bytes += node.key.len() + node.val.len() + node.vals.iter().map(|val| VALUE + val.len()).sum::<usize>();
         match (self.nodes > NODES, self.bytes > BYTES) {
             (true, _) => Err(FilterError::TooMany),
             (_, true) => Err(FilterError::TooLarge),
@@ -375,6 +377,14 @@ mod tests {
             assert_eq!(Filter::of(&filter), Err(error));
         }
         assert!(Filter::of(&leaf("", "ex", "")).is_ok());
+    }
+
+    #[test]
+    fn sixteen_kibibytes_of_short_values_took_two_hundred_of_memory() {
+        let values: Vec<_> = (0..8_100).map(|n| format!("{}{}", (b'a' + (n % 26) as u8) as char, n % 10)).collect();
+        let listed = |values: &[String]| FilterNode { vals: values.to_vec(), ..leaf("k", "in", "") };
+        assert_eq!(Filter::of(&listed(&values)), Err(FilterError::TooLarge));
+        assert!(Filter::of(&listed(&values[..400])).is_ok());
     }
 
     proptest! {
