@@ -9,11 +9,12 @@ use redis::aio::{MultiplexedConnection, PubSubSink, PubSubStream};
 use redis::{Msg, PushInfo, PushKind, RedisResult, Value};
 use tokio::sync::Notify;
 use tokio::time::{sleep, timeout};
+use tracing::warn;
 
 use super::line::Line;
-use super::queue::{Heard, Sender, What};
+use super::queue::{Heard, LARGEST, NotTaken, Sender, What};
 use super::space::Space;
-use crate::telemetry::{Overflow, Telemetry};
+use crate::telemetry::{Crossing, Overflow, Pace, Telemetry, Way};
 
 /// How often the connection is asked whether it still hears, and how long the answer may take.
 pub(super) const BEAT: Duration = Duration::from_secs(5);
@@ -32,6 +33,8 @@ pub(super) struct Hearer {
     places: HashMap<String, What>,
     sender: Sender,
     telemetry: Arc<Telemetry>,
+    /// Of lines about messages that are too large.
+    too_large: Pace,
     /// It hears no more.
     deaf: Notify,
 }
@@ -45,7 +48,7 @@ impl Hearer {
                 (channels.broadcast(None), What::Sharded),
             ]
         });
-        Arc::new(Self { places: places.collect(), sender, telemetry, deaf: Notify::new() })
+        Arc::new(Self { places: places.collect(), sender, telemetry, too_large: Pace::default(), deaf: Notify::new() })
     }
 
     fn hear(&self, message: &Msg) {
@@ -69,8 +72,15 @@ impl Hearer {
     }
 
     fn offer(&self, what: What, payload: Vec<u8>) {
-        if !self.sender.offer(Heard { what, payload }) {
-            self.telemetry.queues.overflows.of(Overflow::Bridge).increment(1);
+        match self.sender.offer(Heard { what, payload }) {
+            Ok(()) => {}
+            Err(NotTaken::NoRoom) => self.telemetry.queues.overflows.of(Overflow::Bridge).increment(1),
+            Err(NotTaken::TooLarge(bytes)) => {
+                self.telemetry.bridge.events.of((Way::In, Crossing::TooLarge)).increment(1);
+                if let Some(left_out) = self.too_large.due() {
+                    warn!(bytes, limit = LARGEST, left_out, "a message of Redis is too large to cross");
+                }
+            }
         }
     }
 }

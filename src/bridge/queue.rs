@@ -1,4 +1,4 @@
-//! What Redis brought and waits to be taken: bounded in bytes, and thrown away beyond that.
+//! What Redis brought and waits to be taken: bounded in bytes, each message and all of them, and thrown away beyond that.
 
 use std::sync::Arc;
 
@@ -9,6 +9,9 @@ const BYTES: usize = 16 << 20;
 const MESSAGES: usize = 16_384;
 /// What a message weighs beside its payload.
 const OVERHEAD: usize = 256;
+/// Bytes of one message: what NATS takes where nobody told it otherwise. It is read into values of many times its size, one for
+/// each of its elements, and Redis would bring 512 MiB.
+pub(super) const LARGEST: usize = 1 << 20;
 
 /// A message of Redis.
 pub(super) struct Heard {
@@ -25,6 +28,14 @@ pub(super) enum What {
     Sharded,
 }
 
+/// Why a message was thrown away.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum NotTaken {
+    /// It has so many bytes.
+    TooLarge(usize),
+    NoRoom,
+}
+
 #[derive(Clone)]
 pub(super) struct Sender {
     messages: mpsc::Sender<(Heard, OwnedSemaphorePermit)>,
@@ -39,12 +50,15 @@ pub(super) fn open() -> (Sender, Receiver) {
 }
 
 impl Sender {
-    /// Never waits; false where there was no room.
-    pub(super) fn offer(&self, heard: Heard) -> bool {
-        // One that is larger than all that may wait passes alone.
-        let weight = (heard.payload.len() + OVERHEAD).min(BYTES) as u32;
-        let Ok(permit) = Arc::clone(&self.room).try_acquire_many_owned(weight) else { return false };
-        self.messages.try_send((heard, permit)).is_ok()
+    /// Never waits.
+    pub(super) fn offer(&self, heard: Heard) -> Result<(), NotTaken> {
+        let size = heard.payload.len();
+        if size > LARGEST {
+            return Err(NotTaken::TooLarge(size));
+        }
+        let weight = (size + OVERHEAD) as u32;
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(weight).map_err(|_| NotTaken::NoRoom)?;
+        self.messages.try_send((heard, permit)).map_err(|_| NotTaken::NoRoom)
     }
 }
 
@@ -65,9 +79,17 @@ mod tests {
     #[tokio::test]
     async fn bytes_that_wait_are_bounded_and_make_room_once_taken() {
         let (sender, mut receiver) = open();
-        assert!(sender.offer(heard(BYTES * 2)), "alone it passes");
-        assert!(!sender.offer(heard(0)));
-        assert_eq!(receiver.next().await.map(|heard| heard.payload.len()), Some(BYTES * 2));
-        assert!(sender.offer(heard(BYTES / 2)) && !sender.offer(heard(BYTES / 2)));
+        let taken = std::iter::repeat_with(|| sender.offer(heard(LARGEST))).take_while(Result::is_ok).count();
+        assert_eq!(taken, BYTES / (LARGEST + OVERHEAD));
+        assert_eq!(sender.offer(heard(LARGEST)), Err(NotTaken::NoRoom));
+        assert_eq!(receiver.next().await.map(|heard| heard.payload.len()), Some(LARGEST));
+        assert_eq!(sender.offer(heard(LARGEST)), Ok(()));
+    }
+
+    #[tokio::test]
+    async fn a_message_of_any_size_was_taken_while_no_other_waited() {
+        let (sender, _receiver) = open();
+        assert_eq!(sender.offer(heard(LARGEST + 1)), Err(NotTaken::TooLarge(LARGEST + 1)));
+        assert_eq!(sender.offer(heard(LARGEST)), Ok(()));
     }
 }

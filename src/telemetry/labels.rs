@@ -118,10 +118,10 @@ labels! {
     /// Which way something goes over the bridge: into this cluster, or out of it.
     Way("way") { In = "in", Out = "out" }
 
-    /// What became of an event on its way over the bridge: passed on, no message of the other side, nothing that this or the
-    /// other side can carry, refused or unanswered where it was to go, or lost while the other side was away.
+    /// What became of an event on its way over the bridge: passed on, larger than is read, no message of the other side, nothing
+    /// that this or the other side can carry, refused or unanswered where it was to go, or lost while the other side was away.
     Crossing("result") {
-        Passed = "passed", Malformed = "malformed", Unfit = "unfit", Failed = "failed", Away = "away",
+        Passed = "passed", TooLarge = "too_large", Malformed = "malformed", Unfit = "unfit", Failed = "failed", Away = "away",
     }
 
     /// What a server behind Redis asks of all others.

@@ -62,10 +62,13 @@ test('what cannot be read is counted, and nothing else comes of it', async t => 
   const node = await bridged.bridge();
   const malformed = () => node.metric('midplane_bridge_events_total{way="in",result="malformed"}');
   const unfit = () => node.metric('midplane_bridge_events_total{way="in",result="unfit"}');
-  const [before, refused] = [await malformed(), await unfit()];
+  const large = () => node.metric('midplane_bridge_events_total{way="in",result="too_large"}');
+  const [before, refused, unread] = [await malformed(), await unfit(), await large()];
   // To a channel that Node drops unread: it would not outlive this.
   await emitting.publish('socket.io#/#nobody-is-in-this#', '{"no": "msgpack"}');
   await eventually('it is counted', async () => await malformed() === before + 1);
+  await emitting.publish('socket.io#/#nobody-is-in-this#', '{'.repeat((1 << 20) + 1));
+  await eventually('it is counted', async () => await large() === unread + 1);
   bridged.tier.io.to('nobody-is-in-this').emit('many', ...Array.from({ length: 11 }, () => Buffer.from([1])));
   await eventually('it is counted', async () => await unfit() === refused + 1);
   await bridged.settled([ada]);
