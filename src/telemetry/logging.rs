@@ -19,9 +19,14 @@ pub fn install(log: &Log) {
     };
 }
 
-/// The filter that `level` asks for. Libraries that log every connection are quietened unless they are named.
+/// The filter that `level` asks for. The library for NATS logs every attempt to connect, however many fail: it is quietened
+/// unless it is named, and the node tells of its connection itself, at its own pace.
 fn filter(level: &str) -> EnvFilter {
-    let whole = if level.contains("async_nats") { level.to_owned() } else { format!("{level},async_nats=warn") };
+    let whole = if level.contains("async_nats") {
+        level.to_owned()
+    } else {
+        format!("{level},async_nats=warn,async_nats::connector=off")
+    };
     EnvFilter::try_new(whole).unwrap_or_else(|_| EnvFilter::new("info"))
 }
 
@@ -31,7 +36,7 @@ mod tests {
 
     #[test]
     fn what_is_named_in_the_level_is_left_as_it_is() {
-        assert_eq!(filter("info").to_string(), "async_nats=warn,info");
+        assert_eq!(filter("info").to_string(), "async_nats::connector=off,async_nats=warn,info");
         assert_eq!(filter("debug,async_nats=trace").to_string(), "async_nats=trace,debug");
     }
 }
