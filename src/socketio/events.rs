@@ -201,7 +201,9 @@ impl Event {
                 }
                 None => {
                     shared.count(EventResult::BadAnswer);
-                    warn!(subject = self.subject, "a service's answer is no JSON array of arguments");
+                    if let Some(left_out) = shared.misanswered.due() {
+                        warn!(subject = self.subject, left_out, "a service's answer is no JSON array of arguments");
+                    }
                     None
                 }
             },

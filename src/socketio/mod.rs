@@ -79,6 +79,8 @@ pub struct SocketIo {
     backplane: Arc<dyn Backplane>,
     /// Of lines about events that nobody serves.
     unserved: Pace,
+    /// Of lines about services whose answers are none.
+    misanswered: Pace,
     /// As whom this node has sessions.
     life: watch::Receiver<Arc<str>>,
     /// Where it is asked for them: another one at every start.
@@ -113,6 +115,7 @@ impl SocketIo {
             services,
             backplane,
             unserved: Pace::default(),
+            misanswered: Pace::default(),
             life,
             process: Uuid::new_v4(),
             owed: Owed::default(),

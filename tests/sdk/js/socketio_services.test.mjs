@@ -101,6 +101,20 @@ describe('what services are told', () => {
   });
 });
 
+test('a service that answered wrongly had a line in the log for each event of any client', async t => {
+  const [event, asked] = [fresh('wrong').replace(/\W/g, ''), 20];
+  const wrong = () => node.metric('midplane_socketio_events_total{result="bad_answer"}');
+  const before = await wrong();
+  const service = backend.subscribe(`midplane.sio._.${event}`, { callback: (_, message) => message.respond('{"no": "array"}') });
+  t.after(() => service.unsubscribe());
+  await backend.flush();
+  const socket = await open(t, node);
+  for (let number = 0; number < asked; number += 1) socket.emit(event, number, () => {});
+  await eventually('all are counted', async () => await wrong() === before + asked);
+  const told = node.process.log().split('\n').filter(line => line.includes('no JSON array') && line.includes(event));
+  assert.ok(told.length > 0 && told.length < asked, `${told.length} lines`);
+});
+
 describe('the connect hook', () => {
   let hooked;
 
