@@ -31,6 +31,6 @@ mod tests {
         assert_ne!(of("http.port = 8001"), of(""));
         let namespace = |name: &str| format!("[[channel.namespaces]]\nname = \"{name}\"\n");
         assert_ne!(of(&namespace("chat")), of(&namespace("news")));
-        assert_eq!(of("http.port = 8000"), of(""), "what is set to its default is not set to anything else");
+        assert_eq!(of("nats.prefix = \"midplane\""), of(""), "what is set to its default is not set to anything else");
     }
 }
