@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::command::{decode, or_null};
 use super::{Api, ApiError, Empty, Method};
 use crate::auth::options::{self, SubscribeOptions, Unfit, expiry};
-use crate::hub::{Control, Order, Placement};
+use crate::hub::{Errand, Placement};
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode};
 use crate::telemetry::{Telemetry, Topic};
 
@@ -72,7 +72,7 @@ struct Farewell {
 impl Api {
     /// Checks a call and tells it to every node.
     pub(super) async fn tell(&self, method: Method, params: &RawValue) -> Result<Empty, ApiError> {
-        self.control(method, params)?;
+        self.errand(method, params)?;
         let told = Told { method: method.name(), params };
         let message = serde_json::to_vec(&told).map_err(|_| ApiError::Internal)?;
         let sent = self.backplane.broadcast().tell(CONTROL, message.into()).await;
@@ -92,7 +92,7 @@ impl Api {
     fn obey_one(&self, message: &[u8]) -> Option<()> {
         let Told { method, params } = serde_json::from_slice(message).ok()?;
         let method = Method::parse(method)?;
-        let control = self.control(method, params).ok()?;
+        let errand = self.errand(method, params).ok()?;
         let wanted: Params = decode(params.get().as_bytes()).ok()?;
         let one: Option<Uuid> = if wanted.client.is_empty() { None } else { Some(wanted.client.parse().ok()?) };
         let spared = |client: &Uuid| wanted.whitelist.iter().any(|spared| *spared == client.hyphenated().to_string());
@@ -102,7 +102,7 @@ impl Api {
             let meant = one.is_none_or(|one| one == client)
                 && session.is_none_or(|session| known.profile.session.as_deref() == Some(&session));
             if meant && !spared(&client) {
-                known.outbox.request(control.clone());
+                known.outbox.request_of(client, errand.clone());
                 reached += 1;
             }
         }
@@ -110,8 +110,8 @@ impl Api {
         Some(())
     }
 
-    /// What a call asks of each connection.
-    fn control(&self, method: Method, params: &RawValue) -> Result<Control, ApiError> {
+    /// What a call asks of each client.
+    fn errand(&self, method: Method, params: &RawValue) -> Result<Errand, ApiError> {
         let body = params.get().as_bytes();
         let wanted: Params = decode(body)?;
         let is_id = |text: &str| text.is_empty() || text.parse::<Uuid>().is_ok();
@@ -120,13 +120,12 @@ impl Api {
         {
             return Err(ApiError::Invalid(format!("{field} is not an id (a UUID)")));
         }
-        let obey = |order| Control::Obey(Arc::new(order));
         Ok(match method {
             Method::Subscribe => {
                 let (channel, _) = self.channel(&wanted.channel)?;
                 let options: SubscribeOptions = decode(body)?;
                 let options = options.subscription(wanted.channel).map_err(unfit)?;
-                obey(Order::Subscribe(Box::new(Placement {
+                Errand::Subscribe(Arc::new(Placement {
                     channel,
                     info: options.info,
                     data: options.data,
@@ -137,16 +136,16 @@ impl Api {
                     presence: options.overrides.presence,
                     join_leave: options.overrides.join_leave,
                     force_push_join_leave: options.overrides.force_push_join_leave,
-                })))
+                }))
             }
-            Method::Unsubscribe if wanted.channel.is_empty() => obey(Order::Unsubscribe(None)),
-            Method::Unsubscribe => obey(Order::Unsubscribe(Some(self.channel(&wanted.channel)?.0))),
-            Method::Refresh if wanted.expired => Control::Close(DisconnectCode::Expired.into()),
-            Method::Refresh => obey(Order::Refresh {
+            Method::Unsubscribe if wanted.channel.is_empty() => Errand::Unsubscribe(None),
+            Method::Unsubscribe => Errand::Unsubscribe(Some(self.channel(&wanted.channel)?.0)),
+            Method::Refresh if wanted.expired => Errand::Disconnect(DisconnectCode::Expired.into()),
+            Method::Refresh => Errand::Refresh {
                 expires_at: expiry(wanted.expire_at),
                 info: options::info(wanted.info, None).map_err(unfit)?,
-            }),
-            _ => Control::Close(farewell(wanted.disconnect)?),
+            },
+            _ => Errand::Disconnect(farewell(wanted.disconnect)?),
         })
     }
 }

@@ -23,7 +23,7 @@ pub use connections::{Client, Connections, Known, Profile, Registered};
 pub use frames::{Base, Content, Frames, Mark, Shape};
 pub use inbox::{Inbox, Inboxes, NotTaken};
 pub use manner::{Manner, SlowReader};
-pub use orders::{Asker, Description, Order, Placement};
+pub use orders::{Asker, Description, Errand, Order, Placement};
 pub use outbox::{Control, Flushed, Hold, Outbox, Spill, Taken, Wire};
 pub use pulse::Pulse;
 pub use reach::{Reach, Sent};

@@ -1,27 +1,39 @@
 //! What backends ask of a client's connection.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::sync::mpsc;
 use uuid::Uuid;
 
 use crate::protocol::Channel;
+use crate::protocol::centrifuge::codes::Disconnect;
 
-/// Something that a session does because a backend wants it. Ending the connection is a
+/// Something that a session does because somebody else wants it. Ending the connection, whoever is on it, is a
 /// [`Control`](super::Control) of its own.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Order {
-    /// Subscribe the client, server-side.
-    Subscribe(Box<Placement>),
-    /// End its subscription, whoever made it; `None` is all of them.
-    Unsubscribe(Option<Channel>),
-    /// It expires then, in Unix seconds, `None` is never; and `conn_info` is another, where it is given.
-    Refresh { expires_at: Option<u64>, info: Option<Bytes> },
+    /// What the client of this id is to do. Others may be on its connection, of other users too, where that is one of Socket.IO.
+    Client(Uuid, Errand),
     /// Look whether its tokens are still good: one may have been revoked.
     Recheck,
     /// Say what it is subscribed to.
     Describe(Asker),
-    /// Send away the client of this id, and keep the connection for others on it. Only connections of Socket.IO have others.
-    Dismiss(Uuid),
+}
+
+/// What a backend wants of one client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Errand {
+    /// Subscribe it, server-side.
+    Subscribe(Arc<Placement>),
+    /// End its subscription, whoever made it; `None` is all of them.
+    Unsubscribe(Option<Channel>),
+    /// It expires then, in Unix seconds, `None` is never; and `conn_info` is another, where it is given.
+    Refresh { expires_at: Option<u64>, info: Option<Bytes> },
+    /// It goes for good, and its connection stays. Only connections of Socket.IO are of any use without it.
+    Dismiss,
+    /// It goes, and its connection with it unless there are others on it.
+    Disconnect(Disconnect),
 }
 
 /// What a client is subscribed to.

@@ -10,7 +10,7 @@ use super::state::Session;
 use super::subscribe::Grant;
 use super::subscription::{Expiry, Refresher, moment, remaining};
 use crate::auth::Overrides;
-use crate::hub::{Description, Order, Placement};
+use crate::hub::{Description, Errand, Order, Placement};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::{Disconnect, DisconnectCode, UnsubscribeCode};
 use crate::protocol::centrifuge::{Push, SubscribePush, SubscribeRequest, ttl};
@@ -22,22 +22,30 @@ impl Session {
             return Ok(());
         }
         match order {
-            Order::Subscribe(placement) => self.place(placement).await?,
-            Order::Unsubscribe(Some(channel)) => self.displace(channel.clone()),
-            Order::Unsubscribe(None) => {
-                while let Some(last) = self.subscriptions.last() {
-                    self.displace(last.channel().clone());
-                }
-            }
-            Order::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref())?,
+            // Nobody else is on its connection.
+            Order::Client(_, errand) => self.run_errand(errand).await?,
             Order::Recheck => self.recheck()?,
             Order::Describe(asker) => {
                 let channels = self.subscriptions.iter().map(|subscription| subscription.channel().clone());
                 // Whoever asked may be gone; there is room for each.
                 let _ = asker.0.try_send(Description { client: self.id, channels: channels.collect() });
             }
-            // Whoever is alone on its connection is sent away with it.
-            Order::Dismiss(_) => {}
+        }
+        Ok(())
+    }
+
+    async fn run_errand(&mut self, errand: &Errand) -> Result<(), Disconnect> {
+        match errand {
+            Errand::Subscribe(placement) => self.place(placement).await?,
+            Errand::Unsubscribe(Some(channel)) => self.displace(channel.clone()),
+            Errand::Unsubscribe(None) => {
+                while let Some(last) = self.subscriptions.last() {
+                    self.displace(last.channel().clone());
+                }
+            }
+            Errand::Refresh { expires_at, info } => self.refresh_for_backend(*expires_at, info.as_ref())?,
+            Errand::Dismiss => return Err(DisconnectCode::ForceNoReconnect.into()),
+            Errand::Disconnect(disconnect) => return Err(disconnect.clone()),
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use super::acks::{self, TooManyCalls};
 use super::call::{Call, Emit, Target, Verb, What};
 use super::sockets::Chosen;
 use crate::backplane::{Backplane, PublishError, SubscribeError};
-use crate::hub::{Asker, Control, Order, Placement, Spill, Taken};
+use crate::hub::{Asker, Control, Errand, Order, Placement, Spill, Taken};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::Format;
 use crate::protocol::centrifuge::codes::DisconnectCode;
@@ -202,31 +202,32 @@ impl SocketIo {
     pub async fn order(&self, call: &Call) -> usize {
         let chosen = self.sockets.select(&call.target);
         let count = chosen.len();
-        let orders = match &call.what {
-            What::Join(rooms) => each(rooms, |room| Order::Subscribe(Box::new(Placement::plain(room)))),
-            What::Leave(rooms) => each(rooms, |room| Order::Unsubscribe(Some(room))),
-            What::Disconnect { .. } => Vec::new(),
+        let errands = match &call.what {
+            What::Join(rooms) => each(rooms, |room| Errand::Subscribe(Arc::new(Placement::plain(room)))),
+            What::Leave(rooms) => each(rooms, |room| Errand::Unsubscribe(Some(room))),
+            What::Disconnect { close: false } => vec![Errand::Dismiss],
+            What::Disconnect { close: true } => Vec::new(),
             What::Emit(_) | What::Sockets => return 0,
         };
         // A connection tells of each of its sockets.
         let (sender, mut obeyed) = mpsc::channel((count.min(WAITED_FOR) * self.namespaces.len()).max(1));
         let done = Arc::new(Order::Describe(Asker(sender)));
         for (index, Chosen { id, outbox }) in chosen.into_iter().enumerate() {
-            if let What::Disconnect { close } = call.what {
-                outbox.request(match close {
-                    true => Control::Close(DisconnectCode::ForceNoReconnect.into()),
-                    false => Control::Obey(Arc::new(Order::Dismiss(id))),
-                });
+            if let What::Disconnect { close: true } = call.what {
+                outbox.request(Control::Close(DisconnectCode::ForceNoReconnect.into()));
             }
-            for order in orders.iter().chain((index < WAITED_FOR).then_some(&done)) {
-                outbox.request(Control::Obey(Arc::clone(order)));
+            for errand in &errands {
+                outbox.request_of(id, errand.clone());
+            }
+            if index < WAITED_FOR {
+                outbox.request(Control::Obey(Arc::clone(&done)));
             }
             if index % YIELD_EVERY == YIELD_EVERY - 1 {
                 tokio::task::yield_now().await;
             }
         }
         // Sessions drop their orders when they have done them, or end.
-        drop((done, orders));
+        drop(done);
         let all_done = async { while obeyed.recv().await.is_some() {} };
         if timeout(PATIENCE, all_done).await.is_err() {
             debug!("sessions have not come yet to what a backend asks");
@@ -249,6 +250,6 @@ impl SocketIo {
     }
 }
 
-fn each(rooms: &[Channel], order: impl Fn(Channel) -> Order) -> Vec<Arc<Order>> {
-    rooms.iter().map(|room| Arc::new(order(room.clone()))).collect()
+fn each(rooms: &[Channel], errand: impl Fn(Channel) -> Errand) -> Vec<Errand> {
+    rooms.iter().cloned().map(errand).collect()
 }

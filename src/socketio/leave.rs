@@ -8,7 +8,7 @@ use super::Connection;
 use super::connection::Socket;
 use super::gone::Gone;
 use crate::engineio::CloseReason;
-use crate::hub::{Asker, Borne, Description, Order, Placement};
+use crate::hub::{Asker, Borne, Control, Description, Errand, Order, Placement};
 use crate::protocol::Channel;
 use crate::protocol::socketio::{Body, Packet};
 use crate::revocation::Token;
@@ -17,15 +17,11 @@ use crate::session::moment;
 impl Connection {
     pub(super) async fn order(&mut self, order: &Arc<Order>) -> Result<(), CloseReason> {
         match &**order {
-            Order::Subscribe(placement) => self.place(placement).await,
-            Order::Unsubscribe(Some(channel)) => self.displace(|room| room == channel).await,
-            Order::Unsubscribe(None) => self.displace(|_| true).await,
-            // Clients of this protocol are not told: they come again with another token.
-            Order::Refresh { expires_at, .. } => {
-                let at = expires_at.map(moment);
-                self.sockets.iter_mut().for_each(|socket| socket.expires_at = at);
-                Ok(())
-            }
+            Order::Client(client, errand) => match self.sockets.iter().position(|socket| socket.id == *client) {
+                Some(index) => self.run_errand(index, errand).await,
+                // It has gone meanwhile.
+                None => Ok(()),
+            },
             Order::Recheck => {
                 self.recheck().await;
                 Ok(())
@@ -34,36 +30,46 @@ impl Connection {
                 self.describe(asker);
                 Ok(())
             }
-            Order::Dismiss(id) => {
-                self.dismiss(|socket| socket.id == *id).await;
-                Ok(())
-            }
         }
     }
 
-    async fn place(&mut self, placement: &Placement) -> Result<(), CloseReason> {
-        let of = |socket: &Socket| {
-            socket.namespace.rooms.as_ref().is_some_and(|rooms| *rooms.name == *placement.channel.namespace())
-        };
-        match self.sockets.iter().position(of) {
-            Some(socket) => self.join(socket, &placement.channel).await,
-            None => Ok(()),
-        }
-    }
-
-    async fn displace(&mut self, leaves: impl Fn(&Channel) -> bool) -> Result<(), CloseReason> {
-        for index in 0..self.sockets.len() {
-            let rooms = &mut self.sockets[index].rooms;
-            let left: Vec<_> = rooms.extract_if(.., |room| leaves(room.channel())).collect();
-            let leaves = !left.is_empty();
-            for room in left {
-                Arc::clone(&self.shared).leave_room(&mut self.sockets[index], room).await;
+    /// Does what a backend wants of one socket, and of no other on the connection.
+    async fn run_errand(&mut self, index: usize, errand: &Errand) -> Result<(), CloseReason> {
+        match errand {
+            Errand::Subscribe(placement) => return self.place(index, placement).await,
+            Errand::Unsubscribe(Some(channel)) => return self.displace(index, |room| room == channel).await,
+            Errand::Unsubscribe(None) => return self.displace(index, |_| true).await,
+            // Clients of this protocol are not told: they come again with another token.
+            Errand::Refresh { expires_at, .. } => self.sockets[index].expires_at = expires_at.map(moment),
+            Errand::Dismiss => self.dismiss_one(index).await,
+            // Who is to come again does so only when the connection ends.
+            Errand::Disconnect(disconnect) if !disconnect.reconnect() && self.sockets.len() > 1 => {
+                self.dismiss_one(index).await;
             }
-            if leaves {
-                self.note_rooms(index).await?;
-            }
+            Errand::Disconnect(disconnect) => self.outbox.request(Control::Close(disconnect.clone())),
         }
         Ok(())
+    }
+
+    async fn place(&mut self, index: usize, placement: &Placement) -> Result<(), CloseReason> {
+        let channel = &placement.channel;
+        let rooms = self.sockets[index].namespace.rooms.as_ref();
+        match rooms.is_some_and(|rooms| *rooms.name == *channel.namespace()) {
+            true => self.join(index, channel).await,
+            false => Ok(()),
+        }
+    }
+
+    async fn displace(&mut self, index: usize, leaves: impl Fn(&Channel) -> bool) -> Result<(), CloseReason> {
+        let rooms = &mut self.sockets[index].rooms;
+        let left: Vec<_> = rooms.extract_if(.., |room| leaves(room.channel())).collect();
+        if left.is_empty() {
+            return Ok(());
+        }
+        for room in left {
+            Arc::clone(&self.shared).leave_room(&mut self.sockets[index], room).await;
+        }
+        self.note_rooms(index).await
     }
 
     fn describe(&self, Asker(asker): &Asker) {
@@ -86,6 +92,11 @@ impl Connection {
             revoked
         })
         .await;
+    }
+
+    async fn dismiss_one(&mut self, index: usize) {
+        let id = self.sockets[index].id;
+        self.dismiss(|socket| socket.id == id).await;
     }
 
     /// Sends sockets away for good.

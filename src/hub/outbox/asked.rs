@@ -1,8 +1,13 @@
 //! What others ask of the session that owns the connection.
 
+use std::sync::Arc;
+
+use uuid::Uuid;
+
 use super::{Control, Outbox, State};
-use crate::hub::Order;
+use crate::hub::{Errand, Order};
 use crate::protocol::Channel;
+use crate::protocol::centrifuge::Format;
 
 /// What may be asked of a session that does not come to it; beyond that it connects anew.
 pub(super) const CONTROLS: usize = 1024;
@@ -50,6 +55,15 @@ impl Outbox {
         state.controls.push(if full { Control::Overrun } else { control });
         drop(state);
         self.attention.notify_one();
+    }
+
+    /// Asks something of one client on the connection. Where no other can be on it, the connection ends before all else that
+    /// it was asked.
+    pub fn request_of(&self, client: Uuid, errand: Errand) {
+        self.request(match errand {
+            Errand::Disconnect(disconnect) if self.format() != Format::SocketIo => Control::Close(disconnect),
+            errand => Control::Obey(Arc::new(Order::Client(client, errand))),
+        });
     }
 
     /// Tells the session that a deadline has come.

@@ -1,8 +1,10 @@
 use std::io::IoSlice;
 
+use uuid::Uuid;
+
 use super::asked::CONTROLS;
 use super::*;
-use crate::hub::Order;
+use crate::hub::{Errand, Order};
 
 /// A socket that takes `room` bytes in writes of at most `chunk`.
 #[derive(Clone)]
@@ -159,7 +161,7 @@ fn one_frame_larger_than_the_limit_still_goes_when_nothing_waits() {
 #[test]
 fn of_whom_more_is_asked_than_can_wait_the_connection_ends_and_nothing_more_is_kept() {
     let (outbox, _) = outbox(100, &Narrow::new(0, 1));
-    let order = || Control::Obey(Arc::new(Order::Unsubscribe(None)));
+    let order = || Control::Obey(Arc::new(Order::Client(Uuid::nil(), Errand::Unsubscribe(None))));
     for _ in 0..CONTROLS {
         outbox.request(order());
     }
@@ -188,7 +190,7 @@ fn to_look_at_tokens_again_is_asked_once_however_many_are_revoked() {
 fn an_end_for_good_is_not_forgotten_for_all_else_that_is_asked() {
     let (outbox, _) = outbox(100, &Narrow::new(0, 1));
     for _ in 0..2 * CONTROLS {
-        outbox.request(Control::Obey(Arc::new(Order::Unsubscribe(None))));
+        outbox.request(Control::Obey(Arc::new(Order::Client(Uuid::nil(), Errand::Unsubscribe(None)))));
     }
     let end = Control::Close(DisconnectCode::ForceNoReconnect.into());
     outbox.request(end.clone());

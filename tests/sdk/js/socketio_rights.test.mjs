@@ -1,0 +1,108 @@
+// Whom orders of backends are about, where one connection of Socket.IO has clients of two users, and how long and for whom rooms are open.
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { io } from 'socket.io-client';
+
+import { Node, eventually, fresh, now, openSocket, token, within } from './harness.mjs';
+
+const namespaces = [
+  { name: '/', rooms: 'chat', join_on: 'join', may_join: ['*'] },
+  { name: '/admin', rooms: 'desk' },
+  { name: '/kept', rooms: 'kept', recovery: '1m' },
+];
+
+let node;
+
+before(async () => {
+  node = await Node.start('rights', {
+    MIDPLANE_SOCKETIO__NAMESPACES: JSON.stringify(namespaces),
+    MIDPLANE_CHANNEL__NAMESPACES: JSON.stringify([
+      { name: 'chat', allow_user_limited_channels: true, channel_regex: '^[a-z0-9-]+(#[a-z0-9,-]+)?$' },
+      { name: 'desk' },
+      { name: 'personal' },
+      { name: 'kept', history_size: 100, history_ttl: '5m' },
+    ]),
+  });
+});
+
+after(() => node?.stop());
+
+async function call(method, params) {
+  const { result, error } = await node.api(method, params);
+  if (error) throw Object.assign(new Error(JSON.stringify(error)), error);
+  return result;
+}
+
+const auth = (sub, exp = now(60)) => ({ auth: { token: token({ sub, exp }) } });
+const open = (t, user, path = '/') => openSocket(t, io, node.url + path, auth(user));
+const disconnected = socket => new Promise(resolve => socket.once('disconnect', resolve));
+
+/** One connection with a client of one user in the main namespace, and of another one in `/admin`. */
+async function shared(t, user, admin, exp) {
+  const main = await open(t, user);
+  const desk = main.io.socket('/admin', auth(admin, exp));
+  desk.heard = [];
+  desk.onAny((...event) => desk.heard.push(event));
+  desk.connect();
+  await eventually('both are in', () => desk.connected);
+  return [main, desk];
+}
+
+/** The rooms that a socket is in, or nothing where it is not there. */
+async function rooms(socket, namespace = '/') {
+  const { sockets } = await call('socketio_sockets', { namespace, to: { sockets: [socket.id] } });
+  return sockets[socket.id]?.rooms.toSorted();
+}
+
+test('what a backend asks of one user does not reach the socket of another on the same connection', async t => {
+  const [low, root] = ['low', 'root'].map(fresh);
+  const [main, desk] = await shared(t, low, root);
+  const into = async (user, channel) => {
+    await call('subscribe', { user, channel });
+    // What is asked of one connection is done in order.
+    const mark = fresh('mark');
+    await call('subscribe', { user: low, channel: `chat:${mark}` });
+    await eventually('it is done', async () => (await rooms(main)).includes(mark));
+    await call('socketio_leave', { to: { sockets: [main.id] }, rooms: [mark] });
+  };
+  await into(root, 'chat:secret');
+  assert.deepEqual(await rooms(main), [], 'it is not its room');
+  await into(low, 'chat:mine');
+  await into(root, 'desk:one');
+  assert.deepEqual([await rooms(main), await rooms(desk, '/admin')], [['mine'], ['one']]);
+  await call('unsubscribe', { user: root });
+  await eventually('root has left', async () => (await rooms(desk, '/admin')).length === 0);
+  assert.deepEqual(await rooms(main), ['mine']);
+});
+
+test('a token is over in its time, whatever becomes of another one on the same connection', async t => {
+  const [low, root] = ['low', 'root'].map(fresh);
+  const [main, desk] = await shared(t, low, root, now(4));
+  const over = disconnected(desk);
+  await call('refresh', { user: low, expire_at: now(3600) });
+  main.io.reconnection(false);
+  assert.equal(await within('its token is over', over), 'transport close');
+});
+
+test('whoever is disconnected takes nobody along', async t => {
+  const [low, root] = ['low', 'root'].map(fresh);
+  const [main, desk] = await shared(t, low, root);
+  const gone = disconnected(desk);
+  await call('disconnect', { user: root });
+  assert.equal(await gone, 'io server disconnect');
+  assert.deepEqual(await rooms(main), [], 'it is there as before');
+  const [last, ended] = [disconnected(main), new Promise(resolve => main.io.engine.once('close', resolve))];
+  await call('disconnect', { user: low });
+  assert.equal(await last, 'io server disconnect');
+  await ended;
+});
+
+test('of the sockets of a user only those are disconnected that are not spared', async t => {
+  const user = fresh('user');
+  const [main, desk] = await shared(t, user, user);
+  const gone = disconnected(main);
+  await call('disconnect', { user, whitelist: [desk.id] });
+  assert.equal(await gone, 'io server disconnect');
+  await call('socketio_emit', { namespace: '/admin', to: { users: [user] }, event: ['still here?'] });
+  await eventually('it is', () => desk.heard.length === 1);
+});
