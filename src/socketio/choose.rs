@@ -61,7 +61,7 @@ impl Connection {
         let channel = rooms::channel(&of.namespace, &room, services.channel.max_length);
         let is_full = of.rooms.len() >= services.client.channel_limit;
         match channel.filter(|_| may && !is_full) {
-            Some(channel) => self.join(socket, &channel).await.map(|()| EventResult::Joined),
+            Some(channel) => self.join(socket, &channel, None).await.map(|()| EventResult::Joined),
             None => Ok(EventResult::Forbidden),
         }
     }

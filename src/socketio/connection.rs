@@ -19,7 +19,7 @@ use super::sessions::Session;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
 use crate::engineio::{CloseReason, Handler, Handover};
-use crate::hub::{Borne, Known, Order, Outbox};
+use crate::hub::{Borne, Control, Errand, Known, Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Decoder, Message, Packet};
@@ -213,7 +213,8 @@ impl Handler for Connection {
 
     fn next_deadline(&self) -> Option<Instant> {
         let expiries = self.sockets.iter().filter_map(|socket| socket.expires_at);
-        expiries.chain(self.idle_until).min()
+        let rooms = self.sockets.iter().flat_map(|socket| &socket.rooms).filter_map(Room::expires_at);
+        expiries.chain(rooms).chain(self.idle_until).min()
     }
 
     fn on_deadline(&mut self, now: Instant) -> Result<(), CloseReason> {
@@ -222,6 +223,13 @@ impl Handler for Connection {
         }
         if self.sockets.iter().filter_map(|socket| socket.expires_at).any(|at| now >= at) {
             return Err(DisconnectCode::Expired.into());
+        }
+        for socket in &self.sockets {
+            for room in socket.rooms.iter().filter(|room| room.expires_at().is_some_and(|at| now >= at)) {
+                // It is left as where a backend wants that: others have to be told first.
+                let leave = Errand::Unsubscribe(Some(room.channel().clone()));
+                self.outbox.request(Control::Obey(Arc::new(Order::Client(socket.id, leave))));
+            }
         }
         Ok(())
     }

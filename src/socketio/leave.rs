@@ -55,7 +55,7 @@ impl Connection {
         let channel = &placement.channel;
         let rooms = self.sockets[index].namespace.rooms.as_ref();
         match rooms.is_some_and(|rooms| *rooms.name == *channel.namespace()) {
-            true => self.join(index, channel).await,
+            true => self.join(index, channel, placement.expires_at.map(moment)).await,
             false => Ok(()),
         }
     }

@@ -20,6 +20,7 @@ use uuid::Uuid;
 
 use super::acks::Owing;
 use super::connection::Socket;
+use super::sockets::Room;
 use super::{Connection, SocketIo};
 use crate::engineio::{CloseReason, Handover};
 use crate::hub::{Outbox, Profile};
@@ -56,6 +57,9 @@ struct PackedSocket {
 #[derive(Serialize, Deserialize)]
 struct PackedRoom {
     channel: String,
+    /// Where it is in for a time only.
+    #[serde(default)]
+    expires_in: Option<Duration>,
     /// Where it stands, once it has left.
     position: Option<(u64, String)>,
 }
@@ -71,6 +75,17 @@ enum Piece {
     Text(String),
     /// In base64.
     Binary(String),
+}
+
+impl PackedRoom {
+    fn of(room: &Room) -> Self {
+        let expires_in = room.expires_at().map(|at| at.saturating_duration_since(Instant::now()));
+        Self { channel: room.channel().to_string(), expires_in, position: None }
+    }
+
+    fn expires_at(&self) -> Option<Instant> {
+        self.expires_in.map(|within| Instant::now() + within)
+    }
 }
 
 impl Piece {
@@ -120,8 +135,7 @@ impl Connection {
 
     /// What another node needs to prepare for the connection, which stays here.
     pub(super) fn packed(&self) -> Vec<u8> {
-        let room = |channel: &Channel| PackedRoom { channel: channel.to_string(), position: None };
-        let rooms = |socket: &Socket| socket.rooms.iter().map(|each| room(each.channel())).collect();
+        let rooms = |socket: &Socket| socket.rooms.iter().map(PackedRoom::of).collect();
         let sockets = self.sockets.iter().map(|socket| socket.packed(rooms(socket), Vec::new())).collect();
         pack(&Packed { headers: self.headers.clone(), sockets, half: Vec::new() })
     }
@@ -134,10 +148,10 @@ impl Connection {
         for mut socket in std::mem::take(&mut self.sockets) {
             let mut rooms = Vec::with_capacity(socket.rooms.len());
             for room in std::mem::take(&mut socket.rooms) {
-                let channel = room.channel().to_string();
+                let packed = PackedRoom::of(&room);
                 let position = Arc::clone(&self.shared).move_out(&socket, room).await;
                 let position = position.map(|position| (position.offset.0, position.epoch.as_str().to_owned()));
-                rooms.push(PackedRoom { channel, position });
+                rooms.push(PackedRoom { position, ..packed });
             }
             let owes = self.shared.acks.take_owed(socket.id);
             sockets.push(socket.packed(rooms, owes));
@@ -213,7 +227,7 @@ impl Connection {
         if self.sockets[index].namespace.rooms.as_ref().is_some_and(|rooms| rooms.history.is_none()) {
             for room in packed.rooms {
                 let channel = Channel::parse(&room.channel, shared.services.channel.max_length).ok()?;
-                self.move_in(index, &channel, None).await.ok()?;
+                self.move_in(index, &channel, None, room.expires_at()).await.ok()?;
             }
         }
         Some(())
@@ -238,8 +252,9 @@ impl Connection {
             for room in packed.rooms {
                 let max_length = self.shared.services.channel.max_length;
                 let channel = Channel::parse(&room.channel, max_length).map_err(|_| DisconnectCode::ForceReconnect)?;
+                let expires_at = room.expires_at();
                 let since = room.position.map(|(offset, epoch)| Since { offset: Offset(offset), epoch });
-                self.move_in(index, &channel, since).await?;
+                self.move_in(index, &channel, since, expires_at).await?;
             }
             packed.owes.into_iter().for_each(|owing| self.shared.acks.owe_on(packed.id, owing));
         }
@@ -255,7 +270,13 @@ impl Connection {
 
     /// Enters a socket into a room that it was in at another node, from there on where the channel keeps history. Services
     /// are not told: it was there all the time.
-    async fn move_in(&mut self, index: usize, channel: &Channel, since: Option<Since>) -> Result<(), CloseReason> {
+    async fn move_in(
+        &mut self,
+        index: usize,
+        channel: &Channel,
+        since: Option<Since>,
+        expires_at: Option<Instant>,
+    ) -> Result<(), CloseReason> {
         let services = Arc::clone(&self.shared.services);
         let socket = &mut self.sockets[index];
         let Some(rooms) = socket.namespace.rooms.clone() else { return Ok(()) };
@@ -283,7 +304,8 @@ impl Connection {
         };
         missed.iter().filter_map(|message| event_frames(&rooms, message)).for_each(|frames| self.outbox.reply(frames));
         socket.rooms.reserve_exact(1);
-        let (room, first) = socket.entry.join(joined.membership, Offset::NONE);
+        let (mut room, first) = socket.entry.join(joined.membership, Offset::NONE);
+        room.expire_at(expires_at);
         socket.rooms.push(room);
         Arc::clone(&self.shared).tell_moved_in(&self.sockets[index], channel, first).await;
         Ok(())

@@ -1,12 +1,17 @@
 //! A session as all nodes see it: which socket that was, whose, in which rooms, and from where on each of them was heard.
 
+use std::collections::BTreeMap;
+use std::time::Duration;
+
 use rand::Rng;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::backplane::Revision;
+use crate::clock::unix_millis;
 use crate::protocol::Offset;
 
 /// What is written of a session.
@@ -28,6 +33,9 @@ pub(super) struct Record {
     pub(super) events: Offset,
     /// Channels that are its rooms, each with from where on it is heard.
     pub(super) rooms: Vec<(String, Offset)>,
+    /// Those of them that it is in for a time only, each with when that is over, in milliseconds since the Unix epoch.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) until: BTreeMap<String, i64>,
     /// Up to here something came in rooms that it has left since.
     #[serde(default)]
     pub(super) left: Offset,
@@ -57,10 +65,28 @@ impl Record {
         serde_json::to_vec(self).unwrap_or_default().into()
     }
 
+    /// Whether its time in one of its rooms is over.
+    pub(super) fn is_over(&self) -> bool {
+        let now = unix_millis();
+        self.until.values().any(|until| *until <= now)
+    }
+
+    /// When it has to leave a room, where it is in for a time only.
+    pub(super) fn expiry(&self, room: &str) -> Option<Instant> {
+        let left = self.until.get(room)?.saturating_sub(unix_millis());
+        Some(Instant::now() + Duration::from_millis(u64::try_from(left).unwrap_or(0)))
+    }
+
     /// The same, without a connection.
     pub(super) fn ended(self) -> Self {
         Self { ended: true, ..self }
     }
+}
+
+/// A moment for other nodes, in milliseconds since the Unix epoch.
+pub(super) fn moment_for_all(at: Instant) -> i64 {
+    let left = at.saturating_duration_since(Instant::now());
+    unix_millis().saturating_add(i64::try_from(left.as_millis()).unwrap_or(i64::MAX))
 }
 
 /// A name for a session that nobody can guess.
@@ -98,6 +124,7 @@ impl Record {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:red".to_owned(), Offset(5)), ("chat:blue".to_owned(), Offset(9))],
+            until: BTreeMap::new(),
             left: Offset::NONE,
             tries: 0,
             ended: false,
@@ -121,6 +148,7 @@ mod tests {
             epoch: "e".to_owned(),
             events: Offset(4),
             rooms: vec![("chat:lobby".to_owned(), Offset(5))],
+            until: [("chat:lobby".to_owned(), 7)].into(),
             tries: 2,
             left: Offset(3),
             ended: false,

@@ -46,7 +46,9 @@ impl SocketIo {
         for (name, since) in &record.rooms {
             let channel = rooms::parse(namespace, name, self.services.channel.max_length);
             let membership = self.wait_in(outbox, channels, &channel.ok_or(Returned::Unknown)?).await?;
-            rooms.push(entry.join(membership, *since));
+            let (mut room, first) = entry.join(membership, *since);
+            room.expire_at(record.expiry(name));
+            rooms.push((room, first));
         }
         let epoch = Epoch::new(&record.epoch);
         let relay = &self.services.relay;

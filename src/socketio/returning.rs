@@ -149,6 +149,10 @@ impl SocketIo {
         if record.user != user {
             return Err(Returned::Identity);
         }
+        // What came there after its time is not for it, and the rest is not all that came.
+        if record.is_over() {
+            return Err(Returned::Gone);
+        }
         let offset = offset.map(|offset| since(offset, &record)).transpose()?;
         if record.left > offset.unwrap_or(record.events) {
             return Err(Returned::Left);

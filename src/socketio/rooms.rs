@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use super::Connection;
@@ -21,13 +22,18 @@ impl Connection {
         let of_everybody = namespace.join.iter().filter_map(|room| channel(&namespace, room, max_length));
         let channels: Vec<_> = granted.filter(|channel| is_room(&namespace, channel)).chain(of_everybody).collect();
         for channel in channels {
-            self.join(socket, &channel).await?;
+            self.join(socket, &channel, None).await?;
         }
         Ok(())
     }
 
-    /// Enters a socket into a room, if it is not there.
-    pub(super) async fn join(&mut self, index: usize, channel: &Channel) -> Result<(), CloseReason> {
+    /// Enters a socket into a room, if it is not there, for as long as it likes or until its time is over.
+    pub(super) async fn join(
+        &mut self,
+        index: usize,
+        channel: &Channel,
+        expires_at: Option<Instant>,
+    ) -> Result<(), CloseReason> {
         let services = Arc::clone(&self.shared.services);
         let socket = &mut self.sockets[index];
         let Some(rooms) = socket.namespace.rooms.clone() else { return Ok(()) };
@@ -55,7 +61,8 @@ impl Connection {
         let since = position.map_or(Offset::NONE, |Position { offset, epoch }| {
             passed.filter(|passed| passed.epoch == epoch).map_or(offset, |passed| passed.offset.max(offset))
         });
-        let (room, first) = socket.entry.join(joined.membership, since);
+        let (mut room, first) = socket.entry.join(joined.membership, since);
+        room.expire_at(expires_at);
         socket.rooms.push(room);
         // Nothing is delivered there before it is known that it is there.
         self.note_rooms(index).await?;

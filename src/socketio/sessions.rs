@@ -14,7 +14,7 @@ use uuid::Uuid;
 use super::SocketIo;
 use super::connection::Socket;
 use super::owed::Ending;
-use super::record::{Record, Written, key_of, new_pid};
+use super::record::{Record, Written, key_of, moment_for_all, new_pid};
 use super::sockets::Room;
 use crate::backplane::{Bucket, Guard, Registry, RegistryError, Revision};
 use crate::protocol::{Epoch, Offset, Position};
@@ -94,6 +94,7 @@ impl SocketIo {
     }
 
     fn record(&self, socket: &Socket, session: &Session, holder: Uuid) -> Record {
+        let until = |room: &Room| Some((room.channel().as_str().to_owned(), moment_for_all(room.expires_at()?)));
         Record {
             sid: socket.id,
             namespace: socket.namespace.name.to_string(),
@@ -104,6 +105,7 @@ impl SocketIo {
             epoch: session.epoch.to_string(),
             events: session.since,
             rooms: socket.rooms.iter().map(|room| (room.channel().as_str().to_owned(), room.since())).collect(),
+            until: socket.rooms.iter().filter_map(until).collect(),
             left: session.left,
             tries: 0,
             ended: false,

@@ -6,6 +6,7 @@ use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::call::{Selection, Target};
@@ -64,6 +65,8 @@ pub(super) struct Entry {
 pub(super) struct Room {
     membership: Membership,
     since: Offset,
+    /// `None` is never.
+    expires_at: Option<Instant>,
     entry: Arc<Entry>,
 }
 
@@ -191,7 +194,7 @@ impl Entry {
             members.insert(self.id);
             members.len() == 1
         });
-        (Room { membership, since, entry: Arc::clone(self) }, first)
+        (Room { membership, since, expires_at: None, entry: Arc::clone(self) }, first)
     }
 
     /// Whether it was the last there.
@@ -232,6 +235,15 @@ impl Room {
     /// Everything that is published there behind this is for the socket.
     pub(super) const fn since(&self) -> Offset {
         self.since
+    }
+
+    /// When the socket has to leave it, where it is in for a time only.
+    pub(super) const fn expires_at(&self) -> Option<Instant> {
+        self.expires_at
+    }
+
+    pub(super) const fn expire_at(&mut self, at: Option<Instant>) {
+        self.expires_at = at;
     }
 
     /// Leaves it; whether the socket was the last there.

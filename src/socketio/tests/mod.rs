@@ -1,5 +1,6 @@
 //! The sockets of a node for tests: no server before them, and nobody connects.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -92,6 +93,7 @@ impl Stage {
             epoch: "e".to_owned(),
             events: Offset::NONE,
             rooms: Vec::new(),
+            until: BTreeMap::new(),
             left: Offset::NONE,
             tries: 0,
             ended: false,

@@ -4,6 +4,7 @@ import { after, before, test } from 'node:test';
 import { io } from 'socket.io-client';
 
 import { Node, eventually, fresh, now, openSocket, token, within } from './harness.mjs';
+import * as sessions from './harness/sessions.mjs';
 
 const namespaces = [
   { name: '/', rooms: 'chat', join_on: 'join', may_join: ['*'] },
@@ -105,4 +106,43 @@ test('of the sockets of a user only those are disconnected that are not spared',
   assert.equal(await gone, 'io server disconnect');
   await call('socketio_emit', { namespace: '/admin', to: { users: [user] }, event: ['still here?'] });
   await eventually('it is', () => desk.heard.length === 1);
+});
+
+test('whoever is let into a room for a time leaves it when that is over', async t => {
+  const user = fresh('user');
+  const main = await open(t, user);
+  const { id } = main;
+  const room = fresh('timed');
+  await call('subscribe', { user, channel: `chat:${room}`, expire_at: now(3) });
+  await call('subscribe', { user, channel: 'chat:lasting' });
+  await eventually('it is in both', async () => (await rooms(main)).length === 2);
+  await eventually('it has left the one', async () => (await rooms(main)).length === 1);
+  await node.publish(`chat:${room}`, ['too late']);
+  await node.publish('chat:lasting', ['in time']);
+  await eventually('it is in the other', () => main.heard.length === 1);
+  assert.deepEqual([main.heard, main.id], [[['in time']], id]);
+});
+
+test('whoever comes back to a room that it was in for a time leaves it in time', async t => {
+  const user = fresh('user');
+  const socket = await sessions.open(t, node, { path: '/kept', ...auth(user) });
+  await call('subscribe', { user, channel: 'kept:timed', expire_at: now(6) });
+  await eventually('it is in', async () => (await rooms(socket, '/kept')).length === 1);
+  await sessions.returns(socket, node, node);
+  assert.deepEqual(await rooms(socket, '/kept'), ['timed']);
+  await eventually('it has left', async () => (await rooms(socket, '/kept')).length === 0);
+});
+
+test('nobody comes back to a room that it may not be in any more', async t => {
+  const user = fresh('user');
+  const socket = await sessions.open(t, node, { path: '/kept', ...auth(user) });
+  const end = now(3);
+  await call('subscribe', { user, channel: 'kept:timed', expire_at: end });
+  await eventually('it is in', async () => (await rooms(socket, '/kept')).length === 1);
+  await sessions.breakOff(socket);
+  await eventually('its time is over', () => now() > end);
+  await node.publish('kept:timed', ['not for it']);
+  await sessions.goTo(socket, node);
+  assert.equal(socket.recovered, false);
+  assert.deepEqual([await rooms(socket, '/kept'), socket.heard], [[], []]);
 });
