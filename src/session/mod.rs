@@ -29,6 +29,7 @@ mod unidirectional;
 mod work;
 
 pub use admission::NotAdmitted;
+pub use permissions::is_open_to;
 pub use rate::{Bucket, FORGET_EVERY, Places, UserRates};
 pub use run::run;
 // Handshakes wait with those who connect.

@@ -60,6 +60,13 @@ pub(super) fn belongs_to(channel: &Channel, namespace: &Namespace, user: &str) -
     Some(!user.is_empty() && users.any(|limited| limited == user))
 }
 
+/// Whether a user may come into a channel by name at all, where some rule lets it in: the name is one of the namespace's, and not
+/// that of others, nor one that only a subscription token opens.
+pub fn is_open_to(channel: &Channel, namespace: &Namespace, user: &str) -> bool {
+    let named = namespace.channel_regex.as_ref().is_none_or(|regex| regex.is_match(channel.rest()));
+    named && !channel.is_private() && belongs_to(channel, namespace, user).unwrap_or(true)
+}
+
 /// Whether the part behind the namespace is one that the namespace accepts. Without a regex: ASCII only.
 pub(super) fn fits(channel: &Channel, namespace: &Namespace) -> bool {
     match &namespace.channel_regex {

@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 
 use super::{Connection, rooms};
 use crate::engineio::CloseReason;
+use crate::protocol::Channel;
 use crate::protocol::socketio::{Arguments, Body, Packet, RoomRule};
+use crate::session::is_open_to;
 use crate::telemetry::EventResult;
 
 /// What an event means to rooms.
@@ -60,7 +62,9 @@ impl Connection {
         let may = of.namespace.may_join.iter().chain(claimed.iter().flatten()).any(allowed);
         let channel = rooms::channel(&of.namespace, &room, services.channel.max_length);
         let is_full = of.rooms.len() >= services.client.channel_limit;
-        match channel.filter(|_| may && !is_full) {
+        let is_open =
+            |channel: &Channel| of.namespace.rooms.as_ref().is_some_and(|rooms| is_open_to(channel, rooms, &of.user));
+        match channel.filter(|channel| may && !is_full && is_open(channel)) {
             Some(channel) => self.join(socket, &channel, None).await.map(|()| EventResult::Joined),
             None => Ok(EventResult::Forbidden),
         }

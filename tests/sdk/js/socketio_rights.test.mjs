@@ -146,3 +146,20 @@ test('nobody comes back to a room that it may not be in any more', async t => {
   assert.equal(socket.recovered, false);
   assert.deepEqual([await rooms(socket, '/kept'), socket.heard], [[], []]);
 });
+
+test('clients join no rooms of other users, nor any whose name is none of the namespace', async t => {
+  const [ada, mallory] = [await open(t, 'ada'), await open(t, 'mallory')];
+  const joined = (socket, room) => new Promise(resolve => socket.emit('join', room, () => resolve(true)));
+  const forbidden = () => node.metric('midplane_socketio_events_total{result="forbidden"}');
+  const refused = async (socket, room) => {
+    const before = await forbidden();
+    socket.emit('join', room);
+    await eventually(`${room} is refused`, async () => (await forbidden()) === before + 1);
+  };
+  await joined(ada, 'x#bob,ada');
+  for (const room of ['x#bob,ada', '#ada', 'x#', 'Upper', 'a/b']) await refused(mallory, room);
+  assert.deepEqual([await rooms(ada), await rooms(mallory)], [['x#bob,ada'], []]);
+  // Whom a backend lets in is its own business.
+  await call('socketio_join', { to: { sockets: [mallory.id] }, rooms: ['x#bob,ada', 'Upper'] });
+  assert.deepEqual(await rooms(mallory), ['Upper', 'x#bob,ada']);
+});
