@@ -19,7 +19,7 @@ use super::sessions::Session;
 use super::sockets::{Entry, Room};
 use crate::census::Place;
 use crate::engineio::{CloseReason, Handler, Handover};
-use crate::hub::{Borne, Control, Errand, Known, Order, Outbox};
+use crate::hub::{Borne, Errand, Known, Order, Outbox};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::codes::DisconnectCode;
 use crate::protocol::socketio::{Body, Decoder, Message, Packet};
@@ -228,7 +228,7 @@ impl Handler for Connection {
             for room in socket.rooms.iter().filter(|room| room.expires_at().is_some_and(|at| now >= at)) {
                 // It is left as where a backend wants that: others have to be told first.
                 let leave = Errand::Unsubscribe(Some(room.channel().clone()));
-                self.outbox.request(Control::Obey(Arc::new(Order::Client(socket.id, leave))));
+                self.outbox.request_of(socket.id, leave);
             }
         }
         Ok(())
