@@ -15,6 +15,7 @@ mod connections;
 mod error;
 mod history;
 mod info;
+mod lately;
 mod legacy;
 mod method;
 mod namespaces;

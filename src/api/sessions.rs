@@ -13,6 +13,7 @@ use tracing::debug;
 use uuid::Uuid;
 
 use super::command::{decode, or_null};
+use super::lately::Lately;
 use super::{Api, ApiError, Empty, Method};
 use crate::auth::options::{self, SubscribeOptions, Unfit, expiry};
 use crate::hub::{Errand, Placement};
@@ -25,6 +26,8 @@ pub const CONTROL: &str = "control";
 /// A call on its way to every node.
 #[derive(Serialize, Deserialize)]
 struct Told<'a> {
+    /// Its own: servers of NATS whose connections break may deliver it twice.
+    id: Uuid,
     method: &'a str,
     #[serde(borrow)]
     params: &'a RawValue,
@@ -73,7 +76,7 @@ impl Api {
     /// Checks a call and tells it to every node.
     pub(super) async fn tell(&self, method: Method, params: &RawValue) -> Result<Empty, ApiError> {
         self.errand(method, params)?;
-        let told = Told { method: method.name(), params };
+        let told = Told { id: Uuid::new_v4(), method: method.name(), params };
         let message = serde_json::to_vec(&told).map_err(|_| ApiError::Internal)?;
         let sent = self.backplane.broadcast().tell(CONTROL, message.into()).await;
         sent.map_err(|error| ApiError::Unavailable(error.to_string()))?;
@@ -82,15 +85,20 @@ impl Api {
 
     /// Does what nodes tell, until they do no longer.
     pub async fn obey(self: Arc<Self>, mut told: mpsc::Receiver<Bytes>, telemetry: Arc<Telemetry>) {
+        let mut lately = Lately::default();
         while let Some(message) = told.recv().await {
-            if self.obey_one(&message).is_none() {
+            if self.obey_one(&message, &mut lately).is_none() {
                 telemetry.cluster.not_understood(Topic::Control);
             }
         }
     }
 
-    fn obey_one(&self, message: &[u8]) -> Option<()> {
-        let Told { method, params } = serde_json::from_slice(message).ok()?;
+    fn obey_one(&self, message: &[u8], lately: &mut Lately) -> Option<()> {
+        let Told { id, method, params } = serde_json::from_slice(message).ok()?;
+        if !lately.is_new(id) {
+            debug!(method, "told by a node once more");
+            return Some(());
+        }
         let method = Method::parse(method)?;
         let errand = self.errand(method, params).ok()?;
         let wanted: Params = decode(params.get().as_bytes()).ok()?;
