@@ -18,7 +18,7 @@ use super::wire::{self, Asked, Broadcast, Flags, Unfit, Whom};
 use crate::backplane::{Delivery, Incoming, SubscribeError};
 use crate::protocol::socketio::Arguments;
 use crate::socketio::{OrderAbroad, Ordered};
-use crate::telemetry::{Crossing as Outcome, Shore, Way};
+use crate::telemetry::{Crossing as Outcome, Pace, Shore, Way};
 
 /// Events that go out in one round trip.
 const BATCH: usize = 64;
@@ -35,10 +35,15 @@ enum Said {
 
 /// Goes on for ever.
 pub(super) async fn run(crossing: &Crossing<'_>) {
+    let told = Pace::default();
     loop {
         match listen(crossing.bridge).await {
             Ok(said) => pass_on(crossing, said).await,
-            Err(error) => warn!(%error, "the bridge does not hear what is published here"),
+            Err(error) => {
+                if let Some(left_out) = told.due() {
+                    warn!(%error, left_out, "the bridge does not hear what is published here");
+                }
+            }
         }
         crossing.bridge.telemetry.bridge.interruptions.of(Shore::Backplane).increment(1);
         sleep(PAUSE).await;

@@ -20,6 +20,7 @@ use super::orders::{ask, sockets};
 use super::space::Space;
 use super::wire::Whom;
 use crate::socketio::News;
+use crate::telemetry::Pace;
 
 /// How often all nodes are asked.
 const ASK_EVERY: Duration = Duration::from_secs(60);
@@ -55,11 +56,16 @@ pub(super) async fn run(crossing: &Crossing<'_>) {
     if !bridge.spaces.iter().any(Space::has_channels) {
         return pending().await;
     }
+    let told = Pace::default();
     loop {
         // Before anybody is asked: so nothing that comes up in between is missed.
         match bridge.sockets.overhear_names().await {
             Ok(news) => follow(crossing, news).await,
-            Err(error) => warn!(%error, "the bridge does not hear what comes up here"),
+            Err(error) => {
+                if let Some(left_out) = told.due() {
+                    warn!(%error, left_out, "the bridge does not hear what comes up here");
+                }
+            }
         }
         sleep(PAUSE).await;
     }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 use uuid::Uuid;
 
 use super::{Census, NoPlace};
-use crate::hub::{Errand, Outbox};
+use crate::hub::{Control, Outbox};
 use crate::presence::{Noted, Stay};
 use crate::protocol::Channel;
 use crate::protocol::centrifuge::ClientInfo;
@@ -47,11 +47,10 @@ impl Places {
         self.0.lock().contains_key(&client)
     }
 
-    /// Has a client go; whether it was there.
+    /// Has a connection end; whether it was there.
     pub(super) fn vacate(&self, client: Uuid) -> bool {
         let outbox = self.0.lock().get(&client).cloned();
-        let errand = Errand::Disconnect(DisconnectCode::ConnectionLimit.into());
-        outbox.map(|outbox| outbox.request_of(client, errand)).is_some()
+        outbox.map(|outbox| outbox.request(Control::Close(DisconnectCode::ConnectionLimit.into()))).is_some()
     }
 }
 

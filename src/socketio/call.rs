@@ -241,14 +241,16 @@ impl WrittenSelection {
         self.rooms.is_none() && self.users.is_none() && self.sockets.is_none()
     }
 
-    /// The list that has nobody in it. As if it had not been there it would mean everybody.
+    /// The list that has nobody in it, where no other has. As if it had not been there it would mean everybody.
     fn names_nobody(&self) -> Option<&'static str> {
         let counts = [
             ("to.rooms", self.rooms.as_ref().map(Vec::len)),
             ("to.users", self.users.as_ref().map(Vec::len)),
             ("to.sockets", self.sockets.as_ref().map(Vec::len)),
         ];
-        counts.into_iter().find(|(_, count)| *count == Some(0)).map(|(field, _)| field)
+        let names_somebody = counts.iter().any(|(_, count)| count.is_some_and(|count| count > 0));
+        let empty = counts.into_iter().find(|(_, count)| *count == Some(0));
+        empty.filter(|_| !names_somebody).map(|(field, _)| field)
     }
 }
 

@@ -259,9 +259,9 @@ impl Registry for Shelf {
         let mut next = 1;
         let mut note = |found: Found, next: &mut u64| {
             *next = (*next).max(found.stored.offset.0 + 1);
-            if let Some(key) = found.subject.strip_prefix(&*self.stored).and_then(decoded) {
-                newest.insert(key, found);
-            }
+            let Some(key) = found.subject.strip_prefix(&*self.stored).and_then(decoded) else { return };
+            // What was removed is remembered for long by the stream, and by nobody here.
+            let _ = if found.removed { newest.remove(&key) } else { newest.insert(key, found) };
         };
         loop {
             let (found, last) = self.page(next).await;
@@ -281,10 +281,12 @@ impl Registry for Shelf {
                 }
             }
         }
-        let present = newest.into_iter().filter(|(_, found)| !found.removed);
-        Ok(present
-            .map(|(key, found)| Entry { key, value: found.stored.data, revision: Revision(found.stored.offset.0) })
-            .collect())
+        let entry = |(key, found): (_, Found)| Entry {
+            key,
+            value: found.stored.data,
+            revision: Revision(found.stored.offset.0),
+        };
+        Ok(newest.into_iter().map(entry).collect())
     }
 
     async fn put(

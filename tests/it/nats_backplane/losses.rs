@@ -207,3 +207,17 @@ async fn a_closed_node_has_published_what_it_took() {
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_node_whose_connection_broke_off_at_its_first_subscription_gave_up() {
+    let server = NatsServer::start().await;
+    let liar = Liar::before(server.port()).await;
+    let settings = nats([liar.url()], 1);
+    liar.hang_up_at(&format!("SUB {}.epoch.", settings.prefix));
+    let node = join(&settings).await;
+    assert!(liar.has_hung_up());
+    let kept = channel("kept:a");
+    node.subscribe(&kept).await;
+    node.store(&kept, "heard").await;
+    node.received(&kept, 1).await;
+}

@@ -23,6 +23,8 @@ enum Lie {
     Instead(Vec<Word>),
     /// Whatever is said with this word in it never comes.
     Nothing(String),
+    /// The connection ends on which a node says this first.
+    HangUp(String),
 }
 
 struct Word {
@@ -97,6 +99,16 @@ impl Liar {
         *self.lie.lock() = Some(Lie::Nothing(word.to_owned()));
     }
 
+    /// The next connection ends on which a node says this word.
+    pub fn hang_up_at(&self, word: &str) {
+        *self.lie.lock() = Some(Lie::HangUp(word.to_owned()));
+    }
+
+    /// Whether it [has](Self::hang_up_at).
+    pub fn has_hung_up(&self) -> bool {
+        self.lie.lock().is_none()
+    }
+
     /// Ends all connections, and takes none until it is [mended](Self::mend).
     pub fn cut(&self) {
         self.cut.store(true, Ordering::SeqCst);
@@ -117,7 +129,15 @@ impl Liar {
 async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<Lie>>) {
     let (mut from_node, mut to_node) = node.into_split();
     let (mut from_server, mut to_server) = server.into_split();
-    let up = tokio::io::copy(&mut from_node, &mut to_server);
+    let up = async {
+        let mut said = Vec::new();
+        while let Ok(1..) = from_node.read_buf(&mut said).await {
+            if must_hang_up(&said, &mut lie.lock()) || to_server.write_all(&said).await.is_err() {
+                return;
+            }
+            said.clear();
+        }
+    };
     let down = async {
         let mut rest = Vec::new();
         while let Ok(1..) = from_server.read_buf(&mut rest).await {
@@ -129,7 +149,7 @@ async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<Lie>>) {
                     Some(Lie::Nothing(word)) if said.windows(word.len()).any(|part| part == word.as_bytes()) => {
                         continue;
                     }
-                    Some(Lie::Nothing(_)) => {}
+                    Some(Lie::Nothing(_) | Lie::HangUp(_)) => {}
                 }
                 if to_node.write_all(&said).await.is_err() {
                     return;
@@ -138,9 +158,14 @@ async fn pass(node: TcpStream, server: TcpStream, lie: &Mutex<Option<Lie>>) {
         }
     };
     tokio::select! {
-        _ = up => {}
+        () = up => {}
         () = down => {}
     }
+}
+
+fn must_hang_up(said: &[u8], lie: &mut Option<Lie>) -> bool {
+    lie.take_if(|lie| matches!(lie, Lie::HangUp(word) if said.windows(word.len()).any(|part| part == word.as_bytes())))
+        .is_some()
 }
 
 /// The length of what the server says first, once it is whole.

@@ -10,7 +10,7 @@ import { openSocket } from './harness/socketio.mjs';
 const limit = (most, overflow) => ({
   ...listeningOn,
   HEARTBEAT_INTERVAL: '300',
-  MIDPLANE_SOCKETIO__NAMESPACES: '[{"name": "/"}, {"name": "/second"}]',
+  MIDPLANE_SOCKETIO__NAMESPACES: '[{"name": "/"}]',
   FAILURE_DETECTION_TIMEOUT: '2000',
   MIDPLANE_CLIENT__USER_CONNECTION_LIMIT: String(most),
   MIDPLANE_CLIENT__USER_CONNECTION_OVERFLOW: overflow,
@@ -82,19 +82,6 @@ describe('connections of one user on two nodes', { timeout: 300_000 }, () => {
     await refused(ann);
     await app('bob', topology.first).connect();
     await assert.rejects(enter('bob', topology.other), /too many connections/);
-  });
-
-  test('with a limit of one that replaces, a client of Socket.IO is in the namespace that it came into last', async t => {
-    await start(1, 'replace');
-    const auth = { token: token({ sub: 'ann' }) };
-    const first = await openSocket(t, io, topology.first.url, { auth, reconnection: false });
-    const gone = new Promise(resolve => first.once('disconnect', resolve));
-    const second = first.io.socket('/second', { auth });
-    second.connect();
-    assert.equal(await gone, 'io server disconnect');
-    await eventually('it is in the second one', () => second.connected);
-    const { result } = await topology.first.api('connections', { user: 'ann' });
-    assert.deepEqual(Object.keys(result.connections), [second.id]);
   });
 
   test('with a limit of one that replaces, the newest is the single connection, wherever it is', async () => {
