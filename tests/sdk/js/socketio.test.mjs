@@ -149,7 +149,6 @@ for (const [age, io] of Object.entries(clients)) {
     test('many namespaces share a connection, and leaving one keeps the other', async t => {
       const main = open(t, io, { forceNew: false, multiplex: true });
       const plain = main.io.socket('/plain');
-      plain.connect();
       await Promise.all([once(main, 'connect'), once(plain, 'connect')]);
       assert.notEqual(main.id, plain.id);
       await serve(t, 'plain.hello%20there', () => '["from plain"]');
